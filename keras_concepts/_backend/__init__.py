@@ -1,0 +1,57 @@
+"""The one door to the backends.
+
+Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
+
+`END_OF_DATA`
+:   Exceptions that a train function raises when the data has run out.
+
+`snapshot(variable)`
+:   The value of a Keras variable or tensor now, unmoved by later assignments.
+
+`dense_rows(gradient)`
+:   A gradient as a dense tensor that holds every non-zero entry once; a sparse
+    gradient becomes the sum of its duplicate rows, not the whole variable.
+
+`isolate(tensors)`
+:   The same tensors, behind a wall: what is computed from them cannot change
+    how the training step itself is compiled.
+
+`reduced_gradients(optimizer)`
+:   Context manager. Gives a list that receives the gradients summed over all
+    replicas while `optimizer.apply` runs, and stays empty without replicas.
+
+`mean_over_replicas(tensor)`
+:   The mean of a scalar over the replicas of a distributed step.
+
+`StepBuffer(capacity, columns, units)`
+:   Rows of float32 on the device: `append(row, peaks)` inside the step,
+    `read()` and `clear()` outside it.
+
+`observed_train_function(model, observe, buffers)`
+:   A new train function for `model.fit` that runs every step inside
+    `with observe():` and carries what `observe` writes to the `buffers`.
+"""
+
+import keras
+
+if keras.backend.backend() == "tensorflow":
+    from keras_concepts._backend import tensorflow as active
+elif keras.backend.backend() == "jax":
+    from keras_concepts._backend import jax as active
+elif keras.backend.backend() == "torch":
+    from keras_concepts._backend import torch as active
+else:
+    raise ImportError(
+        "keras_concepts runs on the tensorflow, jax and torch backends of "
+        f"Keras. Received: backend={keras.backend.backend()!r}. Set the "
+        "environment variable KERAS_BACKEND before importing keras."
+    )
+
+END_OF_DATA = active.END_OF_DATA
+StepBuffer = active.StepBuffer
+dense_rows = active.dense_rows
+isolate = active.isolate
+mean_over_replicas = active.mean_over_replicas
+observed_train_function = active.observed_train_function
+reduced_gradients = active.reduced_gradients
+snapshot = active.snapshot

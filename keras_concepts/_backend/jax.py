@@ -1,0 +1,137 @@
+"""JAX: state is passed into the compiled step and comes back out of it."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from keras_concepts._shadow import shadow
+from keras_concepts._types import Tensor
+
+END_OF_DATA = (StopIteration,)
+
+
+def snapshot(variable: Any) -> Tensor:
+    return keras.ops.convert_to_tensor(variable)
+
+
+def dense_rows(gradient: Any) -> Tensor:
+    return gradient
+
+
+def isolate(tensors: list[Tensor]) -> list[Tensor]:
+    # A second reader of the gradients changes what XLA fuses, and with it the
+    # rounding of the training step. Behind the barrier it is a stranger.
+    return jax.lax.optimization_barrier(tensors)
+
+
+@contextlib.contextmanager
+def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
+    del optimizer  # one program for all devices: gradients are global
+    yield []
+
+
+def mean_over_replicas(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+class StepBuffer:
+    """See the package docstring.
+
+    Inside a train function made by `observed_train_function`, `state` is a
+    tracer that the function carries. Inside any other compiled function there
+    is nobody to carry it, so rows are sent to the host as they are made.
+    """
+
+    def __init__(self, capacity: int, columns: int, units: int) -> None:
+        self.capacity = capacity
+        self._shape = (capacity, columns)
+        self._units = units
+        self.state = self._empty()
+
+    def _empty(self) -> tuple[Tensor, Tensor, Tensor]:
+        return (
+            jnp.zeros(self._shape, jnp.float32),
+            jnp.zeros((self._units,), jnp.float32),
+            jnp.zeros((), jnp.int32),
+        )
+
+    def append(self, row: Tensor, peaks: Tensor) -> None:
+        carried = isinstance(self.state[2], jax.core.Tracer)
+        if isinstance(row, jax.core.Tracer) and not carried:
+            jax.debug.callback(self._append, row, peaks, ordered=True)
+        else:
+            self._append(row, peaks)
+
+    def _append(self, row: Tensor, peaks: Tensor) -> None:
+        rows, highest, count = self.state
+        self.state = (
+            rows.at[count % self.capacity].set(row),
+            jnp.maximum(highest, peaks),
+            count + 1,
+        )
+
+    def read(self) -> tuple[np.ndarray, np.ndarray, int]:
+        jax.effects_barrier()
+        rows, peaks, count = self.state
+        return np.asarray(rows), np.asarray(peaks), int(count)
+
+    def clear(self) -> None:
+        self.state = self._empty()
+
+
+def observed_train_function(
+    model: Any,
+    observe: Callable[[], contextlib.AbstractContextManager[Any]],
+    buffers: Sequence[StepBuffer],
+) -> Callable[..., Any]:
+    original = model.train_step
+
+    def train_step(state: Any, data: Any) -> Any:
+        *state, stores = state
+        with _carried(buffers, stores):
+            with observe():
+                logs, state = original(tuple(state), data)
+            stores = tuple(buffer.state for buffer in buffers)
+        return logs, (*state, stores)
+
+    previous = model.train_function
+    with shadow(model, "train_step", train_step), _wider_sharding(model):
+        model.make_train_function(force=True)
+    step, model.train_function = model.train_function, previous
+
+    def observed(state: Any, iterator: Any) -> Any:
+        stores = tuple(buffer.state for buffer in buffers)
+        logs, (*state, stores) = step((*state, stores), iterator)
+        for buffer, store in zip(buffers, stores, strict=True):
+            buffer.state = store
+        return logs, tuple(state)
+
+    return observed
+
+
+@contextlib.contextmanager
+def _carried(buffers: Sequence[StepBuffer], stores: Any) -> Iterator[None]:
+    concrete = [buffer.state for buffer in buffers]
+    for buffer, store in zip(buffers, stores, strict=True):
+        buffer.state = store
+    try:
+        yield
+    finally:
+        for buffer, state in zip(buffers, concrete, strict=True):
+            buffer.state = state
+
+
+@contextlib.contextmanager
+def _wider_sharding(model: Any) -> Iterator[None]:
+    # Under a keras.distribution the trainer names a sharding for each part of
+    # the state; the buffers are a part more, and XLA may choose theirs.
+    original = model._get_state_sharding_spec
+    with shadow(
+        model, "_get_state_sharding_spec", lambda: (*original(), None)
+    ):
+        yield

@@ -1,0 +1,85 @@
+"""Torch: eager steps, state in tensors that are written in place."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+
+from keras_concepts._types import Tensor
+
+END_OF_DATA = (StopIteration,)
+
+
+def snapshot(variable: Any) -> Tensor:
+    return keras.ops.convert_to_tensor(variable).detach().clone()
+
+
+def dense_rows(gradient: Any) -> Tensor:
+    return gradient.detach()
+
+
+def isolate(tensors: list[Tensor]) -> list[Tensor]:
+    return tensors
+
+
+@contextlib.contextmanager
+def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
+    del optimizer  # DistributedDataParallel reduces inside backward()
+    yield []
+
+
+def mean_over_replicas(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+class StepBuffer:
+    """See the package docstring."""
+
+    def __init__(self, capacity: int, columns: int, units: int) -> None:
+        self.capacity = capacity
+        self._rows: Tensor = None
+        self._peaks: Tensor = None
+        self._shape = (capacity, columns)
+        self._units = units
+        self._count = 0
+
+    def append(self, row: Tensor, peaks: Tensor) -> None:
+        if self._rows is None:
+            self._rows = row.new_zeros(self._shape)
+            self._peaks = peaks.new_zeros((self._units,))
+        with torch.no_grad():
+            self._rows[self._count % self.capacity] = row
+            torch.maximum(self._peaks, peaks, out=self._peaks)
+        self._count += 1
+
+    def read(self) -> tuple[np.ndarray, np.ndarray, int]:
+        if self._rows is None:
+            return np.zeros(self._shape), np.zeros(self._units), 0
+        # Copies: on the CPU the arrays would share the tensors' memory.
+        rows, peaks = self._rows.cpu(), self._peaks.cpu()
+        return rows.numpy().copy(), peaks.numpy().copy(), self._count
+
+    def clear(self) -> None:
+        if self._peaks is not None:
+            self._peaks.zero_()
+        self._count = 0
+
+
+def observed_train_function(
+    model: Any,
+    observe: Callable[[], contextlib.AbstractContextManager[Any]],
+    buffers: Sequence[StepBuffer],
+) -> Callable[..., Any]:
+    del buffers  # written in place
+    previous = model.train_function
+    model.make_train_function(force=True)
+    step, model.train_function = model.train_function, previous
+
+    def observed(data: Any) -> Any:
+        with observe():
+            return step(data)
+
+    return observed

@@ -1,0 +1,271 @@
+"""Gradients of every layer, while the model trains."""
+
+import math
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_concepts._validation import check_positive_int
+from keras_concepts.instruments.gradient_tap import GradientSamples
+from keras_concepts.instruments.schedule import Schedule
+from keras_concepts.instruments.statistics import (
+    GRADIENT_COLUMNS,
+    WEIGHT_COLUMNS,
+)
+from keras_concepts.instruments.train_step import (
+    ObservedTrainFunction,
+    StepObserver,
+)
+from keras_concepts.recording import Recording
+
+
+class GradientMonitor(keras.callbacks.Callback):
+    """Records the gradients that the optimizer receives during `fit`.
+
+    The numbers are the real gradients of each batch, reduced to a few values a
+    variable inside the training step: before clipping, with loss scaling
+    divided out. Nothing is computed twice, and weights, optimizer and saved
+    files are the same to the last bit as without the monitor.
+
+    Recorded for each measured step and trainable variable (`layer` is the
+    variable's `path`):
+
+    | quantity | meaning |
+    |---|---|
+    | `gradient_rms` | root mean square of the gradient's entries |
+    | `gradient_max` | largest absolute entry |
+    | `gradient_nonfinite` | number of NaN and infinite entries |
+    | `weight_rms` | root mean square of the variable before the step |
+    | `update_rms` | root mean square of the change the step made to it |
+
+    for the whole model (`layer` is `""`) `loss`, `gradient_norm` (L2 norm of
+    all gradients together) and `applied` (1 if the step changed the weights; 0
+    for a micro-batch that was only accumulated, or a step that loss scaling
+    skipped); and once an epoch, for each layer with a kernel, `units`,
+    `dead_units` (how many units received exactly zero gradient in every
+    measured step) and a row `dead_unit` with the index of each.
+
+    Added to the logs of each epoch, where `History` finds them and so do
+    `CSVLogger`, `EarlyStopping`, `ModelCheckpoint` and `TensorBoard` if they
+    come *after* the monitor in the list of callbacks:
+
+    | key | meaning |
+    |---|---|
+    | `gradient_norm` | mean over the measured steps |
+    | `gradient_attenuation` | RMS gradient of the first kernel divided by that of the last, median over the steps: far below 1 means that little reaches the first layers |
+    | `dead_units` | number of units dead for the whole epoch |
+    | `update_ratio` | RMS update divided by RMS weight of the kernels, median; about 1e-3 is usual |
+
+    Args:
+        every: Measure every n-th step of an epoch, at least 1.
+        max_samples: Measure at most this many steps an epoch; where that
+            leaves out steps, they are spread evenly and the others run at
+            full speed. `None` measures every step that `every` asks for.
+        record_to: File for the recording, appended to after each epoch;
+            missing folders are made. See `Recording`.
+        tensorboard: Folder for event files that TensorBoard opens. Needs the
+            extra `keras-concepts[tensorboard]`, not TensorFlow.
+
+    Raises:
+        TypeError: `every` or `max_samples` is not an integer.
+        ValueError: `every` or `max_samples` is below 1; or, when `fit` begins,
+            the model has no optimizer or no trainable variable.
+        OSError: `record_to` cannot be written, when `fit` begins.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> import keras_concepts as kc
+    >>> model = keras.Sequential(
+    ...     [keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
+    ... )
+    >>> model.compile("adam", "mse")
+    >>> monitor = kc.callbacks.GradientMonitor()
+    >>> x, y = np.ones((64, 4)), np.ones((64, 1))
+    >>> history = model.fit(x, y, verbose=0, callbacks=[monitor])
+    >>> sorted(history.history)[:2]
+    ['dead_units', 'gradient_attenuation']
+    >>> monitor.recording.select(layer="*/kernel").quantities[:2]
+    ['gradient_rms', 'gradient_max']
+    """
+
+    # Keras may run the other callbacks of a batch asynchronously: this one has
+    # no hook that is called for a batch.
+    async_safe = True
+
+    def __init__(
+        self,
+        every: int = 1,
+        *,
+        max_samples: int | None = 64,
+        record_to: str | os.PathLike[str] | None = None,
+        tensorboard: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__()
+        check_positive_int("GradientMonitor", "every", every)
+        if max_samples is not None:
+            check_positive_int("GradientMonitor", "max_samples", max_samples)
+        self.every = every
+        self.max_samples = max_samples
+        self.record_to = record_to
+        self.tensorboard = tensorboard
+        self.recording = Recording()
+        self._observer: StepObserver | None = None
+        self._writer: Any = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        model = self.model
+        self._stop()
+        _check_trainable(model)
+        self.recording = Recording(
+            self.record_to, metadata=_metadata(model, self.params)
+        )
+        if self.tensorboard is not None:
+            from keras_concepts.reports.tensorboard import TensorBoardWriter
+
+            self._writer = TensorBoardWriter(self.tensorboard)
+        self._observer = StepObserver(
+            model,
+            Schedule(self.every, self.max_samples),
+            capacity=self.max_samples or 256,
+            first_step=self.recording.next_step,
+        )
+        ObservedTrainFunction.attach(model, self._observer)
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._observer is not None:
+            self._observer.begin_epoch(self.params.get("steps"))
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        samples = self._observer.read() if self._observer else None
+        if samples is None:
+            return
+        added = len(self.recording)
+        _record(self.recording, epoch, samples)
+        self.recording.flush()
+        if self._writer is not None:
+            self._writer.write(self.recording, after=added)
+        if logs is not None:
+            logs.update(_log_values(samples, self.model.optimizer))
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._observer is not None:
+            ObservedTrainFunction.detach(self.model, self._observer)
+            self._observer = None
+        self.recording.close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def summary(self, console: Any = None) -> None:
+        """Prints a table of the last epoch, one line a variable.
+
+        Args:
+            console: `rich.console.Console` to print to.
+        """
+        from keras_concepts.reports.table import print_gradients
+
+        print_gradients(self.recording, console)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws RMS gradients: layers over steps, and first against last layer.
+
+        Needs the extra `keras-concepts[plot]`.
+
+        Args:
+            path: Image file to write.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+        """
+        from keras_concepts.reports.figures import plot_gradients
+
+        figure = plot_gradients(self.recording)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+
+def _check_trainable(model: Any) -> None:
+    if getattr(model, "optimizer", None) is None:
+        raise ValueError(
+            "`GradientMonitor` needs a model that was compiled with an "
+            "optimizer. Received: a model whose optimizer is None."
+        )
+    if model.built and not model.trainable_variables:
+        raise ValueError(
+            "`GradientMonitor` needs a model with at least one trainable "
+            "variable. Received: a model without one. Are all layers frozen "
+            "(`layer.trainable = False`)?"
+        )
+
+
+def _metadata(model: Any, params: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "keras": keras.version(),
+        "backend": keras.backend.backend(),
+        "model": model.name,
+        "optimizer": model.optimizer.name,
+        "steps_per_epoch": params.get("steps"),
+    }
+
+
+def _record(recording: Recording, epoch: int, samples: GradientSamples) -> None:
+    steps = samples.steps
+    recording.append(epoch, "", "loss", steps, samples.loss)
+    recording.append(epoch, "", "gradient_norm", steps, samples.global_norm)
+    recording.append(epoch, "", "applied", steps, samples.applied)
+    for i, path in enumerate(samples.paths):
+        for quantity in GRADIENT_COLUMNS + WEIGHT_COLUMNS:
+            values = samples.quantity(quantity)[:, i]
+            recording.append(epoch, path, quantity, steps, values)
+    for layer, peaks in samples.unit_peaks.items():
+        dead = np.flatnonzero(peaks == 0.0)
+        last = steps[-1]
+        recording.append(epoch, layer, "units", last, len(peaks))
+        recording.append(epoch, layer, "dead_units", last, len(dead))
+        recording.append(
+            epoch, layer, "dead_unit", np.full(len(dead), last), dead
+        )
+
+
+def _log_values(samples: GradientSamples, optimizer: Any) -> dict[str, float]:
+    norm = samples.global_norm
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        # Loss scaling meets overflows on purpose and skips those steps.
+        norm = norm[np.isfinite(norm)]
+    kernels = [i for i, p in enumerate(samples.paths) if p.endswith("kernel")]
+    values = {
+        "gradient_norm": float(np.mean(norm)) if len(norm) else math.nan,
+        "dead_units": float(
+            sum((peaks == 0.0).sum() for peaks in samples.unit_peaks.values())
+        ),
+    }
+    if len(kernels) > 1:
+        rms = samples.quantity("gradient_rms")
+        values["gradient_attenuation"] = _median_ratio(
+            rms[:, kernels[0]], rms[:, kernels[-1]]
+        )
+    if kernels:
+        applied = samples.applied > 0
+        values["update_ratio"] = _median_ratio(
+            samples.quantity("update_rms")[applied][:, kernels],
+            samples.quantity("weight_rms")[applied][:, kernels],
+        )
+    return values
+
+
+def _median_ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
+    usable = denominator > 0.0
+    if not usable.any():
+        return math.nan
+    return float(np.median(numerator[usable] / denominator[usable]))

@@ -1,0 +1,1 @@
+"""Reports: tables, figures and event files drawn from a recording."""
