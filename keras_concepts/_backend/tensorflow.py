@@ -7,9 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
+
+# The barrier exists under XLA only, and a trace cannot be asked whether it is
+# made for XLA: the model that is traced can.
+_tracing_for_xla = False
 
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 
@@ -34,7 +39,57 @@ def dense_rows(gradient: Any) -> Tensor:
 
 
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
-    return tensors
+    if tf.executing_eagerly():
+        return tensors
+    # A second reader of a gradient changes what XLA and Grappler fuse and
+    # regroup, and with it the rounding of the training step. What is computed
+    # by a product, a sum or a reduction over many entries stands in memory
+    # anyway; so the elementwise operations after it are made again, from those
+    # tensors, for the second reader alone.
+    leaves: dict[Any, Tensor] = {}
+    for tensor in tensors:
+        _collect_leaves(tensor, leaves)
+    if _tracing_for_xla:
+        walled = optimization_barrier(*leaves.values())
+        leaves = dict(zip(leaves, walled, strict=True))
+    return [_made_again(tensor, leaves) for tensor in tensors]
+
+
+def _is_elementwise(tensor: Tensor) -> bool:
+    operation = tensor.op
+    here = operation.graph is tf.compat.v1.get_default_graph()
+    return here and operation.type in _ELEMENTWISE
+
+
+def _collect_leaves(tensor: Tensor, leaves: dict[Any, Tensor]) -> None:
+    if not _is_elementwise(tensor):
+        leaves[tensor.ref()] = tensor
+        return
+    for operand in tensor.op.inputs:
+        _collect_leaves(operand, leaves)
+
+
+def _made_again(tensor: Tensor, made: dict[Any, Tensor]) -> Tensor:
+    if tensor.ref() not in made:
+        operation = tensor.op
+        attributes = dict(operation.node_def.attr)
+        # Without a difference Grappler would merge copy and original.
+        attributes["_keras_concepts_copy"] = tf.compat.v1.AttrValue(b=True)
+        made[tensor.ref()] = operation.graph.create_op(
+            operation.type,
+            [_made_again(operand, made) for operand in operation.inputs],
+            [output.dtype for output in operation.outputs],
+            attrs=attributes,
+        ).outputs[0]
+    return made[tensor.ref()]
+
+
+_ELEMENTWISE = frozenset(
+    "Add AddN AddV2 Cast Div DivNoNan Exp ExpandDims Identity Maximum Minimum "
+    "Mul MulNoNan Neg RealDiv Reciprocal Reshape Rsqrt RsqrtGrad Select "
+    "SelectV2 Sigmoid SigmoidGrad Sqrt SqrtGrad Square Squeeze "
+    "SquaredDifference StopGradient Sub Tanh TanhGrad Transpose".split()
+)
 
 
 @contextlib.contextmanager
@@ -110,7 +165,8 @@ def observed_train_function(
     original = model.train_step
 
     def train_step(data: Any) -> Any:
-        with observe():
+        for_xla = model.jit_compile and not model.run_eagerly
+        with _tracing(for_xla=for_xla), observe():
             return original(data)
 
     previous = model.train_function
@@ -118,3 +174,13 @@ def observed_train_function(
         model.make_train_function(force=True)
     observed, model.train_function = model.train_function, previous
     return observed
+
+
+@contextlib.contextmanager
+def _tracing(for_xla: bool) -> Iterator[None]:
+    global _tracing_for_xla
+    outer, _tracing_for_xla = _tracing_for_xla, for_xla
+    try:
+        yield
+    finally:
+        _tracing_for_xla = outer

@@ -1,0 +1,120 @@
+"""Watching changes nothing: weights, optimizer and logs to the last bit."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_concepts.callbacks import GradientMonitor
+
+OPTIMIZERS = {
+    "sgd_momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9),
+    "adam": lambda: keras.optimizers.Adam(0.01),
+    "adamw_clipped": lambda: keras.optimizers.AdamW(0.01, global_clipnorm=0.1),
+    "accumulation": lambda: keras.optimizers.Adam(
+        0.01, gradient_accumulation_steps=2
+    ),
+    "loss_scaled": lambda: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.Adam(0.01)
+    ),
+    "ema": lambda: keras.optimizers.Adam(0.01, use_ema=True),
+}
+COMPILE = {
+    "default": {},
+    "jit": {"jit_compile": True},
+    "no_jit": {"jit_compile": False},
+    "eager": {"run_eagerly": True},
+}
+
+
+def train(make_optimizer, compile_arguments, digits, callbacks):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    x, y = digits[0][:25], digits[1][:25]
+    model = keras.Sequential(
+        [
+            keras.Input((12,)),
+            layers.Reshape((4, 3, 1)),
+            layers.Conv2D(4, 2, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(16, "relu", kernel_regularizer="l2"),
+            layers.Dense(3, dtype="float32"),
+        ]
+    )
+    model.compile(
+        make_optimizer(),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        **compile_arguments,
+    )
+    history = model.fit(
+        x,
+        y,
+        batch_size=10,  # the last batch is a partial one
+        epochs=2,
+        validation_data=(x, y),
+        verbose=0,
+        callbacks=callbacks,
+    )
+    return model, history.history
+
+
+def assert_same_training(make_optimizer, arguments, digits, **monitor):
+    plain, logs = train(make_optimizer, arguments, digits, [])
+    watched, watched_logs = train(
+        make_optimizer, arguments, digits, [GradientMonitor(**monitor)]
+    )
+    for a, b in zip(plain.variables, watched.variables, strict=True):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(a),
+            keras.ops.convert_to_numpy(b),
+            err_msg=a.path,
+        )
+    states = plain.optimizer.variables, watched.optimizer.variables
+    for a, b in zip(*states, strict=True):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(a),
+            keras.ops.convert_to_numpy(b),
+            err_msg=a.path,
+        )
+    for key, values in logs.items():
+        assert watched_logs[key] == values, key
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizers(optimizer, digits):
+    assert_same_training(OPTIMIZERS[optimizer], {}, digits)
+
+
+@pytest.mark.parametrize("arguments", ["jit", "no_jit", "eager"])
+@pytest.mark.parametrize("optimizer", ["adam", "accumulation"])
+def test_compilation(optimizer, arguments, digits):
+    assert_same_training(OPTIMIZERS[optimizer], COMPILE[arguments], digits)
+
+
+@pytest.mark.parametrize("arguments", COMPILE)
+def test_mixed_precision(arguments, digits):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        assert_same_training(
+            lambda: keras.optimizers.Adam(0.01), COMPILE[arguments], digits
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def test_thinned_samples(digits):
+    # Measured and unmeasured steps run different compiled functions.
+    assert_same_training(OPTIMIZERS["adam"], {}, digits, max_samples=2)
+
+
+def test_several_steps_an_execution(digits):
+    if keras.backend.backend() == "torch":
+        pytest.skip("steps_per_execution must be 1 with torch")
+    assert_same_training(
+        OPTIMIZERS["adam"], {"steps_per_execution": 3}, digits
+    )

@@ -1,0 +1,17 @@
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def digits():
+    """64 rows of 12 features in 3 classes, float32 and int32."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(64, 12)).astype("float32")
+    return x, (x[:, :3].argmax(axis=1)).astype("int32")

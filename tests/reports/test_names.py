@@ -1,0 +1,51 @@
+import pytest
+
+from keras_concepts.reports.names import short_names, shorten
+
+
+def test_drops_what_all_share_and_what_tells_nothing():
+    paths = [
+        "model/embedding/embeddings",
+        "model/gru/gru_cell/kernel",
+        "model/gru/gru_cell/recurrent_kernel",
+        "model/block/dense/kernel",
+    ]
+    assert short_names(paths) == [
+        "embedding",
+        "gru/kernel",
+        "gru/recurrent_kernel",
+        "block/dense",
+    ]
+
+
+def test_keeps_a_layer_that_all_variables_share():
+    paths = ["gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel"]
+    assert short_names(paths) == ["gru/kernel", "gru/recurrent_kernel"]
+
+
+def test_first_part_that_only_some_share_stays():
+    paths = ["encoder/dense/kernel", "decoder/dense/kernel", "head/kernel"]
+    assert short_names(paths) == ["encoder/dense", "decoder/dense", "head"]
+
+
+def test_two_variables_never_get_one_name():
+    paths = ["rnn/a_cell/kernel", "rnn/b_cell/kernel", "rnn/kernel"]
+    assert short_names(paths) == paths
+
+
+def test_of_nothing_and_of_a_bare_name():
+    assert short_names([]) == []
+    assert short_names(["kernel"]) == ["kernel"]
+
+
+@pytest.mark.parametrize("width", range(1, 15))
+def test_shorten_keeps_both_ends(width):
+    short = shorten("abcdefghijklmnop", width)
+    assert len(short) == width
+    if width > 2:
+        assert short[0] == "a"
+        assert short[-1] == "p"
+
+
+def test_shorten_leaves_what_fits():
+    assert shorten("abcdef", 6) == "abcdef"
