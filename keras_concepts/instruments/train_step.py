@@ -1,9 +1,12 @@
 """Standing in for a model's train function while somebody watches its steps."""
 
 import contextlib
+import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_concepts import _backend
@@ -87,8 +90,10 @@ class ObservedTrainFunction:
     A step that no observer wants runs the model's own train function, so that
     it costs nothing. The optimizer is shadowed only inside a measured step (or
     while one is traced). What does stay on the model is this object and a
-    `make_train_function` that takes it off again: every `fit` begins with a
-    call of it, so that no later training can meet a leftover.
+    `make_train_function` that takes it off again. Both go when the last
+    observer is detached, when a step raises, when the `fit` that raised is
+    left, and at the latest when the next `fit` begins, which is with a call of
+    `make_train_function`.
     """
 
     def __init__(self, model: Any) -> None:
@@ -103,10 +108,10 @@ class ObservedTrainFunction:
         function = model.train_function
         if not isinstance(function, cls):
             function = cls(model)
-            vars(model)["train_function"] = function
-            vars(model)["make_train_function"] = function._start_anew
+            function._install()
         function._observers.append(observer)
         function._functions.clear()
+        _when_fit_is_left(function._restore)
 
     @classmethod
     def detach(cls, model: Any, observer: StepObserver) -> None:
@@ -139,11 +144,15 @@ class ObservedTrainFunction:
             return self._original
         key = tuple(id(observer) for observer in due)
         if key not in self._functions:
-            self._functions[key] = _backend.observed_train_function(
-                self._model,
-                lambda: self._observe(due),
-                [o.tap.buffer for o in due if o.tap is not None],
-            )
+            self._restore()
+            try:
+                self._functions[key] = _backend.observed_train_function(
+                    self._model,
+                    lambda: self._observe(due),
+                    [o.tap.buffer for o in due if o.tap is not None],
+                )
+            finally:
+                self._install()
         return self._functions[key]
 
     @contextlib.contextmanager
@@ -165,11 +174,31 @@ class ObservedTrainFunction:
         self._restore()
         return self._model.make_train_function(force=force)
 
+    def _install(self) -> None:
+        attributes = vars(self._model)
+        attributes["train_function"] = self
+        attributes["make_train_function"] = self._start_anew
+
     def _restore(self) -> None:
         attributes = vars(self._model)
         if attributes.get("train_function") is self:
             attributes["train_function"] = self._original
         attributes.pop("make_train_function", None)
+
+
+def _when_fit_is_left(restore: Callable[[], None]) -> None:
+    """Calls `restore` once the running `fit` has returned or raised.
+
+    Keras tells no callback of an exception. But the list that `fit` calls them
+    through lives as long as `fit` does, and is among our callers.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList):
+            weakref.finalize(caller, restore).atexit = False
+            return
+        frame = frame.f_back
 
 
 def _joined(samples: list[GradientSamples]) -> GradientSamples:

@@ -42,7 +42,8 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
         alone = _alone(middle)
         axes.plot(steps[alone], middle[alone], "o", color=colour)
         axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
-    if (history.values[[first, last]] > 0.0).any():
+    values = history.values[[first, last]]
+    if (np.isfinite(values) & (values > 0.0)).any():
         axes.set_yscale("log")
     else:
         axes.set_yticks([])

@@ -1,5 +1,6 @@
 """A heatmap of RMS gradients: layers over training steps."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ MISSING = "0.85"
 LABEL_SIZE = 12
 TICK_SIZE = 10.5
 _LONGEST_NAME = 24
-_MOST_EPOCH_LABELS = 12
+_MOST_EPOCH_TICKS = 60
 # Shades of dark blue to yellow that differ in lightness, so that they also
 # read without colour.
 _COLOURS = "viridis"
@@ -220,13 +221,29 @@ def _mark_epochs(axes: Any, history: History) -> None:
     begins = np.flatnonzero(np.append(True, epochs[1:] != epochs[:-1]))
     if len(begins) < 2:
         return
+    every = _epochs_a_label(axes, epochs[begins])
     edges = _boundaries(history.steps, begins)
-    every = -(-len(begins) // _MOST_EPOCH_LABELS)
+    centres = (edges[:-1] + edges[1:]) / 2.0
     top = axes.secondary_xaxis("top")
-    top.set_xticks(
-        ((edges[:-1] + edges[1:]) / 2.0)[::every], epochs[begins][::every]
+    top.set_xticks(centres[::every], epochs[begins][::every])
+    if len(begins) <= _MOST_EPOCH_TICKS:
+        top.set_xticks(edges[1:-1], minor=True)
+    top.tick_params(
+        length=0 if len(begins) <= _MOST_EPOCH_TICKS else 5,
+        labelsize=TICK_SIZE,
     )
-    top.set_xticks(edges[1:-1], minor=True)
-    top.tick_params(length=0, labelsize=TICK_SIZE)
     top.tick_params(which="minor", length=5, width=0.7)
     top.set_xlabel("epoch", size=LABEL_SIZE)
+
+
+def _epochs_a_label(axes: Any, epochs: np.ndarray) -> int:
+    """1, 2, 5, 10, ... so that the numbers have room."""
+    inches = axes.bbox.width / axes.figure.dpi
+    room = max(2.0, inches / (0.2 + 0.1 * len(str(epochs.max()))))
+    fewest = len(epochs) / room
+    decade = 10 ** math.floor(math.log10(max(fewest, 1.0)))
+    return next(
+        step
+        for step in (decade, 2 * decade, 5 * decade, 10 * decade)
+        if step >= fewest
+    )

@@ -107,13 +107,19 @@ def over_steps(
         steps: Sorted steps, each once.
         absent: Stands where nothing was recorded.
     """
-    row = {layer: i for i, layer in enumerate(layers)}
     values = np.full((len(layers), len(steps)), absent)
-    for series in recording.select(quantity=quantity):
-        if series.layer in row:
-            known = np.isin(series.steps, steps)
-            columns = np.searchsorted(steps, series.steps[known])
-            values[row[series.layer], columns] = series.values[known]
+    row = {layer: i for i, layer in enumerate(layers)}
+    series = [s for s in recording.select(quantity=quantity) if s.layer in row]
+    if series:
+        rows = np.repeat(
+            [row[s.layer] for s in series], [len(s.steps) for s in series]
+        )
+        at = np.concatenate([s.steps for s in series])
+        known = np.isin(at, steps)
+        columns = np.searchsorted(steps, at[known])
+        values[rows[known], columns] = np.concatenate(
+            [s.values for s in series]
+        )[known]
     return values
 
 

@@ -182,9 +182,9 @@ def _gradient(middle: float, measured: np.ndarray) -> Text:
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, form: str) -> Text:
     """The median quotient, `-` if the denominator was always zero."""
-    value = median_ratio(numerator, denominator)
-    if np.isnan(value) and np.isfinite([numerator, denominator]).all():
+    if (denominator == 0.0).all():
         return Text("-")
+    value = median_ratio(numerator, denominator)
     return Text(format(value, form) if value else "0")
 
 

@@ -40,8 +40,9 @@ class TensorBoardWriter:
     """
 
     def __init__(self, log_dir: str | os.PathLike[str]) -> None:
+        self.log_dir = os.fspath(log_dir)
         self._written = 0
-        self._file = _open(os.fspath(log_dir))
+        self._file = _open(self.log_dir)
 
     def write(self, recording: Recording) -> None:
         """Writes what was added since the last call; readable at once.

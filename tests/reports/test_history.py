@@ -24,7 +24,9 @@ def test_values_stand_at_their_steps(record):
 
 def test_nonfinite_is_told_from_no_gradient():
     recording = Recording()
-    recording.append(0, "a/kernel", "gradient_rms", [0, 1, 2], [1, np.nan, np.inf])
+    recording.append(
+        0, "a/kernel", "gradient_rms", [0, 1, 2], [1, np.nan, np.inf]
+    )
     recording.append(0, "a/kernel", "gradient_nonfinite", [0, 1, 2], [0, 3, 1])
     recording.append(0, "b/kernel", "gradient_rms", [0, 1], [np.nan, 0])
     recording.append(0, "b/kernel", "gradient_nonfinite", [0, 1], [np.nan, 0])
@@ -83,7 +85,11 @@ def test_last_epoch_of_several_trainings():
 
 def test_over_steps_leaves_out_other_steps(decades):
     values = over_steps(
-        decades, "gradient_rms", ["model/c/kernel", "no"], np.array([3, 99]), 5.0
+        decades,
+        "gradient_rms",
+        ["model/c/kernel", "no"],
+        np.array([3, 99]),
+        5.0,
     )
     assert values.tolist() == [[1.0, 5.0], [5.0, 5.0]]
 

@@ -1,0 +1,86 @@
+# `make` lists the targets. Everything is installed under .venv/, one
+# environment a backend, and stays as it is until pyproject.toml changes.
+
+BACKEND ?= tensorflow
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+ARGS ?=
+
+BACKENDS := tensorflow jax torch
+ENVIRONMENTS := $(BACKENDS) lint
+ifeq ($(filter $(BACKEND),$(BACKENDS)),)
+$(error BACKEND must be one of: $(BACKENDS). Received: BACKEND=$(BACKEND))
+endif
+
+ENV := .venv/$(BACKEND)
+LINT := .venv/lint/bin
+RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=2
+PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types package bench clean
+
+help: ## list the targets
+	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [PYTHON=python3]'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: $(ENV)/.installed-demo ## train deep networks and watch their gradients vanish
+	$(RUN) $(ENV)/bin/python examples/vanishing_gradients.py $(ARGS)
+
+test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
+	$(RUN) MPLBACKEND=Agg $(ENV)/bin/python -m pytest $(ARGS)
+
+lint: .venv/lint/.installed ## check format and style
+	$(LINT)/ruff format --check
+	$(LINT)/ruff check
+
+types: .venv/lint/.installed .venv/tensorflow/.installed-test ## check types
+	$(LINT)/pyright --pythonpath .venv/tensorflow/bin/python
+
+package: .venv/lint/.installed ## build sdist and wheel, check what is in them
+	rm -rf dist
+	$(LINT)/python -m build
+	$(LINT)/python .ci/check_wheel.py dist
+
+bench: $(ENV)/.installed-test ## run every script in benchmarks/
+	set -e; for script in benchmarks/*.py; do \
+		echo "== $$script"; \
+		$(RUN) MPLBACKEND=Agg $(ENV)/bin/python $$script $(ARGS); \
+	done
+
+clean: ## remove the environments and all that was built
+	rm -rf .venv dist build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp is written last, so an installation that was broken off is taken
+# up again, and an environment that was broken off while it was made is made
+# anew.
+
+$(ENVIRONMENTS:%=.venv/%/.created): .venv/%/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'keras-concepts needs Python 3.11 or newer. Received: PYTHON=$(PYTHON)' \
+			"($$($(PYTHON) --version 2>/dev/null || echo 'not found'))." \
+			'Name another one: make PYTHON=python3.12 ...' >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+		echo '$(PYTHON) cannot make virtual environments.' \
+			'On Debian and Ubuntu: apt install python3-venv' >&2; \
+		exit 1; }
+	rm -rf .venv/$*
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/$(PIP_INSTALL) --upgrade 'pip>=25.1'
+	@touch $@
+
+$(BACKENDS:%=.venv/%/.installed-demo): .venv/%/.installed-demo: pyproject.toml | .venv/%/.created
+	$(if $(filter torch,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
+	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,examples]'
+	@touch $@
+
+$(BACKENDS:%=.venv/%/.installed-test): .venv/%/.installed-test: pyproject.toml | .venv/%/.created
+	$(if $(filter torch,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
+	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,tensorboard,examples]' --group test
+	@touch $(@D)/.installed-demo $@
+
+.venv/lint/.installed: pyproject.toml | .venv/lint/.created
+	.venv/lint/$(PIP_INSTALL) --group lint
+	@touch $@

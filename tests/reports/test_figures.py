@@ -1,0 +1,287 @@
+import itertools
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_rgba
+from matplotlib.text import Text
+
+from keras_concepts.recording import Recording
+from keras_concepts.reports.figures import plot_gradient_stacks, plot_gradients
+from keras_concepts.reports.heatmap import (
+    MISSING,
+    NONFINITE,
+    ZERO,
+    colour_span,
+    grid,
+)
+from keras_concepts.reports.history import gradient_history
+
+
+def _meshes(axes):
+    return [c for c in axes.collections if isinstance(c, QuadMesh)]
+
+
+def _colours(axes):
+    """What is seen of each cell, `(layers, columns, 4)`."""
+    axes.figure.canvas.draw()
+    shape = _meshes(axes)[0].get_array().shape
+    seen = np.zeros((*shape, 4))
+    for mesh in _meshes(axes):
+        drawn = mesh.get_facecolor().reshape(*shape, 4)
+        seen = np.where(drawn[..., 3:] > 0.0, drawn, seen)
+    return seen
+
+
+def _drawn_texts(figure, monkeypatch):
+    drawn = {}
+    draw = Text.draw
+
+    def note(text, *args, **kwargs):
+        if text.get_visible() and text.get_text().strip():
+            drawn[id(text)] = text
+        draw(text, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Text, "draw", note)
+        figure.canvas.draw()
+    return list(drawn.values())
+
+
+def _deep(record, layers, steps=30, name="layer_{}", **options):
+    decay = 10.0 ** -np.arange(layers)[::-1]
+    return record(
+        {
+            f"{name.format(i)}/kernel": np.full(steps, decay[i])
+            for i in range(layers)
+        },
+        **options,
+    )
+
+
+def test_heatmap_is_log10_with_the_first_layer_on_top(decades):
+    heatmap = plot_gradients(decades).axes[0]
+    mesh = _meshes(heatmap)[0]
+    np.testing.assert_allclose(
+        mesh.get_array(), np.repeat([[-6.0], [-3.0], [0.0]], 20, axis=1)
+    )
+    bottom, top = heatmap.get_ylim()
+    assert bottom > top
+    assert [t.get_text() for t in heatmap.get_yticklabels()] == ["a", "b", "c"]
+    np.testing.assert_array_equal(heatmap.get_yticks(), [0, 1, 2])
+    np.testing.assert_array_equal(
+        mesh.get_coordinates()[0, :, 0], np.arange(21) - 0.5
+    )
+
+
+def test_curves_are_the_first_and_the_last_layer(decades):
+    figure = plot_gradients(decades)
+    curves = figure.axes[1]
+    first, last = [line for line in curves.lines if len(line.get_xdata())]
+    np.testing.assert_allclose(first.get_ydata(), np.full(20, 1e-6))
+    np.testing.assert_allclose(last.get_ydata(), np.ones(20))
+    np.testing.assert_array_equal(first.get_xdata(), np.arange(20))
+    assert curves.get_yscale() == "log"
+    assert curves.get_xlim() == figure.axes[0].get_xlim()
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["first layer: a", "last layer: c"]
+
+
+def test_title_tells_the_attenuation(decades):
+    assert plot_gradients(decades).get_suptitle() == (
+        r"The first layer's gradient is $1.0\times10^{-6}$ times the last's"
+    )
+    assert plot_gradients(decades, "Mine").get_suptitle() == "Mine"
+
+
+def test_epochs_are_ticked_where_they_begin(record):
+    figure = plot_gradients(record({"a/kernel": np.ones(25)}))
+    (top,) = figure.axes[0].child_axes
+    assert top.get_xticks(minor=True).tolist() == [9.5, 19.5]
+    assert [t.get_text() for t in top.get_xticklabels()] == ["0", "1", "2"]
+    np.testing.assert_array_equal(top.get_xticks(), [4.5, 14.5, 22.0])
+
+
+def test_zero_nonfinite_and_missing_have_colours_of_their_own(record):
+    recording = record(
+        {
+            "a/kernel": [1e-3, 0.0, 1.0, 1.0],
+            "b/kernel": [1e-9, 1.0, np.nan, np.inf],
+        }
+    )
+    recording.append(
+        0, "model/c/kernel", "gradient_rms", range(4), [np.nan] * 4
+    )
+    recording.append(
+        0, "model/c/kernel", "gradient_nonfinite", range(4), [np.nan] * 4
+    )
+    figure = plot_gradients(recording)
+    seen = _colours(figure.axes[0])
+    marks = {"zero": ZERO, "nonfinite": NONFINITE, "missing": MISSING}
+    kinds = np.full(seen.shape[:2], "value", dtype=object)
+    for kind, colour in marks.items():
+        kinds[(seen == to_rgba(colour)).all(axis=-1)] = kind
+    assert kinds.tolist() == [
+        ["value", "zero", "value", "value"],
+        ["value", "value", "nonfinite", "nonfinite"],
+        ["missing"] * 4,
+    ]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[-2:] == ["NaN or infinite", "no gradient"]
+    # The colour bar shows where the zero is.
+    assert "0" in [text.get_text() for text in figure.axes[-1].texts]
+
+
+def test_single_nonfinite_step_among_many_is_pointed_at(record):
+    rms = np.ones(5000)
+    rms[4321] = np.nan
+    figure = plot_gradients(record({"a/kernel": rms}, steps_per_epoch=500))
+    (marker,) = [x for x in figure.axes[0].lines if x.get_marker() == "v"]
+    assert abs(marker.get_xdata()[0] - 4321) < 7
+    assert "not finite in 1 of 5000 steps" in figure.get_suptitle()
+
+
+def test_many_steps_are_binned_by_their_median(record):
+    rms = np.ones(20_000)
+    rms[::25] = 1e6  # one outlier a column
+    rms[7_777] = np.nan
+    shown = grid(
+        gradient_history(record({"a/kernel": rms}, steps_per_epoch=5_000))
+    )
+    assert shown.values.shape[1] <= 1_000
+    assert np.unique(shown.values).tolist() == [1.0]
+    (column,) = np.flatnonzero(shown.nonfinite[0])
+    assert shown.edges[column] < 7_777 < shown.edges[column + 1]
+    assert shown.edges[[0, -1]].tolist() == [-0.5, 19_999.5]
+
+
+def test_sampled_steps_reach_half_way_to_the_next(record):
+    recording = Recording()
+    recording.append(0, "a/kernel", "gradient_rms", [0, 10, 30], [1, 1, 1])
+    shown = grid(gradient_history(recording))
+    assert shown.edges.tolist() == [-5.0, 5.0, 20.0, 35.0]
+
+
+def test_colours_never_span_less_than_a_power_of_ten(record):
+    shown = grid(gradient_history(record({"a/kernel": [0.99, 1.0, 1.01]})))
+    low, high = colour_span([shown])
+    assert high - low == pytest.approx(1.0)
+    assert (low + high) / 2 == pytest.approx(0.0, abs=0.01)
+
+
+def test_stacks_share_one_colour_scale(record):
+    figure = plot_gradient_stacks(
+        {
+            "small": record({"a/kernel": [1e-8, 1e-7], "b/kernel": [1e-6] * 2}),
+            "large": record({"a/kernel": [1e1, 1e2], "b/kernel": [1e3] * 2}),
+        }
+    )
+    *panels, bar = figure.axes
+    assert len(panels) == 2
+    assert [_meshes(axes)[0].get_clim() for axes in panels] == [(-8.0, 3.0)] * 2
+    assert bar.get_ylabel() == "RMS gradient"
+    titles = [axes.get_title("left").strip() for axes in panels]
+    assert titles == ["small", "large"]
+    names = [[t.get_text() for t in axes.get_yticklabels()] for axes in panels]
+    assert names == [["a", "b"], []]
+
+
+def test_stacks_whose_layers_correspond_but_differ_in_name(record):
+    figure = plot_gradient_stacks(
+        {
+            "1": record({"dense/kernel": [1.0], "dense_1/kernel": [1.0]}),
+            "2": record({"dense_2/kernel": [1.0], "dense_3/kernel": [1.0]}),
+        }
+    )
+    labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert labels == ["1", "2"]
+
+
+def test_stacks_of_different_depth_keep_their_names(record):
+    figure = plot_gradient_stacks(
+        {"1": _deep(record, 2), "2": _deep(record, 3), "none": Recording()}
+    )
+    names = [
+        [t.get_text() for t in axes.get_yticklabels()]
+        for axes in figure.axes[:2]
+    ]
+    assert names == [["layer_0", "layer_1"], ["layer_0", "layer_1", "layer_2"]]
+    assert len(figure.axes) == 3
+
+
+def test_stacks_of_nothing():
+    with pytest.raises(ValueError, match="at least one recording"):
+        plot_gradient_stacks({})
+    figure = plot_gradient_stacks({"a": Recording()})
+    assert "No gradients" in figure.get_suptitle()
+
+
+def _check_layout(figure, monkeypatch):
+    texts = _drawn_texts(figure, monkeypatch)
+    assert len(texts) > 10
+    boxes = [(text, text.get_window_extent()) for text in texts]
+    for text, box in boxes:
+        inside = figure.bbox.padded(1)
+        assert inside.contains(box.x0, box.y0), text
+        assert inside.contains(box.x1, box.y1), text
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        # The two titles of a panel share lines on purpose.
+        if not one.get_text().endswith("\n "):
+            assert not a.padded(-1).overlaps(b.padded(-1)), (one, other)
+
+
+@pytest.mark.parametrize("layers", [1, 13, 60])
+@pytest.mark.parametrize(
+    "name", ["{}", "encoder_{}/attention/query_projection"]
+)
+def test_all_texts_are_inside_and_apart(record, monkeypatch, layers, name):
+    recording = _deep(record, layers, name=name)
+    first, last = [f"model/{name.format(i)}/kernel" for i in (0, layers - 1)]
+    recording.append(9, first, "gradient_rms", 30, 0.0)
+    recording.append(9, last, "gradient_rms", 31, np.nan)
+    _check_layout(plot_gradients(recording), monkeypatch)
+    both = {"a": recording, "b": _deep(record, 2)}
+    _check_layout(plot_gradient_stacks(both), monkeypatch)
+
+
+@pytest.mark.parametrize("epochs", [12, 100, 1200])
+def test_numbers_on_the_axes_are_apart(record, monkeypatch, epochs):
+    recording = Recording()
+    for series in _deep(record, 5, steps=epochs, steps_per_epoch=1):
+        steps = series.steps * 997
+        recording.append(*series[:3], steps, series.values)
+    _check_layout(plot_gradients(recording), monkeypatch)
+    three = dict.fromkeys("abc", recording)
+    _check_layout(plot_gradient_stacks(three), monkeypatch)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 1e-38])
+@pytest.mark.parametrize("steps", [1, 2, 30])
+def test_nothing_but_one_value(record, value, steps):
+    recording = record(
+        {"a/kernel": [value] * steps, "b/kernel": [value] * steps}
+    )
+    plot_gradients(recording).canvas.draw()
+    plot_gradient_stacks({"a": recording}).canvas.draw()
+
+
+def test_empty_recording_is_one_sentence():
+    figure = plot_gradients(Recording())
+    assert figure.get_suptitle() == "No gradients have been recorded yet."
+    figure.canvas.draw()
+
+
+def test_notebook_shows_a_picture_and_pyplot_knows_nothing(decades):
+    before = dict(mpl.rcParams), pyplot.get_fignums()
+    figure = plot_gradients(decades)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert (dict(mpl.rcParams), pyplot.get_fignums()) == before
+
+
+def test_missing_matplotlib_is_named(decades, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"keras-concepts\[plot\]"):
+        plot_gradients(decades)
