@@ -119,9 +119,16 @@ class GradientMonitor(keras.callbacks.Callback):
         model = self.model
         self._stop()
         _check_trainable(model)
-        self.recording = Recording(
-            self.record_to, metadata=_metadata(model, self.params)
-        )
+        try:
+            self.recording = Recording(
+                self.record_to, metadata=_metadata(model, self.params)
+            )
+        except (OSError, ValueError) as error:
+            raise type(error)(
+                "`record_to` of `GradientMonitor` must be a file that can be "
+                "written: a new one, or a recording to continue. Received: "
+                f"record_to={str(self.record_to)!r} ({error})."
+            ) from error
         if self.tensorboard is not None:
             from keras_concepts.reports.tensorboard import TensorBoardWriter
 

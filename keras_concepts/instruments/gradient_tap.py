@@ -49,9 +49,9 @@ class GradientSamples:
     @property
     def global_norm(self) -> np.ndarray:
         """L2 norm of all gradients together, `(n,)`."""
-        rms = self.quantity("gradient_rms")
-        missing = np.isnan(rms) & np.isnan(self.quantity("gradient_max"))
-        squares = np.where(missing, 0.0, self.sizes * rms**2)
+        squares = self.sizes * self.quantity("gradient_rms") ** 2
+        # A gradient that does not exist has no count of non-finite entries.
+        squares[np.isnan(self.quantity("gradient_nonfinite"))] = 0.0
         return np.sqrt(squares.sum(axis=1))
 
 

@@ -44,6 +44,8 @@ class StepObserver:
         self._pending: list[int] = []
         self._read: list[GradientSamples] = []
         self._step = first_step
+        self._epoch_start = first_step
+        self._epoch_steps: int | None = None
 
     def _make_tap(self, variables: list[Any]) -> GradientTap:
         self.tap = GradientTap(
@@ -53,6 +55,11 @@ class StepObserver:
 
     def begin_epoch(self, steps: int | None) -> None:
         """Starts an epoch of `steps` steps, or of unknown length."""
+        if self._epoch_steps is not None:
+            # Where one execution is several steps, the last may be cut short.
+            self._step = self._epoch_start + self._epoch_steps
+        self._epoch_start = self._step
+        self._epoch_steps = steps
         self.schedule.begin_epoch(steps)
 
     def record(self, heard: Heard) -> None:

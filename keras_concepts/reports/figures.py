@@ -7,13 +7,12 @@ import numpy as np
 
 from keras_concepts.recording import Recording
 from keras_concepts.reports.canvas import new_figure
+from keras_concepts.reports.colour_bar import draw_colour_bar
 from keras_concepts.reports.curves import draw_curves
+from keras_concepts.reports.grid import colour_span, grid
 from keras_concepts.reports.heatmap import (
     LABEL_SIZE,
-    colour_span,
-    draw_colour_bar,
     draw_heatmap,
-    grid,
     label_layers,
     patches,
 )

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from keras_concepts.reports.grid import Grid, boundaries
 from keras_concepts.reports.history import History
 from keras_concepts.reports.names import shorten
 
@@ -21,53 +22,6 @@ _MOST_EPOCH_TICKS = 60
 _COLOURS = "viridis"
 # Below every logarithm that is drawn.
 _LOG_ZERO = -1e9
-
-
-class Grid(NamedTuple):
-    """What a heatmap shows.
-
-    Attributes:
-        edges: Steps between which each of `k` columns lies, `(k + 1,)`.
-        values: RMS gradient, `(layers, k)`: the median of the column's finite
-            steps, NaN where there is none.
-        nonfinite: Whether a gradient of the column held a NaN or an infinity.
-    """
-
-    edges: np.ndarray
-    values: np.ndarray
-    nonfinite: np.ndarray
-
-
-def grid(history: History, columns: int = 800) -> Grid:
-    """Brings at least one step down to at most `columns` columns."""
-    count = len(history.steps)
-    starts = np.arange(0, count, -(-count // columns))
-    parts = np.split(np.ma.masked_invalid(history.values), starts[1:], axis=1)
-    medians = [np.ma.median(part, axis=1) for part in parts]
-    return Grid(
-        edges=_boundaries(history.steps, starts),
-        values=np.ma.stack(medians, axis=1).filled(np.nan),
-        nonfinite=np.logical_or.reduceat(history.nonfinite, starts, axis=1),
-    )
-
-
-def _boundaries(steps: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Half-way points around the stretches that begin at these indices."""
-    margin = np.diff(steps).min(initial=steps[-1] + 1) / 2.0
-    if len(steps) == 1:
-        margin = 0.5
-    inner = (steps[starts[1:] - 1] + steps[starts[1:]]) / 2.0
-    return np.concatenate([[steps[0] - margin], inner, [steps[-1] + margin]])
-
-
-def colour_span(grids: Sequence[Grid]) -> tuple[float, float]:
-    """Lowest and highest log10 of all positive values, at least 1 apart."""
-    logs = np.concatenate([np.log10(g.values[g.values > 0.0]) for g in grids])
-    if not len(logs):
-        return -1.0, 0.0
-    low, high = float(logs.min()), float(logs.max())
-    slack = max(0.0, 1.0 - (high - low)) / 2.0
-    return low - slack, high + slack
 
 
 def draw_heatmap(
@@ -125,49 +79,6 @@ def label_layers(axes: Any, names: Sequence[str], height: float) -> None:
     axes.tick_params(axis="y", length=0 if every == 1 else 3)
 
 
-def draw_colour_bar(
-    figure: Any, image: Any, axes: Any, zeros: bool, **layout: Any
-) -> None:
-    """A colour bar in powers of ten; exact zeros have a colour of their own."""
-    bar = figure.colorbar(
-        image,
-        ax=axes,
-        extend="min" if zeros else "neither",
-        extendfrac=0.06,
-        pad=0.015,
-        **layout,
-    )
-    low, high = image.get_clim()
-    # The 0 has the place of a tick at the lower end.
-    ticks = _powers(low + (high - low) / 20.0 if zeros else low, high)
-    bar.set_ticks([*ticks], labels=[*ticks.values()])
-    bar.set_label("RMS gradient", size=LABEL_SIZE)
-    bar.ax.tick_params(labelsize=TICK_SIZE)
-    if zeros:
-        _ = bar.ax.annotate(
-            "0",
-            (1.0, -0.03),
-            xycoords="axes fraction",
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            size=TICK_SIZE,
-        )
-
-
-def _powers(low: float, high: float) -> dict[float, str]:
-    """Ticks of a log10 axis: powers of ten; if it is short, 2 and 5 of each."""
-    powers = np.arange(np.floor(low), high + 1e-9)
-    every = -(-len(powers) // 8)
-    ticks = {p: f"$10^{{{p:.0f}}}$" for p in powers if not p % every}
-    if high - low < 2.0:
-        for power in powers:
-            for digit in (2, 5):
-                label = rf"${digit}\times10^{{{power:.0f}}}$"
-                ticks[power + np.log10(digit)] = label
-    return {t: ticks[t] for t in sorted(ticks) if low <= t <= high}
-
-
 def patches(histories: Sequence[History]) -> list[Any]:
     """Legend entries of the colours that the colour bar does not explain."""
     from matplotlib.patches import Patch
@@ -222,7 +133,7 @@ def _mark_epochs(axes: Any, history: History) -> None:
     if len(begins) < 2:
         return
     every = _epochs_a_label(axes, epochs[begins])
-    edges = _boundaries(history.steps, begins)
+    edges = boundaries(history.steps, begins)
     centres = (edges[:-1] + edges[1:]) / 2.0
     top = axes.secondary_xaxis("top")
     top.set_xticks(centres[::every], epochs[begins][::every])

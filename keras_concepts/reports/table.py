@@ -4,21 +4,19 @@ from collections.abc import Collection
 
 import numpy as np
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.cells import LogBar, Name
-from keras_concepts.reports.history import (
-    History,
-    ends,
-    gradient_history,
-    last_epoch,
-    median,
-    median_ratio,
-    over_steps,
+from keras_concepts.reports.cells import Name
+from keras_concepts.reports.columns import (
+    NONFINITE,
+    UPDATE,
+    gradient_columns,
+    weight_columns,
 )
+from keras_concepts.reports.history import gradient_history, last_epoch
 
 _EMPTY = "No gradients have been recorded yet."
 _ABOUT_BAR = (
@@ -28,8 +26,6 @@ _ABOUT_BAR = (
 _ABOUT_UPDATE = (
     " Update: RMS change by a step over RMS weight; about 1e-3 is usual."
 )
-_NONFINITE = "not\nfinite"
-_UPDATE = "update\n/weight"
 _ALL_FINITE = " Every gradient was finite."
 
 
@@ -80,7 +76,7 @@ def gradient_table(recording: Recording, every_variable: bool = False) -> Table:
     history = gradient_history(epoch, every_variable)
     if not history.paths:
         return Table(title=Text(_EMPTY))
-    columns = _gradients(history) | _weights(epoch, history)
+    columns = gradient_columns(history) | weight_columns(epoch, history)
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 0, 0, 1),
@@ -119,93 +115,11 @@ def _title(epoch: Recording, steps: int) -> Text:
 
 def _caption(headers: Collection[str]) -> Text:
     text = _ABOUT_BAR
-    if _UPDATE in headers:
+    if UPDATE in headers:
         text += _ABOUT_UPDATE
-    if _NONFINITE not in headers:
+    if NONFINITE not in headers:
         text += _ALL_FINITE
     return Text(text)
-
-
-def _gradients(history: History) -> dict[str, list[RenderableType]]:
-    """Header and cells of the columns about gradients."""
-    rms, present = history.values, ~history.missing
-    medians = [median(values) for values in rms]
-    largest = max((m for m in medians if np.isfinite(m)), default=np.nan)
-    last = rms[ends(history.paths)[1]]
-    columns: dict[str, list[RenderableType]] = {
-        "RMS\ngradient": [
-            _gradient(middle, row[measured])
-            for middle, row, measured in zip(medians, rms, present, strict=True)
-        ],
-        "": [LogBar(middle, largest) for middle in medians],
-        "over\nlast": [
-            _ratio(row[measured], last[measured], ".2g")
-            for row, measured in zip(rms, present, strict=True)
-        ],
-    }
-    if history.nonfinite.any():
-        counts = [int(row.sum()) for row in history.nonfinite]
-        columns[_NONFINITE] = [
-            Text(str(count), "bold red" if count else "dim") for count in counts
-        ]
-    return columns
-
-
-def _weights(
-    epoch: Recording, history: History
-) -> dict[str, list[RenderableType]]:
-    """Header and cells of the columns about weights and units."""
-    paths, steps = history.paths, history.steps
-    applied = over_steps(epoch, "applied", [""], steps, absent=1.0)[0] > 0.0
-    weight = over_steps(epoch, "weight_rms", paths, steps)
-    update = over_steps(epoch, "update_rms", paths, steps)
-    columns: dict[str, list[RenderableType]] = {}
-    if "weight_rms" in epoch.quantities:
-        columns["RMS\nweight"] = [Text(f"{median(w):.3g}") for w in weight]
-    if {"weight_rms", "update_rms"} <= set(epoch.quantities):
-        columns[_UPDATE] = [
-            _ratio(u[applied], w[applied], ".1e")
-            for u, w in zip(update, weight, strict=True)
-        ]
-    if "dead_units" in epoch.quantities:
-        columns["dead\nunits"] = [*_dead_units(epoch, paths)]
-    return columns
-
-
-def _gradient(middle: float, measured: np.ndarray) -> Text:
-    if np.isfinite(middle):
-        return Text(f"{middle:.1e}") if middle else Text("0", "yellow")
-    if not len(measured):
-        return Text("none", "yellow")
-    return Text("nan" if np.isnan(measured).any() else "inf", "bold red")
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray, form: str) -> Text:
-    """The median quotient, `-` if the denominator was always zero."""
-    if (denominator == 0.0).all():
-        return Text("-")
-    value = median_ratio(numerator, denominator)
-    return Text(format(value, form) if value else "0")
-
-
-def _dead_units(epoch: Recording, paths: list[str]) -> list[Text]:
-    """`dead/units` beside the first variable of each layer."""
-    units = _last_values(epoch, "units")
-    dead = _last_values(epoch, "dead_units")
-    cells = []
-    for path in paths:
-        layer = path.rpartition("/")[0]
-        if layer in units and layer in dead:
-            text = f"{dead[layer]:g}/{units.pop(layer):g}"
-            cells.append(Text(text, "bold yellow" if dead[layer] else "dim"))
-        else:
-            cells.append(Text(""))
-    return cells
-
-
-def _last_values(epoch: Recording, quantity: str) -> dict[str, float]:
-    rows = epoch.select(quantity=quantity)
-    return {s.layer: float(s.values[-1]) for s in rows if len(s.values)}
 
 
 def _count(number: int, noun: str) -> str:
