@@ -20,9 +20,6 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Context manager. Gives a list that receives the gradients summed over all
     replicas while `optimizer.apply` runs, and stays empty without replicas.
 
-`mean_over_replicas(tensor)`
-:   The mean of a scalar over the replicas of a distributed step.
-
 `StepBuffer(capacity, columns, units)`
 :   Rows of float32 on the device: `append(row, peaks)` inside the step,
     `read()` and `clear()` outside it.
@@ -51,7 +48,6 @@ END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
 dense_rows = active.dense_rows
 isolate = active.isolate
-mean_over_replicas = active.mean_over_replicas
 observed_train_function = active.observed_train_function
 reduced_gradients = active.reduced_gradients
 snapshot = active.snapshot

@@ -35,10 +35,6 @@ def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
     yield []
 
 
-def mean_over_replicas(tensor: Tensor) -> Tensor:
-    return tensor
-
-
 class StepBuffer:
     """See the package docstring.
 
@@ -128,10 +124,11 @@ def _carried(buffers: Sequence[StepBuffer], stores: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _wider_sharding(model: Any) -> Iterator[None]:
-    # Under a keras.distribution the trainer names a sharding for each part of
-    # the state; the buffers are a part more, and XLA may choose theirs.
+    if keras.distribution.distribution() is None:
+        yield
+        return
+    # The trainer names a sharding for each part of the state. The buffers are
+    # a part more, and XLA may choose theirs.
     original = model._get_state_sharding_spec
-    with shadow(
-        model, "_get_state_sharding_spec", lambda: (*original(), None)
-    ):
+    with shadow(model, "_get_state_sharding_spec", lambda: (*original(), None)):
         yield

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 
-from keras_concepts._shadow import shadow
+from keras_concepts._shadow import shadow, shadow_in_this_thread
 from keras_concepts._types import Tensor
 
 # The barrier exists under XLA only, and a trace cannot be asked whether it is
@@ -107,40 +107,40 @@ def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
         reduced.extend(gradient for gradient, _ in result)
         return result
 
-    with shadow(inner, "_all_reduce_sum_gradients", all_reduce_sum_gradients):
+    with shadow_in_this_thread(
+        inner, "_all_reduce_sum_gradients", all_reduce_sum_gradients
+    ):
         yield reduced
 
 
-def mean_over_replicas(tensor: Tensor) -> Tensor:
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return tensor
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensor)
-
-
-def _is_first_replica() -> bool:
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return True
-    # A number, not a tensor: each replica has a trace of its own.
-    return tf.get_static_value(context.replica_id_in_sync_group) == 0
-
-
 class StepBuffer:
-    """See the package docstring."""
+    """See the package docstring.
+
+    Under a distribution strategy only the first replica observes its steps and
+    writes its copy, which is the one that is read.
+    """
 
     def __init__(self, capacity: int, columns: int, units: int) -> None:
         self.capacity = capacity
         with tf.init_scope():
-            self._rows = tf.Variable(tf.zeros((capacity, columns)))
-            self._peaks = tf.Variable(tf.zeros((units,)))
-            self._count = tf.Variable(0, dtype=tf.int32)
+            self._rows = _local(tf.zeros((capacity, columns)))
+            self._peaks = _local(tf.zeros((units,)))
+            self._count = _local(tf.zeros((), tf.int32))
 
     def append(self, row: Tensor, peaks: Tensor) -> None:
-        if not _is_first_replica():
-            return
-        position = self._count % self.capacity
-        self._rows.scatter_nd_update([[position]], [row])
+        # A step that finds no more data must not count: nothing here may run
+        # before the row is there.
+        with tf.control_dependencies([row, peaks]):
+            self._append(row, peaks)
+
+    def _append(self, row: Tensor, peaks: Tensor) -> None:
+        position = [[self._count % self.capacity]]
+        if tf.distribute.has_strategy():
+            # Distributed variables cannot be written in part.
+            rows = tf.tensor_scatter_nd_update(self._rows, position, [row])
+            self._rows.assign(rows)
+        else:
+            self._rows.scatter_nd_update(position, [row])
         self._peaks.assign(tf.maximum(self._peaks, peaks))
         self._count.assign_add(1)
 
@@ -156,6 +156,23 @@ class StepBuffer:
         self._count.assign(0)
 
 
+def _is_first_replica() -> bool:
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return True
+    # A number, not a tensor: each replica has a trace of its own.
+    return tf.get_static_value(context.replica_id_in_sync_group) == 0
+
+
+def _local(value: Tensor) -> tf.Variable:
+    return tf.Variable(
+        value,
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
+
+
 def observed_train_function(
     model: Any,
     observe: Callable[[], contextlib.AbstractContextManager[Any]],
@@ -165,6 +182,8 @@ def observed_train_function(
     original = model.train_step
 
     def train_step(data: Any) -> Any:
+        if not _is_first_replica():
+            return original(data)
         for_xla = model.jit_compile and not model.run_eagerly
         with _tracing(for_xla=for_xla), observe():
             return original(data)

@@ -31,10 +31,6 @@ def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
     yield []
 
 
-def mean_over_replicas(tensor: Tensor) -> Tensor:
-    return tensor
-
-
 class StepBuffer:
     """See the package docstring."""
 

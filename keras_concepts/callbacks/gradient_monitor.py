@@ -47,6 +47,9 @@ class GradientMonitor(keras.callbacks.Callback):
     `dead_units` (how many units received exactly zero gradient in every
     measured step) and a row `dead_unit` with the index of each.
 
+    Under `tf.distribute` the gradients are the sum over all replicas, after
+    clipping, and the loss is that of the first replica's share of the batch.
+
     Added to the logs of each epoch, where `History` finds them and so do
     `CSVLogger`, `EarlyStopping`, `ModelCheckpoint` and `TensorBoard` if they
     come *after* the monitor in the list of callbacks:
@@ -130,7 +133,7 @@ class GradientMonitor(keras.callbacks.Callback):
                 f"record_to={str(self.record_to)!r} ({error})."
             ) from error
         if self.tensorboard is not None:
-            from keras_concepts.reports.tensorboard import TensorBoardWriter
+            from keras_concepts.reports import TensorBoardWriter
 
             self._writer = TensorBoardWriter(self.tensorboard)
         self._observer = StepObserver(
@@ -153,11 +156,10 @@ class GradientMonitor(keras.callbacks.Callback):
         samples = self._observer.read() if self._observer else None
         if samples is None:
             return
-        added = len(self.recording)
         _record(self.recording, epoch, samples)
         self.recording.flush()
         if self._writer is not None:
-            self._writer.write(self.recording, after=added)
+            self._writer.write(self.recording)
         if logs is not None:
             logs.update(_log_values(samples, self.model.optimizer))
 
@@ -179,7 +181,7 @@ class GradientMonitor(keras.callbacks.Callback):
         Args:
             console: `rich.console.Console` to print to.
         """
-        from keras_concepts.reports.table import print_gradients
+        from keras_concepts.reports import print_gradients
 
         print_gradients(self.recording, console)
 
@@ -194,7 +196,7 @@ class GradientMonitor(keras.callbacks.Callback):
         Returns:
             The `matplotlib.figure.Figure`.
         """
-        from keras_concepts.reports.figures import plot_gradients
+        from keras_concepts.reports import plot_gradients
 
         figure = plot_gradients(self.recording)
         if path is not None:

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._shadow import shadow
+from keras_concepts._shadow import shadow_in_this_thread
 from keras_concepts._types import Tensor
 
 
@@ -113,9 +113,9 @@ def listen(
         return trained, state
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(shadow(optimizer, "apply", apply))
+        stack.enter_context(shadow_in_this_thread(optimizer, "apply", apply))
         stack.enter_context(
-            shadow(optimizer, "stateless_apply", stateless_apply)
+            shadow_in_this_thread(optimizer, "stateless_apply", stateless_apply)
         )
         if loss_tracker is not None:
             original_update = loss_tracker.update_state
@@ -125,7 +125,9 @@ def listen(
                 return original_update(values, *args, **kwargs)
 
             stack.enter_context(
-                shadow(loss_tracker, "update_state", update_state)
+                shadow_in_this_thread(
+                    loss_tracker, "update_state", update_state
+                )
             )
         yield heard
 

@@ -83,9 +83,7 @@ def _isolated(heard: Heard) -> tuple[list[Any], list[Any], list[Any], Any]:
         )
     ]
     present = [gradient for gradient in gradients if gradient is not None]
-    losses = [] if heard.loss is None else [heard.loss]
-    if losses:
-        losses = [_backend.mean_over_replicas(ops.stop_gradient(heard.loss))]
+    losses = [] if heard.loss is None else [ops.stop_gradient(heard.loss)]
     tensors = iter(
         _backend.isolate([*present, *heard.before, *heard.after, *losses])
     )

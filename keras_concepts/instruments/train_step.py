@@ -1,9 +1,11 @@
 """Standing in for a model's train function while somebody watches its steps."""
 
 import contextlib
+import functools
+import itertools
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -115,10 +117,10 @@ class ObservedTrainFunction:
         function = model.train_function
         if not isinstance(function, cls):
             function = cls(model)
-            function._install()
+            _when_fit_is_left(function._restore)
         function._observers.append(observer)
-        function._functions.clear()
-        _when_fit_is_left(function._restore)
+        function._build()
+        function._install()
 
     @classmethod
     def detach(cls, model: Any, observer: StepObserver) -> None:
@@ -126,7 +128,6 @@ class ObservedTrainFunction:
         function = model.train_function
         if isinstance(function, cls) and observer in function._observers:
             function._observers.remove(observer)
-            function._functions.clear()
             if not function._observers:
                 function._restore()
 
@@ -135,8 +136,9 @@ class ObservedTrainFunction:
         due = [o for o in self._observers if o.schedule.due(steps)]
         for observer in due:
             observer.make_room(steps)
+        function = self._functions[tuple(map(id, due))]
         try:
-            result = self._function(due)(*args)
+            result = function(*args)
         except _backend.END_OF_DATA:
             raise
         except BaseException:
@@ -146,24 +148,26 @@ class ObservedTrainFunction:
             observer.advance(steps, measured=observer in due)
         return result
 
-    def _function(self, due: list[StepObserver]) -> Callable[..., Any]:
-        if not due:
-            return self._original
-        key = tuple(id(observer) for observer in due)
-        if key not in self._functions:
-            self._restore()
-            try:
-                self._functions[key] = _backend.observed_train_function(
-                    self._model,
-                    lambda: self._observe(due),
-                    [o.tap.buffer for o in due if o.tap is not None],
+    def _build(self) -> None:
+        """Makes a train function for each group of observers to be due.
+
+        They are traced when they are first called. But they are made here,
+        before the first step: on JAX the model has no values during an epoch.
+        """
+        self._restore()
+        self._functions = {(): self._original}
+        for size in range(1, len(self._observers) + 1):
+            for due in itertools.combinations(self._observers, size):
+                self._functions[tuple(map(id, due))] = (
+                    _backend.observed_train_function(
+                        self._model,
+                        functools.partial(self._observe, due),
+                        [o.tap.buffer for o in due if o.tap is not None],
+                    )
                 )
-            finally:
-                self._install()
-        return self._functions[key]
 
     @contextlib.contextmanager
-    def _observe(self, due: list[StepObserver]) -> Iterator[None]:
+    def _observe(self, due: Sequence[StepObserver]) -> Iterator[None]:
         model = self._model
         with listen(
             model.optimizer,

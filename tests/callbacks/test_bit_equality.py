@@ -52,7 +52,8 @@ def train(make_optimizer, compile_arguments, digits, callbacks):
     x, y = digits[0][:25], digits[1][:25]
     # torch.compile cannot lower Keras' convolutions, watched or not.
     torch_compiles = (
-        keras.backend.backend() == "torch" and "jit_compile" in compile_arguments
+        keras.backend.backend() == "torch"
+        and "jit_compile" in compile_arguments
     )
     model = network(convolutional=not torch_compiles)
     model.compile(
@@ -134,6 +135,4 @@ def test_thinned_samples(digits):
 def test_several_steps_an_execution(digits):
     if keras.backend.backend() == "torch":
         pytest.skip("steps_per_execution must be 1 with torch")
-    assert_same_training(
-        OPTIMIZERS["adam"], {"steps_per_execution": 3}, digits
-    )
+    assert_same_training(OPTIMIZERS["adam"], {"steps_per_execution": 3}, digits)

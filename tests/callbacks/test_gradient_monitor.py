@@ -138,7 +138,8 @@ class TestWhatTheOptimizerDoes:
         model.fit(*digits, verbose=0, callbacks=[monitor])
         assert np.all(value(monitor, "", "gradient_norm") > 0.05)
         squares = [
-            v.shape[0] * (v.shape[1] if len(v.shape) > 1 else 1)
+            v.shape[0]
+            * (v.shape[1] if len(v.shape) > 1 else 1)
             * value(monitor, v.path, "update_rms") ** 2
             for v in model.trainable_variables
         ]
@@ -324,7 +325,9 @@ class TestModels:
             },
         )
         model.compile(
-            "adam", {"a": LOSS(from_logits=True), "b": "mse"}, metrics={"b": ["mae"]}
+            "adam",
+            {"a": LOSS(from_logits=True), "b": "mse"},
+            metrics={"b": ["mae"]},
         )
         targets = {"a": y, "b": y.astype("float32")[:, None]}
         weights = {"a": np.ones(64), "b": np.full(64, 0.5)}

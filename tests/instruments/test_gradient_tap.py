@@ -115,9 +115,7 @@ def test_each_step_equals_brute_force(make, digits):
     )
     model(x[:1])
     monitor = GradientMonitor()
-    model.fit(
-        x, y, 16, epochs=2, shuffle=False, verbose=0, callbacks=[monitor]
-    )
+    model.fit(x, y, 16, epochs=2, shuffle=False, verbose=0, callbacks=[monitor])
     recording = monitor.recording
     rows = {
         (step, layer, quantity): value

@@ -99,9 +99,7 @@ def test_the_next_fit_meets_no_leftover(digits):
     model = make()
     monitor = GradientMonitor()
     with pytest.raises(RuntimeError) as kept_alive:
-        model.fit(
-            *digits, verbose=0, callbacks=[monitor, Bomb("on_epoch_end")]
-        )
+        model.fit(*digits, verbose=0, callbacks=[monitor, Bomb("on_epoch_end")])
     # As in a notebook, the traceback keeps the frames of `fit` alive.
     assert "train_function" in leftovers(model)
     model.fit(*digits, verbose=0)
@@ -112,9 +110,7 @@ def test_the_next_fit_meets_no_leftover(digits):
 def test_two_monitors_see_the_same(digits):
     model = make()
     first, second = GradientMonitor(), GradientMonitor(every=2)
-    model.fit(
-        *digits, 16, epochs=2, verbose=0, callbacks=[first, second]
-    )
+    model.fit(*digits, 16, epochs=2, verbose=0, callbacks=[first, second])
     assert leftovers(model) == []
     assert first.recording.select(quantity="loss").step.tolist() == list(
         range(8)
@@ -162,9 +158,7 @@ class TestCustomLoop:
         watched = make("sgd")
         start = watched.get_weights()
         monitor = GradientMonitor()
-        watched.fit(
-            x, y, 16, shuffle=False, verbose=0, callbacks=[monitor]
-        )
+        watched.fit(x, y, 16, shuffle=False, verbose=0, callbacks=[monitor])
         model = make("sgd")
         model.set_weights(start)
         step = compiled_step(model)
@@ -192,9 +186,7 @@ class TestCustomLoop:
     def test_keeps_the_last_steps(self, digits):
         model = make("sgd")
         model.optimizer.build(model.trainable_variables)
-        gradients = [
-            keras.ops.ones(v.shape) for v in model.trainable_variables
-        ]
+        gradients = [keras.ops.ones(v.shape) for v in model.trainable_variables]
         with GradientTap(
             model.optimizer, model.trainable_variables, capacity=3
         ) as tap:

@@ -11,13 +11,8 @@ from matplotlib.text import Text
 
 from keras_concepts.recording import Recording
 from keras_concepts.reports.figures import plot_gradient_stacks, plot_gradients
-from keras_concepts.reports.heatmap import (
-    MISSING,
-    NONFINITE,
-    ZERO,
-    colour_span,
-    grid,
-)
+from keras_concepts.reports.grid import colour_span, grid
+from keras_concepts.reports.heatmap import MISSING, NONFINITE, ZERO
 from keras_concepts.reports.history import gradient_history
 
 
@@ -88,6 +83,18 @@ def test_curves_are_the_first_and_the_last_layer(decades):
     assert curves.get_xlim() == figure.axes[0].get_xlim()
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["first layer: a", "last layer: c"]
+
+
+def test_curves_of_many_steps_show_medians_and_a_band(record):
+    rms = np.tile([1.0, 10.0, 1000.0], 150)
+    curves = plot_gradients(record({"a/kernel": rms})).axes[1]
+    line = curves.lines[0]
+    assert np.unique(line.get_ydata()).tolist() == [10.0]
+    assert line.get_xdata()[:2].tolist() == [1.0, 4.0]
+    (band,) = curves.collections
+    low, high = np.percentile([1.0, 10.0, 1000.0], [10, 90])
+    heights = np.unique(band.get_paths()[0].vertices[:, 1])
+    np.testing.assert_allclose(heights, [low, high])
 
 
 def test_title_tells_the_attenuation(decades):

@@ -1,0 +1,85 @@
+"""Two replicas on two virtual CPU devices, in a process of their own."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import keras
+import pytest
+
+COMMON = """
+import numpy as np, keras
+from keras_concepts.callbacks import GradientMonitor
+
+x = np.random.default_rng(0).normal(size=(64, 12)).astype("float32")
+y = x[:, :3].argmax(axis=1).astype("int32")
+
+def train(callbacks):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((12,)),
+            keras.layers.Dense(8, "relu"),
+            keras.layers.Dense(3),
+        ]
+    )
+    # Each replica draws its own initial values: give all the same.
+    random = np.random.default_rng(1)
+    model.set_weights(
+        [random.normal(size=w.shape, scale=0.3) for w in model.get_weights()]
+    )
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    model.fit(
+        x, y, 16, epochs=2, shuffle=False, verbose=0, callbacks=callbacks
+    )
+    return [keras.ops.convert_to_numpy(v) for v in model.variables]
+
+def compare(scope):
+    alone = GradientMonitor()
+    train([alone])
+    with scope():
+        plain = train([])
+        monitor = GradientMonitor()
+        watched = train([monitor])
+    for a, b in zip(plain, watched, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for quantity in ("gradient_norm", "gradient_rms", "gradient_max"):
+        a = alone.recording.select(quantity=quantity)
+        b = monitor.recording.select(quantity=quantity)
+        assert a.step.tolist() == b.step.tolist()
+        np.testing.assert_allclose(a.value, b.value, rtol=1e-4, atol=1e-7)
+"""
+TENSORFLOW = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+compare(strategy.scope)
+"""
+JAX = """
+import jax
+assert len(jax.devices()) == 2
+compare(keras.distribution.DataParallel().scope)
+"""
+
+
+def test_the_reduced_gradients_are_recorded():
+    script = {"tensorflow": TENSORFLOW, "jax": JAX}.get(keras.backend.backend())
+    if script is None:
+        pytest.skip("DistributedDataParallel needs a process a replica")
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2"
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(COMMON + script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
