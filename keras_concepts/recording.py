@@ -46,7 +46,7 @@ class Recording:
             continued, else 0.
 
     Raises:
-        OSError: `path` cannot be opened for appending.
+        OSError: `path` cannot be written.
         ValueError: `path` holds something else than a recording.
 
     Example:
@@ -66,16 +66,14 @@ class Recording:
     ) -> None:
         self.path = None if path is None else pathlib.Path(path)
         self.metadata = dict(metadata or {})
+        self.next_step = 0
         self._series: list[Series] = []
         self._flushed = 0
-        self._file = None
-        self.next_step = 0
         if self.path is not None:
-            self._file = _open_to_append(self.path)
-            self.next_step = _steps_in(self.path)
+            if self.path.exists() and self.path.stat().st_size:
+                self.next_step = _next_step(self.path)
             header = {"format": _FORMAT, "version": _VERSION}
-            self._write_line(header | {"metadata": self.metadata})
-            self._file.flush()
+            _append_lines(self.path, [header | {"metadata": self.metadata}])
 
     def append(
         self, epoch: int, layer: str, quantity: str, steps: Any, values: Any
@@ -104,28 +102,11 @@ class Recording:
         self._series.append(Series(int(epoch), layer, quantity, steps, values))
 
     def flush(self) -> None:
-        """Writes the rows added since the last flush to `path`, if any."""
-        if self._file is None:
-            return
-        for series in self._series[self._flushed :]:
-            self._write_line(
-                {
-                    "epoch": series.epoch,
-                    "layer": series.layer,
-                    "quantity": series.quantity,
-                    "steps": series.steps.tolist(),
-                    "values": [_encode(v) for v in series.values.tolist()],
-                }
-            )
-        self._flushed = len(self._series)
-        self._file.flush()
-
-    def close(self) -> None:
-        """Flushes and closes the file. The rows stay in memory."""
-        if self._file is not None:
-            self.flush()
-            self._file.close()
-            self._file = None
+        """Appends the rows added since the last flush to `path`, if any."""
+        if self.path is not None:
+            new = self._series[self._flushed :]
+            _append_lines(self.path, [_entry(series) for series in new])
+            self._flushed = len(self._series)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -139,11 +120,9 @@ class Recording:
                 last is damaged.
         """
         recording = cls()
-        for number, entry in _read_lines(pathlib.Path(path)):
+        for entry in _read_entries(pathlib.Path(path)):
             if "format" in entry:
                 recording.metadata = entry["metadata"]
-            elif number == 1:
-                raise ValueError(f"{path} is not a {_FORMAT}.")
             else:
                 values = [float(value) for value in entry.pop("values")]
                 recording.append(**entry, values=values)
@@ -245,51 +224,66 @@ class Recording:
         lengths = [len(series.steps) for series in self._series]
         return np.repeat(np.array(fields, dtype=dtype), lengths)
 
-    def _write_line(self, entry: dict[str, Any]) -> None:
-        if self._file is not None:
-            self._file.write(json.dumps(entry, allow_nan=False) + "\n")
-
 
 def _concatenate(arrays: list[np.ndarray], dtype: Any) -> np.ndarray:
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype)
 
 
-def _encode(value: float) -> float | str:
-    """JSON has no NaN and no infinity; `float` reads them from a string."""
-    return value if math.isfinite(value) else str(value)
+def _entry(series: Series) -> dict[str, Any]:
+    # JSON has no NaN and no infinity; `float` reads them from a string.
+    values = [v if math.isfinite(v) else str(v) for v in series.values.tolist()]
+    return {
+        "epoch": series.epoch,
+        "layer": series.layer,
+        "quantity": series.quantity,
+        "steps": series.steps.tolist(),
+        "values": values,
+    }
 
 
-def _steps_in(path: pathlib.Path) -> int:
-    if not path.stat().st_size:
-        return 0
+def _append_lines(path: pathlib.Path, entries: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(e, allow_nan=False) + "\n" for e in entries)
+    with path.open("a+b") as file:
+        # A killed process may have left half a line: end it.
+        if file.tell():
+            _ = file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                text = "\n" + text
+        _ = file.write(text.encode())
+
+
+def _next_step(path: pathlib.Path) -> int:
     steps = Recording.load(path).step
     return int(steps.max()) + 1 if len(steps) else 0
 
 
-def _open_to_append(path: pathlib.Path) -> Any:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+", encoding="utf-8")
-    file.seek(0, os.SEEK_END)
-    if file.tell():
-        # A killed process may have left half a line: end it, so that the
-        # header below stands on a line of its own.
-        with path.open("rb") as end:
-            end.seek(-1, os.SEEK_END)
-            if end.read(1) != b"\n":
-                file.write("\n")
-    return file
-
-
-def _read_lines(path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            cut_short = number == len(lines) or "format" in lines[number][:10]
-            if cut_short and number > 1:
-                continue
+def _read_entries(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    entries = [_parsed(line) for line in lines]
+    if not _is_header(entries[0]):
+        raise ValueError(f"{path} is not a {_FORMAT}.")
+    following = [*entries[1:], None]
+    for number, (entry, after) in enumerate(
+        zip(entries, following, strict=True), start=1
+    ):
+        if entry is not None:
+            yield entry
+        elif number < len(entries) and not _is_header(after):
+            # Only a process that was killed leaves half a line, so the file
+            # ends here, or a run that continued it begins.
             raise ValueError(
                 f"Line {number} of {path} is not part of a {_FORMAT}."
-            ) from error
-        yield number, entry
+            )
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _is_header(entry: dict[str, Any] | None) -> bool:
+    return entry is not None and entry.get("format") == _FORMAT

@@ -83,7 +83,7 @@ class StepBuffer:
 def observed_train_function(
     model: Any,
     observe: Callable[[], contextlib.AbstractContextManager[Any]],
-    buffers: Sequence[StepBuffer],
+    buffers: Sequence[Any],
 ) -> Callable[..., Any]:
     original = model.train_step
 
@@ -111,7 +111,7 @@ def observed_train_function(
 
 
 @contextlib.contextmanager
-def _carried(buffers: Sequence[StepBuffer], stores: Any) -> Iterator[None]:
+def _carried(buffers: Sequence[Any], stores: Any) -> Iterator[None]:
     concrete = [buffer.state for buffer in buffers]
     for buffer, store in zip(buffers, stores, strict=True):
         buffer.state = store

@@ -84,12 +84,16 @@ def _made_again(tensor: Tensor, made: dict[Any, Tensor]) -> Tensor:
     return made[tensor.ref()]
 
 
-_ELEMENTWISE = frozenset(
-    "Add AddN AddV2 Cast Div DivNoNan Exp ExpandDims Identity Maximum Minimum "
-    "Mul MulNoNan Neg RealDiv Reciprocal Reshape Rsqrt RsqrtGrad Select "
-    "SelectV2 Sigmoid SigmoidGrad Sqrt SqrtGrad Square Squeeze "
-    "SquaredDifference StopGradient Sub Tanh TanhGrad Transpose".split()
-)
+# fmt: off
+_ELEMENTWISE = frozenset([
+    "Add", "AddN", "AddV2", "Cast", "Div", "DivNoNan", "Exp", "ExpandDims",
+    "Identity", "Maximum", "Minimum", "Mul", "MulNoNan", "Neg", "RealDiv",
+    "Reciprocal", "Reshape", "Rsqrt", "RsqrtGrad", "Select", "SelectV2",
+    "Sigmoid", "SigmoidGrad", "Sqrt", "SqrtGrad", "Square", "Squeeze",
+    "SquaredDifference", "StopGradient", "Sub", "Tanh", "TanhGrad",
+    "Transpose",
+])
+# fmt: on
 
 
 @contextlib.contextmanager
@@ -176,7 +180,7 @@ def _local(value: Tensor) -> tf.Variable:
 def observed_train_function(
     model: Any,
     observe: Callable[[], contextlib.AbstractContextManager[Any]],
-    buffers: Sequence[StepBuffer],
+    buffers: Sequence[Any],
 ) -> Callable[..., Any]:
     del buffers  # tf.Variables: the traced step holds them
     original = model.train_step

@@ -67,7 +67,7 @@ class StepBuffer:
 def observed_train_function(
     model: Any,
     observe: Callable[[], contextlib.AbstractContextManager[Any]],
-    buffers: Sequence[StepBuffer],
+    buffers: Sequence[Any],
 ) -> Callable[..., Any]:
     del buffers  # written in place
     previous = model.train_function

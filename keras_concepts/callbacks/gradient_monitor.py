@@ -54,12 +54,13 @@ class GradientMonitor(keras.callbacks.Callback):
     `CSVLogger`, `EarlyStopping`, `ModelCheckpoint` and `TensorBoard` if they
     come *after* the monitor in the list of callbacks:
 
-    | key | meaning |
-    |---|---|
-    | `gradient_norm` | mean over the measured steps |
-    | `gradient_attenuation` | RMS gradient of the first kernel divided by that of the last, median over the steps: far below 1 means that little reaches the first layers |
-    | `dead_units` | number of units dead for the whole epoch |
-    | `update_ratio` | RMS update divided by RMS weight of the kernels, median; about 1e-3 is usual |
+    - `gradient_norm`: mean over the measured steps.
+    - `gradient_attenuation`: RMS gradient of the first kernel divided by that
+      of the last, median over the steps. Far below 1, little reaches the first
+      layers; only models with two kernels or more have it.
+    - `dead_units`: number of units that were dead for the whole epoch.
+    - `update_ratio`: RMS update divided by RMS weight, median over steps and
+      kernels; about 1e-3 is usual.
 
     Args:
         every: Measure every n-th step of an epoch, at least 1.
@@ -170,7 +171,7 @@ class GradientMonitor(keras.callbacks.Callback):
         if self._observer is not None:
             ObservedTrainFunction.detach(self.model, self._observer)
             self._observer = None
-        self.recording.close()
+        self.recording.flush()
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -118,7 +118,7 @@ class GradientTap:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(
+        _ = self._stack.enter_context(
             listen(self.optimizer, self.variables, then=self.record)
         )
         return self
@@ -167,7 +167,7 @@ class GradientTap:
     def _split_units(self, peaks: np.ndarray) -> dict[str, np.ndarray]:
         ends = np.cumsum(list(self._units.values()))
         parts = np.split(np.array(peaks), ends[:-1])
-        return dict(zip(self._units, parts))
+        return dict(zip(self._units, parts, strict=False))
 
 
 def unit_sources(variables: Sequence[Any]) -> dict[str, int]:

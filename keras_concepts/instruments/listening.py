@@ -90,7 +90,9 @@ def listen(
         optimizer_variables: Any, gradients: Any, trainable_variables: Any
     ) -> Any:
         nonlocal stateless
-        mapping = list(zip(optimizer.variables, optimizer_variables))
+        mapping = list(
+            zip(optimizer.variables, optimizer_variables, strict=True)
+        )
         with keras.StatelessScope(state_mapping=mapping):
             heard.scale = _loss_scale(optimizer)
             updates = ops.convert_to_tensor(optimizer.iterations)
@@ -101,7 +103,7 @@ def listen(
             )
         finally:
             stateless = False
-        mapping = list(zip(optimizer.variables, state))
+        mapping = list(zip(optimizer.variables, state, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             heard.applied = optimizer.iterations - updates
         heard.variables = list(variables or [])

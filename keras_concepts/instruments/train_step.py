@@ -42,7 +42,7 @@ class StepObserver:
         # A model without an input shape is built by its first step. (On JAX
         # and torch `fit` has built every model by now.)
         if model.built:
-            self._make_tap(model.trainable_variables)
+            _ = self._make_tap(model.trainable_variables)
         self._pending: list[int] = []
         self._read: list[GradientSamples] = []
         self._step = first_step

@@ -3,12 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from autodiff import gradients
 from keras import layers
 
+from autodiff import gradients
 from keras_concepts.callbacks import GradientMonitor
-from keras_concepts.instruments import GradientTap
-from keras_concepts.instruments.gradient_tap import unit_sources
 
 
 def dense():

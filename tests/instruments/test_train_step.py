@@ -169,7 +169,9 @@ class TestCustomLoop:
                 step(x[i : i + 16], y[i : i + 16])
         samples = tap.read()
         assert leftovers(model) == []
-        for a, b in zip(watched.get_weights(), model.get_weights()):
+        for a, b in zip(
+            watched.get_weights(), model.get_weights(), strict=True
+        ):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
         assert samples.steps.tolist() == [0, 1, 2, 3]
         for path, values in zip(
