@@ -1,7 +1,6 @@
 """Replacing a method on one instance for a while."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,23 +24,3 @@ def shadow(
             del attributes[name]
         else:
             attributes[name] = outer
-
-
-@contextlib.contextmanager
-def shadow_in_this_thread(
-    instance: Any, name: str, replacement: Callable[..., Any]
-) -> Iterator[None]:
-    """The same, while other threads that call the method get the original.
-
-    Under `tf.distribute` each replica traces the training step in a thread of
-    its own, on the same optimizer.
-    """
-    original = getattr(instance, name)
-    owner = threading.get_ident()
-
-    def shadowed(*args: Any, **kwargs: Any) -> Any:
-        here = threading.get_ident() == owner
-        return (replacement if here else original)(*args, **kwargs)
-
-    with shadow(instance, name, shadowed):
-        yield

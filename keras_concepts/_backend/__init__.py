@@ -20,6 +20,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Context manager. Gives a list that receives the gradients summed over all
     replicas while `optimizer.apply` runs, and stays empty without replicas.
 
+`shadow_in_step(instance, name, replacement)`
+:   Context manager. `_shadow.shadow` for use inside a training step, where a
+    distributed one may run in several threads.
+
 `StepBuffer(capacity, columns, units)`
 :   Rows of float32 on the device: `append(row, peaks)` inside the step,
     `read()` and `clear()` outside it.
@@ -50,4 +54,5 @@ dense_rows = active.dense_rows
 isolate = active.isolate
 observed_train_function = active.observed_train_function
 reduced_gradients = active.reduced_gradients
+shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot

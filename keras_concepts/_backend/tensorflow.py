@@ -1,6 +1,7 @@
 """TensorFlow: state lives in `tf.Variable`s that the step captures."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 
-from keras_concepts._shadow import shadow, shadow_in_this_thread
+from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
 
 # The barrier exists under XLA only, and a trace cannot be asked whether it is
@@ -97,6 +98,23 @@ _ELEMENTWISE = frozenset([
 
 
 @contextlib.contextmanager
+def shadow_in_step(
+    instance: Any, name: str, replacement: Callable[..., Any]
+) -> Iterator[None]:
+    # Under tf.distribute each replica traces the step in a thread of its own,
+    # on the same optimizer: the others must meet the original.
+    original = getattr(instance, name)
+    owner = threading.get_ident()
+
+    def shadowed(*args: Any, **kwargs: Any) -> Any:
+        here = threading.get_ident() == owner
+        return (replacement if here else original)(*args, **kwargs)
+
+    with shadow(instance, name, shadowed):
+        yield
+
+
+@contextlib.contextmanager
 def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
     reduced: list[Any] = []
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
@@ -111,7 +129,7 @@ def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
         reduced.extend(gradient for gradient, _ in result)
         return result
 
-    with shadow_in_this_thread(
+    with shadow_in_step(
         inner, "_all_reduce_sum_gradients", all_reduce_sum_gradients
     ):
         yield reduced

@@ -8,9 +8,11 @@ import keras
 import numpy as np
 import torch
 
+from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
 
 END_OF_DATA = (StopIteration,)
+shadow_in_step = shadow
 
 
 def snapshot(variable: Any) -> Tensor:

@@ -9,7 +9,6 @@ import keras
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._shadow import shadow_in_this_thread
 from keras_concepts._types import Tensor
 
 
@@ -115,9 +114,11 @@ def listen(
         return trained, state
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(shadow_in_this_thread(optimizer, "apply", apply))
+        stack.enter_context(_backend.shadow_in_step(optimizer, "apply", apply))
         stack.enter_context(
-            shadow_in_this_thread(optimizer, "stateless_apply", stateless_apply)
+            _backend.shadow_in_step(
+                optimizer, "stateless_apply", stateless_apply
+            )
         )
         if loss_tracker is not None:
             original_update = loss_tracker.update_state
@@ -127,7 +128,7 @@ def listen(
                 return original_update(values, *args, **kwargs)
 
             stack.enter_context(
-                shadow_in_this_thread(
+                _backend.shadow_in_step(
                     loss_tracker, "update_state", update_state
                 )
             )

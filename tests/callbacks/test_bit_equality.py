@@ -106,6 +106,8 @@ def test_optimizers(optimizer, digits):
     assert_same_training(OPTIMIZERS[optimizer], {}, digits)
 
 
+# torch.compile, on Keras' own tree functions.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 @pytest.mark.parametrize("arguments", ["jit", "no_jit", "eager"])
 @pytest.mark.parametrize("optimizer", ["adam", "accumulation"])
 def test_compilation(optimizer, arguments, digits):
