@@ -14,10 +14,8 @@ from keras_concepts.instruments.statistics import (
     GRADIENT_COLUMNS,
     WEIGHT_COLUMNS,
 )
-from keras_concepts.instruments.train_step import (
-    ObservedTrainFunction,
-    StepObserver,
-)
+from keras_concepts.instruments.step_observer import StepObserver
+from keras_concepts.instruments.train_function import ObservedTrainFunction
 from keras_concepts.recording import Recording
 
 

@@ -63,7 +63,7 @@ class GradientTap:
     and the update is the same to the last bit. In `model.fit` use
     `callbacks.GradientMonitor` instead, which reads the same numbers.
 
-    (Inside `tf.function(jit_compile=True)` that is not promised: a second reader
+    (Inside `tf.function(jit_compile=True)` that is no promise: a second reader
     of the gradients may change what XLA fuses, and so the rounding.)
 
     A compiled training step must be traced inside the with-block, and one that

@@ -107,6 +107,27 @@ def test_the_next_fit_meets_no_leftover(digits):
     assert kept_alive.tb is not None
 
 
+def test_a_late_clean_up_spares_the_next_fit(digits):
+    """In a notebook the frames of a broken `fit` may die during another."""
+    model = make()
+    broken = [GradientMonitor(), Bomb("on_epoch_end")]
+    with pytest.raises(RuntimeError) as kept_alive:
+        model.fit(*digits, verbose=0, callbacks=broken)
+    alive = [kept_alive.value]
+    del kept_alive
+
+    class Forget(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            alive.clear()
+            gc.collect()
+            assert "make_train_function" in vars(self._model)
+
+    monitor = GradientMonitor()
+    model.fit(*digits, epochs=2, verbose=0, callbacks=[monitor, Forget()])
+    assert len(monitor.recording.select("", "loss")) == 4
+    assert leftovers(model) == []
+
+
 def test_two_monitors_see_the_same(digits):
     model = make()
     first, second = GradientMonitor(), GradientMonitor(every=2)
