@@ -1,4 +1,6 @@
 import csv
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -365,6 +367,54 @@ class TestReuse:
         recording = kc.Recording.load(path)
         assert recording.select("", "loss").step.tolist() == [0, 1, 2, 3]
         assert recording.metadata["backend"] == keras.backend.backend()
+
+
+class TestFiles:
+    def test_a_killed_training_leaves_its_epochs(self, digits, tmp_path):
+        script = """
+import os, sys, keras, numpy as np
+from keras_concepts.callbacks import GradientMonitor
+
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == 2 and batch == 1:
+            os.kill(os.getpid(), 9)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+model = keras.Sequential([keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+model.fit(
+    np.ones((64, 2)), np.ones((64, 1)), 16, epochs=5, verbose=0,
+    callbacks=[GradientMonitor(record_to=sys.argv[1]), Kill()],
+)
+"""
+        path = tmp_path / "run.jsonl"
+        killed = subprocess.run([sys.executable, "-c", script, path])
+        assert killed.returncode == -9
+        recording = kc.Recording.load(path)
+        assert recording.select("", "loss").step.tolist() == list(range(8))
+
+    def test_tensorboard_reads_it_while_it_trains(self, digits, tmp_path):
+        accumulator = pytest.importorskip(
+            "tensorboard.backend.event_processing.event_accumulator"
+        )
+        seen = []
+
+        class Look(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                events = accumulator.EventAccumulator(str(tmp_path))
+                events.Reload()
+                seen.append([e.value for e in events.Scalars("gradient_norm")])
+
+        monitor = GradientMonitor(tensorboard=tmp_path)
+        make().fit(
+            *digits, 16, epochs=2, verbose=0, callbacks=[monitor, Look()]
+        )
+        norms = value(monitor, "", "gradient_norm")
+        np.testing.assert_allclose(seen[0], norms[:4], rtol=1e-6)
+        np.testing.assert_allclose(seen[1], norms, rtol=1e-6)
 
 
 class TestErrors:
