@@ -12,6 +12,13 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   A gradient as a dense tensor that holds every non-zero entry once; a sparse
     gradient becomes the sum of its duplicate rows, not the whole variable.
 
+`sum_of_squares(x)`
+:   Of a float32 tensor, in float32 and in one pass.
+
+`choose(predicate, if_true, if_false)`
+:   The result of one of two functions without arguments, which return tensors
+    of one shape and dtype. No waiting for an accelerator.
+
 `isolate(tensors)`
 :   The same tensors, behind a wall: what is computed from them cannot change
     how the training step itself is compiled.
@@ -50,9 +57,11 @@ else:
 
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
+choose = active.choose
 dense_rows = active.dense_rows
 isolate = active.isolate
 observed_train_function = active.observed_train_function
 reduced_gradients = active.reduced_gradients
 shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot
+sum_of_squares = active.sum_of_squares

@@ -39,6 +39,18 @@ def dense_rows(gradient: Any) -> Tensor:
     )
 
 
+def sum_of_squares(x: Tensor) -> Tensor:
+    return 2.0 * tf.nn.l2_loss(x)
+
+
+def choose(
+    predicate: Tensor,
+    if_true: Callable[[], Tensor],
+    if_false: Callable[[], Tensor],
+) -> Tensor:
+    return tf.cond(predicate, if_true, if_false)
+
+
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
     if tf.executing_eagerly():
         return tensors

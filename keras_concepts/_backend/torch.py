@@ -23,6 +23,20 @@ def dense_rows(gradient: Any) -> Tensor:
     return gradient.detach()
 
 
+def sum_of_squares(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x).square()
+
+
+def choose(
+    predicate: Tensor,
+    if_true: Callable[[], Tensor],
+    if_false: Callable[[], Tensor],
+) -> Tensor:
+    if predicate.device.type == "cpu":
+        return if_true() if predicate else if_false()
+    return torch.where(predicate, if_true(), if_false())
+
+
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
     return tensors
 

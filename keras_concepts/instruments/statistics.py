@@ -51,24 +51,24 @@ def measure(
     for variable in variables:
         i = position.get(id(variable))
         gradient = None if i is None else gradients[i]
+        size = math.prod(variable.shape)
         if gradient is None:
             row += [_float32(_NOT_MEASURED)] * len(GRADIENT_COLUMNS)
             peaks.append(ops.full(variable.shape[-1:], _NOT_MEASURED))
         else:
-            rms, peak = _rms_and_peaks(gradient, math.prod(variable.shape))
-            finite = ops.cast(ops.isfinite(gradient), "int32")
+            norm = _norm(gradient)
+            peak = _column_peaks(gradient)
             row += [
-                rms / scale,
+                norm / math.sqrt(size) / scale,
                 ops.max(peak) / scale,
-                _float32(math.prod(gradient.shape) - ops.sum(finite)),
+                _nonfinite_entries(gradient, norm),
             ]
             peaks.append(peak)
         if i is None:
             row += [_float32(_NOT_MEASURED)] * len(WEIGHT_COLUMNS)
         else:
-            size = math.prod(variable.shape)
-            row.append(_rms_and_peaks(before[i], size)[0])
-            row.append(_rms_and_peaks(after[i] - before[i], size)[0])
+            row.append(_norm(before[i]) / math.sqrt(size))
+            row.append(_norm(after[i] - before[i]) / math.sqrt(size))
 
     unit_peaks = [peaks[i] for i in unit_sources] or [ops.zeros((0,))]
     return ops.stack(row), ops.concatenate(unit_peaks)
@@ -102,20 +102,38 @@ def _is_value(gradient: Any, variable: Any) -> bool:
     )
 
 
-def _rms_and_peaks(x: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Root mean square over `size` entries; max |x| along the last axis.
+def _norm(x: Tensor) -> Tensor:
+    """L2 norm, right also where squares leave the range of float32.
 
-    Dividing by the largest entry first keeps squares in float32's range:
-    gradients of 1e-25, as deep sigmoid stacks have, would square to zero.
+    Gradients of 1e-25, as deep sigmoid stacks have, square to zero.
     """
-    x = ops.reshape(x, (-1, x.shape[-1] if len(x.shape) else 1))
-    peaks = ops.max(ops.abs(x), axis=0)
-    peak = ops.max(peaks)
+    total = _backend.sum_of_squares(x)
+    in_range = ops.logical_and(total > 1e-30, total < 1e30)
+    return _backend.choose(
+        in_range, lambda: ops.sqrt(total), lambda: _scaled_norm(x)
+    )
+
+
+def _scaled_norm(x: Tensor) -> Tensor:
+    peak = ops.max(ops.abs(x))
     usable = ops.logical_and(ops.isfinite(peak), peak > 0.0)
     unit = ops.where(usable, peak, ops.ones_like(peak))
-    # Column sums first: more accurate than one long sum, and vectorized.
-    total = ops.sum(ops.sum(ops.square(x / unit), axis=0))
-    return unit * ops.sqrt(total / size), peaks
+    return unit * ops.sqrt(ops.sum(ops.square(x / unit)))
+
+
+def _column_peaks(x: Tensor) -> Tensor:
+    """Largest absolute value for each index of the last axis."""
+    last = x.shape[-1] if len(x.shape) else 1
+    return ops.max(ops.abs(ops.reshape(x, (-1, last))), axis=0)
+
+
+def _nonfinite_entries(x: Tensor, norm: Tensor) -> Tensor:
+    # A finite norm has no other terms, so that the count is free as a rule.
+    return _backend.choose(
+        ops.isfinite(norm),
+        lambda: ops.zeros_like(norm),
+        lambda: _float32(ops.sum(ops.cast(~ops.isfinite(x), "int32"))),
+    )
 
 
 def _float32(x: Any) -> Tensor:

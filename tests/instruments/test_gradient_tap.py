@@ -86,7 +86,7 @@ class Subclassed(keras.Model):
         # Trainable, but no part of the loss.
         self.unused = self.add_weight(shape=(2, 2), name="unused")
 
-    def call(self, x):
+    def call(self, x, training=None):
         return self.out(self.hidden(x))
 
 
