@@ -63,8 +63,10 @@ def isolate(tensors: list[Tensor]) -> list[Tensor]:
     for tensor in tensors:
         _collect_leaves(tensor, leaves)
     if _tracing_for_xla:
-        walled = optimization_barrier(*leaves.values())
-        leaves = dict(zip(leaves, walled, strict=True))
+        # Not the integers among them: XLA must know the shape of a Reshape.
+        floats = {ref: x for ref, x in leaves.items() if x.dtype.is_floating}
+        walled = optimization_barrier(*floats.values())
+        leaves |= dict(zip(floats, walled, strict=True))
     return [_made_again(tensor, leaves) for tensor in tensors]
 
 
