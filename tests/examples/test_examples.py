@@ -1,0 +1,225 @@
+"""Examples and recipes run, and what they print and draw is true."""
+
+import csv
+import math
+import os
+import pathlib
+import re
+import runpy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_concepts import Recording
+
+pytest.importorskip("sklearn")
+image = pytest.importorskip("matplotlib.image")
+
+ROOT = pathlib.Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "vanishing_gradients.py"
+RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
+NUMBER = r"\d[\d.]*(?:e-?\d+)?"
+SENTENCES = {
+    "are_my_updates_too_small": (
+        rf"Updates are (too \w+|in the band) \({NUMBER}\) at learning rate "
+        rf"1e-05, .* 0\.001, .* 0\.03; those of the best network "
+        rf"\(\d+% right\) are (too \w+|in the band)\."
+    ),
+    "when_did_units_die": (
+        r"Most died in epoch \d in hidden_\d \(\d+ of 64 units\); of all the "
+        r"dead, (\d+ of \d+ in hidden_\d(, )?)+ came back\."
+    ),
+    "which_layer_vanishes": (
+        rf"In epoch 0 the first layer's gradient is {NUMBER} of the last's: "
+        + ", ".join(
+            rf"0\.[0-3]\d of it gets through sigmoid_{i}" for i in (3, 4, 5)
+        )
+        + r"\."
+    ),
+}
+
+
+def run(script, *arguments, cwd):
+    environment = os.environ | {
+        "COLUMNS": "80",
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",  # torch's threads wait for each other's cores
+    }
+    paths = [str(ROOT), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    done = subprocess.run(
+        [sys.executable, str(script), *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def assert_drawn(path):
+    pixels = image.imread(path)[..., :3]
+    assert min(pixels.shape[:2]) >= 400
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+    assert 0.02 < np.mean(pixels.min(axis=2) < 0.9) < 0.98
+
+
+def rows(output):
+    """Cells of the table by activation."""
+    found = re.findall(r"^ *(sigmoid|relu) +(\d.*\d) *$", output, re.MULTILINE)
+    return {name: cells.split() for name, cells in found}
+
+
+def test_vanishing_gradients(tmp_path):
+    out = tmp_path / "new" / "folder"
+    out.mkdir(parents=True)
+    (out / "relu.jsonl").write_text("left by another run\n")
+    output = run(
+        EXAMPLE,
+        *("--quick", "--depth", 10, "--units", 32, "--epochs", 2),
+        *("--activations", "sigmoid", "relu", "--out", out),
+        cwd=tmp_path,
+    )
+    table = rows(output)
+    assert list(table) == ["sigmoid", "relu"]
+    for name, cells in table.items():
+        accuracy, macro_f1, step, epoch_0, epoch_1, dead, seconds = cells
+        assert 0.0 < float(macro_f1) <= float(accuracy) + 0.05 <= 1.05
+        assert float(seconds) > 0.0
+
+        recording = Recording.load(out / f"{name}.jsonl")
+        assert recording.metadata["model"] == name
+        first, last = (
+            recording.select(f"*/{layer}/kernel", "gradient_rms").value[0]
+            for layer in ("hidden_1", "output")
+        )
+        assert step == f"{first / last:.1e}"
+        with (out / f"{name}.csv").open() as file:
+            log = list(csv.DictReader(file))
+        assert [epoch_0, epoch_1] == [
+            f"{float(line['gradient_attenuation']):.1e}" for line in log
+        ]
+        assert dead == f"{float(log[1]['dead_units']):.0f}/{10 * 32 + 10}"
+    assert float(table["sigmoid"][2]) < 1e-5 < 1e-2 < float(table["relu"][2])
+
+    pictures = re.findall(r": (.*\.png)$", output, re.MULTILINE)
+    assert pictures == [str(out / "heatmaps.png"), str(out / "curves.png")]
+    for picture in pictures:
+        assert_drawn(picture)
+    sentence = " ".join(output.split("\n\n")[-1].split())
+    percent = f"{float(table['sigmoid'][0]):.0%}"
+    assert sentence.startswith("At the first step, the gradient of the first")
+    assert f"is {percent} with sigmoid (chance)" in sentence
+    assert sentence.count(". ") == 0
+    assert "sigmoid learned nothing from a gradient that vanished" in sentence
+
+
+@pytest.fixture(scope="module")
+def example():
+    return runpy.run_path(str(EXAMPLE))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "verdict"),
+    [
+        (
+            {"sigmoid": (1e-8, 0.1), "tanh": (0.3, 0.9), "relu": (0.5, 0.9)},
+            "as textbooks say, sigmoid learned nothing from a gradient that "
+            "vanished",
+        ),
+        (
+            {"sigmoid": (1e-8, 0.8), "relu": (0.5, 0.9)},
+            "unlike in textbooks, sigmoid learned although its gradient "
+            "vanished",
+        ),
+        (
+            {"sigmoid": (0.2, 0.9), "tanh": (0.9, 0.9), "relu": (0.3, 0.1)},
+            "relu did not learn although its gradient arrived and unlike in "
+            "textbooks, tanh passed back more than relu",
+        ),
+        (
+            {"sigmoid": (0.2, 0.9), "gelu": (0.3, 0.9)},
+            "no gradient vanished, and all learned",
+        ),
+        (
+            {"relu": (math.nan, 0.1)},
+            "relu began without finite gradients to compare",
+        ),
+    ],
+)
+def test_verdict_follows_the_numbers(example, numbers, verdict):
+    labels = np.arange(1000) % 10
+    nothing = np.zeros(0)
+    digits = example["Digits"]("", nothing, nothing, nothing, labels)
+    history = {"loss": [1.0, 0.5]}
+    runs = [
+        example["Run"](name, accuracy, 0.0, share, history, Recording(), 1.0)
+        for name, (share, accuracy) in numbers.items()
+    ]
+    sentence = example["conclude"](runs, digits, 12)
+    assert sentence.endswith(f": {verdict}.")
+    assert "of 12 hidden layers" in sentence
+    assert "after 2 epochs" in sentence
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipe(recipe, tmp_path):
+    out = tmp_path / "new" / "folder"
+    output = run(recipe, "--epochs", 2, "--out", out, cwd=tmp_path)
+    picture, sentence = output.splitlines()
+    assert picture == f"Picture: {out / recipe.stem}.png"
+    assert_drawn(out / f"{recipe.stem}.png")
+    assert re.fullmatch(SENTENCES[recipe.stem], sentence), sentence
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipe_is_short_and_indexed(recipe):
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 80
+    assert f"]({recipe.name})" in (recipe.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize("script", [EXAMPLE, *RECIPES], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "at least 1"),
+        (["--epochs", "few"], "argument --epochs"),
+        (["--out", __file__], "folder"),
+        (["--epoch-count", "3"], "unrecognized arguments"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else value[0] + value[1][:3],
+)
+def test_bad_option(script, arguments, message, monkeypatch, capsys, tmp_path):
+    assert_refused(script, arguments, message, monkeypatch, capsys, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--activations", "relu", "sigmoidd"], "activation that Keras knows"),
+        (["--activations"], "expected at least one argument"),
+        (["--initializer", "glorot"], "initializer that Keras knows"),
+        (["--depth", "-1"], "at least 1"),
+        (["--units", "0.5"], "at least 1. Received: '0.5'"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else value[0],
+)
+def test_bad_option_of_example(
+    arguments, message, monkeypatch, capsys, tmp_path
+):
+    assert_refused(EXAMPLE, arguments, message, monkeypatch, capsys, tmp_path)
+
+
+def assert_refused(script, arguments, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [script.name, *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(script), run_name="__main__")
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
