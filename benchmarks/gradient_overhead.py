@@ -64,7 +64,7 @@ def flush_denormals() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, help="timed epochs of each run")
     parser.add_argument("--models", nargs="+", choices=["mlp", "cnn", "gru"])
     parser.add_argument("--quick", action="store_true", help="one small model")
@@ -348,7 +348,7 @@ def measure(case: Case, rounds: int) -> dict[str, Result]:
             plain_seconds.append(plain[1:])
     plain = np.concatenate(plain_seconds)
     return {
-        "plain": Result(np.mean(plain_first), plain, plain / plain),
+        "plain": Result(float(np.mean(plain_first)), plain, plain / plain),
         **results,
     }
 

@@ -56,11 +56,11 @@ def main() -> None:
     axes.legend(frameon=False)
     picture = out / "which_layer_vanishes.png"
     figure.savefig(picture)
-    shares = [f"{passed[i]:.2f} of it gets through {names[i]}" for i in lossy]
+    shares = [f"{names[i]} lets {passed[i]:.2f} through" for i in lossy]
     print(
         f"Picture: {picture}\nIn epoch 0 the first layer's gradient is "
         f"{first[0] / first[-1]:.1e} of the last's: "
-        f"{', '.join(shares) or 'at least a third gets through each layer'}."
+        f"{', '.join(shares) or 'each layer lets at least a third through'}."
     )
 
 

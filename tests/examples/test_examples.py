@@ -33,9 +33,7 @@ SENTENCES = {
     ),
     "which_layer_vanishes": (
         rf"In epoch 0 the first layer's gradient is {NUMBER} of the last's: "
-        + ", ".join(
-            rf"0\.[0-3]\d of it gets through sigmoid_{i}" for i in (3, 4, 5)
-        )
+        + ", ".join(rf"sigmoid_{i} lets 0\.[0-3]\d through" for i in (3, 4, 5))
         + r"\."
     ),
 }
