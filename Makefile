@@ -28,7 +28,7 @@ demo: $(ENV)/.installed-demo ## train deep networks and watch their gradients va
 	$(RUN) $(ENV)/bin/python examples/vanishing_gradients.py $(ARGS)
 
 test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
-	$(RUN) MPLBACKEND=Agg $(ENV)/bin/python -m pytest $(ARGS)
+	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest $(ARGS)
 
 lint: .venv/lint/.installed ## check format and style
 	$(LINT)/ruff format --check

@@ -42,6 +42,7 @@ from rich.table import Table
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
 
 from keras_concepts import Recording
 from keras_concepts.callbacks import GradientMonitor
@@ -289,6 +290,9 @@ def listed(items: Iterable[str]) -> str:
 
 def main() -> None:
     options = parse()
+    # On a busy machine torch's threads wait for one another, and layers as
+    # small as these gain nothing from them. scikit-learn brings this along.
+    threadpool_limits(limits=1)
     console = Console(highlight=False)
     digits = load(options.quick)
     console.print(
