@@ -12,8 +12,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   A gradient as a dense tensor that holds every non-zero entry once; a sparse
     gradient becomes the sum of its duplicate rows, not the whole variable.
 
-`sum_of_squares(x)`
-:   Of a float32 tensor, in float32 and in one pass.
+`sums_of_squares(tensors)`, `peaks(tensors)`
+:   Of each float32 tensor the sum of squares, in float32 and in one pass, and
+    the largest absolute entry, both of shape `(len(tensors),)`.
 
 `choose(predicate, if_true, if_false)`
 :   The result of one of two functions without arguments, which return tensors
@@ -61,7 +62,8 @@ choose = active.choose
 dense_rows = active.dense_rows
 isolate = active.isolate
 observed_train_function = active.observed_train_function
+peaks = active.peaks
 reduced_gradients = active.reduced_gradients
 shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot
-sum_of_squares = active.sum_of_squares
+sums_of_squares = active.sums_of_squares

@@ -24,9 +24,16 @@ def dense_rows(gradient: Any) -> Tensor:
     return gradient
 
 
-def sum_of_squares(x: Tensor) -> Tensor:
+def sums_of_squares(tensors: list[Tensor]) -> Tensor:
     # XLA's CPU compiler makes faster code of a product than of a sum.
-    return jnp.tensordot(x, x, axes=x.ndim, precision=jax.lax.Precision.HIGHEST)
+    exact = jax.lax.Precision.HIGHEST
+    return jnp.stack(
+        [jnp.tensordot(x, x, axes=x.ndim, precision=exact) for x in tensors]
+    )
+
+
+def peaks(tensors: list[Tensor]) -> Tensor:
+    return jnp.stack([jnp.max(jnp.abs(x)) for x in tensors])
 
 
 def choose(

@@ -39,8 +39,12 @@ def dense_rows(gradient: Any) -> Tensor:
     )
 
 
-def sum_of_squares(x: Tensor) -> Tensor:
-    return 2.0 * tf.nn.l2_loss(x)
+def sums_of_squares(tensors: list[Tensor]) -> Tensor:
+    return 2.0 * tf.stack([tf.nn.l2_loss(x) for x in tensors])
+
+
+def peaks(tensors: list[Tensor]) -> Tensor:
+    return tf.stack([tf.reduce_max(tf.abs(x)) for x in tensors])
 
 
 def choose(

@@ -23,8 +23,12 @@ def dense_rows(gradient: Any) -> Tensor:
     return gradient.detach()
 
 
-def sum_of_squares(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x).square()
+def sums_of_squares(tensors: list[Tensor]) -> Tensor:
+    return torch.stack(torch._foreach_norm(tensors)).square()
+
+
+def peaks(tensors: list[Tensor]) -> Tensor:
+    return torch.stack(torch._foreach_norm(tensors, float("inf")))
 
 
 def choose(

@@ -81,7 +81,7 @@ def listen(
             ops.stop_gradient(ops.convert_to_tensor(v)) for v in heard.variables
         ]
         heard.applied = optimizer.iterations - updates
-        if then is not None:
+        if then is not None and heard.variables:
             then(heard)
         return result
 

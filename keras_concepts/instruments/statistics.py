@@ -40,38 +40,47 @@ def measure(
         unit, of shape `(units,)`.
     """
     gradients, before, after, loss = _isolated(heard)
-    scale = _float32(heard.scale)
     position = {id(v): i for i, v in enumerate(heard.variables)}
+    places = [position.get(id(variable)) for variable in variables]
+    sizes = [math.prod(variable.shape) for variable in heard.variables]
 
-    row = [
+    given = [i for i, g in enumerate(gradients) if g is not None]
+    rank = {i: k for k, i in enumerate(given)}
+    norms, peaks, nonfinite = _of_gradients([gradients[i] for i in given])
+    scale = _float32(heard.scale)
+    of_gradients = [
+        norms / _roots([sizes[i] for i in given]) / scale,
+        peaks / scale,
+        nonfinite,
+    ]
+    updates = [b - a for a, b in zip(before, after, strict=True)]
+    of_weights = [
+        _norms(before) / _roots(sizes),
+        _norms(updates) / _roots(sizes),
+    ]
+    table = [
+        *(
+            _placed(c, [None if i is None else rank.get(i) for i in places])
+            for c in of_gradients
+        ),
+        *(_placed(c, places) for c in of_weights),
+    ]
+    step = [
         _float32(_NOT_MEASURED if loss is None else loss),
         _float32(heard.applied),
     ]
-    peaks: list[Tensor] = []
-    for variable in variables:
-        i = position.get(id(variable))
-        gradient = None if i is None else gradients[i]
-        size = math.prod(variable.shape)
-        if gradient is None:
-            row += [_float32(_NOT_MEASURED)] * len(GRADIENT_COLUMNS)
-            peaks.append(ops.full(variable.shape[-1:], _NOT_MEASURED))
+    row = ops.concatenate(
+        [ops.stack(step), ops.reshape(ops.stack(table, axis=1), (-1,))]
+    )
+    unit_peaks = []
+    for source in unit_sources:
+        i = places[source]
+        if i is not None and i in rank:
+            unit_peaks.append(_column_peaks(gradients[i]))
         else:
-            norm = _norm(gradient)
-            peak = _column_peaks(gradient)
-            row += [
-                norm / math.sqrt(size) / scale,
-                ops.max(peak) / scale,
-                _nonfinite_entries(gradient, norm),
-            ]
-            peaks.append(peak)
-        if i is None:
-            row += [_float32(_NOT_MEASURED)] * len(WEIGHT_COLUMNS)
-        else:
-            row.append(_norm(before[i]) / math.sqrt(size))
-            row.append(_norm(after[i] - before[i]) / math.sqrt(size))
-
-    unit_peaks = [peaks[i] for i in unit_sources] or [ops.zeros((0,))]
-    return ops.stack(row), ops.concatenate(unit_peaks)
+            units = variables[source].shape[-1:]
+            unit_peaks.append(ops.full(units, _NOT_MEASURED))
+    return row, ops.concatenate(unit_peaks or [ops.zeros((0,))])
 
 
 def _isolated(heard: Heard) -> tuple[list[Any], list[Any], list[Any], Any]:
@@ -102,15 +111,32 @@ def _is_value(gradient: Any, variable: Any) -> bool:
     )
 
 
-def _norm(x: Tensor) -> Tensor:
-    """L2 norm, right also where squares leave the range of float32.
+def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Norm, largest absolute entry and number of non-finite entries of each."""
+    if not gradients:
+        return ops.zeros((0,)), ops.zeros((0,)), ops.zeros((0,))
+    peaks = _backend.peaks(gradients)
+    norms = _norms(gradients, known_zero=peaks == 0.0)
+    # A finite norm has no other terms, so that the count is free as a rule.
+    nonfinite = _backend.choose(
+        ops.all(ops.isfinite(norms)),
+        lambda: ops.zeros_like(norms),
+        lambda: ops.stack([_nonfinite_entries(g) for g in gradients]),
+    )
+    return norms, peaks, nonfinite
+
+
+def _norms(tensors: list[Tensor], known_zero: Any = False) -> Tensor:
+    """L2 norms, right also where squares leave the range of float32.
 
     Gradients of 1e-25, as deep sigmoid stacks have, square to zero.
     """
-    total = _backend.sum_of_squares(x)
-    in_range = ops.logical_and(total > 1e-30, total < 1e30)
+    totals = _backend.sums_of_squares(tensors)
+    in_range = ops.logical_and(totals > 1e-30, totals < 1e30)
     return _backend.choose(
-        in_range, lambda: ops.sqrt(total), lambda: _scaled_norm(x)
+        ops.all(ops.logical_or(in_range, known_zero)),
+        lambda: ops.sqrt(totals),
+        lambda: ops.stack([_scaled_norm(x) for x in tensors]),
     )
 
 
@@ -121,19 +147,25 @@ def _scaled_norm(x: Tensor) -> Tensor:
     return unit * ops.sqrt(ops.sum(ops.square(x / unit)))
 
 
+def _nonfinite_entries(x: Tensor) -> Tensor:
+    return _float32(ops.sum(ops.cast(~ops.isfinite(x), "int32")))
+
+
 def _column_peaks(x: Tensor) -> Tensor:
     """Largest absolute value for each index of the last axis."""
     last = x.shape[-1] if len(x.shape) else 1
     return ops.max(ops.abs(ops.reshape(x, (-1, last))), axis=0)
 
 
-def _nonfinite_entries(x: Tensor, norm: Tensor) -> Tensor:
-    # A finite norm has no other terms, so that the count is free as a rule.
-    return _backend.choose(
-        ops.isfinite(norm),
-        lambda: ops.zeros_like(norm),
-        lambda: _float32(ops.sum(ops.cast(~ops.isfinite(x), "int32"))),
-    )
+def _placed(column: Tensor, places: list[int | None]) -> Tensor:
+    """`column[place]` for each place, and NaN where there is none."""
+    missing = column.shape[0]
+    padded = ops.concatenate([column, ops.full((1,), _NOT_MEASURED)])
+    return ops.take(padded, [missing if p is None else p for p in places])
+
+
+def _roots(sizes: list[int]) -> Tensor:
+    return _float32([math.sqrt(size) for size in sizes])
 
 
 def _float32(x: Any) -> Tensor:
