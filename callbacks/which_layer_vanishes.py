@@ -29,7 +29,7 @@ def main() -> None:
     hidden = [layers.Dense(64, k, name=f"{k}_{i}") for i, k in enumerate(kinds)]
     model = keras.Sequential([*hidden, layers.Dense(10, "softmax", name="out")])
     model.compile("adam", "sparse_categorical_crossentropy")
-    monitor = GradientMonitor()
+    monitor = GradientMonitor(max_samples=None)
     model.fit(x / 16, y, epochs=epochs, verbose=0, callbacks=[monitor])
 
     rows = monitor.recording.select(layer="*/kernel", quantity="gradient_rms")

@@ -135,7 +135,7 @@ def train(
     model = build(activation, options)
     record_to = options.out / f"{activation}.jsonl"
     record_to.unlink(missing_ok=True)  # a recording appends to what is there
-    monitor = GradientMonitor(record_to=record_to)
+    monitor = GradientMonitor(max_samples=None, record_to=record_to)
     log = keras.callbacks.CSVLogger(options.out / f"{activation}.csv")
     started = time.perf_counter()
     history = model.fit(

@@ -101,7 +101,7 @@ class GradientMonitor(keras.callbacks.Callback):
         self,
         every: int = 1,
         *,
-        max_samples: int | None = 64,
+        max_samples: int | None = 32,
         record_to: str | os.PathLike[str] | None = None,
         tensorboard: str | os.PathLike[str] | None = None,
     ) -> None:
