@@ -306,7 +306,7 @@ def data_arguments(
 ) -> dict[str, Any]:
     """Arguments for `fit`."""
     if BACKEND != "tensorflow":
-        return {"x": x, "y": y, "batch_size": batch_size, "shuffle": False}
+        return {"x": x, "y": y, "batch_size": batch_size}
     import tensorflow as tf
 
     # Autotuning makes each new epoch wait for a thread that sleeps, up to
@@ -363,13 +363,16 @@ def side_by_side(
 
     # A second `fit` of a model reuses what the first one compiled.
     def plain_epoch() -> None:
-        plain_model.fit(**data, verbose=0, callbacks=plain.around([]))
+        plain_model.fit(
+            **data, shuffle=False, verbose=0, callbacks=plain.around([])
+        )
 
     plain_epoch()
     watched = Stopwatch(between=plain_epoch)
     compiled_model(case).fit(
         **data,
         epochs=1 + rounds,
+        shuffle=False,
         verbose=0,
         callbacks=watched.around(callbacks),
     )
