@@ -1,6 +1,7 @@
 """Argument checks that share one form of message."""
 
 import numbers
+from collections.abc import Collection, Sequence
 from typing import Any
 
 
@@ -16,3 +17,27 @@ def check_positive_int(owner: str, name: str, value: Any) -> None:
             f"`{name}` of `{owner}` must be at least 1. "
             f"Received: {name}={value!r}."
         )
+
+
+def check_choice(
+    owner: str, name: str, value: Any, choices: Collection[Any]
+) -> None:
+    """Raises unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"Invalid `{name}` argument value. `{name}` of `{owner}` must be "
+            f"one of: {', '.join(map(repr, choices))}. "
+            f"Received: {name}={value!r}."
+        )
+
+
+def check_probability(owner: str, name: str, value: Any) -> None:
+    """Raises unless `value` is a float in (0, 1], or a sequence of such."""
+    values = value if isinstance(value, Sequence) else [value]
+    for each in values:
+        if not isinstance(each, float) or not 0 < each <= 1:
+            raise ValueError(
+                f"Invalid `{name}` argument value. `{name}` of `{owner}` must "
+                f"be a Python float above 0 and at most 1. "
+                f"Received: {name}={value!r}."
+            )

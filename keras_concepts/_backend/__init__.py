@@ -24,6 +24,15 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   The same tensors, behind a wall: what is computed from them cannot change
     how the training step itself is compiled.
 
+`argmax(tensor)`
+:   Along the last axis, the first of equals; int32 or int64.
+
+`segment_sums(values, segments, count)`, `column_sums(values)`
+:   Sums of the entries of `values` that share a segment, and over the first
+    axis. Entries of a segment outside `[0, count)` count nowhere. Of int32
+    values an int32 tensor; of float32 values two float32 tensors that add up to
+    the sums, to 40 bits and more where the device has float64 or integers.
+
 `reduced_gradients(optimizer)`
 :   Context manager. Gives a list that receives the gradients summed over all
     replicas while `optimizer.apply` runs, and stays empty without replicas.
@@ -58,12 +67,15 @@ else:
 
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
+argmax = active.argmax
 choose = active.choose
+column_sums = active.column_sums
 dense_rows = active.dense_rows
 isolate = active.isolate
 observed_train_function = active.observed_train_function
 peaks = active.peaks
 reduced_gradients = active.reduced_gradients
+segment_sums = active.segment_sums
 shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares

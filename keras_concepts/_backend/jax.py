@@ -1,6 +1,7 @@
 """JAX: state is passed into the compiled step and comes back out of it."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -34,6 +35,69 @@ def sums_of_squares(tensors: list[Tensor]) -> Tensor:
 
 def peaks(tensors: list[Tensor]) -> Tensor:
     return jnp.stack([jnp.max(jnp.abs(x)) for x in tensors])
+
+
+def argmax(tensor: Tensor) -> Tensor:
+    # XLA's CPU compiler vectorizes a maximum but not an argmax: find the
+    # winning block first. The last block may overlap the one before, which
+    # then comes first, as it should.
+    classes = tensor.shape[-1]
+    if classes < 128:
+        return jnp.argmax(tensor, axis=-1)
+    rows = tensor.reshape(-1, classes)
+    width = 1 << round(math.log2(classes) / 2)
+    whole = classes // width
+    blocks = rows[:, : whole * width].reshape(-1, whole, width)
+    last = rows[:, -width:].max(axis=-1, keepdims=True)
+    highest = jnp.concatenate([blocks.max(axis=-1), last], axis=1)
+    start = jnp.argmax(highest, axis=1) * width
+    start = jnp.minimum(start, classes - width)
+    winners = jax.vmap(
+        lambda row, at: jax.lax.dynamic_slice(row, (at,), (width,))
+    )(rows, start)
+    return (start + jnp.argmax(winners, axis=1)).reshape(tensor.shape[:-1])
+
+
+def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
+    # JAX would count a negative segment from the end.
+    segments = jnp.where(segments < 0, count, segments)
+
+    def sums(entries: Tensor) -> Tensor:
+        zeros = jnp.zeros((count,), entries.dtype)
+        return zeros.at[segments].add(entries, mode="drop")
+
+    return _exact(sums, values)
+
+
+def column_sums(values: Tensor) -> Any:
+    return _exact(lambda entries: entries.sum(axis=0), values)
+
+
+def _exact(sums: Callable[[Tensor], Tensor], values: Tensor) -> Any:
+    """What `sums`, a function of the first axis, should give."""
+    if jnp.issubdtype(values.dtype, jnp.integer):
+        return sums(values)
+    # There is no float64. So write the values as integers: in units of a power
+    # of two, `bits` binary places at a time, so few that no sum can overflow.
+    bits = 30 - max(values.shape[0], 1).bit_length()
+    if bits < 1:
+        return sums(values), jnp.zeros_like(sums(values))
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(values), initial=0.0))
+    unit = exponent
+    rest = jnp.ldexp(values, -unit)
+    high, low = 0.0, 0.0
+    for _ in range(-(-40 // bits)):
+        unit, rest = unit - bits, jnp.ldexp(rest, bits)
+        digits = jnp.round(rest)
+        rest = rest - digits
+        total = sums(digits.astype(jnp.int32))
+        # An integer of 31 bits makes two exact floats.
+        for part in (total >> 15 << 15, total & 0x7FFF):
+            addend = jnp.ldexp(part.astype(jnp.float32), unit)
+            before, high = high, high + addend
+            shift = high - before
+            low += (before - (high - shift)) + (addend - shift)
+    return high, low
 
 
 def choose(

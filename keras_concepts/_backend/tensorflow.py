@@ -47,6 +47,30 @@ def peaks(tensors: list[Tensor]) -> Tensor:
     return tf.stack([tf.reduce_max(tf.abs(x)) for x in tensors])
 
 
+def argmax(tensor: Tensor) -> Tensor:
+    return tf.argmax(tensor, axis=-1, output_type=tf.int32)
+
+
+def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
+    # TensorFlow leaves out negative segments, and fails on too high ones.
+    segments = tf.where(segments < count, segments, -1)
+    if values.dtype.is_integer:
+        return tf.math.unsorted_segment_sum(values, segments, count)
+    exact = tf.cast(values, tf.float64)
+    return _halves(tf.math.unsorted_segment_sum(exact, segments, count))
+
+
+def column_sums(values: Tensor) -> Any:
+    if values.dtype.is_integer:
+        return tf.reduce_sum(values, axis=0)
+    return _halves(tf.reduce_sum(tf.cast(values, tf.float64), axis=0))
+
+
+def _halves(sums: Tensor) -> tuple[Tensor, Tensor]:
+    high = tf.cast(sums, tf.float32)
+    return high, tf.cast(sums - tf.cast(high, tf.float64), tf.float32)
+
+
 def choose(
     predicate: Tensor,
     if_true: Callable[[], Tensor],

@@ -1,0 +1,104 @@
+"""What metrics share that compare one true class with one predicted class."""
+
+from typing import Any, Unpack
+
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_probability
+from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
+from keras_concepts.metrics._exact_sum import ExactSum
+from keras_concepts.metrics._rows import Indices, Rows, above, overlap
+
+
+class Agreement(ClassMetric):
+    """Base of metrics of one true and one predicted class a row.
+
+    Args:
+        name: Name of the metric.
+        dtype: Dtype of the result.
+        threshold: For a single column, the probability above which class 1 is
+            predicted. By default 0.5.
+        options: Keyword arguments of `ClassMetric`.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        dtype: Any,
+        *,
+        threshold: float | None = None,
+        **options: Unpack[ReadingOptions],
+    ) -> None:
+        super().__init__(name, dtype, **options)
+        self._direction = "up"  # what EarlyStopping's `mode="auto"` reads
+        if threshold is not None:
+            check_probability(type(self).__name__, "threshold", threshold)
+        self.threshold = threshold
+        self._counts: Any = None
+        if self.num_classes is not None:
+            self._build(self.num_classes)
+
+    def _build(self, num_classes: int) -> None:
+        """Makes the state."""
+        self._counts = ExactSum(self, "counts", (3, num_classes))
+
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
+        labels, predictions = self._classes(rows)
+        self._check_num_classes(labels.num_classes)
+        if self._counts is None:
+            self._build(labels.num_classes)
+        self._add(rows, labels, predictions)
+
+    def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
+        hits = overlap(labels, predictions)
+        self._counts.add(
+            *(
+                rows.weighted(classes).sums()
+                for classes in (hits, predictions, labels)
+            )
+        )
+
+    def _classes(self, rows: Rows) -> tuple[Indices, Indices]:
+        """The true and the predicted class of each row."""
+        num_classes = rows.scores.shape[1]
+        labels = rows.labels
+        if num_classes == 1:
+            limit = 0.5 if self.threshold is None else self.threshold
+            chosen = above(rows.scores, limit, from_logits=self.from_logits)
+            positive = ops.cast(labels.amounts > 0.5, "int32")
+            return _one_each(positive, 2), _one_each(chosen.amounts, 2)
+        if self.threshold is not None:
+            raise ValueError(
+                f"`threshold` of `{type(self).__name__}` is for a single "
+                "column. Of several classes the one with the largest score is "
+                f"predicted. Received: threshold={self.threshold!r} and "
+                f"{num_classes} classes."
+            )
+        if not isinstance(labels, Indices):
+            labels = _one_each(_largest(labels.amounts), num_classes)
+        return labels, _one_each(_largest(rows.scores), num_classes)
+
+    def _words(self) -> Tensor:
+        if self._counts is None:
+            raise ValueError(
+                f"`{type(self).__name__}` has counted nothing yet and does not "
+                "know its classes. Call `update_state` first, or give "
+                "`num_classes`."
+            )
+        return self._counts.words
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "threshold": self.threshold}
+
+
+def _largest(amounts: Tensor) -> Tensor:
+    return ops.cast(_backend.argmax(amounts)[:, None], "int32")
+
+
+def _one_each(numbers: Tensor, num_classes: int) -> Indices:
+    return Indices(numbers, ops.ones_like(numbers), num_classes)

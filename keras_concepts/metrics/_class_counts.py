@@ -1,0 +1,225 @@
+"""What F-beta, precision, recall and the report share: three counts a class."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, Unpack
+
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_choice, check_positive_int
+from keras_concepts.metrics import _scores
+from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
+from keras_concepts.metrics._exact_sum import ExactSum, value
+from keras_concepts.metrics._rows import Classes, Rows, choose_classes, overlap
+
+Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
+AVERAGES = (None, "micro", "macro", "weighted", "samples")
+
+
+class CountOptions(ReadingOptions, total=False):
+    """Keyword arguments of `ClassCounts`."""
+
+    top_k: int | None
+    class_ids: Sequence[int] | None
+    zero_division: float
+    absent: Literal["zero", "skip"]
+
+
+class ClassCounts(ClassMetric):
+    """Base of metrics that follow from hits, predicted and true of each class.
+
+    Args:
+        name: Name of the metric.
+        dtype: Dtype of the result.
+        average: How classes are averaged, see `FBetaScore`.
+        threshold: Probability above which a class is predicted, or one for each
+            class. By default the largest score is.
+        top_k: How many of the largest scores are predicted.
+        class_ids: The classes that take part in the result.
+        zero_division: Score of a class where it is 0 / 0.
+        absent: Whether classes with neither labels nor predictions count in a
+            macro average: `"zero"`, with `zero_division`, or `"skip"`.
+        options: Keyword arguments of `ClassMetric`.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        dtype: Any,
+        *,
+        average: Any = None,
+        threshold: float | Sequence[float] | None = None,
+        top_k: int | None = None,
+        class_ids: Sequence[int] | None = None,
+        zero_division: float = 0.0,
+        absent: Literal["zero", "skip"] = "zero",
+        **options: Unpack[ReadingOptions],
+    ) -> None:
+        super().__init__(name, dtype, **options)
+        self._direction = "up"  # what EarlyStopping's `mode="auto"` reads
+        owner = type(self).__name__
+        check_choice(owner, "absent", absent, ("zero", "skip"))
+        if top_k is not None:
+            check_positive_int(owner, "top_k", top_k)
+        self.average = average
+        self.threshold = threshold
+        self.top_k = top_k
+        self.class_ids = class_ids
+        self.zero_division = zero_division
+        self.absent = absent
+        self._counts: Any = None
+        if self.num_classes is not None:
+            self._build(self.num_classes)
+
+    def _build(self, num_classes: int) -> None:
+        """Makes the state."""
+        for number in self.class_ids or ():
+            if not 0 <= number < num_classes:
+                raise ValueError(
+                    f"`class_ids` of `{type(self).__name__}` must be among the "
+                    f"{num_classes} classes. Received: "
+                    f"class_ids={tuple(self.class_ids or ())}."
+                )
+        if isinstance(self.threshold, Sequence) and num_classes != len(
+            self.threshold
+        ):
+            raise ValueError(
+                f"`threshold` of `{type(self).__name__}` must be one number or "
+                f"one for each of the {num_classes} classes. Received: "
+                f"threshold={tuple(self.threshold)}."
+            )
+        if self.average == "samples":
+            self._counts = ExactSum(self, "score_and_weight", (2,))
+        else:
+            self._counts = ExactSum(self, "counts", (3, num_classes))
+
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
+        found = rows.scores.shape[1]
+        self._check_num_classes(found)
+        if self._counts is None:
+            self._build(found)
+        predictions = choose_classes(
+            rows.scores,
+            threshold=self.threshold,
+            top_k=self.top_k,
+            from_logits=self.from_logits,
+        )
+        if self.average == "samples":
+            self._add_samples(rows, predictions)
+        else:
+            self._add_classes(rows, predictions)
+
+    def _add_classes(self, rows: Rows, predictions: Classes) -> None:
+        hits = overlap(rows.labels, predictions)
+        self._counts.add(
+            *(
+                rows.weighted(classes).sums()
+                for classes in (hits, predictions, rows.labels)
+            )
+        )
+
+    def _add_samples(self, rows: Rows, predictions: Classes) -> None:
+        num_classes = predictions.num_classes
+        ids = range(num_classes) if self.class_ids is None else self.class_ids
+        chosen = ops.convert_to_tensor(
+            [float(number in ids) for number in range(num_classes)]
+        )
+        counts = [
+            ops.cast(classes.row_sums(chosen), "float32")
+            for classes in (
+                overlap(rows.labels, predictions),
+                predictions,
+                rows.labels,
+            )
+        ]
+        scores = self._score(*counts)
+        weights = ops.ones_like(scores)
+        if rows.weights is not None:
+            weights = ops.cast(rows.weights[:, 0], "float32")
+        undefined = ops.isnan(scores)
+        weights = ops.where(undefined, 0, weights)
+        scores = ops.where(undefined, 0, scores)
+        pairs = ops.stack([scores * weights, weights], axis=1)
+        self._counts.add(_backend.column_sums(pairs))
+
+    def _score(self, hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
+        """The score of each class or sample."""
+        raise NotImplementedError
+
+    def result(self) -> Any:
+        if self.average == "samples":
+            total, weight = ops.unstack(value(self._words(), self._computing))
+            score = _scores.ratio(total, weight, self.zero_division)
+        else:
+            score = self._average(self._score(*self._totals()), self.average)
+        return self._cast(score)
+
+    def _words(self) -> Tensor:
+        if self._counts is None:
+            raise ValueError(
+                f"`{type(self).__name__}` has counted nothing yet and does not "
+                "know its classes. Call `update_state` first, or give "
+                "`num_classes`."
+            )
+        return self._counts.words
+
+    def _totals(self) -> list[Tensor]:
+        """Hits, predicted and true, of each class or pooled for `"micro"`."""
+        words = self._chosen_words()
+        if self.average == "micro":
+            words = ops.sum(words, axis=2)
+        return ops.unstack(value(words, self._computing))
+
+    def _chosen_words(self) -> Tensor:
+        words = self._words()
+        if self.class_ids is None:
+            return words
+        return ops.take(words, list(self.class_ids), axis=2)
+
+    def _average(self, scores: Tensor, average: Average) -> Tensor:
+        if average not in ("macro", "weighted"):
+            return scores
+        _, predicted, true = self._totals()
+        if average == "weighted":
+            weights = true
+        elif self.absent == "skip":
+            weights = ops.cast(predicted + true > 0, scores.dtype)
+        else:
+            weights = ops.ones_like(scores)
+        return _scores.mean(scores, weights, self.zero_division)
+
+    @property
+    def true_positives(self) -> Tensor:
+        """What was predicted and is true, of each class or pooled."""
+        return self._totals()[0]
+
+    @property
+    def false_positives(self) -> Tensor:
+        """What was predicted and is not true, of each class or pooled."""
+        return self._difference(1)
+
+    @property
+    def false_negatives(self) -> Tensor:
+        """What is true and was not predicted, of each class or pooled."""
+        return self._difference(2)
+
+    def _difference(self, which: int) -> Tensor:
+        words = self._chosen_words()
+        if self.average == "micro":
+            words = ops.sum(words, axis=2)
+        return value(words[:, which] - words[:, 0], self._computing)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "average": self.average,
+            "threshold": self.threshold,
+            "top_k": self.top_k,
+            "class_ids": self.class_ids,
+            "zero_division": self.zero_division,
+            "absent": self.absent,
+        }

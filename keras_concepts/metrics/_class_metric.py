@@ -1,0 +1,114 @@
+"""What all metrics of classes share: how a batch is read."""
+
+from typing import Any, Literal, TypedDict
+
+import keras
+
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_choice, check_positive_int
+from keras_concepts.metrics._rows import Rows, read_rows
+
+
+class ReadingOptions(TypedDict, total=False):
+    """Keyword arguments of `ClassMetric`."""
+
+    num_classes: int | None
+    labels: Literal["auto", "sparse", "dense"]
+    from_logits: bool
+    ignore_class: int | None
+    axis: int
+    use_mask: bool
+
+
+class ClassMetric(keras.Metric):
+    """Base of metrics that compare labels with predictions of classes.
+
+    Args:
+        name: Name of the metric.
+        dtype: Dtype of the result. Counts are exact whatever it is.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
+            label for each class (one-hot, several-hot or soft); or `"auto"`,
+            which its shape tells.
+        from_logits: Whether `y_pred` holds logits, not probabilities.
+        ignore_class: Rows with this label are left out.
+        axis: Axis of the classes in `y_pred`.
+        use_mask: Whether what a Keras mask on `y_pred` hides is left out. In
+            `fit` on JAX, Keras delivers no mask to metrics: use `ignore_class`
+            or sample weights there.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        dtype: Any,
+        *,
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        use_mask: bool = True,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        owner = type(self).__name__
+        check_choice(owner, "labels", labels, ("auto", "sparse", "dense"))
+        if num_classes is not None:
+            check_positive_int(owner, "num_classes", num_classes)
+        self.num_classes = num_classes
+        self.labels = labels
+        self.from_logits = from_logits
+        self.ignore_class = ignore_class
+        self.axis = axis
+        self.use_mask = use_mask
+
+    def _mask(self, y_pred: Any) -> Tensor | None:
+        """What Keras' masking layers left on a tensor."""
+        return getattr(y_pred, "_keras_mask", None) if self.use_mask else None
+
+    def _read(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any,
+        mask: Tensor | None,
+        *,
+        axis: int | None = None,
+    ) -> Rows:
+        return read_rows(
+            type(self).__name__,
+            y_true,
+            y_pred,
+            sample_weight,
+            mask,
+            labels=self.labels,
+            axis=self.axis if axis is None else axis,
+            ignore_class=self.ignore_class,
+        )
+
+    def _check_num_classes(self, found: int) -> None:
+        if self.num_classes not in (None, found):
+            raise ValueError(
+                f"`num_classes` of `{type(self).__name__}` does not fit the "
+                f"predictions. Received: num_classes={self.num_classes} and "
+                f"predictions of {found} classes."
+            )
+
+    @property
+    def _computing(self) -> str:
+        """Dtype in which results are computed."""
+        return "float64" if self.dtype == "float64" else "float32"
+
+    def _cast(self, result: Tensor) -> Tensor:
+        return keras.ops.cast(result, self.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "labels": self.labels,
+            "from_logits": self.from_logits,
+            "ignore_class": self.ignore_class,
+            "axis": self.axis,
+            "use_mask": self.use_mask,
+        }

@@ -1,0 +1,138 @@
+"""What Precision and Recall share: Keras' way to count, and the averages."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Unpack
+
+from keras import ops
+
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_choice
+from keras_concepts.metrics._class_counts import (
+    AVERAGES,
+    ClassCounts,
+    CountOptions,
+)
+from keras_concepts.metrics._rows import Columns, above, as_float
+
+
+class EntryCounts(ClassCounts):
+    """Base of metrics that count classes or, as Keras does, single entries.
+
+    Args:
+        thresholds: Probabilities above which an entry, or a class, is
+            predicted.
+        top_k: How many of the largest scores are predicted.
+        class_id: The one class that is looked at.
+        name: Name of the metric.
+        dtype: Dtype of the result.
+        average: `"binary"`: each entry of `y_pred` is one decision. Else as in
+            `FBetaScore`.
+        options: Keyword arguments of `FBetaScore`.
+    """
+
+    def __init__(
+        self,
+        thresholds: float | Sequence[float] | None,
+        top_k: int | None,
+        class_id: int | None,
+        name: str | None,
+        dtype: Any,
+        *,
+        average: Literal["binary", "micro", "macro", "weighted", "samples"]
+        | None = "binary",
+        **options: Unpack[CountOptions],
+    ) -> None:
+        owner = type(self).__name__
+        check_choice(owner, "average", average, ("binary", *AVERAGES))
+        several = isinstance(thresholds, Sequence)
+        values = list(thresholds) if several else [thresholds]
+        if thresholds is not None and not all(
+            isinstance(t, int | float) and 0 <= t <= 1 for t in values
+        ):
+            raise ValueError(
+                f"`thresholds` of `{owner}` must lie in [0, 1]. "
+                f"Received: thresholds={thresholds!r}."
+            )
+        if class_id is not None and options.get("class_ids") is not None:
+            raise ValueError(
+                f"`{owner}` takes `class_id` or `class_ids`, not both. Received: "
+                f"class_id={class_id!r} and class_ids={options['class_ids']!r}."
+            )
+        binary = average == "binary"
+        if not binary and class_id is not None:
+            options["class_ids"] = [class_id]
+        super().__init__(
+            name,
+            dtype,
+            average=average,
+            threshold=None if binary else thresholds,
+            top_k=top_k,
+            **options,
+        )
+        self.init_thresholds = thresholds
+        self.class_id = class_id
+        if thresholds is None:
+            values = [0.5 if top_k is None else -float("inf")]
+        self.thresholds = values
+        if binary:
+            self._build(len(values))
+
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        if self.average == "binary":
+            self._add_entries(y_true, y_pred, sample_weight)
+        else:
+            super().update_state(y_true, y_pred, sample_weight)
+
+    def _add_entries(self, y_true: Any, y_pred: Any, weights: Any) -> None:
+        mask = self._mask(y_pred)
+        y_true, scores = ops.convert_to_tensor(y_true), as_float(y_pred)
+        if len(y_true.shape) == len(scores.shape):
+            y_true = ops.moveaxis(y_true, self.axis, -1)
+        scores = ops.moveaxis(scores, self.axis, -1)
+        if self.top_k is not None:
+            scores = _largest(scores, self.top_k)
+        if self.class_id is not None:
+            if not len(y_true.shape) == len(scores.shape) > 1:
+                raise ValueError(
+                    f"`class_id` of `{type(self).__name__}` needs labels and "
+                    "predictions with an axis of classes. Received: y_true of "
+                    f"shape {tuple(y_true.shape)} and y_pred of shape "
+                    f"{tuple(scores.shape)}."
+                )
+            y_true = y_true[..., self.class_id]
+            scores = scores[..., self.class_id]
+        elif scores.shape[-1] == 1 and len(y_true.shape) < len(scores.shape):
+            scores = ops.squeeze(scores, -1)
+        rows = self._read(y_true, scores[..., None], weights, mask, axis=-1)
+
+        limits = self.thresholds
+        logits = self.from_logits and self.init_thresholds is not None
+        predictions = above(rows.scores, limits, from_logits=logits)
+        positive = ops.cast(rows.labels.amounts != 0, "int32")
+        labels = Columns(positive + ops.zeros_like(predictions.amounts))
+        self._add_classes(rows._replace(labels=labels), predictions)
+
+    def result(self) -> Any:
+        result = super().result()
+        single = self.average == "binary" and len(self.thresholds) == 1
+        return result[0] if single else result
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["threshold"]
+        if self.class_id is not None:
+            config["class_ids"] = None
+        return {
+            **config,
+            "thresholds": self.init_thresholds,
+            "class_id": self.class_id,
+        }
+
+
+def _largest(scores: Tensor, k: int) -> Tensor:
+    """The k largest scores of each row; minus infinity for all others."""
+    numbers = ops.top_k(scores, k)[1]
+    kept = ops.sum(ops.one_hot(numbers, scores.shape[-1]), axis=-2)
+    return ops.where(kept > 0, scores, -float("inf"))

@@ -1,0 +1,56 @@
+"""Scores as functions of what was counted. No state, no rounding aids."""
+
+from keras import ops
+
+from keras_concepts._types import Tensor
+
+
+def ratio(numerator: Tensor, denominator: Tensor, otherwise: float) -> Tensor:
+    """A quotient, and another value where the denominator is zero."""
+    known = denominator != 0
+    safe = ops.where(known, denominator, 1)
+    return ops.where(known, numerator / safe, otherwise)
+
+
+def precision(
+    hits: Tensor, predicted: Tensor, true: Tensor, zero_division: float
+) -> Tensor:
+    """Share of what was predicted that is true."""
+    del true
+    return ratio(hits, predicted, zero_division)
+
+
+def recall(
+    hits: Tensor, predicted: Tensor, true: Tensor, zero_division: float
+) -> Tensor:
+    """Share of what is true that was predicted."""
+    del predicted
+    return ratio(hits, true, zero_division)
+
+
+def fbeta(
+    hits: Tensor,
+    predicted: Tensor,
+    true: Tensor,
+    zero_division: float,
+    beta: float = 1.0,
+) -> Tensor:
+    """Harmonic mean of precision and recall, with recall `beta**2` times."""
+    # The mean's own fractions cancel: precision and recall may be undefined
+    # where F-beta is 0.
+    square = beta**2
+    return ratio((1 + square) * hits, square * true + predicted, zero_division)
+
+
+def mean(values: Tensor, weights: Tensor, otherwise: float) -> Tensor:
+    """Weighted mean of the values that are numbers.
+
+    Without weights the plain mean, as scikit-learn has it; `otherwise` without
+    values.
+    """
+    numbers = ops.logical_not(ops.isnan(values))
+    values = ops.where(numbers, values, 0)
+    weights = ops.where(numbers, weights, 0)
+    equal = ops.cast(numbers, values.dtype)
+    weights = ops.where(ops.sum(weights) == 0, equal, weights)
+    return ratio(ops.sum(values * weights), ops.sum(weights), otherwise)

@@ -1,0 +1,70 @@
+"""Balanced accuracy, the mean recall of the classes."""
+
+from typing import Any, Unpack
+
+from keras import ops
+
+from keras_concepts._registration import serializable
+from keras_concepts.metrics import _scores
+from keras_concepts.metrics._agreement import Agreement
+from keras_concepts.metrics._class_metric import ReadingOptions
+from keras_concepts.metrics._exact_sum import value
+
+
+@serializable
+class BalancedAccuracy(Agreement):
+    """The mean of the classes' recalls: accuracy where all classes are equal.
+
+    Formula:
+
+    ```python
+    balanced_accuracy = mean(hits / true for each class that has labels)
+    ```
+
+    In `[0, 1]`, higher is better; a guess among C classes has 1 / C. Equal to
+    `sklearn.metrics.balanced_accuracy_score`.
+
+    Args:
+        adjusted: Whether to rescale so that a guess has 0 and perfect
+            predictions have 1.
+        threshold: For a single column, the probability above which class 1 is
+            predicted. By default 0.5.
+        name: Name of the metric.
+        dtype: Dtype of the result.
+        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
+            and `use_mask`, as in `FBetaScore`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> score = BalancedAccuracy()
+    >>> score.update_state(np.array([0, 0, 0, 1]), np.eye(2)[[0, 0, 0, 0]])
+    >>> float(score.result())
+    0.5
+    """
+
+    def __init__(
+        self,
+        adjusted: bool = False,
+        threshold: float | None = None,
+        name: str | None = "balanced_accuracy",
+        dtype: Any = None,
+        **options: Unpack[ReadingOptions],
+    ) -> None:
+        super().__init__(name, dtype, threshold=threshold, **options)
+        self.adjusted = adjusted
+
+    def result(self) -> Any:
+        hits, _, true = ops.unstack(value(self._words(), self._computing))
+        present = ops.cast(true > 0, hits.dtype)
+        count = ops.sum(present)
+        score = _scores.ratio(
+            ops.sum(_scores.ratio(hits, true, 0.0)), count, 0.0
+        )
+        if self.adjusted:
+            chance = _scores.ratio(ops.ones_like(count), count, 0.0)
+            score = _scores.ratio(score - chance, 1 - chance, 0.0)
+        return self._cast(score)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "adjusted": self.adjusted}

@@ -1,0 +1,117 @@
+"""Cohen's kappa, agreement beyond chance."""
+
+from typing import Any, Literal, Unpack
+
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._registration import serializable
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_choice
+from keras_concepts.metrics import _scores
+from keras_concepts.metrics._agreement import Agreement
+from keras_concepts.metrics._class_metric import ReadingOptions
+from keras_concepts.metrics._exact_sum import ExactSum, value
+from keras_concepts.metrics._rows import Indices, Rows
+
+
+@serializable
+class CohenKappa(Agreement):
+    """How much better than chance true and predicted classes agree.
+
+    Formula, with `d` the disagreement of two classes:
+
+    ```python
+    kappa = 1 - mean(d(true, predicted)) / mean(d of independent rows)
+    ```
+
+    In `[-1, 1]`, higher is better; a guess has 0. Equal to
+    `sklearn.metrics.cohen_kappa_score`. Memory is three counts a class and one
+    sum, not a matrix.
+
+    Args:
+        weights: How much two classes disagree: `None`, 1 if they differ;
+            `"linear"`, the distance of their numbers; `"quadratic"`, its
+            square. The last two are for classes in an order.
+        threshold: For a single column, the probability above which class 1 is
+            predicted. By default 0.5.
+        zero_division: Result where it is 0 / 0: all labels and all predictions
+            are one class.
+        name: Name of the metric.
+        dtype: Dtype of the result.
+        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
+            and `use_mask`, as in `FBetaScore`.
+
+    Source: Cohen (1960), *A coefficient of agreement for nominal scales*; with
+    weights, Cohen (1968), *Weighted kappa*.
+
+    Example:
+
+    >>> import numpy as np
+    >>> score = CohenKappa()
+    >>> score.update_state(np.array([0, 1, 1, 0]), np.eye(2)[[0, 1, 0, 0]])
+    >>> float(score.result())
+    0.5
+    """
+
+    def __init__(
+        self,
+        weights: Literal["linear", "quadratic"] | None = None,
+        threshold: float | None = None,
+        zero_division: float = 0.0,
+        name: str | None = "cohen_kappa",
+        dtype: Any = None,
+        **options: Unpack[ReadingOptions],
+    ) -> None:
+        super().__init__(name, dtype, threshold=threshold, **options)
+        check_choice(
+            "CohenKappa", "weights", weights, (None, "linear", "quadratic")
+        )
+        self.weights = weights
+        self.zero_division = zero_division
+        self._disagreement = ExactSum(self, "disagreement", (1,))
+
+    def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
+        super()._add(rows, labels, predictions)
+        known = (labels.numbers >= 0) & (labels.numbers < labels.num_classes)
+        distance = self._distance(labels.numbers, predictions.numbers)
+        rows_of_one = predictions._replace(
+            numbers=ops.zeros_like(predictions.numbers),
+            amounts=ops.where(known, distance, 0),
+            num_classes=1,
+        )
+        self._disagreement.add(rows.weighted(rows_of_one).sums())
+
+    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+        if self.weights == "linear":
+            return ops.abs(a - b)
+        if self.weights == "quadratic":
+            return ops.square(a - b)
+        return ops.cast(a != b, a.dtype)
+
+    def result(self) -> Any:
+        words = self._words()
+        _, predicted, true = ops.unstack(words, axis=1)
+        total = ops.sum(true, axis=1, keepdims=True)
+        rows = value(total, self._computing)
+        predicted, others, true = (
+            _scores.ratio(value(cell, self._computing), rows, 0.0)
+            for cell in (predicted, total - predicted, true)
+        )
+        if self.weights is None:
+            expected = ops.sum(true * others)
+        else:
+            numbers = ops.arange(true.shape[0], dtype="int32")
+            distance = self._distance(numbers[:, None], numbers)
+            distance = ops.cast(distance, true.dtype)
+            expected = ops.sum(true[:, None] * distance * predicted)
+        observed = value(self._disagreement.words, self._computing) / rows
+        kappa = 1 - _scores.ratio(observed[0], expected, 1 - self.zero_division)
+        return self._cast(kappa)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "weights": self.weights,
+            "zero_division": self.zero_division,
+        }

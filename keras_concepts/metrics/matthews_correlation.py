@@ -1,0 +1,87 @@
+"""Matthews' correlation of true and predicted classes."""
+
+from typing import Any, Unpack
+
+from keras import ops
+
+from keras_concepts._registration import serializable
+from keras_concepts.metrics import _scores
+from keras_concepts.metrics._agreement import Agreement
+from keras_concepts.metrics._class_metric import ReadingOptions
+from keras_concepts.metrics._exact_sum import value
+
+
+@serializable
+class MatthewsCorrelation(Agreement):
+    """The correlation of true and predicted classes, for two or more classes.
+
+    Formula, with the counts of each class against all others:
+
+    ```python
+    covariance = sum(tp * tn - fn * fp)
+    mcc = covariance / sqrt(
+        sum(predicted * (n - predicted)) * sum(true * (n - true))
+    )
+    ```
+
+    In `[-1, 1]`, higher is better; a guess has 0, and so has 0 / 0. Equal to
+    `sklearn.metrics.matthews_corrcoef`, also where classes are rare. Memory is
+    three counts a class, not a matrix.
+
+    Args:
+        threshold: For a single column, the probability above which class 1 is
+            predicted. By default 0.5.
+        name: Name of the metric.
+        dtype: Dtype of the result.
+        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
+            and `use_mask`, as in `FBetaScore`.
+
+    Source: Gorodkin (2004), *Comparing two K-category assignments by a
+    K-category correlation coefficient*, equations 8 and 11.
+
+    Example:
+
+    >>> import numpy as np
+    >>> score = MatthewsCorrelation()
+    >>> score.update_state(np.array([0, 1, 1, 0]), np.eye(2)[[0, 1, 0, 0]])
+    >>> round(float(score.result()), 4)
+    0.5774
+    """
+
+    def __init__(
+        self,
+        threshold: float | None = None,
+        name: str | None = "matthews_correlation",
+        dtype: Any = None,
+        **options: Unpack[ReadingOptions],
+    ) -> None:
+        super().__init__(name, dtype, threshold=threshold, **options)
+
+    def result(self) -> Any:
+        # The cells are differences of large counts: taken in words, and before
+        # they are rounded to floats, they lose nothing.
+        words = self._words()
+        hits, predicted, true = ops.unstack(words, axis=1)
+        total = ops.sum(true, axis=1, keepdims=True)
+        cells = {
+            "tp": hits,
+            "fp": predicted - hits,
+            "fn": true - hits,
+            "tn": total - predicted - true + hits,
+            "predicted": predicted,
+            "others_predicted": total - predicted,
+            "true": true,
+            "others_true": total - true,
+        }
+        rows = value(total, self._computing)
+        share = {
+            name: _scores.ratio(value(cell, self._computing), rows, 0.0)
+            for name, cell in cells.items()
+        }
+        covariance = ops.sum(
+            share["tp"] * share["tn"] - share["fn"] * share["fp"]
+        )
+        spread = ops.sqrt(
+            ops.sum(share["predicted"] * share["others_predicted"])
+        ) * ops.sqrt(ops.sum(share["true"] * share["others_true"]))
+        return self._cast(_scores.ratio(covariance, spread, 0.0))
