@@ -49,6 +49,8 @@ class Agreement(ClassMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         labels, predictions = self._classes(rows)
+        known = (labels.numbers >= 0) & (labels.numbers < labels.num_classes)
+        predictions = predictions.scaled(ops.cast(known, "int32"))
         self._check_num_classes(labels.num_classes)
         if self._counts is None:
             self._build(labels.num_classes)

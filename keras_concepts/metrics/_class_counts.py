@@ -18,12 +18,17 @@ AVERAGES = (None, "micro", "macro", "weighted", "samples")
 
 
 class CountOptions(ReadingOptions, total=False):
-    """Keyword arguments of `ClassCounts`."""
+    """Keyword arguments of `ClassCounts` that all of its classes take."""
 
-    top_k: int | None
     class_ids: Sequence[int] | None
     zero_division: float
     absent: Literal["zero", "skip"]
+
+
+class ChoiceOptions(CountOptions, total=False):
+    """The same, of classes that do not name `top_k` themselves."""
+
+    top_k: int | None
 
 
 class ClassCounts(ClassMetric):

@@ -53,12 +53,20 @@ class EntryCounts(ClassCounts):
                 f"`thresholds` of `{owner}` must lie in [0, 1]. "
                 f"Received: thresholds={thresholds!r}."
             )
-        if class_id is not None and options.get("class_ids") is not None:
-            raise ValueError(
-                f"`{owner}` takes `class_id` or `class_ids`, not both. Received: "
-                f"class_id={class_id!r} and class_ids={options['class_ids']!r}."
-            )
         binary = average == "binary"
+        class_ids = options.get("class_ids")
+        if class_ids is not None and (binary or class_id is not None):
+            raise ValueError(
+                f"`class_ids` of `{owner}` goes neither with `class_id` nor "
+                f"with average='binary'. Received: class_ids={class_ids!r}, "
+                f"class_id={class_id!r} and average={average!r}."
+            )
+        if binary and options.get("num_classes") is not None:
+            raise ValueError(
+                f"`num_classes` of `{owner}` does not go with "
+                "average='binary', which counts entries. Received: "
+                f"num_classes={options.get('num_classes')!r}."
+            )
         if not binary and class_id is not None:
             options["class_ids"] = [class_id]
         super().__init__(

@@ -54,6 +54,14 @@ class Indices(NamedTuple):
         amounts = _product(self.amounts, factors)
         return ops.sum(ops.where(known, amounts, 0), axis=1)
 
+    def dense(self) -> Tensor:
+        """Amounts of all classes, `(rows, classes)`, float32."""
+        return ops.sum(
+            ops.one_hot(self.numbers, self.num_classes, dtype="float32")
+            * ops.cast(self.amounts, "float32")[..., None],
+            axis=1,
+        )
+
 
 class Columns(NamedTuple):
     """An amount for every class.
@@ -87,6 +95,10 @@ class Columns(NamedTuple):
     def row_sums(self, chosen: Tensor) -> Tensor:
         """Total of each row over the classes where `chosen` is 1."""
         return ops.sum(_product(self.amounts, chosen), axis=1)
+
+    def dense(self) -> Tensor:
+        """Amounts of all classes, `(rows, classes)`, float32."""
+        return ops.cast(self.amounts, "float32")
 
 
 Classes = Indices | Columns
@@ -186,7 +198,7 @@ def read_rows(
 def choose_classes(
     scores: Tensor,
     *,
-    threshold: float | tuple[float, ...] | None,
+    threshold: float | Sequence[float] | None,
     top_k: int | None,
     from_logits: bool,
 ) -> Classes:
@@ -219,6 +231,16 @@ def above(scores: Tensor, thresholds: Any, *, from_logits: bool) -> Columns:
     if from_logits:
         limits = ops.log(limits) - ops.log1p(-limits)
     return Columns(ops.cast(ops.cast(scores, "float32") > limits, "int32"))
+
+
+def probabilities(scores: Tensor, *, from_logits: bool) -> Tensor:
+    """Scores as float32 probabilities."""
+    scores = ops.cast(scores, "float32")
+    if not from_logits:
+        return scores
+    if scores.shape[1] == 1:
+        return ops.sigmoid(scores)
+    return ops.softmax(scores)
 
 
 def as_float(tensor: Any) -> Tensor:
@@ -275,7 +297,11 @@ def _fits(given: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
 
 
 def _ignored(
-    owner: str, ignore_class: int, y_true: Tensor, num_classes: int, sparse: bool
+    owner: str,
+    ignore_class: int,
+    y_true: Tensor,
+    num_classes: int,
+    sparse: bool,
 ) -> Tensor:
     """Which rows have the label to be ignored, `(rows, 1)`."""
     if sparse or num_classes == 1:

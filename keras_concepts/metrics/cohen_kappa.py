@@ -4,7 +4,6 @@ from typing import Any, Literal, Unpack
 
 from keras import ops
 
-from keras_concepts import _backend
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
@@ -12,7 +11,7 @@ from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_metric import ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Indices, Rows
+from keras_concepts.metrics._rows import Columns, Indices, Rows
 
 
 @serializable
@@ -73,14 +72,9 @@ class CohenKappa(Agreement):
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
         super()._add(rows, labels, predictions)
-        known = (labels.numbers >= 0) & (labels.numbers < labels.num_classes)
         distance = self._distance(labels.numbers, predictions.numbers)
-        rows_of_one = predictions._replace(
-            numbers=ops.zeros_like(predictions.numbers),
-            amounts=ops.where(known, distance, 0),
-            num_classes=1,
-        )
-        self._disagreement.add(rows.weighted(rows_of_one).sums())
+        disagreement = Columns(predictions.scaled(distance).amounts)
+        self._disagreement.add(rows.weighted(disagreement).sums())
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         if self.weights == "linear":
@@ -105,9 +99,10 @@ class CohenKappa(Agreement):
             distance = self._distance(numbers[:, None], numbers)
             distance = ops.cast(distance, true.dtype)
             expected = ops.sum(true[:, None] * distance * predicted)
-        observed = value(self._disagreement.words, self._computing) / rows
-        kappa = 1 - _scores.ratio(observed[0], expected, 1 - self.zero_division)
-        return self._cast(kappa)
+        observed = value(self._disagreement.words, self._computing)
+        observed = _scores.ratio(observed, rows, 0.0)[0]
+        undefined = 1 - self.zero_division
+        return self._cast(1 - _scores.ratio(observed, expected, undefined))
 
     def get_config(self) -> dict[str, Any]:
         return {

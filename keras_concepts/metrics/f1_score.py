@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from keras_concepts._registration import serializable
-from keras_concepts.metrics._class_counts import Average, CountOptions
+from keras_concepts.metrics._class_counts import Average, ChoiceOptions
 from keras_concepts.metrics.fbeta_score import FBetaScore
 
 
@@ -47,7 +47,7 @@ class F1Score(FBetaScore):
         threshold: float | Sequence[float] | None = None,
         name: str | None = "f1_score",
         dtype: Any = None,
-        **options: Unpack[CountOptions],
+        **options: Unpack[ChoiceOptions],
     ) -> None:
         super().__init__(average, 1.0, threshold, name, dtype, **options)
 

@@ -1,0 +1,144 @@
+"""The best F-beta that any threshold gives, and the threshold."""
+
+from typing import Any, Unpack
+
+import numpy as np
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._registration import serializable
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_positive_int
+from keras_concepts.metrics import _histogram, _scores
+from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
+from keras_concepts.metrics._exact_sum import ExactSum, value
+
+
+@serializable
+class BestThresholdFBeta(ClassMetric):
+    """The largest F-beta over all thresholds of a binary classifier.
+
+    The result is a dict: under the metric's name the F-beta that the best of
+    the tried thresholds gives, in `[0, 1]`, higher is better; under
+    `{name}_threshold` that threshold, a probability; and under `{name}_bound`
+    the largest amount by which any other threshold at all could be better. A
+    row is predicted positive if its probability is above the threshold.
+
+    The thresholds tried lie evenly in the logit, from -16 to 16, so that those
+    of rare events, near 0, are among them. Memory is two counts a threshold.
+
+    A threshold that was chosen on the data that it is judged on flatters: read
+    it off the validation data, and pass it to `F1Score(threshold=...)` for the
+    test data.
+
+    Args:
+        beta: How many times as important as precision recall is.
+        bins: One more than the number of thresholds tried.
+        class_id: The column of the positive class, where there are several. By
+            default the last of two.
+        name: Name of the metric, and of the keys of its result.
+        dtype: Dtype of the results.
+        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
+            and `use_mask`, as in `FBetaScore`.
+
+    Example:
+
+    >>> best = BestThresholdFBeta()
+    >>> best.update_state([[0], [0], [1], [1]], [[0.1], [0.2], [0.2001], [0.4]])
+    >>> {key: round(float(value), 2) for key, value in best.result().items()}
+    {'best_fbeta': 0.8, 'best_fbeta_threshold': 0.1, 'best_fbeta_bound': 0.2}
+    """
+
+    def __init__(
+        self,
+        beta: float = 1.0,
+        bins: int = 4096,
+        class_id: int | None = None,
+        name: str | None = "best_fbeta",
+        dtype: Any = None,
+        **options: Unpack[ReadingOptions],
+    ) -> None:
+        super().__init__(name, dtype, **options)
+        self._direction = "up"  # what EarlyStopping's `mode="auto"` reads
+        check_positive_int("BestThresholdFBeta", "bins", bins)
+        if beta <= 0 or bins < 2:
+            raise ValueError(
+                "`beta` of `BestThresholdFBeta` must be above 0 and `bins` at "
+                f"least 2. Received: beta={beta!r} and bins={bins!r}."
+            )
+        self.beta = beta
+        self.bins = bins
+        self.class_id = class_id
+        self._counts = ExactSum(self, "positive_and_all", (2, bins))
+
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
+        num_classes = rows.scores.shape[1]
+        self._check_num_classes(num_classes)
+        column = self._column(num_classes)
+        scores, logits = ops.cast(rows.scores, "float32"), self.from_logits
+        if logits and num_classes > 1:
+            scores, logits = ops.softmax(scores), False
+        scores = scores[:, column]
+        edges = ops.convert_to_tensor(self._edges(logits=logits))
+        bins = ops.searchsorted(edges, scores, side="left")
+        labels = rows.labels.dense()[:, column]
+        ones = ops.ones_like(labels)
+        if rows.weights is not None:
+            ones = ops.cast(rows.weights[:, 0], "float32")
+        self._counts.add(
+            _backend.segment_sums(labels * ones, bins, self.bins),
+            _backend.segment_sums(ones, bins, self.bins),
+        )
+
+    def _column(self, num_classes: int) -> int:
+        if self.class_id is None and num_classes <= 2:
+            return num_classes - 1
+        if self.class_id is None or not 0 <= self.class_id < num_classes:
+            raise ValueError(
+                "`class_id` of `BestThresholdFBeta` must name one of the "
+                f"{num_classes} classes. Received: class_id={self.class_id!r}."
+            )
+        return self.class_id
+
+    def _edges(self, *, logits: bool) -> np.ndarray:
+        edges = _histogram.logit_edges(self.bins)
+        return (edges if logits else _histogram.sigmoid(edges)).astype(
+            "float32"
+        )
+
+    def result(self) -> dict[str, Any]:
+        counts = value(self._counts.words, self._computing)
+        # What lies above each threshold: all bins to its right.
+        above = ops.flip(ops.cumsum(ops.flip(counts, axis=1), axis=1), axis=1)
+        hits, predicted = ops.unstack(above[:, 1:])
+        true = above[0, 0]
+
+        scores = self._fbeta(hits, predicted, true)
+        best = ops.argmax(scores)
+        # A threshold inside a bin is at best one that parts the bin's positive
+        # rows from its negative ones.
+        outside = ops.pad(above[:, 1:], ((0, 0), (0, 1)))
+        possible = outside + counts[0]
+        ceiling = ops.max(self._fbeta(possible[0], possible[1], true))
+        found = ops.take(scores, best)
+        thresholds = ops.convert_to_tensor(self._edges(logits=False))
+        result = {
+            self.name: found,
+            f"{self.name}_threshold": ops.take(thresholds, best),
+            f"{self.name}_bound": ceiling - found,
+        }
+        return {key: self._cast(each) for key, each in result.items()}
+
+    def _fbeta(self, hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
+        return _scores.fbeta(hits, predicted, true, 0.0, self.beta)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "beta": self.beta,
+            "bins": self.bins,
+            "class_id": self.class_id,
+        }

@@ -1,0 +1,84 @@
+"""The Brier score, squared error of probabilities."""
+
+from typing import Any, Unpack
+
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._registration import serializable
+from keras_concepts.metrics import _scores
+from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
+from keras_concepts.metrics._exact_sum import ExactSum, value
+from keras_concepts.metrics._rows import probabilities
+
+
+@serializable
+class BrierScore(ClassMetric):
+    """The mean squared error of predicted probabilities.
+
+    Formula:
+
+    ```python
+    brier = mean(sum((probability - label) ** 2 for each class))
+    ```
+
+    In `[0, 2]`, and in `[0, 1]` for a single column; lower is better. It is a
+    proper score: nothing beats predicting the true probabilities. Equal to
+    `sklearn.metrics.brier_score_loss`.
+
+    Args:
+        scale_by_half: Whether to halve the sum over two or more classes, so
+            that it is in `[0, 1]` too. A single column is never halved.
+        name: Name of the metric.
+        dtype: Dtype of the result.
+        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
+            and `use_mask`, as in `FBetaScore`. Logits of two or more classes
+            become probabilities by a softmax.
+
+    Source: Brier (1950), *Verification of forecasts expressed in terms of
+    probability*.
+
+    Example:
+
+    >>> import numpy as np
+    >>> score = BrierScore()
+    >>> score.update_state(np.array([1, 0]), np.array([[0.2, 0.8], [0.5, 0.5]]))
+    >>> round(float(score.result()), 4)
+    0.29
+    """
+
+    def __init__(
+        self,
+        scale_by_half: bool = False,
+        name: str | None = "brier_score",
+        dtype: Any = None,
+        **options: Unpack[ReadingOptions],
+    ) -> None:
+        super().__init__(name, dtype, **options)
+        self._direction = "down"  # what EarlyStopping's `mode="auto"` reads
+        self.scale_by_half = scale_by_half
+        self._sums = ExactSum(self, "error_and_weight", (2,))
+
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
+        found = rows.scores.shape[1]
+        self._check_num_classes(found)
+        error = probabilities(rows.scores, from_logits=self.from_logits)
+        error = error - rows.labels.dense()
+        error = ops.sum(ops.square(error), axis=1, keepdims=True)
+        if self.scale_by_half and found > 1:
+            error = error / 2
+        weights = ops.ones_like(error)
+        if rows.weights is not None:
+            weights = ops.cast(rows.weights, "float32")
+        pairs = ops.concatenate([error * weights, weights], axis=1)
+        self._sums.add(_backend.column_sums(pairs))
+
+    def result(self) -> Any:
+        error, weight = ops.unstack(value(self._sums.words, self._computing))
+        return self._cast(_scores.ratio(error, weight, 0.0))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale_by_half": self.scale_by_half}

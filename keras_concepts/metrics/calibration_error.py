@@ -1,0 +1,191 @@
+"""Calibration error, the gap between confidence and accuracy."""
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Unpack
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._registration import serializable
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_choice, check_positive_int
+from keras_concepts.metrics import _histogram, _scores
+from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
+from keras_concepts.metrics._exact_sum import ExactSum, value
+from keras_concepts.metrics._rows import Rows, probabilities
+
+
+class CalibrationCurve(NamedTuple):
+    """What a reliability diagram shows.
+
+    Attributes:
+        confidence: Mean predicted probability of each bin that is not empty.
+        accuracy: How often it was right.
+        share: Share of all rows in the bin.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    share: np.ndarray
+
+
+@serializable
+class CalibrationError(ClassMetric):
+    """How far predicted probabilities are from what happens.
+
+    Rows are put into bins by their confidence. The error is the gap between
+    mean confidence and accuracy of a bin:
+
+    ```python
+    error = sum(share * abs(accuracy - confidence) for each bin)
+    ```
+
+    In `[0, 1]`, lower is better. Of two or more classes, the confidence is that
+    of the predicted class and the accuracy how often that is the true one; of a
+    single column, the confidence is the probability of class 1 and the accuracy
+    how often that is true. The value depends on the bins.
+
+    Args:
+        bins: Number of bins.
+        norm: How gaps are put together: `"l1"`, their mean, the *expected
+            calibration error*; `"l2"`, the root of their mean square; `"max"`,
+            the largest, the *maximum calibration error*.
+        spacing: `"even"`, bins of one width in the probability; `"logit"`, in
+            its logit, which resolves probabilities near 0 and 1.
+        name: Name of the metric.
+        dtype: Dtype of the result.
+        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
+            and `use_mask`, as in `FBetaScore`.
+
+    Source: Guo, Pleiss, Sun and Weinberger (2017), *On calibration of modern
+    neural networks*, equations 3 and 5.
+
+    Example:
+
+    >>> error = CalibrationError(bins=10)
+    >>> error.update_state([[1], [0], [1], [1]], [[0.7], [0.7], [0.7], [0.7]])
+    >>> round(float(error.result()), 4)
+    0.05
+    """
+
+    def __init__(
+        self,
+        bins: int = 15,
+        norm: Literal["l1", "l2", "max"] = "l1",
+        spacing: Literal["even", "logit"] = "even",
+        name: str | None = "calibration_error",
+        dtype: Any = None,
+        **options: Unpack[ReadingOptions],
+    ) -> None:
+        super().__init__(name, dtype, **options)
+        self._direction = "down"  # what EarlyStopping's `mode="auto"` reads
+        check_positive_int("CalibrationError", "bins", bins)
+        check_choice("CalibrationError", "norm", norm, ("l1", "l2", "max"))
+        check_choice("CalibrationError", "spacing", spacing, ("even", "logit"))
+        self.bins = bins
+        self.norm = norm
+        self.spacing = spacing
+        self._sums = ExactSum(self, "confidence_hits_and_weight", (3, bins))
+
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
+        self._check_num_classes(rows.scores.shape[1])
+        confidence, hits = self._confidence(rows)
+        weights = ops.ones_like(hits)
+        if rows.weights is not None:
+            weights = ops.cast(rows.weights[:, 0], "float32")
+        bins = ops.searchsorted(
+            ops.convert_to_tensor(self._edges()), confidence, side="left"
+        )
+        self._sums.add(
+            *(
+                _backend.segment_sums(amounts * weights, bins, self.bins)
+                for amounts in (confidence, hits, ops.ones_like(hits))
+            )
+        )
+
+    def _confidence(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Confidence of each row and whether, or how much, it is right."""
+        shares = probabilities(rows.scores, from_logits=self.from_logits)
+        if shares.shape[1] == 1:
+            return shares[:, 0], rows.labels.dense()[:, 0]
+        predicted = ops.cast(_backend.argmax(shares)[:, None], "int32")
+        confidence = ops.take_along_axis(shares, predicted, axis=1)[:, 0]
+        hits = ops.cast(rows.labels.at(predicted)[:, 0], "float32")
+        return confidence, hits
+
+    def _edges(self) -> np.ndarray:
+        if self.spacing == "even":
+            return _histogram.even_edges(self.bins)
+        edges = _histogram.logit_edges(self.bins)
+        return _histogram.sigmoid(edges).astype("float32")
+
+    def result(self) -> Any:
+        words = value(self._sums.words, self._computing)
+        confidence, hits, weight = ops.unstack(words)
+        share = _scores.ratio(weight, ops.sum(weight), 0.0)
+        gap = ops.abs(_scores.ratio(hits - confidence, weight, 0.0))
+        if self.norm == "max":
+            error = ops.max(gap)
+        elif self.norm == "l2":
+            error = ops.sqrt(ops.sum(share * ops.square(gap)))
+        else:
+            error = ops.sum(share * gap)
+        return self._cast(error)
+
+    def curve(self) -> CalibrationCurve:
+        """The bins that are not empty, as NumPy arrays."""
+        words = keras.ops.convert_to_numpy(value(self._sums.words))
+        confidence, hits, weight = words[:, words[2] > 0].astype("float64")
+        return CalibrationCurve(
+            confidence / weight, hits / weight, weight / weight.sum()
+        )
+
+    def plot(self, path: str | Path | None = None, ax: Any = None) -> Any:
+        """Draws accuracy over confidence, with bins as large as their share.
+
+        Args:
+            path: File to save the figure to.
+            ax: matplotlib axes to draw on, instead of a figure of its own.
+
+        Returns:
+            The matplotlib figure. Needs matplotlib.
+        """
+        from matplotlib.figure import Figure
+
+        if ax is None:
+            figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+            ax = figure.add_subplot()
+        curve = self.curve()
+        ax.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+        (line,) = ax.plot(curve.confidence, curve.accuracy, linewidth=1.5)
+        ax.scatter(
+            curve.confidence,
+            curve.accuracy,
+            s=8 + 300 * curve.share,
+            color=line.get_color(),
+            alpha=0.7,
+        )
+        ax.set(
+            xlabel="confidence",
+            ylabel="accuracy",
+            xlim=(0, 1),
+            ylim=(0, 1),
+            aspect="equal",
+            title=f"calibration error {float(self.result()):.3f}",
+        )
+        if path is not None:
+            ax.figure.savefig(path)
+        return ax.figure
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "bins": self.bins,
+            "norm": self.norm,
+            "spacing": self.spacing,
+        }

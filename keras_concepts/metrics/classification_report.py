@@ -1,0 +1,178 @@
+"""Precision, recall and F1 of all classes in one pass."""
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import keras
+from keras import ops
+
+from keras_concepts._registration import serializable
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_probability
+from keras_concepts.metrics import _scores
+from keras_concepts.metrics._class_counts import ChoiceOptions, ClassCounts
+
+SCORES = {
+    "precision": _scores.precision,
+    "recall": _scores.recall,
+    "f1": _scores.fbeta,
+}
+
+
+@serializable
+class ClassificationReport(ClassCounts):
+    """Precision, recall and F1 of all classes, as a dict of numbers.
+
+    The numbers are in the logs of `fit` under the metric's name, so that
+    callbacks can use them: `report_macro_f1`, `val_report_macro_f1`, and so on,
+    with `precision`, `recall` and `f1` as `macro`, `weighted` and, with
+    `class_names`, of each class: `report_cat_f1`. Besides `report_accuracy`;
+    where a row may have several classes, with a threshold or `top_k`,
+    `report_micro_f1` instead. All are in `[0, 1]`, higher is better:
+
+    ```python
+    keras.callbacks.EarlyStopping("val_report_macro_f1", mode="max")
+    ```
+
+    With two outputs, give each its own `name`, for Keras puts no output's name
+    before the keys of a dict.
+
+    Args:
+        class_names: Names of the classes, in order. Each brings three numbers
+            to the logs, and to the progress bar.
+        threshold: Probability above which a class is predicted, or one for each
+            class. By default the class with the largest score is predicted.
+        name: Name of the metric, and how its keys begin.
+        dtype: Dtype of the numbers.
+        options: The keyword arguments of `FBetaScore`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> report = ClassificationReport(["cat", "dog"])
+    >>> report.update_state(np.array([0, 1, 1, 0]), np.eye(2)[[0, 1, 0, 0]])
+    >>> round(float(report.result()["report_macro_f1"]), 4)
+    0.7333
+    >>> print(report.table())
+                  precision    recall  f1-score   support
+    <BLANKLINE>
+             cat       0.67      1.00      0.80         2
+             dog       1.00      0.50      0.67         2
+    <BLANKLINE>
+        accuracy                           0.75         4
+       macro avg       0.83      0.75      0.73         4
+    weighted avg       0.83      0.75      0.73         4
+    <BLANKLINE>
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str] | None = None,
+        threshold: float | Sequence[float] | None = None,
+        name: str | None = "report",
+        dtype: Any = None,
+        **options: Unpack[ChoiceOptions],
+    ) -> None:
+        if threshold is not None:
+            check_probability("ClassificationReport", "threshold", threshold)
+        super().__init__(name, dtype, threshold=threshold, **options)
+        self.class_names = class_names
+
+    def _build(self, num_classes: int) -> None:
+        shown = num_classes if self.class_ids is None else len(self.class_ids)
+        if self.class_names is not None and len(self.class_names) != shown:
+            raise ValueError(
+                "`class_names` of `ClassificationReport` must name each of the "
+                f"{shown} classes. Received: class_names="
+                f"{list(self.class_names)}."
+            )
+        super()._build(num_classes)
+
+    def result(self) -> dict[str, Tensor]:
+        result = {f"{self.name}_{self._overall_key}": self._overall()}
+        by_class = {score: self._by_class(score) for score in SCORES}
+        for average in ("macro", "weighted"):
+            for score, values in by_class.items():
+                mean = self._average(values, average)
+                result[f"{self.name}_{average}_{score}"] = mean
+        for number, class_name in enumerate(self.class_names or ()):
+            for score, values in by_class.items():
+                result[f"{self.name}_{class_name}_{score}"] = values[number]
+        return {key: self._cast(value) for key, value in result.items()}
+
+    def _by_class(self, score: str) -> Tensor:
+        return SCORES[score](*self._totals(), self.zero_division)
+
+    def _pooled(self, score: str) -> Tensor:
+        totals = [ops.sum(counts) for counts in self._totals()]
+        return SCORES[score](*totals, self.zero_division)
+
+    def _overall(self) -> Tensor:
+        # Where each row is predicted one class, precision is the accuracy.
+        accuracy = self._overall_key == "accuracy"
+        return self._pooled("precision" if accuracy else "f1")
+
+    @property
+    def _overall_key(self) -> str:
+        one_each = (
+            self.threshold is None
+            and self.top_k in (None, 1)
+            and self.class_ids is None
+            and self._words().shape[2] > 1
+        )
+        return "accuracy" if one_each else "micro_f1"
+
+    def table(self, digits: int = 2) -> str:
+        """All scores as text, as scikit-learn's `classification_report`.
+
+        Args:
+            digits: Places after the point.
+        """
+        counts = [keras.ops.convert_to_numpy(c) for c in self._totals()]
+        support = counts[2]
+        if (support == support.round()).all():
+            support = support.astype("int64")
+        ids = range(len(support)) if self.class_ids is None else self.class_ids
+        names = self.class_names or [str(number) for number in ids]
+        values = [self._by_class(score) for score in SCORES]
+        columns = [keras.ops.convert_to_numpy(column) for column in values]
+        lines = [
+            (class_name, *map(float, scores), count)
+            for class_name, *scores, count in zip(
+                names, *columns, support, strict=True
+            )
+        ]
+        total = support.sum()
+        overall: list[Any] = ["accuracy", "", "", float(self._overall()), total]
+        if self._overall_key != "accuracy":
+            pooled = [float(self._pooled(score)) for score in SCORES]
+            overall = ["micro avg", *pooled, total]
+        averages = [overall]
+        for average in ("macro", "weighted"):
+            means = [float(self._average(v, average)) for v in values]
+            averages.append([f"{average} avg", *means, total])
+        return _table(lines, averages, digits)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["average"]
+        return {**config, "class_names": self.class_names}
+
+
+def _table(lines: list[Any], averages: list[Any], digits: int) -> str:
+    width = max(*(len(name) for name, *_ in lines), len("weighted avg"), digits)
+
+    def line(name: str, *cells: Any) -> str:
+        texts = [
+            f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell)
+            for cell in cells
+        ]
+        return f"{name:>{width}} " + "".join(f" {text:>9}" for text in texts)
+
+    header = line("", "precision", "recall", "f1-score", "support")
+    blocks = [
+        [header],
+        [line(*cells) for cells in lines],
+        [line(*cells) for cells in averages],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
