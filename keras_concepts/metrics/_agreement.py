@@ -72,7 +72,7 @@ class Agreement(ClassMetric):
         if num_classes == 1:
             limit = 0.5 if self.threshold is None else self.threshold
             chosen = above(rows.scores, limit, from_logits=self.from_logits)
-            positive = ops.cast(labels.amounts > 0.5, "int32")
+            positive = ops.cast(labels.dense() > 0.5, "int32")
             return _one_each(positive, 2), _one_each(chosen.amounts, 2)
         if self.threshold is not None:
             raise ValueError(

@@ -307,7 +307,7 @@ def _ignored(
     if sparse or num_classes == 1:
         return y_true == ignore_class
     if 0 <= ignore_class < num_classes:
-        return y_true[:, ignore_class, None] > 0.5
+        return ops.cast(y_true, "float32")[:, ignore_class, None] > 0.5
     raise ValueError(
         f"`ignore_class` of `{owner}` must be one of the {num_classes} classes "
         "where each class has a label of its own. Received: "

@@ -81,7 +81,7 @@ class BestThresholdFBeta(ClassMetric):
         scores, logits = ops.cast(rows.scores, "float32"), self.from_logits
         if logits and num_classes > 1:
             scores, logits = ops.softmax(scores), False
-        scores = scores[:, column]
+        scores = ops.take(scores, column, axis=1)
         edges = ops.convert_to_tensor(self._edges(logits=logits))
         bins = ops.searchsorted(edges, scores, side="left")
         labels = rows.labels.dense()[:, column]
