@@ -33,6 +33,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     values an int32 tensor; of float32 values two float32 tensors that add up to
     the sums, to 40 bits and more where the device has float64 or integers.
 
+`keras_mask(tensor)`
+:   The mask that Keras' layers left on a tensor, or `None`.
+
 `reduced_gradients(optimizer)`
 :   Context manager. Gives a list that receives the gradients summed over all
     replicas while `optimizer.apply` runs, and stays empty without replicas.
@@ -51,6 +54,8 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 """
 
 import keras
+
+from keras_concepts._backend.private_keras import keras_mask as keras_mask
 
 if keras.backend.backend() == "tensorflow":
     from keras_concepts._backend import tensorflow as active

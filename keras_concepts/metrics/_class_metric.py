@@ -4,6 +4,7 @@ from typing import Any, Literal, TypedDict
 
 import keras
 
+from keras_concepts import _backend
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics._rows import Rows, read_rows
@@ -64,7 +65,7 @@ class ClassMetric(keras.Metric):
 
     def _mask(self, y_pred: Any) -> Tensor | None:
         """What Keras' masking layers left on a tensor."""
-        return getattr(y_pred, "_keras_mask", None) if self.use_mask else None
+        return _backend.keras_mask(y_pred) if self.use_mask else None
 
     def _read(
         self,

@@ -106,6 +106,8 @@ def test_counters_stop_at_2_to_the_24(keras_class, our_class):
     assert hits(ours) == 2**24 + 50
 
 
+# JAX has no int64, which Keras asks for here.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")
 def test_integer_counters_overflow():
     """`keras.metrics.MeanIoU` counts in int32, which ends at 2**31."""
     labels = np.array([0], "int32")
@@ -125,15 +127,15 @@ def test_state_ignores_dtype():
     """A dtype is that of the result; counts are exact with any."""
     metric = F1Score("macro", dtype="float16")
     one = np.array([[1.0, 0.0]])
-    for _ in range(3000):
-        metric.update_state(one, one)
+    metric.update_state(one, one, [2048.0])
+    metric.update_state(one, one)
     assert keras.backend.standardize_dtype(metric.result().dtype) == "float16"
     assert metric.variables[0].dtype == "float32"
-    assert float(metric.true_positives[0]) == 3000
+    assert float(metric.true_positives[0]) == 2049
 
     faulty = keras.metrics.F1Score("macro", dtype="float16")
-    for _ in range(3000):
-        faulty.update_state(one, one)
+    faulty.update_state(one, one, [2048.0])
+    faulty.update_state(one, one)
     hits = keras.ops.convert_to_numpy(faulty.true_positives)
     assert float(hits[0]) == 2048
 
