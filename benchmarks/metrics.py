@@ -1,0 +1,189 @@
+"""What one update of a metric costs, next to its peers and to the limit.
+
+    KERAS_BACKEND=jax python benchmarks/metrics.py [--quick]
+
+All run in turns in one process on one core: F1 of ours from class numbers,
+Keras' F1 from one-hot labels (made beforehand), that of torchmetrics on torch
+where it is installed, and one pass over the predictions that takes the maximum
+of each row: whoever looks at every prediction cannot be faster. Each is
+compiled as the backend's trainer would.
+"""
+
+import argparse
+import importlib.util
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+SIZES = [(256, 2), (256, 10), (256, 1000), (64, 50_000)]
+# How many times as fast as Keras, and how many passes at most.
+FASTER = {
+    "tensorflow": {1000: 5.0, 50_000: 4.0},
+    "jax": {1000: 5.0, 50_000: 10.0},
+    "torch": {1000: 5.0, 50_000: 10.0},
+}
+PASSES = {"tensorflow": 2.5, "jax": 2.5}
+
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
+
+import keras
+import numpy as np
+from keras import ops
+from rich.console import Console
+from rich.table import Table
+
+from keras_concepts.metrics import F1Score
+
+BACKEND = keras.backend.backend()
+
+
+def updater(metric: Any, y_true: Any, y_pred: Any) -> Callable[[], Any]:
+    """One update, as the trainer of this backend does it."""
+    metric.update_state(y_true, y_pred)  # builds it
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        compiled = tf.function(metric.update_state)
+        return lambda: compiled(y_true, y_pred)
+    if BACKEND == "jax":
+        import jax
+
+        update = jax.jit(metric.stateless_update_state, donate_argnums=0)
+        state = [[v.value for v in metric.variables]]
+
+        def run() -> None:
+            state[0] = update(state[0], y_true, y_pred)
+            jax.block_until_ready(state[0])
+
+        return run
+    return lambda: metric.update_state(y_true, y_pred)
+
+
+def one_pass(y_pred: Any) -> Callable[[], Any]:
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        compiled = tf.function(lambda x: tf.reduce_max(x, axis=-1))
+        return lambda: compiled(y_pred)
+    if BACKEND == "jax":
+        import jax
+
+        compiled = jax.jit(lambda x: x.max(axis=-1))
+        return lambda: compiled(y_pred).block_until_ready()
+    return lambda: y_pred.amax(dim=-1)
+
+
+def contestants(rows: int, classes: int) -> dict[str, Callable[[], Any]]:
+    random = np.random.default_rng(0)
+    numbers = random.integers(0, classes, rows).astype("int32")
+    y_pred = ops.convert_to_tensor(random.random((rows, classes), np.float32))
+    y_true = ops.convert_to_tensor(numbers)
+    one_hot = ops.one_hot(y_true, classes)
+    found = {
+        "one pass": one_pass(y_pred),
+        "ours": updater(F1Score("macro"), y_true, y_pred),
+        "keras": updater(keras.metrics.F1Score("macro"), one_hot, y_pred),
+    }
+    if BACKEND == "torch" and importlib.util.find_spec("torchmetrics"):
+        from torchmetrics.classification import MulticlassF1Score
+
+        theirs = MulticlassF1Score(classes, validate_args=False)
+        labels = y_true.long()
+        found["torchmetrics"] = lambda: theirs.update(y_pred, labels)
+    return found
+
+
+def measure(
+    runs: dict[str, Callable[[], Any]], rounds: int
+) -> dict[str, np.ndarray]:
+    """Seconds of each run, round by round."""
+    repeat = {}
+    for name, run in runs.items():
+        run()
+        start = time.perf_counter()
+        run()
+        # Each turn lasts some milliseconds, so that the clock is fine enough.
+        repeat[name] = max(1, int(5e-3 / (time.perf_counter() - start)))
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            for _ in range(repeat[name]):
+                run()
+            elapsed = time.perf_counter() - start
+            seconds[name].append(elapsed / repeat[name])
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def spread(ratios: np.ndarray) -> str:
+    """Median and, in brackets, the quartiles."""
+    low, median, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    return rf"{median:.2f} \[{low:.2f}, {high:.2f}]"
+
+
+def verdict(classes: int, seconds: dict[str, np.ndarray]) -> str:
+    faster = float(np.median(seconds["keras"] / seconds["ours"]))
+    wanted = FASTER[BACKEND].get(classes, 1.0)
+    text = f"{classes} classes: {faster:.1f} times as fast as Keras"
+    text += f" ({'meets' if faster >= wanted else 'MISSES'} {wanted:g})"
+    if classes == SIZES[-1][1] and BACKEND in PASSES:
+        passes = float(np.median(seconds["ours"] / seconds["one pass"]))
+        limit = PASSES[BACKEND]
+        text += f", {passes:.2f} passes"
+        text += f" ({'meets' if passes <= limit else 'MISSES'} {limit:g})"
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--quick", action="store_true", help="a few rounds")
+    arguments = parser.parse_args()
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    if BACKEND == "torch":
+        import torch
+
+        torch.set_num_threads(1)
+
+    console = Console(width=100)
+    console.print(
+        f"{platform.system()} {platform.machine()}, one core, load "
+        f"{os.getloadavg()[0]:.1f}, Python {platform.python_version()}, Keras "
+        f"{keras.version()}, {BACKEND} {sys.modules[BACKEND].__version__}"
+    )
+    table = Table("rows", "classes", "", title=f"One update on {BACKEND}")
+    for header in ("microseconds", "to ours", "to one pass"):
+        table.add_column(header, justify="right")
+    verdicts = []
+    for rows, classes in SIZES:
+        runs = contestants(rows, classes)
+        seconds = measure(runs, 5 if arguments.quick else arguments.rounds)
+        for name, values in seconds.items():
+            table.add_row(
+                str(rows),
+                str(classes),
+                name,
+                f"{1e6 * np.median(values):.0f}",
+                spread(values / seconds["ours"]),
+                spread(values / seconds["one pass"]),
+            )
+        table.add_section()
+        verdicts.append(verdict(classes, seconds))
+    console.print(table)
+    console.print("Ratios: median [quartiles] of turns of a few milliseconds.")
+    for line in verdicts:
+        console.print(line, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
