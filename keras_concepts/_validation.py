@@ -16,3 +16,43 @@ def check_positive_int(owner: str, name: str, value: Any) -> None:
             f"`{name}` of `{owner}` must be at least 1. "
             f"Received: {name}={value!r}."
         )
+
+
+def check_at_least(owner: str, name: str, value: float, low: float) -> None:
+    """Raises unless `value` is a number of at least `low`."""
+    if not value >= low:
+        raise ValueError(
+            f"`{name}` of `{owner}` must be at least {low}. "
+            f"Received: {name}={value!r}."
+        )
+
+
+def check_between(
+    owner: str, name: str, value: float, low: float, high: float
+) -> None:
+    """Raises unless `value` lies in `[low, high]`."""
+    if not low <= value <= high:
+        raise ValueError(
+            f"`{name}` of `{owner}` must lie between {low} and {high}. "
+            f"Received: {name}={value!r}."
+        )
+
+
+def check_one_of(
+    owner: str, name: str, value: Any, allowed: tuple[Any, ...]
+) -> None:
+    """Raises unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(
+            f"`{name}` of `{owner}` must be one of {allowed}. "
+            f"Received: {name}={value!r}."
+        )
+
+
+def check_above(owner: str, name: str, value: float, low: float) -> None:
+    """Raises unless `value` is a number above `low`."""
+    if not value > low:
+        raise ValueError(
+            f"`{name}` of `{owner}` must be above {low}. "
+            f"Received: {name}={value!r}."
+        )

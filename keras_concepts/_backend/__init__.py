@@ -8,6 +8,17 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `snapshot(variable)`
 :   The value of a Keras variable or tensor now, unmoved by later assignments.
 
+`known_value(tensor)`
+:   The tensor as a NumPy array, or `None` where it has no value yet (inside a
+    function that is being traced) or lies on an accelerator.
+
+`keras_mask(tensor)`
+:   The mask that Keras attached to a tensor, or `None`.
+
+`value_and_grad(function, tensors)`
+:   `function(tensors)`, a scalar, and its gradient with respect to each of the
+    floating-point `tensors`; zeros where it does not depend on one.
+
 `dense_rows(gradient)`
 :   A gradient as a dense tensor that holds every non-zero entry once; a sparse
     gradient becomes the sum of its duplicate rows, not the whole variable.
@@ -42,6 +53,7 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 """
 
 import keras
+from keras.src.backend import get_keras_mask
 
 if keras.backend.backend() == "tensorflow":
     from keras_concepts._backend import tensorflow as active
@@ -61,9 +73,12 @@ StepBuffer = active.StepBuffer
 choose = active.choose
 dense_rows = active.dense_rows
 isolate = active.isolate
+keras_mask = get_keras_mask  # the same on all three, and not public
+known_value = active.known_value
 observed_train_function = active.observed_train_function
 peaks = active.peaks
 reduced_gradients = active.reduced_gradients
 shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
+value_and_grad = active.value_and_grad

@@ -20,6 +20,19 @@ def snapshot(variable: Any) -> Tensor:
     return keras.ops.convert_to_tensor(variable)
 
 
+def known_value(tensor: Tensor) -> np.ndarray | None:
+    if isinstance(tensor, jax.core.Tracer):
+        return None
+    on_host = all(device.platform == "cpu" for device in tensor.devices())
+    return np.asarray(tensor) if on_host else None
+
+
+def value_and_grad(
+    function: Callable[[list[Tensor]], Tensor], tensors: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    return jax.value_and_grad(function)(list(tensors))
+
+
 def dense_rows(gradient: Any) -> Tensor:
     return gradient
 
