@@ -19,6 +19,15 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   `function(tensors)`, a scalar, and its gradient with respect to each of the
     floating-point `tensors`; zeros where it does not depend on one.
 
+`compiled(function)`
+:   The function, made fast for many eager calls with tensors of the same shapes
+    where that takes a compiler: on JAX.
+
+`fixed_randomness(seed)`
+:   Context manager. What Keras draws from the backend's own random generator,
+    past the seeds it keeps in variables, starts from `seed`; afterwards the
+    generator is as it was.
+
 `dense_rows(gradient)`
 :   A gradient as a dense tensor that holds every non-zero entry once; a sparse
     gradient becomes the sum of its duplicate rows, not the whole variable.
@@ -71,7 +80,9 @@ else:
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
 choose = active.choose
+compiled = active.compiled
 dense_rows = active.dense_rows
+fixed_randomness = active.fixed_randomness
 isolate = active.isolate
 keras_mask = get_keras_mask  # the same on all three, and not public
 known_value = active.known_value

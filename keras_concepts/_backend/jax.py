@@ -33,6 +33,15 @@ def value_and_grad(
     return jax.value_and_grad(function)(list(tensors))
 
 
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(function)
+
+
+def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
+    del seed  # JAX has no generator: every draw is given its seed
+    return contextlib.nullcontext()
+
+
 def dense_rows(gradient: Any) -> Tensor:
     return gradient
 

@@ -44,6 +44,15 @@ def value_and_grad(
     return value, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
+    del seed  # Keras calls the stateless operations, each with its seed
+    return contextlib.nullcontext()
+
+
 def dense_rows(gradient: Any) -> Tensor:
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient

@@ -40,6 +40,18 @@ def value_and_grad(
     return value.detach(), list(gradients)
 
 
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+@contextlib.contextmanager
+def fixed_randomness(seed: int) -> Iterator[None]:
+    # `keras.layers.Dropout` without a seed draws from the global generator.
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
 def dense_rows(gradient: Any) -> Tensor:
     return gradient.detach()
 
