@@ -284,10 +284,10 @@ def _difference(
         central.append(slope(below, above))
         bend.append(slope(middle, above) - slope(below, middle))
     slopes = (4 * np.array(central[1:]) - np.array(central[:-1])) / 3
-    apart = np.abs(np.diff(slopes))
-    best = int(np.argmin(apart))
-    kink = abs(2 * bend[-1] - bend[-2])
-    return float(slopes[best + 1]), float(apart[best] + kink)
+    kinks = np.abs(2 * np.array(bend[1:]) - np.array(bend[:-1]))
+    doubts = np.abs(np.diff(slopes)) + kinks[:-1] + kinks[1:]
+    best = int(np.argmin(doubts))
+    return float(slopes[best + 1]), float(doubts[best])
 
 
 def _compared(

@@ -12,27 +12,35 @@ SEQUENCE = RANDOM.normal(size=(2, 3, 4)).astype("float32")
 IMAGE = RANDOM.normal(size=(2, 5, 5, 2)).astype("float32")
 
 
+class Bilinear(layers.Layer):
+    """A layer of two arguments."""
+
+    def call(self, a, b):
+        return a * b
+
+
 @pytest.mark.parametrize(
-    ("make", "inputs"),
+    ("make", "inputs", "training"),
     [
-        (lambda: layers.Dense(3, "gelu"), FLAT),
-        (lambda: layers.Dense(3, "relu"), FLAT),
-        (lambda: layers.LayerNormalization(), FLAT),
-        (lambda: layers.BatchNormalization(), FLAT),
-        (lambda: layers.SimpleRNN(3), SEQUENCE),
-        (lambda: layers.Conv2D(2, 3, activation="tanh"), IMAGE),
-        (lambda: layers.MultiHeadAttention(2, 2), (SEQUENCE, SEQUENCE)),
-        (lambda: layers.Multiply(), [FLAT, 2 * FLAT]),
-        (lambda: layers.Embedding(5, 3), np.array([[0, 1, 1], [4, 2, 0]])),
+        (lambda: layers.Dense(3, "gelu"), FLAT, False),
+        (lambda: layers.Dense(3, "relu"), FLAT, False),
+        (lambda: layers.LayerNormalization(), FLAT, False),
+        (lambda: layers.BatchNormalization(), FLAT, False),
+        (lambda: layers.BatchNormalization(), FLAT, True),
+        (lambda: layers.SimpleRNN(2), SEQUENCE, False),
+        (lambda: layers.Conv2D(2, 3, activation="tanh"), IMAGE, False),
+        (lambda: layers.Attention(), [SEQUENCE, SEQUENCE], False),
+        (lambda: layers.Dot(1), [FLAT, 2 * FLAT], False),
+        (lambda: Bilinear(), (FLAT, 2 * FLAT), False),
+        (lambda: layers.Embedding(5, 3), np.array([[0, 1], [4, 2]]), False),
     ],
 )
-@pytest.mark.parametrize("training", [False, True])
 def test_right_gradients(make, inputs, training):
     result = kc.check_gradients(
-        make(), inputs, training=training, max_entries=8
+        make(), inputs, training=training, max_entries=6
     )
     assert result, str(result)
-    assert result.entries >= 8
+    assert result.entries >= 6
 
 
 def test_in_float64():
@@ -93,10 +101,10 @@ class ForgottenPath(layers.Layer):
 
 
 class NotANumber(layers.Layer):
-    """The right value, by the branch that was not taken."""
+    """The right value, and 0 / 0 in the gradient of the branch not taken."""
 
     def call(self, x):
-        return ops.where(x > 0, ops.sqrt(x), 0 * x)
+        return ops.where(x > 0, x / ops.relu(x), 0 * x)
 
 
 class TestPlantedErrors:

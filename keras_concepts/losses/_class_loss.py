@@ -128,6 +128,7 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         return reduced(losses, losses, weights)
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, `dtype` among them."""
         return {
             **super().get_config(),
             "dtype": self._given_dtype,

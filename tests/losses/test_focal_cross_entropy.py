@@ -116,7 +116,7 @@ def test_a_certain_answer_has_a_finite_gradient():
     )
 
 
-@pytest.mark.parametrize("gamma", GAMMAS)
+@pytest.mark.parametrize("gamma", [0, 0.5, 2.0])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_ties_and_extremes_are_finite(gamma, classes):
     rows = [[0.0] * classes, [1e4] + [-1e4] * (classes - 1)]
@@ -129,7 +129,7 @@ def test_ties_and_extremes_are_finite(gamma, classes):
         assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("gamma", GAMMAS)
+@pytest.mark.parametrize("gamma", [0, 0.5, 2.0])
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("from_logits", [False, True])
 def test_check_gradients(gamma, binary, from_logits):
@@ -138,5 +138,5 @@ def test_check_gradients(gamma, binary, from_logits):
     )
     y_true = ANSWERS if binary else NUMBERS
     y_pred = LOGITS / 50 if from_logits else SOFT * 0.6 + 0.15
-    result = check_gradients(loss, (y_true, y_pred))
+    result = check_gradients(loss, (y_true, y_pred), max_entries=12)
     assert result, str(result)

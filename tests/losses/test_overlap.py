@@ -194,9 +194,15 @@ class TestBoth:
         with pytest.raises(ValueError, match="nothing to sum over"):
             cls(over="sample")(np.array([0, 1]), np.eye(2))
 
-    @pytest.mark.parametrize("from_logits", [False, True])
-    @pytest.mark.parametrize("over", ["batch", "sample"])
-    @pytest.mark.parametrize("binary", [False, True])
+    @pytest.mark.parametrize(
+        ("from_logits", "over", "binary"),
+        [
+            (False, "batch", True),
+            (True, "batch", False),
+            (True, "sample", True),
+            (False, "sample", False),
+        ],
+    )
     def test_gradient(self, cls, images, from_logits, over, binary):
         y_true, y_pred = images
         if binary:
@@ -210,7 +216,7 @@ class TestBoth:
             binary=binary,
             smooth=0.1,
         )
-        result = check_gradients(loss, (y_true, y_pred))
+        result = check_gradients(loss, (y_true, y_pred), max_entries=16)
         assert result, str(result)
 
     def test_gradient_by_the_oracle(self, cls, images):
