@@ -31,6 +31,15 @@ def check_choice(
         )
 
 
+def check_at_least(owner: str, name: str, value: float, low: float) -> None:
+    """Raises unless `value` is a number of at least `low`."""
+    if not value >= low:
+        raise ValueError(
+            f"`{name}` of `{owner}` must be at least {low}. "
+            f"Received: {name}={value!r}."
+        )
+
+
 def check_probability(owner: str, name: str, value: Any) -> None:
     """Raises unless `value` is a float in (0, 1], or a sequence of such."""
     values = value if isinstance(value, Sequence) else [value]
@@ -41,3 +50,23 @@ def check_probability(owner: str, name: str, value: Any) -> None:
                 f"be a Python float above 0 and at most 1. "
                 f"Received: {name}={value!r}."
             )
+
+
+def check_between(
+    owner: str, name: str, value: float, low: float, high: float
+) -> None:
+    """Raises unless `value` lies in `[low, high]`."""
+    if not low <= value <= high:
+        raise ValueError(
+            f"`{name}` of `{owner}` must lie between {low} and {high}. "
+            f"Received: {name}={value!r}."
+        )
+
+
+def check_above(owner: str, name: str, value: float, low: float) -> None:
+    """Raises unless `value` is a number above `low`."""
+    if not value > low:
+        raise ValueError(
+            f"`{name}` of `{owner}` must be above {low}. "
+            f"Received: {name}={value!r}."
+        )

@@ -8,6 +8,26 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `snapshot(variable)`
 :   The value of a Keras variable or tensor now, unmoved by later assignments.
 
+`known_value(tensor)`
+:   The tensor as a NumPy array, or `None` where it has no value yet (inside a
+    function that is being traced) or lies on an accelerator.
+
+`keras_mask(tensor)`
+:   The mask that Keras attached to a tensor, or `None`.
+
+`value_and_grad(function, tensors)`
+:   `function(tensors)`, a scalar, and its gradient with respect to each of the
+    floating-point `tensors`; zeros where it does not depend on one.
+
+`compiled(function)`
+:   The function, made fast for many eager calls with tensors of the same shapes
+    where that takes a compiler: on JAX.
+
+`fixed_randomness(seed)`
+:   Context manager. What Keras draws from the backend's own random generator,
+    past the seeds it keeps in variables, starts from `seed`; afterwards the
+    generator is as it was.
+
 `dense_rows(gradient)`
 :   A gradient as a dense tensor that holds every non-zero entry once; a sparse
     gradient becomes the sum of its duplicate rows, not the whole variable.
@@ -33,9 +53,6 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     values an int32 tensor; of float32 values two float32 tensors that add up to
     the sums, to 40 bits and more where the device has float64 or integers.
 
-`keras_mask(tensor)`
-:   The mask that Keras' layers left on a tensor, or `None`.
-
 `reduced_gradients(optimizer)`
 :   Context manager. Gives a list that receives the gradients summed over all
     replicas while `optimizer.apply` runs, and stays empty without replicas.
@@ -54,8 +71,7 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 """
 
 import keras
-
-from keras_concepts._backend.private_keras import keras_mask as keras_mask
+from keras.src.backend import get_keras_mask
 
 if keras.backend.backend() == "tensorflow":
     from keras_concepts._backend import tensorflow as active
@@ -75,8 +91,12 @@ StepBuffer = active.StepBuffer
 argmax = active.argmax
 choose = active.choose
 column_sums = active.column_sums
+compiled = active.compiled
 dense_rows = active.dense_rows
+fixed_randomness = active.fixed_randomness
 isolate = active.isolate
+keras_mask = get_keras_mask  # the same on all three, and not public
+known_value = active.known_value
 observed_train_function = active.observed_train_function
 peaks = active.peaks
 reduced_gradients = active.reduced_gradients
@@ -84,3 +104,4 @@ segment_sums = active.segment_sums
 shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
+value_and_grad = active.value_and_grad

@@ -21,6 +21,28 @@ def snapshot(variable: Any) -> Tensor:
     return keras.ops.convert_to_tensor(variable)
 
 
+def known_value(tensor: Tensor) -> np.ndarray | None:
+    if isinstance(tensor, jax.core.Tracer):
+        return None
+    on_host = all(device.platform == "cpu" for device in tensor.devices())
+    return np.asarray(tensor) if on_host else None
+
+
+def value_and_grad(
+    function: Callable[[list[Tensor]], Tensor], tensors: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    return jax.value_and_grad(function)(list(tensors))
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(function)
+
+
+def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
+    del seed  # JAX has no generator: every draw is given its seed
+    return contextlib.nullcontext()
+
+
 def dense_rows(gradient: Any) -> Tensor:
     return gradient
 

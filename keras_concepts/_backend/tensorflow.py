@@ -25,6 +25,34 @@ def snapshot(variable: Any) -> Tensor:
     return tf.identity(keras.ops.convert_to_tensor(variable))
 
 
+def known_value(tensor: Tensor) -> np.ndarray | None:
+    eager = isinstance(tensor, tf.__internal__.EagerTensor)
+    if not eager or "GPU" in tensor.device:
+        return None
+    return tensor.numpy()
+
+
+def value_and_grad(
+    function: Callable[[list[Tensor]], Tensor], tensors: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(tensors)
+        value = function(tensors)
+    gradients = tape.gradient(
+        value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    return value, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
+    del seed  # Keras calls the stateless operations, each with its seed
+    return contextlib.nullcontext()
+
+
 def dense_rows(gradient: Any) -> Tensor:
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient

@@ -20,6 +20,39 @@ def snapshot(variable: Any) -> Tensor:
     return keras.ops.convert_to_tensor(variable).detach().clone()
 
 
+def known_value(tensor: Tensor) -> np.ndarray | None:
+    if torch.compiler.is_compiling() or tensor.device.type != "cpu":
+        return None
+    tensor = tensor.detach()
+    if tensor.dtype == torch.bfloat16:  # unknown to NumPy
+        tensor = tensor.float()
+    return tensor.numpy()
+
+
+def value_and_grad(
+    function: Callable[[list[Tensor]], Tensor], tensors: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
+    with torch.enable_grad():
+        value = function(leaves)
+    if not value.requires_grad:
+        return value, [torch.zeros_like(leaf) for leaf in leaves]
+    gradients = torch.autograd.grad(value, leaves, materialize_grads=True)
+    return value.detach(), list(gradients)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+@contextlib.contextmanager
+def fixed_randomness(seed: int) -> Iterator[None]:
+    # `keras.layers.Dropout` without a seed draws from the global generator.
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
 def dense_rows(gradient: Any) -> Tensor:
     return gradient.detach()
 

@@ -1,0 +1,179 @@
+"""What the losses of class labels share: labels, masks, weights, config."""
+
+import abc
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_between
+from keras_concepts.losses._labels import (
+    aligned,
+    binary_targets,
+    categorical_targets,
+)
+from keras_concepts.losses._log_probabilities import logits_of
+
+
+class _Reduced(keras.losses.Loss):
+    """Reduces what it is given, the way Keras does, replicas included."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return y_pred
+
+
+class ClassLoss(keras.losses.Loss, abc.ABC):
+    """Base of the losses whose labels are classes.
+
+    Labels keep their dtype: as numbers of classes they are exact. Half
+    precision is computed in float32 and rounded once, at the end.
+    """
+
+    def __init__(
+        self,
+        *,
+        from_logits: bool,
+        axis: int,
+        binary: bool,
+        ignore_class: int | None,
+        reduction: str | None,
+        name: str,
+        dtype: Any,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.from_logits = from_logits
+        self.axis = axis
+        self.binary = binary
+        self.ignore_class = ignore_class
+        self._given_dtype = getattr(dtype, "name", dtype)
+        half = self.dtype in ("float16", "bfloat16")
+        self._computed_in = "float32" if half else self.dtype
+
+    @abc.abstractmethod
+    def _losses(
+        self,
+        targets: Tensor,
+        y_pred: Tensor,
+        counted: Tensor | None,
+        weights: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What remains to be reduced.
+
+        Args:
+            targets: Labels, `(..., C)`.
+            y_pred: Predictions, `(..., C)`.
+            counted: 1 where an entry counts and 0 where not, broadcastable to
+                `(..., C)`, or `None` for everywhere.
+            weights: Broadcastable to `(...)`, or `None` for 1.
+
+        Returns:
+            Losses; how much of each counts, from 0 to 1, or `None` for all;
+            and their weights, or `None` for 1.
+        """
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The losses before weights and reduction."""
+        y_pred = ops.convert_to_tensor(y_pred, self._computed_in)
+        return self._losses(*self._matched(y_true, y_pred), None)[0]
+
+    def __call__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> Tensor:
+        mask = _backend.keras_mask(y_pred)
+        dtype, owner = self._computed_in, type(self).__name__
+        y_pred = ops.convert_to_tensor(y_pred, dtype)
+        targets, y_pred, counted = self._matched(y_true, y_pred)
+        entries = y_pred.shape[:-1]
+        if mask is not None:
+            mask = aligned(owner, "mask", mask, entries)
+            mask = ops.expand_dims(ops.cast(mask, dtype), -1)
+            # Padded steps may hold anything, NaN included.
+            y_pred = ops.where(mask > 0, y_pred, ops.zeros_like(y_pred))
+            counted = mask if counted is None else counted * mask
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight, dtype)
+            sample_weight = aligned(
+                owner, "sample_weight", sample_weight, entries
+            )
+        losses = self._losses(targets, y_pred, counted, sample_weight)
+        return ops.cast(self._reduced(*losses), self.dtype)
+
+    def _matched(
+        self, y_true: Any, y_pred: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        match = binary_targets if self.binary else categorical_targets
+        return match(
+            type(self).__name__,
+            ops.convert_to_tensor(y_true),
+            y_pred,
+            self.axis,
+            self.ignore_class,
+        )
+
+    def _reduced(
+        self, losses: Tensor, counted: Tensor | None, weights: Tensor | None
+    ) -> Tensor:
+        if weights is not None:
+            weights = weights * ops.ones_like(losses)
+        if counted is not None:
+            weights = counted if weights is None else weights * counted
+            if self.reduction in ("sum_over_batch_size", "mean"):
+                # Keras divides by the number of losses: take it back, and
+                # divide by how many of them count.
+                share = ops.mean(counted)
+                weights = ops.divide_no_nan(weights, share)
+        reduced = _Reduced(self.name, self.reduction, self._computed_in)
+        return reduced(losses, losses, weights)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, `dtype` among them."""
+        return {
+            **super().get_config(),
+            "dtype": self._given_dtype,
+            "from_logits": self.from_logits,
+            "axis": self.axis,
+            "binary": self.binary,
+            "ignore_class": self.ignore_class,
+        }
+
+
+class EntryLoss(ClassLoss):
+    """Base of the losses that are a sum or mean over single predictions."""
+
+    def __init__(self, *, label_smoothing: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        check_between(owner, "label_smoothing", label_smoothing, 0, 1)
+        self.label_smoothing = label_smoothing
+
+    @abc.abstractmethod
+    def _terms(self, targets: Tensor, logits: Tensor) -> Tensor:
+        """The loss of each prediction, `(..., C)`."""
+
+    def _losses(
+        self,
+        targets: Tensor,
+        y_pred: Tensor,
+        counted: Tensor | None,
+        weights: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        if self.label_smoothing:
+            choices = 2 if self.binary else y_pred.shape[-1]
+            targets = targets + self.label_smoothing * (1 / choices - targets)
+        if not self.from_logits:
+            y_pred = logits_of(y_pred, self.binary)
+        terms = self._terms(targets, y_pred)
+        if counted is None:
+            reduce = ops.mean if self.binary else ops.sum
+            return reduce(terms, axis=-1), None, weights
+        each = counted * ops.ones_like(terms)
+        terms = ops.where(ops.equal(each, 0), 0 * each, terms)
+        losses = ops.sum(terms, axis=-1)
+        if self.binary:
+            losses = ops.divide_no_nan(losses, ops.sum(each, axis=-1))
+        return losses, ops.mean(each, axis=-1), weights
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}

@@ -1,0 +1,118 @@
+"""The Tversky index, Dice and Jaccard among them, as an objective."""
+
+from typing import Any
+
+from keras_concepts._registration import serializable
+from keras_concepts._validation import check_at_least
+from keras_concepts.losses._overlap import OverlapLoss
+
+
+@serializable
+class Tversky(OverlapLoss):
+    r"""One minus the Tversky index, averaged over classes.
+
+    For each class, with sums over predictions `p`, labels `y` and weights `w`:
+
+    $$L = 1 - \frac{TP + s}{TP + \alpha FP + \beta FN + s} \qquad
+        TP = \sum w\, y\, p \quad FP = \sum w (1 - y)\, p \quad
+        FN = \sum w\, y (1 - p)$$
+
+    With `alpha=beta=0.5`, the default, it is the Dice loss; with both 1, one
+    minus the Jaccard index (IoU); `beta > alpha` favours recall.
+
+    Masks, `ignore_class` and sample weights act inside the sums: an entry of
+    weight 2 is the same as two entries. A class without positive labels in the
+    sums has an index of 0 for every prediction above 0, and no gradient; it
+    is left out of the mean, and costs 0 if no class is left. With
+    `smooth > 0` such a class counts: it costs `αFP / (αFP + s)`.
+
+    The loss of a large batch is not the mean of those of its parts, and under
+    `tf.distribute` each replica takes the loss of its own part.
+
+    Args:
+        alpha: Cost of a false positive, at least 0.
+        beta: Cost of a false negative, at least 0.
+        reduction: As of any Keras loss, over classes or samples. Means are
+            over those that count.
+        name: Name of the loss.
+        axis: The axis of the classes in `y_pred`.
+        dtype: Dtype of the result. Half precision is computed in float32.
+        from_logits: Whether `y_pred` holds logits. Default: probabilities.
+        binary: Whether each class is a question of its own, answered by a
+            sigmoid.
+        over: What the sums run over: `"batch"`, every axis but that of the
+            classes; or `"sample"`, those within each sample, as for images
+            or sequences. There the loss of a sample is the mean over its
+            classes, and sample weights of one number a sample multiply it.
+        smooth: Added to numerator and denominator, at least 0.
+        ignore_class: Label whose entries do not count, such as -1. Needs class
+            numbers or `binary=True`, where it leaves out single answers.
+
+    Input shape:
+        As of `keras_concepts.losses.CrossEntropy`; with `over="sample"`, at
+        least one axis between samples and classes.
+
+    Output shape:
+        A scalar from 0 to 1, lower is better. Without reduction, one loss a
+        class, `(C,)`; with `over="sample"` one a sample, `(n,)`.
+
+    Raises:
+        ValueError: If an argument or a shape does not fit; if a label lies
+            outside of its range, where labels can be read: in eager execution
+            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN.
+
+    Example:
+        ```pycon
+        >>> import numpy as np
+        >>> y_true = np.array([0, 0, 1])
+        >>> y_pred = np.array([[9, 1, 0], [6, 4, 0], [2, 8, 0]]) / 10
+        >>> round(float(Tversky()(y_true, y_pred)), 4)
+        0.2468
+        >>> recall = Tversky(alpha=0.3, beta=0.7, reduction=None)
+        >>> [round(float(loss), 4) for loss in recall(y_true, y_pred)]
+        [0.2147, 0.2661, 0.0]
+
+        ```
+
+    Reference:
+        Salehi et al., [Tversky loss function for image
+        segmentation](https://arxiv.org/abs/1706.05721), equation 3. Dice:
+        Milletari et al., [V-Net](https://arxiv.org/abs/1606.04797).
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "tversky",
+        axis: int = -1,
+        dtype: Any = None,
+        *,
+        from_logits: bool = False,
+        binary: bool = False,
+        over: str = "batch",
+        smooth: float = 0.0,
+        ignore_class: int | None = None,
+    ) -> None:
+        super().__init__(
+            over=over,
+            smooth=smooth,
+            from_logits=from_logits,
+            axis=axis,
+            binary=binary,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        check_at_least("Tversky", "alpha", alpha, 0)
+        check_at_least("Tversky", "beta", beta, 0)
+        self.alpha = alpha
+        self.beta = beta
+
+    def _costs(self) -> tuple[float, float]:
+        return self.alpha, self.beta
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
