@@ -1,8 +1,14 @@
 """Components for Keras 3, and monitors that show why a model does not learn."""
 
-from keras_concepts import callbacks, instruments, regularizers
+from keras_concepts import callbacks, constraints, instruments, regularizers
 from keras_concepts.recording import Recording
 
 __version__ = "0.1.0"
 
-__all__ = ["Recording", "callbacks", "instruments", "regularizers"]
+__all__ = [
+    "Recording",
+    "callbacks",
+    "constraints",
+    "instruments",
+    "regularizers",
+]

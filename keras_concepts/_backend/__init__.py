@@ -39,9 +39,22 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `observed_train_function(model, observe, buffers)`
 :   A new train function for `model.fit` that runs every step inside
     `with observe():` and carries what `observe` writes to the `buffers`.
+
+And the same for all of them, since it is private to Keras:
+
+`running_optimizer()`
+:   The optimizer whose `apply` is running, or `None`.
+
+`learning_rate_of_update(optimizer)`
+:   The rate of the update that `apply` has just made, 0 if it made none.
 """
 
 import keras
+
+from keras_concepts._backend.running_optimizer import (
+    learning_rate_of_update,
+    running_optimizer,
+)
 
 if keras.backend.backend() == "tensorflow":
     from keras_concepts._backend import tensorflow as active
@@ -55,6 +68,11 @@ else:
         f"Keras. Received: backend={keras.backend.backend()!r}. Set the "
         "environment variable KERAS_BACKEND before importing keras."
     )
+
+__all__ = [
+    "learning_rate_of_update",
+    "running_optimizer",
+]
 
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer

@@ -168,6 +168,7 @@ def as_penalty(regularizer: Any) -> Penalty | None:
 def l1_penalty(x: Tensor, factor: float) -> Tensor:
     """`factor * sum(|x|)`, with the gradient of `l1_gradient`."""
     # JAX differentiates |x| to 1 at 0, which would push exact zeros away.
+    x = ops.convert_to_tensor(x)
     absolute = x * ops.stop_gradient(ops.sign(x))
     return ops.cast(factor, x.dtype) * ops.sum(absolute)
 

@@ -1,0 +1,36 @@
+"""Which optimizer is at work: the same on every backend.
+
+Keras hands a constraint the variable and nothing else. But while
+`optimizer.apply` runs, the optimizer is the caller on top of Keras' stack of
+name scopes, which each thread has its own of, and its `_iterations` counts the
+calls of `apply`, of which under gradient accumulation only some are updates.
+Neither is public.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+from keras.src.backend.common import global_state
+
+from keras_concepts._types import Tensor
+
+
+def running_optimizer() -> Any | None:
+    """The optimizer whose `apply` is running here, if any."""
+    scopes = global_state.get_global_attribute("name_scope_stack")
+    caller = scopes[-1].caller if scopes else None
+    return caller if isinstance(caller, keras.optimizers.Optimizer) else None
+
+
+def learning_rate_of_update(optimizer: Any) -> Tensor:
+    """The learning rate of the update that `apply` has just made.
+
+    0 if it made none, but accumulated gradients.
+    """
+    rate = ops.convert_to_tensor(optimizer.learning_rate)
+    steps = optimizer.gradient_accumulation_steps
+    if not steps:
+        return rate
+    updates = ops.equal((optimizer._iterations + 1) % steps, 0)
+    return ops.where(updates, rate, ops.zeros_like(rate))
