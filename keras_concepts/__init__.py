@@ -1,14 +1,24 @@
 """Components for Keras 3, and monitors that show why a model does not learn."""
 
-from keras_concepts import callbacks, constraints, instruments, regularizers
+from keras_concepts import (
+    callbacks,
+    constraints,
+    instruments,
+    layers,
+    regularizers,
+)
+from keras_concepts.mc_predict import MCPrediction, mc_predict
 from keras_concepts.recording import Recording
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "MCPrediction",
     "Recording",
     "callbacks",
     "constraints",
     "instruments",
+    "layers",
+    "mc_predict",
     "regularizers",
 ]

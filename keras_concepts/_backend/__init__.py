@@ -40,7 +40,19 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   A new train function for `model.fit` that runs every step inside
     `with observe():` and carries what `observe` writes to the `buffers`.
 
-And the same for all of them, since it is private to Keras:
+`batch_predictor(model)`
+:   Context manager. Gives a function from a batch of inputs to the model's
+    outputs, compiled anew; the model keeps the function that it had. Random
+    states go on from call to call, and may or may not be written back.
+
+`global_randomness(seed)`
+:   Context manager. Starts what is random in the backend beside Keras' own
+    random states at `seed`, and puts it back afterwards.
+
+And `keras_internals.py`, for all of them:
+
+`flatten_layers(model)`
+:   The model and all layers and cells in it, each once.
 
 `running_optimizer()`
 :   The optimizer whose `apply` is running, or `None`.
@@ -51,7 +63,8 @@ And the same for all of them, since it is private to Keras:
 
 import keras
 
-from keras_concepts._backend.running_optimizer import (
+from keras_concepts._backend.keras_internals import (
+    flatten_layers,
     learning_rate_of_update,
     running_optimizer,
 )
@@ -70,14 +83,17 @@ else:
     )
 
 __all__ = [
+    "flatten_layers",
     "learning_rate_of_update",
     "running_optimizer",
 ]
 
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
+batch_predictor = active.batch_predictor
 choose = active.choose
 dense_rows = active.dense_rows
+global_randomness = active.global_randomness
 isolate = active.isolate
 observed_train_function = active.observed_train_function
 peaks = active.peaks

@@ -155,3 +155,26 @@ def _wider_sharding(model: Any) -> Iterator[None]:
     original = model._get_state_sharding_spec
     with shadow(model, "_get_state_sharding_spec", lambda: (*original(), None)):
         yield
+
+
+@contextlib.contextmanager
+def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
+    # Not Keras' own predict function, which takes the variables' memory.
+    step = model.predict_step
+    if model.jit_compile and not model.run_eagerly:
+        step = jax.jit(step)
+    trainable = [v.value for v in model.trainable_variables]
+    others = [v.value for v in model.non_trainable_variables]
+
+    def predict(batch: Any) -> Any:
+        nonlocal others
+        outputs, others = step((trainable, others), (batch,))
+        return outputs
+
+    yield predict
+
+
+@contextlib.contextmanager
+def global_randomness(seed: int) -> Iterator[None]:
+    del seed  # all that Keras draws, it draws from its own states
+    yield

@@ -1,11 +1,4 @@
-"""Which optimizer is at work: the same on every backend.
-
-Keras hands a constraint the variable and nothing else. But while
-`optimizer.apply` runs, the optimizer is the caller on top of Keras' stack of
-name scopes, which each thread has its own of, and its `_iterations` counts the
-calls of `apply`, of which under gradient accumulation only some are updates.
-Neither is public.
-"""
+"""What is private to Keras and the same on every backend."""
 
 from typing import Any
 
@@ -18,6 +11,9 @@ from keras_concepts._types import Tensor
 
 def running_optimizer() -> Any | None:
     """The optimizer whose `apply` is running here, if any."""
+    # Keras hands a constraint the variable and nothing else. But while `apply`
+    # runs, the optimizer is the caller on top of the stack of name scopes, of
+    # which each thread has its own.
     scopes = global_state.get_global_attribute("name_scope_stack")
     caller = scopes[-1].caller if scopes else None
     return caller if isinstance(caller, keras.optimizers.Optimizer) else None
@@ -32,5 +28,11 @@ def learning_rate_of_update(optimizer: Any) -> Tensor:
     steps = optimizer.gradient_accumulation_steps
     if not steps:
         return rate
+    # `iterations` counts updates, `_iterations` the calls of `apply`.
     updates = ops.equal((optimizer._iterations + 1) % steps, 0)
     return ops.where(updates, rate, ops.zeros_like(rate))
+
+
+def flatten_layers(model: Any) -> list[Any]:
+    """The model and all layers and cells in it, at any depth, each once."""
+    return model._flatten_layers()
