@@ -9,6 +9,7 @@ from keras_concepts import (
 )
 from keras_concepts.mc_predict import MCPrediction, mc_predict
 from keras_concepts.recording import Recording
+from keras_concepts.reports.sparsity import sparsity
 
 __version__ = "0.1.0"
 
@@ -21,4 +22,5 @@ __all__ = [
     "layers",
     "mc_predict",
     "regularizers",
+    "sparsity",
 ]

@@ -18,6 +18,7 @@ from keras_concepts._validation import check_positive_int
 
 # How far the sum of a row of probabilities may be from 1, for half precision.
 _TOLERANCE = 1e-2
+_TINY = np.finfo(np.float64).tiny
 
 
 class MCPrediction(NamedTuple):
@@ -189,17 +190,19 @@ def _summary(
 
 def _entropy(p: np.ndarray) -> np.ndarray:
     """`-Σ_c p_c log p_c` over the last axis; one unit means `[p, 1 - p]`."""
-    p = np.clip(_with_units(p), 0.0, 1.0)
+    p = _with_units(p)
     if p.shape[-1] == 1:
-        p = np.concatenate([p, 1.0 - p], axis=-1)
-    return -np.sum(p * np.log(np.where(p > 0.0, p, 1.0)), axis=-1)
+        p = np.concatenate([p, np.maximum(1.0 - p, 0.0)], axis=-1)
+    return 0.0 - np.sum(p * np.log(np.maximum(p, _TINY)), axis=-1)
 
 
 def _are_probabilities(p: np.ndarray) -> bool:
     p = _with_units(p)
-    inside = ((p >= 0.0) & (p <= 1.0 + _TOLERANCE)).all()
-    whole = np.abs(p.sum(axis=-1) - 1.0) <= _TOLERANCE
-    return bool(inside and (p.shape[-1] == 1 or whole.all()))
+    if p.min() < 0.0 or p.max() > 1.0 + _TOLERANCE:
+        return False
+    return p.shape[-1] == 1 or bool(
+        np.abs(p.sum(axis=-1) - 1.0).max() <= _TOLERANCE
+    )
 
 
 def _with_units(p: np.ndarray) -> np.ndarray:

@@ -1,5 +1,8 @@
 """Monte-Carlo dropout against closed forms and NumPy."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -307,6 +310,26 @@ def test_without_a_seed_it_follows_the_seed_of_keras():
     np.testing.assert_array_equal(means[0], means[1])
     assert not np.array_equal(means[0], means[2])
     assert not np.array_equal(means[2], mc_predict(model, X, samples=2).mean)
+
+
+def test_a_changed_rate_is_heeded():
+    model = MODELS["Dropout"]()
+    stds = []
+    for rate in (0.1, 0.9, 0.1):
+        model.layers[0].rate = rate
+        stds.append(mc_predict(model, X, samples=20, seed=0).std)
+    np.testing.assert_array_equal(stds[0], stds[2])
+    assert stds[1].mean() > 2 * stds[0].mean()
+
+
+def test_a_model_is_not_kept_alive():
+    model = MODELS["Dropout"]()
+    mc_predict(model, X, samples=2)
+    alive = weakref.ref(model)
+    del model
+    keras.utils.clear_session()
+    gc.collect()
+    assert alive() is None
 
 
 def test_samples_and_layers_draw_apart():

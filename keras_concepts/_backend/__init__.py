@@ -42,8 +42,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 
 `batch_predictor(model)`
 :   Context manager. Gives a function from a batch of inputs to the model's
-    outputs, compiled anew; the model keeps the function that it had. Random
-    states go on from call to call, and may or may not be written back.
+    outputs, compiled apart from the model's own, which it keeps. To be used
+    with the same calls shadowed each time. Random states go on from call to
+    call, and may or may not be written back.
 
 `global_randomness(seed)`
 :   Context manager. Starts what is random in the backend beside Keras' own

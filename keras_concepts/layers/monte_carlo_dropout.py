@@ -24,7 +24,7 @@ class MonteCarloDropout(keras.layers.Dropout):
         noise_shape: Shape of the mask; a 1 where units are dropped together,
             `None` where each is dropped on its own.
         seed: Integer, or `None` for a random one.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
         Any.
@@ -53,4 +53,5 @@ class MonteCarloDropout(keras.layers.Dropout):
         super().__init__(rate, noise_shape=noise_shape, seed=seed, **kwargs)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Drops units, whatever `training` says."""
         return super().call(inputs, training=True)
