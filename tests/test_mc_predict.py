@@ -110,7 +110,8 @@ def state(model):
     """Every number and function that a prediction might change."""
     values = [np.array(keras.ops.convert_to_numpy(v)) for v in model.variables]
     return values, [
-        (layer.name, "call" in vars(layer)) for layer in model._flatten_layers()
+        (layer.name, "call" in vars(layer), getattr(layer, "training", None))
+        for layer in model._flatten_layers()
     ]
 
 
@@ -122,6 +123,8 @@ def equal(a, b):
 def test_only_dropout_is_random(name):
     model = MODELS[name]()
     plain = model.predict(X, verbose=0)
+    if keras.backend.backend() == "torch":
+        model.train()
     before, function = state(model), model.predict_function
     found = mc_predict(model, X, samples=4, seed=0)
     assert found.mean.shape == found.std.shape == plain.shape
