@@ -82,13 +82,11 @@ MODELS = {
     "GaussianDropout": lambda: sequential(layers.GaussianDropout(0.5)),
     "GaussianNoise": lambda: sequential(layers.GaussianNoise(0.5)),
     "LSTM": lambda: sequential(layers.LSTM(3, dropout=0.5)),
-    "GRU": lambda: sequential(layers.GRU(3, recurrent_dropout=0.5)),
-    "SimpleRNN": lambda: sequential(layers.SimpleRNN(3, dropout=0.5)),
     "cells": lambda: sequential(
-        layers.RNN([layers.GRUCell(3), layers.LSTMCell(3, dropout=0.5)])
+        layers.RNN([layers.LSTMCell(3), layers.SimpleRNNCell(3, dropout=0.5)])
     ),
     "Bidirectional": lambda: sequential(
-        layers.Bidirectional(layers.GRU(3, dropout=0.5))
+        layers.Bidirectional(layers.GRU(3, recurrent_dropout=0.5))
     ),
     "TimeDistributed": lambda: sequential(
         layers.TimeDistributed(layers.Dropout(0.5))
@@ -225,6 +223,7 @@ def test_probabilities_can_be_named():
 
 def test_the_rest_is_in_inference_mode_and_sees_one_batch():
     spy = Spy()
+    spy.rate = 0.5  # of something else
     model = sequential(spy, layers.BatchNormalization(), layers.Dropout(0.5))
     model.layers[1].moving_mean.assign([1.0, 2.0, 3.0, 4.0])
     spy.seen.clear()
@@ -285,6 +284,23 @@ def test_a_failure_leaves_the_model_as_it_was(where):
     spy.fail = False
     np.testing.assert_array_equal(model.predict(X, verbose=0), plain)
     assert mc_predict(model, X, samples=2).std.max() > 0.0
+
+
+def test_a_failure_inside_a_cell_leaves_no_mask():
+    fail = True
+
+    def activation(x):
+        if fail:
+            raise ArithmeticError("on purpose")
+        return keras.ops.tanh(x)
+
+    layer = layers.SimpleRNN(3, dropout=0.5, recurrent_dropout=0.5)
+    model = sequential(layer)
+    layer.cell.activation = activation
+    with pytest.raises(ArithmeticError, match="on purpose"):
+        mc_predict(model, X, samples=2)
+    fail = False
+    assert mc_predict(model, X[:2], samples=2).std.max() > 0.0
 
 
 def test_several_inputs_and_outputs():
