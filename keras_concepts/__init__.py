@@ -1,17 +1,33 @@
 """Components for Keras 3, and monitors that show why a model does not learn."""
 
-from keras_concepts import callbacks, instruments, losses, metrics
+from keras_concepts import (
+    callbacks,
+    constraints,
+    instruments,
+    layers,
+    losses,
+    metrics,
+    regularizers,
+)
 from keras_concepts.check_gradients import GradientCheck, check_gradients
+from keras_concepts.mc_predict import MCPrediction, mc_predict
 from keras_concepts.recording import Recording
+from keras_concepts.reports.sparsity import sparsity
 
 __version__ = "0.1.0"
 
 __all__ = [
     "GradientCheck",
+    "MCPrediction",
     "Recording",
     "callbacks",
     "check_gradients",
+    "constraints",
     "instruments",
+    "layers",
     "losses",
+    "mc_predict",
     "metrics",
+    "regularizers",
+    "sparsity",
 ]

@@ -70,3 +70,17 @@ def check_above(owner: str, name: str, value: float, low: float) -> None:
             f"`{name}` of `{owner}` must be above {low}. "
             f"Received: {name}={value!r}."
         )
+
+
+def check_non_negative(owner: str, name: str, value: Any) -> None:
+    """Raises unless `value` is a finite Python number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(
+            f"`{name}` of `{owner}` must be a number. "
+            f"Received: {name}={value!r} of type {type(value).__name__}."
+        )
+    if not 0.0 <= value < float("inf"):
+        raise ValueError(
+            f"`{name}` of `{owner}` must be finite and at least 0. "
+            f"Received: {name}={value!r}."
+        )

@@ -12,9 +12,6 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   The tensor as a NumPy array, or `None` where it has no value yet (inside a
     function that is being traced) or lies on an accelerator.
 
-`keras_mask(tensor)`
-:   The mask that Keras attached to a tensor, or `None`.
-
 `value_and_grad(function, tensors)`
 :   `function(tensors)`, a scalar, and its gradient with respect to each of the
     floating-point `tensors`; zeros where it does not depend on one.
@@ -68,10 +65,36 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `observed_train_function(model, observe, buffers)`
 :   A new train function for `model.fit` that runs every step inside
     `with observe():` and carries what `observe` writes to the `buffers`.
+
+`batch_predictor(model)`
+:   Context manager. Gives a function from a batch of inputs to the model's
+    outputs, compiled apart from the model's own, which it keeps. To be used
+    with the same calls shadowed each time. Random states go on from call to
+    call, and may or may not be written back.
+
+And `keras_internals.py`, for all of them:
+
+`flatten_layers(model)`
+:   The model and all layers and cells in it, each once.
+
+`keras_mask(tensor)`
+:   The mask that Keras' layers left on a tensor, or `None`.
+
+`running_optimizer()`
+:   The optimizer whose `apply` is running, or `None`.
+
+`learning_rate_of_update(optimizer)`
+:   The rate of the update that `apply` has just made, 0 if it made none.
 """
 
 import keras
-from keras.src.backend import get_keras_mask
+
+from keras_concepts._backend.keras_internals import (
+    flatten_layers,
+    keras_mask,
+    learning_rate_of_update,
+    running_optimizer,
+)
 
 if keras.backend.backend() == "tensorflow":
     from keras_concepts._backend import tensorflow as active
@@ -86,16 +109,23 @@ else:
         "environment variable KERAS_BACKEND before importing keras."
     )
 
+__all__ = [
+    "flatten_layers",
+    "keras_mask",
+    "learning_rate_of_update",
+    "running_optimizer",
+]
+
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
 argmax = active.argmax
+batch_predictor = active.batch_predictor
 choose = active.choose
 column_sums = active.column_sums
 compiled = active.compiled
 dense_rows = active.dense_rows
 fixed_randomness = active.fixed_randomness
 isolate = active.isolate
-keras_mask = get_keras_mask  # the same on all three, and not public
 known_value = active.known_value
 observed_train_function = active.observed_train_function
 peaks = active.peaks

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from keras_concepts._backend.keras_internals import flatten_layers
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
 
@@ -241,3 +243,49 @@ def _wider_sharding(model: Any) -> Iterator[None]:
     original = model._get_state_sharding_spec
     with shadow(model, "_get_state_sharding_spec", lambda: (*original(), None)):
         yield
+
+
+# The last function of each model, and what the layers were like.
+_steps: weakref.WeakKeyDictionary[Any, tuple[list[str], Callable[..., Any]]]
+_steps = weakref.WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
+    # Not Keras' own predict function, which takes the variables' memory.
+    step = model.predict_step
+    if model.jit_compile and not model.run_eagerly:
+        step = _compiled(model)
+    trainable = [v.value for v in model.trainable_variables]
+    others = [v.value for v in model.non_trainable_variables]
+
+    def predict(batch: Any) -> Any:
+        nonlocal others
+        outputs, others = step((trainable, others), (batch,))
+        return outputs
+
+    yield predict
+
+
+def _compiled(model: Any) -> Callable[..., Any]:
+    """`predict_step`, compiled anew only if a layer is not what it was.
+
+    XLA takes longer to compile a small model than to run it a thousand times.
+    """
+    owner = weakref.ref(model)
+
+    def predict_step(state: Any, data: Any) -> Any:
+        # A strong reference would keep the model in the dictionary for ever.
+        return owner().predict_step(state, data)
+
+    try:
+        layers = [
+            repr(layer.get_config())
+            for layer in flatten_layers(model)
+            if not isinstance(layer, keras.Model)
+        ]
+    except NotImplementedError:  # a layer that cannot tell what it is like
+        return jax.jit(predict_step)
+    if model not in _steps or _steps[model][0] != layers:
+        _steps[model] = layers, jax.jit(predict_step)
+    return _steps[model][1]

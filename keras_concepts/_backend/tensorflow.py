@@ -295,3 +295,11 @@ def _tracing(for_xla: bool) -> Iterator[None]:
         yield
     finally:
         _tracing_for_xla = outer
+
+
+@contextlib.contextmanager
+def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
+    previous = model.predict_function
+    model.make_predict_function(force=True)
+    step, model.predict_function = model.predict_function, previous
+    yield lambda batch: step([(batch,)])

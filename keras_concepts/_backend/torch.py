@@ -48,8 +48,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def fixed_randomness(seed: int) -> Iterator[None]:
     # `keras.layers.Dropout` without a seed draws from the global generator.
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        _ = torch.manual_seed(seed)
         yield
 
 
@@ -179,3 +179,17 @@ def observed_train_function(
             return step(data)
 
     return observed
+
+
+@contextlib.contextmanager
+def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
+    previous = model.predict_function
+    model.make_predict_function(force=True)
+    step, model.predict_function = model.predict_function, previous
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield lambda batch: step([(batch,)])
+    finally:
+        for module, mode in modes:
+            module.training = mode

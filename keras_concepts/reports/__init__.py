@@ -1,6 +1,7 @@
-"""Reports: tables, figures and event files drawn from a recording."""
+"""Reports: tables, figures and event files of a recording or a model."""
 
 from keras_concepts.reports.figures import plot_gradient_stacks, plot_gradients
+from keras_concepts.reports.sparsity import Sparsity, SparsityRow, sparsity
 from keras_concepts.reports.table import gradient_table, print_gradients
 from keras_concepts.reports.tensorboard import (
     TensorBoardWriter,
@@ -8,10 +9,13 @@ from keras_concepts.reports.tensorboard import (
 )
 
 __all__ = [
+    "Sparsity",
+    "SparsityRow",
     "TensorBoardWriter",
     "gradient_table",
     "plot_gradient_stacks",
     "plot_gradients",
     "print_gradients",
+    "sparsity",
     "write_tensorboard",
 ]

@@ -1,0 +1,75 @@
+"""The layers that are random in training, and how to keep only them so."""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from keras_concepts._backend import flatten_layers
+from keras_concepts._shadow import shadow
+
+# All that `training` reaches in these is their own noise. The recurrent layers
+# stand beside their cells because a fused loop passes the cell by.
+_FAMILY = (
+    keras.layers.AlphaDropout,
+    keras.layers.Attention,
+    keras.layers.Dropout,
+    keras.layers.GRU,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.LSTM,
+)
+_STRENGTHS = ("rate", "stddev", "dropout", "recurrent_dropout")
+
+
+@contextlib.contextmanager
+def dropout_on(model: Any) -> Iterator[None]:
+    """Inside the with-block the dropout family of `model` is always random.
+
+    Every other layer does as it is told, so with `training=False` the model is
+    in inference mode but for its dropout.
+
+    Raises:
+        ValueError: There is no such layer.
+    """
+    layers = [layer for layer in flatten_layers(model) if _has_dropout(layer)]
+    if not layers:
+        raise ValueError(
+            "The model needs a layer with dropout or noise at a rate above 0; "
+            "without one all samples are the same. Received: model "
+            f"{model.name!r}."
+        )
+    with contextlib.ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(shadow(layer, "call", _training(layer.call)))
+            if _is_cell(layer):
+                # A failure in mid-step leaves masks that belong to it.
+                _ = stack.callback(layer.reset_dropout_mask)
+                _ = stack.callback(layer.reset_recurrent_dropout_mask)
+        yield
+
+
+def _is_cell(layer: Any) -> bool:
+    return hasattr(layer, "get_recurrent_dropout_mask")
+
+
+def _has_dropout(layer: Any) -> bool:
+    return (isinstance(layer, _FAMILY) or _is_cell(layer)) and any(
+        getattr(layer, strength, 0.0) for strength in _STRENGTHS
+    )
+
+
+def _training(call: Callable[..., Any]) -> Callable[..., Any]:
+    """`call` that is told to train, whatever it is told."""
+    signature = inspect.signature(call)
+
+    @functools.wraps(call)
+    def trained(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.arguments["training"] = True
+        return call(*bound.args, **bound.kwargs)
+
+    return trained

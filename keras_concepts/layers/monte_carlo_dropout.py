@@ -1,0 +1,57 @@
+"""Dropout that never stops."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_concepts._registration import serializable
+from keras_concepts._types import Tensor
+
+
+@serializable
+class MonteCarloDropout(keras.layers.Dropout):
+    """Dropout that stays on in `predict` and `evaluate`.
+
+    Each call then draws one member of the ensemble that dropout trains, and
+    the spread of many calls is the model's uncertainty (Gal & Ghahramani 2016).
+    For a model that is already trained with `keras.layers.Dropout`, and for the
+    mean and spread at once, there is `mc_predict`.
+
+    Args:
+        rate: Share of the units to drop, between 0 and 1. What is left is
+            multiplied by `1 / (1 - rate)`, so its expectation is the input.
+        noise_shape: Shape of the mask; a 1 where units are dropped together,
+            `None` where each is dropped on its own.
+        seed: Integer, or `None` for a random one.
+        kwargs: Arguments of `keras.layers.Layer`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        The same.
+
+    Raises:
+        ValueError: `rate` is not between 0 and 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> y = MonteCarloDropout(0.5, seed=0)(np.ones((1, 1000), "float32"))
+    >>> sorted({float(unit) for unit in keras.ops.convert_to_numpy(y)[0]})
+    [0.0, 2.0]
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, noise_shape=noise_shape, seed=seed, **kwargs)
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Drops units, whatever `training` says."""
+        return super().call(inputs, training=True)

@@ -1,0 +1,251 @@
+"""The ensemble that dropout trains, asked at prediction time."""
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_concepts._backend import (
+    batch_predictor,
+    fixed_randomness,
+    flatten_layers,
+)
+from keras_concepts._dropout_family import dropout_on
+from keras_concepts._validation import check_positive_int
+
+# How far the sum of a row of probabilities may be from 1, for half precision.
+_TOLERANCE = 1e-2
+_TINY = np.finfo(np.float64).tiny
+
+
+class MCPrediction(NamedTuple):
+    """Statistics over the samples, each a float64 array.
+
+    Attributes:
+        mean: Mean output, `(n, ..., units)`: the ensemble's prediction.
+        std: Spread of the outputs, `(n, ..., units)`, divided by
+            `samples` and not by one less.
+        entropy: Entropy of the mean, `(n, ...)`, in nats, from 0 to
+            `log(classes)`: all of the uncertainty. `None` if the outputs are no
+            probabilities.
+        mutual_information: What of it the members of the ensemble disagree
+            about, `(n, ...)`, in nats, from 0 to `entropy`: what more training
+            data could remove. `None` if the outputs are no probabilities.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    entropy: np.ndarray | None
+    mutual_information: np.ndarray | None
+
+
+def mc_predict(
+    model: Any,
+    x: Any,
+    samples: int = 30,
+    batch_size: int = 32,
+    seed: int | None = None,
+    *,
+    probabilities: bool | None = None,
+) -> Any:
+    """Predicts with dropout on, many times, and gives the mean and the spread.
+
+    Monte-Carlo dropout (Gal & Ghahramani 2016): each pass through the network
+    with units dropped is a draw from an approximate posterior over its weights.
+
+    - mean `m = 1/S Σ_s p_s` and standard deviation `sqrt(1/S Σ_s (p_s - m)²)`
+    - entropy `H[m]`, with `H[p] = -Σ_c p_c log p_c`
+    - mutual information `H[m] - 1/S Σ_s H[p_s]` (Houlsby et al. 2011, eq. 2)
+
+    Any trained model will do, saved or not, functional, nested or subclassed.
+    Only the dropout family is random: `Dropout`, `SpatialDropout1D` to `3D`,
+    `AlphaDropout`, `GaussianDropout`, `GaussianNoise` and their subclasses, and
+    the dropout inside recurrent cells and attention layers. All else is in
+    inference mode, batch normalization above all. A layer that calls
+    `keras.random.dropout` itself, or asks `if training:` before it calls its
+    dropout, stays as it is in `predict`.
+
+    Nothing of the model changes: not weights, statistics, random states, nor
+    compiled functions. Only one pass of one batch is in memory at a time.
+
+    Args:
+        model: Built Keras model without stateful recurrent layers.
+        x: What `model.predict` takes as arrays: `(n, ...)`, or a list, tuple or
+            dict of such.
+        samples: Passes of each batch.
+        batch_size: Rows in a batch.
+        seed: Integer for the same answer each time (at one `batch_size`).
+            `None` draws one from Python's `random`, as Keras does.
+        probabilities: Whether the last axis of the output holds probabilities:
+            of all classes, as from a softmax, or of one, as from a single
+            sigmoid unit. `None` decides by the outputs: in [0, 1] and, if there
+            is more than one unit, of sum 1. Say `False` for a regression of one
+            unit between 0 and 1. Several sigmoid units (multi-label) have none.
+
+    Returns:
+        `MCPrediction`; for a model with several outputs, their structure with
+        one at each place.
+
+    Raises:
+        ValueError: The model has no dropout or a stateful layer, `x` has no
+            rows or arrays of different lengths, `probabilities=True` and the
+            outputs are none, or `samples` or `batch_size` is below 1.
+
+    Example:
+
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((8,)),
+    ...         keras.layers.Dropout(0.5),
+    ...         keras.layers.Dense(3, activation="softmax"),
+    ...     ]
+    ... )
+    >>> prediction = mc_predict(model, np.ones((4, 8)), samples=10, seed=0)
+    >>> prediction.mean.shape, prediction.entropy.shape
+    ((4, 3), (4,))
+    >>> bool((prediction.mutual_information < prediction.entropy).all())
+    True
+    """
+    check_positive_int("mc_predict", "samples", samples)
+    check_positive_int("mc_predict", "batch_size", batch_size)
+    x = keras.tree.map_structure(keras.ops.convert_to_numpy, x)
+    _check_stateless(model)
+    with (
+        dropout_on(model),
+        _seeded(model, seed),
+        batch_predictor(model) as predict,
+    ):
+        batches = [
+            _sample(predict, batch, samples)
+            for batch in _batches(x, batch_size)
+        ]
+    return keras.tree.map_structure(
+        lambda *parts: _summary(parts, probabilities), *batches
+    )
+
+
+class _Statistics:
+    """Running sums over the samples of one batch, after Welford (1962)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
+        self.entropy: Any = 0.0
+        self.are_probabilities = True
+
+    def add(self, output: np.ndarray) -> None:
+        output = output.astype(np.float64)
+        self.count += 1
+        distance = output - self.mean
+        self.mean = self.mean + distance / self.count
+        self.squares = self.squares + distance * (output - self.mean)
+        self.are_probabilities = self.are_probabilities and _are_probabilities(
+            output
+        )
+        if self.are_probabilities:
+            self.entropy = self.entropy + _entropy(output)
+
+
+def _sample(predict: Callable[[Any], Any], batch: Any, samples: int) -> Any:
+    """`_Statistics` of each output, in the structure of the outputs."""
+    batch = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
+    statistics = None
+    for _ in range(samples):
+        outputs = keras.tree.map_structure(
+            keras.ops.convert_to_numpy, predict(batch)
+        )
+        if statistics is None:
+            statistics = keras.tree.map_structure(
+                lambda _: _Statistics(), outputs
+            )
+        _ = keras.tree.map_structure(_Statistics.add, statistics, outputs)
+    return statistics
+
+
+def _summary(
+    parts: tuple[_Statistics, ...], probabilities: bool | None
+) -> MCPrediction:
+    samples = parts[0].count
+    mean = np.concatenate([part.mean for part in parts])
+    squares = np.concatenate([part.squares for part in parts])
+    std = np.sqrt(squares / samples)
+    are_probabilities = all(part.are_probabilities for part in parts)
+    if probabilities and not are_probabilities:
+        raise ValueError(
+            "`probabilities=True` of `mc_predict` needs outputs in [0, 1] and, "
+            "if there is more than one unit, of sum 1 over the last axis. "
+            f"Received: outputs of shape {mean.shape}, of mean "
+            f"{mean.min():.3g} to {mean.max():.3g}."
+        )
+    if probabilities is False or not are_probabilities:
+        return MCPrediction(mean, std, None, None)
+    entropy = _entropy(mean)
+    each = np.concatenate([part.entropy for part in parts]) / samples
+    return MCPrediction(mean, std, entropy, np.maximum(entropy - each, 0.0))
+
+
+def _entropy(p: np.ndarray) -> np.ndarray:
+    """`-Σ_c p_c log p_c` over the last axis; one unit means `[p, 1 - p]`."""
+    p = _with_units(p)
+    if p.shape[-1] == 1:
+        p = np.concatenate([p, np.maximum(1.0 - p, 0.0)], axis=-1)
+    return 0.0 - np.sum(p * np.log(np.maximum(p, _TINY)), axis=-1)
+
+
+def _are_probabilities(p: np.ndarray) -> bool:
+    p = _with_units(p)
+    if p.min() < 0.0 or p.max() > 1.0 + _TOLERANCE:
+        return False
+    return p.shape[-1] == 1 or bool(
+        np.abs(p.sum(axis=-1) - 1.0).max() <= _TOLERANCE
+    )
+
+
+def _with_units(p: np.ndarray) -> np.ndarray:
+    return p if p.ndim > 1 else p[:, np.newaxis]
+
+
+def _batches(x: Any, batch_size: int) -> Iterator[Any]:
+    rows = {len(array) for array in keras.tree.flatten(x)}
+    if len(rows) != 1 or rows == {0}:
+        raise ValueError(
+            "`x` of `mc_predict` must hold arrays of one length of at least 1. "
+            f"Received: lengths {sorted(rows)}."
+        )
+    for start in range(0, rows.pop(), batch_size):
+        part = slice(start, start + batch_size)
+        yield keras.tree.map_structure(lambda array, s=part: array[s], x)
+
+
+def _check_stateless(model: Any) -> None:
+    for layer in flatten_layers(model):
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                "`mc_predict` passes each batch through the model many times, "
+                "which a stateful layer would remember. Received: layer "
+                f"{layer.name!r} with stateful=True."
+            )
+
+
+@contextlib.contextmanager
+def _seeded(model: Any, seed: int | None) -> Iterator[None]:
+    """Gives each random state in the model a start of its own for a while."""
+    weights = {id(variable) for variable in model.weights}
+    states = [v for v in model.variables if id(v) not in weights]
+    # Copies: an array may share its memory with the variable.
+    before = [np.array(keras.ops.convert_to_numpy(state)) for state in states]
+    if seed is None:
+        seed = random.getrandbits(32)
+    draw = np.random.default_rng(seed)
+    for state in states:
+        state.assign(np.array([draw.integers(2**31), 0], state.dtype))
+    try:
+        with fixed_randomness(int(draw.integers(2**31))):
+            yield
+    finally:
+        for state, value in zip(states, before, strict=True):
+            state.assign(value)

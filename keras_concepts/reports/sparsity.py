@@ -1,0 +1,163 @@
+"""How much of a trained model is exactly zero."""
+
+import io
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from keras_concepts.reports.cells import Name
+from keras_concepts.reports.names import short_names
+
+_INDEX_BYTES = 4  # int32
+_ABOUT = (
+    "CSR: compressed sparse rows with int32 indices. A kernel of more than two "
+    "axes counts as a matrix whose columns are the last axis. Weights of one "
+    "axis, such as biases, are left out."
+)
+
+
+class SparsityRow(NamedTuple):
+    """One weight of a model.
+
+    Attributes:
+        path: Path of the variable.
+        shape: Its shape, of two axes or more.
+        zeros: How many entries are exactly zero.
+        size: Of how many.
+        share: `zeros / size`, from 0 to 1.
+        dense_bytes: What the weight takes as it is.
+        sparse_bytes: What it would take as CSR: the entries that are not zero
+            with a column index each, and where each row begins.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    zeros: int
+    size: int
+    share: float
+    dense_bytes: int
+    sparse_bytes: int
+
+
+class Sparsity:
+    """Rows of `sparsity`, which `rich.print` and `print` show as a table.
+
+    Args:
+        rows: One a weight, in the order of the model.
+
+    Attributes:
+        rows: As given.
+        total: The sums of all rows, as a row with an empty path and shape.
+    """
+
+    def __init__(self, rows: list[SparsityRow]) -> None:
+        self.rows = rows
+        zeros, size = sum(r.zeros for r in rows), sum(r.size for r in rows)
+        self.total = SparsityRow(
+            path="",
+            shape=(),
+            zeros=zeros,
+            size=size,
+            share=zeros / size if size else 0.0,
+            dense_bytes=sum(row.dense_bytes for row in rows),
+            sparse_bytes=sum(row.sparse_bytes for row in rows),
+        )
+
+    def __iter__(self) -> Iterator[SparsityRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), width=100)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get()
+
+    def __rich__(self) -> Table:
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            padding=(0, 0, 0, 1),
+            pad_edge=False,
+            show_edge=False,
+            show_footer=len(self.rows) > 1,
+            caption=Text(_ABOUT),
+            caption_justify="left",
+        )
+        headers = ("zeros", "of", "share", "dense", "as CSR", "saved")
+        table.add_column("layer", "all")
+        for header, sum_ in zip(headers, _cells(self.total), strict=True):
+            table.add_column(header, sum_, justify="right", no_wrap=True)
+        names = short_names([row.path for row in self.rows])
+        for name, row in zip(names, self.rows, strict=True):
+            table.add_row(Name(name), *_cells(row))
+        return table
+
+
+def sparsity(model: Any) -> Sparsity:
+    """Counts the exact zeros of a model's kernels and embeddings.
+
+    Zeros save memory only if they are stored as a sparse matrix, and only from
+    about half of the weights on, since each weight that is left brings an index
+    along: `saved` is negative below.
+
+    Args:
+        model: Keras model with weights.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> kernel = np.array([[1, 0], [0, 0], [0, 0], [0, 2]])
+    >>> model.set_weights([kernel, np.zeros(2)])
+    >>> [row] = sparsity(model)
+    >>> row.zeros, row.share, row.dense_bytes, row.sparse_bytes
+    (6, 0.75, 32, 36)
+    """
+    return Sparsity(
+        [_row(weight) for weight in model.weights if len(weight.shape) > 1]
+    )
+
+
+def _row(weight: Any) -> SparsityRow:
+    values = np.asarray(weight.numpy())
+    left = int(np.count_nonzero(values))
+    rows = math.prod(values.shape[:-1])
+    return SparsityRow(
+        path=weight.path,
+        shape=values.shape,
+        zeros=values.size - left,
+        size=values.size,
+        share=1.0 - left / values.size if values.size else 0.0,
+        dense_bytes=values.nbytes,
+        sparse_bytes=left * (values.itemsize + _INDEX_BYTES)
+        + (rows + 1) * _INDEX_BYTES,
+    )
+
+
+def _cells(row: SparsityRow) -> list[Text]:
+    saved = 1.0 - row.sparse_bytes / row.dense_bytes if row.dense_bytes else 0.0
+    return [
+        Text(f"{row.zeros:,}"),
+        Text(f"{row.size:,}", "dim"),
+        Text(f"{row.share:.1%}"),
+        Text(_bytes(row.dense_bytes)),
+        Text(_bytes(row.sparse_bytes)),
+        Text(f"{saved:.0%}", "green" if saved > 0.0 else "yellow"),
+    ]
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} GB"
