@@ -44,11 +44,14 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `argmax(tensor)`
 :   Along the last axis, the first of equals; int32 or int64.
 
+`segment_counts(segments, count)`
+:   How many entries lie in each of `count` segments, int32. Entries of negative
+    segments count nowhere; none may reach `count`.
+
 `segment_sums(values, segments, count)`, `column_sums(values)`
 :   Sums of the entries of `values` that share a segment, and over the first
-    axis. Entries of a segment outside `[0, count)` count nowhere. Of int32
-    values an int32 tensor; of float32 values two float32 tensors that add up to
-    the sums, to 40 bits and more where the device has float64 or integers.
+    axis. Of int32 values an int32 tensor; of float32 values two float32 tensors
+    that add up to the sums, to 40 bits or more.
 
 `reduced_gradients(optimizer)`
 :   Context manager. Gives a list that receives the gradients summed over all
@@ -130,6 +133,7 @@ known_value = active.known_value
 observed_train_function = active.observed_train_function
 peaks = active.peaks
 reduced_gradients = active.reduced_gradients
+segment_counts = active.segment_counts
 segment_sums = active.segment_sums
 shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot

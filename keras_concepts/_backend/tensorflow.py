@@ -79,9 +79,11 @@ def argmax(tensor: Tensor) -> Tensor:
     return tf.argmax(tensor, axis=-1, output_type=tf.int32)
 
 
+def segment_counts(segments: Tensor, count: int) -> Tensor:
+    return segment_sums(tf.ones_like(segments), segments, count)
+
+
 def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
-    # TensorFlow leaves out negative segments, and fails on too high ones.
-    segments = tf.where(segments < count, segments, -1)
     if values.dtype.is_integer:
         return tf.math.unsorted_segment_sum(values, segments, count)
     exact = tf.cast(values, tf.float64)

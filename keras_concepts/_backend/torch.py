@@ -84,11 +84,16 @@ def argmax(tensor: Tensor) -> Tensor:
     return (start[:, 0] + within).reshape(tensor.shape[:-1])
 
 
+def segment_counts(segments: Tensor, count: int) -> Tensor:
+    # The first segment is for what counts nowhere.
+    places = segments.flatten().clamp(min=-1) + 1
+    return torch.bincount(places, minlength=count + 1)[1:].to(torch.int32)
+
+
 def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
     # One segment more, for what counts nowhere.
-    known = (segments >= 0) & (segments < count)
-    segments = torch.where(known, segments, count).long()
-    exact = values.to(_exact(values))
+    segments = torch.where(segments < 0, count, segments).flatten()
+    exact = values.to(_exact(values)).flatten()
     sums = exact.new_zeros(count + 1).index_add(0, segments, exact)[:count]
     return _halves(sums, values)
 

@@ -9,7 +9,7 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_probability
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum
-from keras_concepts.metrics._rows import Indices, Rows, above, overlap
+from keras_concepts.metrics._rows import Indices, Rows, above, count, overlap
 
 
 class Agreement(ClassMetric):
@@ -49,8 +49,7 @@ class Agreement(ClassMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         labels, predictions = self._classes(rows)
-        known = (labels.numbers >= 0) & (labels.numbers < labels.num_classes)
-        predictions = predictions.scaled(ops.cast(known, "int32"))
+        predictions = predictions.where(labels.numbers >= 0)
         self._check_num_classes(labels.num_classes)
         if self._counts is None:
             self._build(labels.num_classes)
@@ -58,12 +57,8 @@ class Agreement(ClassMetric):
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
         hits = overlap(labels, predictions)
-        self._counts.add(
-            *(
-                rows.weighted(classes).sums()
-                for classes in (hits, predictions, labels)
-            )
-        )
+        counted = (labels, predictions, hits)
+        count(self._counts, *map(rows.weighted, counted))
 
     def _classes(self, rows: Rows) -> tuple[Indices, Indices]:
         """The true and the predicted class of each row."""
@@ -73,7 +68,7 @@ class Agreement(ClassMetric):
             limit = 0.5 if self.threshold is None else self.threshold
             chosen = above(rows.scores, limit, from_logits=self.from_logits)
             positive = ops.cast(labels.dense() > 0.5, "int32")
-            return _one_each(positive, 2), _one_each(chosen.amounts, 2)
+            return Indices(positive, 2), Indices(chosen.amounts, 2)
         if self.threshold is not None:
             raise ValueError(
                 f"`threshold` of `{type(self).__name__}` is for a single "
@@ -82,8 +77,8 @@ class Agreement(ClassMetric):
                 f"{num_classes} classes."
             )
         if not isinstance(labels, Indices):
-            labels = _one_each(_largest(labels.amounts), num_classes)
-        return labels, _one_each(_largest(rows.scores), num_classes)
+            labels = Indices(_largest(labels.amounts), num_classes)
+        return labels, Indices(_largest(rows.scores), num_classes)
 
     def _words(self) -> Tensor:
         if self._counts is None:
@@ -100,7 +95,3 @@ class Agreement(ClassMetric):
 
 def _largest(amounts: Tensor) -> Tensor:
     return ops.cast(_backend.argmax(amounts)[:, None], "int32")
-
-
-def _one_each(numbers: Tensor, num_classes: int) -> Indices:
-    return Indices(numbers, ops.ones_like(numbers), num_classes)

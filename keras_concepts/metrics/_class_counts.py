@@ -11,7 +11,13 @@ from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Classes, Rows, choose_classes, overlap
+from keras_concepts.metrics._rows import (
+    Classes,
+    Rows,
+    choose_classes,
+    count,
+    overlap,
+)
 
 Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
 AVERAGES = (None, "micro", "macro", "weighted", "samples")
@@ -120,12 +126,8 @@ class ClassCounts(ClassMetric):
 
     def _add_classes(self, rows: Rows, predictions: Classes) -> None:
         hits = overlap(rows.labels, predictions)
-        self._counts.add(
-            *(
-                rows.weighted(classes).sums()
-                for classes in (hits, predictions, rows.labels)
-            )
-        )
+        counted = (rows.labels, predictions, hits)
+        count(self._counts, *map(rows.weighted, counted))
 
     def _add_samples(self, rows: Rows, predictions: Classes) -> None:
         num_classes = predictions.num_classes
@@ -177,7 +179,7 @@ class ClassCounts(ClassMetric):
         words = self._chosen_words()
         if self.average == "micro":
             words = ops.sum(words, axis=2)
-        return ops.unstack(value(words, self._computing))
+        return ops.unstack(value(words, self._computing))[::-1]
 
     def _chosen_words(self) -> Tensor:
         words = self._words()
@@ -210,13 +212,13 @@ class ClassCounts(ClassMetric):
     @property
     def false_negatives(self) -> Tensor:
         """What is true and was not predicted, of each class or pooled."""
-        return self._difference(2)
+        return self._difference(0)
 
     def _difference(self, which: int) -> Tensor:
         words = self._chosen_words()
         if self.average == "micro":
             words = ops.sum(words, axis=2)
-        return value(words[:, which] - words[:, 0], self._computing)
+        return value(words[:, which] - words[:, 2], self._computing)
 
     def get_config(self) -> dict[str, Any]:
         return {

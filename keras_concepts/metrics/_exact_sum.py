@@ -6,10 +6,9 @@ weights. So a total is kept in three float32 words:
 
     total = high * 2**16 + low + rest
 
-`low` lies in `[0, 2**16)`, and `rest` is what rounding took from it. Adding is
-done word by word; TwoSum (Knuth, The Art of Computer Programming, volume 2,
-section 4.2.2, theorem B) gives the rounding error of a float addition exactly,
-without a branch:
+`low` lies in `[0, 2**16)`, and `rest` is what rounding took from it. TwoSum
+(Knuth, The Art of Computer Programming, volume 2, section 4.2.2, theorem B)
+gives the rounding error of a float addition exactly, without a branch:
 
     s = a + b;  t = s - a;  error = (a - (s - t)) + (b - t)
 
@@ -21,45 +20,36 @@ variables of `aggregation="sum"`. The next addition brings them into their range
 again.
 """
 
-import functools
+import math
 from typing import Any
 
+import keras
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._types import Tensor
 
 _BASE = 2.0**16
+# Where the number of entries is not known beforehand: from how many totals on
+# it pays to touch only those that change.
+_MANY = 2**14
 
 
 class ExactSum:
-    """A tensor of running totals in one variable of a metric.
+    """A tensor of running totals in three variables of a metric.
 
     Args:
-        metric: The `keras.Metric` that owns the variable.
-        name: The variable's name.
+        metric: The `keras.Metric` that owns the variables.
+        name: What their names begin with.
         shape: Shape of the totals.
     """
 
     def __init__(self, metric: Any, name: str, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self._size = math.prod(shape)
         self._variable = metric.add_variable(
-            (3, *shape), "zeros", dtype="float32", name=name
+            (3, self._size), "zeros", dtype="float32", name=name
         )
-
-    def add(self, *sums: Any) -> None:
-        """Adds to each total.
-
-        Args:
-            sums: What to add; if several, one for each index of the totals'
-                first axis. Each is an int32 tensor, or float32 tensors that
-                add up to it, as the sums of `_backend` are.
-        """
-        if len(sums) == 1:
-            more = _words(sums[0])
-        elif any(isinstance(part, tuple) for part in sums):
-            more = ops.stack([_words(part) for part in sums], axis=1)
-        else:
-            more = _words(ops.stack(sums))
-        self._variable.assign(_add(self.words, more))
 
     @property
     def words(self) -> Tensor:
@@ -67,7 +57,45 @@ class ExactSum:
 
         Sums and differences of words are words of the sums and differences.
         """
-        return ops.convert_to_tensor(self._variable)
+        return ops.reshape(self._variable.value, (3, *self.shape))
+
+    def add(self, sums: Any) -> None:
+        """Adds to each total.
+
+        Args:
+            sums: What to add, in the totals' shape: an int32 tensor, or two
+                float32 tensors that add up to it, as `_backend` gives it.
+        """
+        parts = sums if isinstance(sums, tuple) else (sums,)
+        parts = [ops.reshape(part, (-1,)) for part in parts]
+        self._variable.assign(_add(self._variable.value, parts))
+
+    def add_entries(self, places: Tensor, amounts: Tensor | None) -> None:
+        """Adds to totals by their place.
+
+        Args:
+            places: Places in the flattened totals, int32, of any shape. Those
+                that are negative are left out.
+            amounts: What to add, int32 or float32, of the same shape. `None`
+                for ones.
+        """
+        entries = None if None in places.shape else math.prod(places.shape)
+        if amounts is None:
+            sums = _backend.segment_counts(places, self._size)
+            if entries is not None and entries < 2**24:
+                sums = ops.cast(sums, "float32")
+        else:
+            sums = _backend.segment_sums(amounts, places, self._size)
+        parts = sums if isinstance(sums, tuple) else (sums,)
+        words = self._variable.value
+        few = (
+            self._size >= _MANY if entries is None else entries < self._size / 4
+        )
+        self._variable.assign(
+            _add_at(words, parts, ops.reshape(places, (-1,)))
+            if few
+            else _add(words, parts)
+        )
 
 
 def value(words: Tensor, dtype: str = "float32") -> Tensor:
@@ -76,20 +104,37 @@ def value(words: Tensor, dtype: str = "float32") -> Tensor:
     return high * _BASE + (low + rest)
 
 
-def _words(sums: Any) -> Tensor:
-    if isinstance(sums, tuple):
-        return functools.reduce(_add, [_words(part) for part in sums])
-    high = ops.floor_divide(sums, int(_BASE))
-    low = ops.cast(sums - high * int(_BASE), "float32")
-    return ops.stack([ops.cast(high, "float32"), low, ops.zeros_like(low)])
+def _add(words: Tensor, parts: Any) -> Tensor:
+    """Words of the totals and one int32, or two float32 tensors, together."""
+    high, low, rest = ops.unstack(words)
+    addend, *small = parts
+    if keras.backend.is_int_dtype(
+        keras.backend.standardize_dtype(addend.dtype)
+    ):
+        high = high + ops.cast(ops.right_shift(addend, 16), "float32")
+        addend = ops.cast(ops.bitwise_and(addend, 0xFFFF), "float32")
+    low, error = _two_sum(low, addend)
+    low, rest = _two_sum(low, sum(small, rest + error))
+    carry = low // _BASE
+    return ops.stack([high + carry, low - carry * _BASE, rest])
 
 
-def _add(words: Tensor, more: Tensor) -> Tensor:
-    words, more = ops.unstack(words), ops.unstack(more)
-    low, error = _two_sum(words[1], more[1])
-    low, rest = _two_sum(low, words[2] + more[2] + error)
-    carry = ops.floor(low / _BASE)
-    return ops.stack([words[0] + more[0] + carry, low - carry * _BASE, rest])
+def _add_at(words: Tensor, parts: Any, places: Tensor) -> Tensor:
+    """The same, where all totals but those at some places stay as they are."""
+    # A place that occurs twice gets the same words twice; what counts nowhere
+    # does as the first.
+    places = ops.maximum(places, 0)
+    size = words.shape[1]
+    changed = _add(
+        ops.take(words, places, axis=1),
+        [ops.take(part, places) for part in parts],
+    )
+    flat = ops.scatter_update(
+        ops.reshape(words, (-1,)),
+        ops.concatenate([places, places + size, places + 2 * size])[:, None],
+        ops.reshape(changed, (-1,)),
+    )
+    return ops.reshape(flat, words.shape)
 
 
 def _two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

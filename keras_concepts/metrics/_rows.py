@@ -16,49 +16,75 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
+from keras_concepts.metrics._exact_sum import ExactSum
 
 
 class Indices(NamedTuple):
     """The classes of each row, by number.
 
     Attributes:
-        numbers: `(rows, k)` int32. A number that is no class counts nowhere.
-        amounts: `(rows, k)`, int32 or float32: how much of it.
+        numbers: `(rows, k)` int32. Negative is no class and counts nowhere.
         num_classes: Number of classes.
+        amounts: `(rows, k)`, int32 or float32, how much of it; or `None`, one.
     """
 
     numbers: Tensor
-    amounts: Tensor
     num_classes: int
+    amounts: Tensor | None = None
 
     def at(self, numbers: Tensor) -> Tensor:
         """Amounts of the given classes; needs one number a row."""
-        return ops.where(numbers == self.numbers, self.amounts, 0)
+        same = numbers == self.numbers
+        if self.amounts is None:
+            return ops.cast(same, "int32")
+        return ops.where(same, self.amounts, 0)
+
+    def where(self, chosen: Tensor) -> Indices:
+        """Only the chosen of them."""
+        numbers = ops.where(chosen, self.numbers, _NOWHERE)
+        return self._replace(numbers=numbers)
 
     def scaled(self, factors: Tensor) -> Indices:
-        """With each amount times a factor."""
-        return self._replace(amounts=_product(self.amounts, factors))
+        """With each amount times a factor, of shape `(rows, k or 1)`."""
+        if self.amounts is not None:
+            factors = _product(self.amounts, factors)
+        elif self.numbers.shape[1] != 1:
+            factors = ops.broadcast_to(factors, ops.shape(self.numbers))
+        return self._replace(amounts=factors)
+
+    @property
+    def dtype(self) -> str:
+        """That of the amounts: int32 or float32."""
+        return "int32" if self.amounts is None else _dtype(self.amounts)
+
+    def as_float(self) -> Indices:
+        """With amounts of float32."""
+        return self._replace(amounts=ops.cast(self.filled(), "float32"))
+
+    def filled(self) -> Tensor:
+        """The amounts, also where they are ones."""
+        if self.amounts is None:
+            return ops.ones_like(self.numbers)
+        return self.amounts
 
     def sums(self) -> Any:
         """Total of each class, as `_backend.segment_sums` gives it."""
         return _backend.segment_sums(
-            ops.reshape(self.amounts, (-1,)),
-            ops.reshape(self.numbers, (-1,)),
-            self.num_classes,
+            self.filled(), self.numbers, self.num_classes
         )
 
     def row_sums(self, chosen: Tensor) -> Tensor:
         """Total of each row over the classes where `chosen` is 1."""
-        known = (self.numbers >= 0) & (self.numbers < self.num_classes)
+        known = self.numbers >= 0
         factors = ops.take(chosen, ops.where(known, self.numbers, 0))
-        amounts = _product(self.amounts, factors)
+        amounts = _product(self.filled(), factors)
         return ops.sum(ops.where(known, amounts, 0), axis=1)
 
     def dense(self) -> Tensor:
         """Amounts of all classes, `(rows, classes)`, float32."""
         return ops.sum(
             ops.one_hot(self.numbers, self.num_classes, dtype="float32")
-            * ops.cast(self.amounts, "float32")[..., None],
+            * ops.cast(self.filled(), "float32")[..., None],
             axis=1,
         )
 
@@ -78,7 +104,7 @@ class Columns(NamedTuple):
 
     def at(self, numbers: Tensor) -> Tensor:
         """Amounts of the given classes, `(rows, k)`."""
-        known = (numbers >= 0) & (numbers < self.num_classes)
+        known = numbers >= 0
         found = ops.take_along_axis(
             self.amounts, ops.where(known, numbers, 0), axis=1
         )
@@ -87,6 +113,15 @@ class Columns(NamedTuple):
     def scaled(self, factors: Tensor) -> Columns:
         """With each amount times a factor."""
         return Columns(_product(self.amounts, factors))
+
+    @property
+    def dtype(self) -> str:
+        """That of the amounts: int32 or float32."""
+        return _dtype(self.amounts)
+
+    def as_float(self) -> Columns:
+        """With amounts of float32."""
+        return Columns(ops.cast(self.amounts, "float32"))
 
     def sums(self) -> Any:
         """Total of each class, as `_backend.column_sums` gives it."""
@@ -103,14 +138,50 @@ class Columns(NamedTuple):
 
 Classes = Indices | Columns
 
+# A number that is no class, also after the numbers of others were added to it.
+_NOWHERE = -(2**30)
+
 
 def overlap(labels: Classes, predictions: Classes) -> Classes:
     """What labels and predictions have in common, class by class."""
     if isinstance(predictions, Indices):
+        if isinstance(labels, Indices) and labels.amounts is None:
+            return predictions.where(predictions.numbers == labels.numbers)
         return predictions.scaled(labels.at(predictions.numbers))
     if isinstance(labels, Indices):
         return labels.scaled(predictions.at(labels.numbers))
     return predictions.scaled(labels.amounts)
+
+
+def count(total: ExactSum, *each: Classes) -> None:
+    """Adds the amounts of each class to totals of shape `(len(each), classes)`.
+
+    Of negative numbers of classes only the first may hold others than
+    `_NOWHERE`.
+    """
+    if len({classes.dtype for classes in each}) > 1:
+        each = tuple(classes.as_float() for classes in each)
+    indices = [classes for classes in each if isinstance(classes, Indices)]
+    if len(indices) == len(each):
+        places, amounts = [], []
+        for row, classes in enumerate(indices):
+            offset = row * classes.num_classes
+            places.append(classes.numbers + offset if row else classes.numbers)
+            amounts.append(classes.amounts)
+        if all(amount is None for amount in amounts):
+            total.add_entries(ops.concatenate(places, axis=1), None)
+        else:
+            amounts = [classes.filled() for classes in indices]
+            total.add_entries(
+                ops.concatenate(places, axis=1),
+                ops.concatenate(amounts, axis=1),
+            )
+        return
+    sums = [classes.sums() for classes in each]
+    if isinstance(sums[0], tuple):
+        total.add(tuple(ops.stack(part) for part in zip(*sums, strict=True)))
+    else:
+        total.add(ops.stack(sums))
 
 
 class Rows(NamedTuple):
@@ -161,7 +232,7 @@ def read_rows(
     scores = as_float(y_pred)
     if len(scores.shape) == 1:
         scores = scores[:, None]
-    scores = ops.moveaxis(scores, axis, -1)
+    scores = _classes_last(scores, axis)
     num_classes = scores.shape[-1]
     if num_classes is None:
         raise ValueError(
@@ -169,13 +240,14 @@ def read_rows(
             f"shape {tuple(y_pred.shape)} and axis={axis}."
         )
     if len(y_true.shape) == len(scores.shape):
-        y_true = ops.moveaxis(y_true, axis, -1)
+        y_true = _classes_last(y_true, axis)
     sparse = _is_sparse(owner, labels, y_true, scores)
-    y_true = ops.reshape(y_true, (-1, 1 if sparse else num_classes))
+    y_true = _flat(y_true, 1 if sparse else num_classes)
     true: Classes
     if sparse:
-        y_true = ops.cast(y_true, "int32")
-        true = Indices(y_true, ops.ones_like(y_true), num_classes)
+        y_true = _cast(y_true, "int32")
+        known = y_true < num_classes
+        true = Indices(ops.where(known, y_true, _NOWHERE), num_classes)
     else:
         true = Columns(ops.cast(y_true, _amount_dtype(y_true)))
 
@@ -192,7 +264,7 @@ def read_rows(
             )
         )
     weights = functools.reduce(_product, factors) if factors else None
-    return Rows(true, ops.reshape(scores, (-1, num_classes)), weights)
+    return Rows(true, _flat(scores, num_classes), weights)
 
 
 def choose_classes(
@@ -220,9 +292,9 @@ def choose_classes(
         numbers = _backend.argmax(scores)[:, None]
     else:
         numbers = ops.top_k(scores, top_k)[1]
-    numbers = ops.cast(numbers, "int32")
-    amounts = chosen.at(numbers) if chosen else ops.ones_like(numbers)
-    return Indices(numbers, amounts, num_classes)
+    numbers = _cast(numbers, "int32")
+    amounts = None if chosen is None else chosen.at(numbers)
+    return Indices(numbers, num_classes, amounts)
 
 
 def above(scores: Tensor, thresholds: Any, *, from_logits: bool) -> Columns:
@@ -251,8 +323,27 @@ def as_float(tensor: Any) -> Tensor:
     return tensor if small else ops.cast(tensor, "float32")
 
 
+def _flat(tensor: Tensor, columns: int) -> Tensor:
+    """With all axes but the last in one."""
+    if len(tensor.shape) == 2 and tensor.shape[1] == columns:
+        return tensor
+    if len(tensor.shape) == 1 and columns == 1:
+        return tensor[:, None]
+    return ops.reshape(tensor, (-1, columns))
+
+
+def _classes_last(tensor: Tensor, axis: int) -> Tensor:
+    if axis in (-1, len(tensor.shape) - 1):
+        return tensor
+    return ops.moveaxis(tensor, axis, -1)
+
+
 def _dtype(tensor: Tensor) -> str:
     return keras.backend.standardize_dtype(tensor.dtype)
+
+
+def _cast(tensor: Tensor, dtype: str) -> Tensor:
+    return tensor if _dtype(tensor) == dtype else ops.cast(tensor, dtype)
 
 
 def _amount_dtype(labels: Tensor) -> str:
@@ -337,4 +428,4 @@ def _row_factors(
     for _ in range(missing):
         factors = factors[..., None]
     rows = ops.broadcast_to(factors, ops.shape(scores)[:-1])
-    return ops.reshape(rows, (-1, 1))
+    return _flat(rows, 1)

@@ -55,7 +55,7 @@ class BalancedAccuracy(Agreement):
         self.adjusted = adjusted
 
     def result(self) -> Any:
-        hits, _, true = ops.unstack(value(self._words(), self._computing))
+        true, _, hits = ops.unstack(value(self._words(), self._computing))
         present = ops.cast(true > 0, hits.dtype)
         count = ops.sum(present)
         score = _scores.ratio(

@@ -5,13 +5,13 @@ from typing import Any, Unpack
 import numpy as np
 from keras import ops
 
-from keras_concepts import _backend
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_positive_int
 from keras_concepts.metrics import _histogram, _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum, value
+from keras_concepts.metrics._rows import Indices, count
 
 
 @serializable
@@ -88,9 +88,10 @@ class BestThresholdFBeta(ClassMetric):
         ones = ops.ones_like(labels)
         if rows.weights is not None:
             ones = ops.cast(rows.weights[:, 0], "float32")
-        self._counts.add(
-            _backend.segment_sums(labels * ones, bins, self.bins),
-            _backend.segment_sums(ones, bins, self.bins),
+        count(
+            self._counts,
+            Indices(bins[:, None], self.bins, (labels * ones)[:, None]),
+            Indices(bins[:, None], self.bins, ones[:, None]),
         )
 
     def _column(self, num_classes: int) -> int:

@@ -14,7 +14,7 @@ from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _histogram, _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Rows, probabilities
+from keras_concepts.metrics._rows import Indices, Rows, count, probabilities
 
 
 class CalibrationCurve(NamedTuple):
@@ -101,11 +101,12 @@ class CalibrationError(ClassMetric):
         bins = ops.searchsorted(
             ops.convert_to_tensor(self._edges()), confidence, side="left"
         )
-        self._sums.add(
+        count(
+            self._sums,
             *(
-                _backend.segment_sums(amounts * weights, bins, self.bins)
+                Indices(bins[:, None], self.bins, (amounts * weights)[:, None])
                 for amounts in (confidence, hits, ops.ones_like(hits))
-            )
+            ),
         )
 
     def _confidence(self, rows: Rows) -> tuple[Tensor, Tensor]:

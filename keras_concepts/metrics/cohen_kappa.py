@@ -11,7 +11,7 @@ from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_metric import ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Columns, Indices, Rows
+from keras_concepts.metrics._rows import Columns, Indices, Rows, count
 
 
 @serializable
@@ -72,9 +72,10 @@ class CohenKappa(Agreement):
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
         super()._add(rows, labels, predictions)
+        known = labels.numbers >= 0
         distance = self._distance(labels.numbers, predictions.numbers)
-        disagreement = Columns(predictions.scaled(distance).amounts)
-        self._disagreement.add(rows.weighted(disagreement).sums())
+        disagreement = Columns(ops.where(known, distance, 0))
+        count(self._disagreement, rows.weighted(disagreement))
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         if self.weights == "linear":
@@ -85,7 +86,7 @@ class CohenKappa(Agreement):
 
     def result(self) -> Any:
         words = self._words()
-        _, predicted, true = ops.unstack(words, axis=1)
+        true, predicted, _ = ops.unstack(words, axis=1)
         total = ops.sum(true, axis=1, keepdims=True)
         rows = value(total, self._computing)
         predicted, others, true = (

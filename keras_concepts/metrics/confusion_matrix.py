@@ -14,7 +14,7 @@ from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_metric import ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Indices, Rows
+from keras_concepts.metrics._rows import Indices, Rows, count
 
 
 @serializable
@@ -72,13 +72,10 @@ class ConfusionMatrix(Agreement):
         self._counts = ExactSum(self, "counts", (num_classes * num_classes,))
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
-        # Predictions for rows without a class have amount 0 already.
-        cells = Indices(
-            labels.numbers * labels.num_classes + predictions.numbers,
-            predictions.amounts,
-            labels.num_classes**2,
-        )
-        self._counts.add(rows.weighted(cells).sums())
+        # Rows without a class have no prediction either.
+        row = ops.maximum(labels.numbers, 0) * labels.num_classes
+        cells = Indices(row + predictions.numbers, labels.num_classes**2)
+        count(self._counts, rows.weighted(cells))
 
     def result(self) -> Tensor:
         cells = value(self._words(), self._computing)

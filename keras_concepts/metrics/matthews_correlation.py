@@ -61,7 +61,7 @@ class MatthewsCorrelation(Agreement):
         # The cells are differences of large counts: taken in words, and before
         # they are rounded to floats, they lose nothing.
         words = self._words()
-        hits, predicted, true = ops.unstack(words, axis=1)
+        true, predicted, hits = ops.unstack(words, axis=1)
         total = ops.sum(true, axis=1, keepdims=True)
         cells = {
             "tp": hits,

@@ -136,7 +136,7 @@ class TestSumsOfABatch:
         # that dwarfs the others.
         values = np.full(rows, scale, "float32")
         values[0] *= 1000
-        segments = self.random.integers(-1, 4, rows).astype("int32")
+        segments = self.random.integers(-1, 3, rows).astype("int32")
         expected = [
             values[segments == s].sum(dtype="float64") for s in range(3)
         ]
@@ -161,11 +161,11 @@ class TestSumsOfABatch:
 
     def test_integers(self):
         values = keras.ops.ones((1000,), "int32")
-        segments = np.arange(1000, dtype="int32") % 7 - 1
+        segments = np.arange(1000, dtype="int32") % 5 - 1
         found = _backend.segment_sums(
             values, keras.ops.convert_to_tensor(segments), 4
         )
-        np.testing.assert_array_equal(self.exactly(found), [143] * 4)
+        np.testing.assert_array_equal(self.exactly(found), [200] * 4)
         assert keras.backend.standardize_dtype(found.dtype) == "int32"
 
     def test_no_rows(self):
