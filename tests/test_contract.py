@@ -2,6 +2,9 @@
 
 import importlib
 import inspect
+import json
+import os
+import pathlib
 import pkgutil
 import subprocess
 import sys
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 import keras_concepts as kc
+import specimens
 
 PACKAGES = [
     info.name
@@ -26,6 +30,8 @@ CLASSES = [
     )
 ] + [kc.Recording]
 CALLBACKS = [c for c in CLASSES if issubclass(c, keras.callbacks.Callback)]
+PARTS = [c for c in CLASSES if hasattr(c, "get_config")]
+METRICS = [c for c in CLASSES if issubclass(c, keras.Metric)]
 # Arguments for callbacks that cannot be made without any.
 ARGUMENTS = {}
 
@@ -152,3 +158,164 @@ def test_importing_needs_no_extra():
         "set(sys.modules)", "(set(sys.modules) - before)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+X = np.random.default_rng(0).normal(size=(24, 6)).astype("float32")
+Y = np.random.default_rng(1).integers(0, 4, 24)
+LOGITS = np.random.default_rng(2).normal(size=(24, 4)).astype("float32")
+
+
+def make(cls):
+    return cls(**specimens.ARGUMENTS[cls])
+
+
+def numbers(result):
+    """A result as plain numbers, whatever its structure."""
+    if isinstance(result, dict):
+        return {key: numbers(value) for key, value in result.items()}
+    return np.asarray(keras.ops.convert_to_numpy(result), "float64").tolist()
+
+
+@pytest.mark.parametrize("cls", PARTS, ids=label)
+class TestSaving:
+    def test_config_holds_the_arguments(self, cls):
+        arguments = specimens.ARGUMENTS[cls]
+        config = make(cls).get_config()
+        assert {name: config[name] for name in arguments} == arguments
+        assert json.loads(json.dumps(config)).keys() == config.keys()
+        assert cls.from_config(config).get_config() == config
+
+    def test_specimens_differ_from_the_defaults(self, cls):
+        parameters = inspect.signature(cls).parameters
+        for name, value in specimens.ARGUMENTS[cls].items():
+            if name in parameters:
+                assert value != parameters[name].default, name
+
+    def test_is_registered(self, cls):
+        name = keras.saving.get_registered_name(cls)
+        assert name == f"keras_concepts>{cls.__name__}"
+        serialized = keras.saving.serialize_keras_object(make(cls))
+        again = keras.saving.deserialize_keras_object(serialized)
+        assert type(again) is cls
+
+    def test_use_leaves_the_config(self, cls):
+        component = make(cls)
+        before = component.get_config()
+        specimens.model_with(component).fit(X, Y, verbose=0)
+        assert component.get_config() == before
+
+
+LOAD = """
+import sys, json, pathlib
+import numpy as np
+import keras
+import keras_concepts
+from test_contract import X, Y, numbers
+
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
+    model = keras.saving.load_model(path)
+    found = model.evaluate(X, Y, verbose=0, return_dict=True)
+    path.with_suffix(".json").write_text(json.dumps(numbers(found)))
+"""
+
+
+def test_files_load_in_a_fresh_process(tmp_path):
+    expected = {}
+    for cls in PARTS:
+        model = specimens.model_with(make(cls))
+        model.save(tmp_path / f"{cls.__name__}.keras")
+        # Afterwards, for what is random draws other numbers each time.
+        found = model.evaluate(X, Y, verbose=0, return_dict=True)
+        expected[cls.__name__] = numbers(found)
+    folder = str(pathlib.Path(__file__).parent)
+    path = os.pathsep.join([folder, os.getcwd()])
+    run = subprocess.run(
+        [sys.executable, "-c", LOAD, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    for name, result in expected.items():
+        found = json.loads((tmp_path / f"{name}.json").read_text())
+        assert found.keys() == result.keys(), name
+        for key, value in result.items():
+            np.testing.assert_allclose(
+                found[key], value, rtol=1e-5, atol=1e-7, err_msg=name
+            )
+
+
+@pytest.mark.parametrize("cls", METRICS, ids=label)
+class TestMetric:
+    def counted(self, cls, splits, weights=None):
+        metric = make(cls)
+        start = 0
+        for size in splits:
+            part = slice(start, start + size)
+            metric.update_state(
+                Y[part],
+                LOGITS[part],
+                None if weights is None else weights[part],
+            )
+            start += size
+        return metric
+
+    def same(self, a, b):
+        a, b = numbers(a.result()), numbers(b.result())
+        if not isinstance(a, dict):
+            a, b = {"": a}, {"": b}
+        for key, value in a.items():
+            np.testing.assert_allclose(b[key], value, rtol=1e-6, atol=1e-7)
+
+    def test_split_of_the_batches_is_free(self, cls):
+        whole = self.counted(cls, [24])
+        self.same(whole, self.counted(cls, [8, 8, 8]))
+        self.same(whole, self.counted(cls, [23, 1]))
+
+    def test_reset(self, cls):
+        metric = self.counted(cls, [8, 8, 8])
+        metric.reset_state()
+        metric.update_state(Y[:8], LOGITS[:8])
+        self.same(self.counted(cls, [8]), metric)
+
+    def test_unit_weights_change_nothing(self, cls):
+        ones = np.ones(24, "float32")
+        self.same(self.counted(cls, [24]), self.counted(cls, [24], ones))
+
+    def test_weights_that_are_zero_leave_rows_out(self, cls):
+        weights = (np.arange(24) < 8).astype("float32")
+        self.same(self.counted(cls, [8]), self.counted(cls, [24], weights))
+
+    def test_weights_are_repetitions(self, cls):
+        weights = np.where(np.arange(24) < 8, 2.0, 1.0).astype("float32")
+        twice = self.counted(cls, [24])
+        twice.update_state(Y[:8], LOGITS[:8])
+        self.same(twice, self.counted(cls, [24], weights))
+
+    def test_shapes_that_do_not_fit(self, cls):
+        for y_true, y_pred, weights in (
+            (Y[:5], LOGITS, None),
+            (np.zeros((24, 3)), LOGITS, None),
+            (Y, LOGITS, np.ones((24, 4))),
+            (Y, LOGITS, np.ones(5)),
+        ):
+            with pytest.raises(ValueError, match=f"`{cls.__name__}`"):
+                make(cls).update_state(y_true, y_pred, weights)
+
+    def test_an_empty_batch_changes_nothing(self, cls):
+        metric = self.counted(cls, [24])
+        metric.update_state(Y[:0], LOGITS[:0])
+        self.same(self.counted(cls, [24]), metric)
+
+    def test_nothing_counted_gives_finite_numbers(self, cls):
+        metric = make(cls)
+        if metric.variables:
+            found = numbers(metric.result())
+            for value in found.values() if isinstance(found, dict) else [found]:
+                assert np.isfinite(value).all()
+
+    def test_says_which_direction_is_better(self, cls):
+        assert make(cls)._direction in ("up", "down")
+        assert "better" in inspect.getdoc(cls) or "matrix" in inspect.getdoc(
+            cls
+        )

@@ -57,7 +57,7 @@ class ExactSum:
 
         Sums and differences of words are words of the sums and differences.
         """
-        return ops.reshape(self._variable.value, (3, *self.shape))
+        return ops.reshape(self._read(), (3, *self.shape))
 
     def add(self, sums: Any) -> None:
         """Adds to each total.
@@ -68,7 +68,7 @@ class ExactSum:
         """
         parts = sums if isinstance(sums, tuple) else (sums,)
         parts = [ops.reshape(part, (-1,)) for part in parts]
-        self._variable.assign(_add(self._variable.value, parts))
+        self._variable.assign(_add(self._read(), parts))
 
     def add_entries(self, places: Tensor, amounts: Tensor | None) -> None:
         """Adds to totals by their place.
@@ -87,7 +87,7 @@ class ExactSum:
         else:
             sums = _backend.segment_sums(amounts, places, self._size)
         parts = sums if isinstance(sums, tuple) else (sums,)
-        words = self._variable.value
+        words = self._read()
         few = (
             self._size >= _MANY if entries is None else entries < self._size / 4
         )
@@ -96,6 +96,11 @@ class ExactSum:
             if few
             else _add(words, parts)
         )
+
+    def _read(self) -> Tensor:
+        # `value` because TensorFlow takes the variable itself for a tensor;
+        # the conversion because PyTorch traces shapes on a device of its own.
+        return ops.convert_to_tensor(self._variable.value)
 
 
 def value(words: Tensor, dtype: str = "float32") -> Tensor:

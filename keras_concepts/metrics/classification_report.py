@@ -75,8 +75,10 @@ class ClassificationReport(ClassCounts):
     ) -> None:
         if threshold is not None:
             check_probability("ClassificationReport", "threshold", threshold)
+        self.class_names = (
+            class_names  # first: with `num_classes`, super builds
+        )
         super().__init__(name, dtype, threshold=threshold, **options)
-        self.class_names = class_names
 
     def _build(self, num_classes: int) -> None:
         shown = num_classes if self.class_ids is None else len(self.class_ids)
