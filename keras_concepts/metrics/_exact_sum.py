@@ -4,16 +4,17 @@ A float32 total stops at 2**24: adding 1 to it changes nothing. No backend but
 TensorFlow and PyTorch has float64, JAX has no int64, and integers hold no
 weights. So a total is kept in three float32 words:
 
-    total = high * 2**16 + low + rest
+    total = high + low + rest
 
-`low` lies in `[0, 2**16)`, and `rest` is what rounding took from it. TwoSum
+`high` is a multiple of 2**16, `low` lies in `[0, 2**16)`, and `rest` is what
+rounding took from it. TwoSum
 (Knuth, The Art of Computer Programming, volume 2, section 4.2.2, theorem B)
 gives the rounding error of a float addition exactly, without a branch:
 
     s = a + b;  t = s - a;  error = (a - (s - t)) + (b - t)
 
 Integers, and multiples of 2**-24, are exact as long as the total is below
-2**40, where `high` reaches 2**24. Other values are held to about 48 bits.
+2**40, up to where `high` is exact. Other values are held to about 48 bits.
 
 Each word is a sum, so replicas merge by adding words up, as Keras does with
 variables of `aggregation="sum"`. The next addition brings them into their range
@@ -106,7 +107,7 @@ class ExactSum:
 def value(words: Tensor, dtype: str = "float32") -> Tensor:
     """The totals that words stand for, as floats."""
     high, low, rest = ops.unstack(ops.cast(words, dtype))
-    return high * _BASE + (low + rest)
+    return high + (low + rest)
 
 
 def _add(words: Tensor, parts: Any) -> Tensor:
@@ -116,12 +117,12 @@ def _add(words: Tensor, parts: Any) -> Tensor:
     if keras.backend.is_int_dtype(
         keras.backend.standardize_dtype(addend.dtype)
     ):
-        high = high + ops.cast(ops.right_shift(addend, 16), "float32")
+        high = high + ops.cast(ops.bitwise_and(addend, ~0xFFFF), "float32")
         addend = ops.cast(ops.bitwise_and(addend, 0xFFFF), "float32")
     low, error = _two_sum(low, addend)
     low, rest = _two_sum(low, sum(small, rest + error))
-    carry = low // _BASE
-    return ops.stack([high + carry, low - carry * _BASE, rest])
+    remainder = low % _BASE
+    return ops.stack([high + (low - remainder), remainder, rest])
 
 
 def _add_at(words: Tensor, parts: Any, places: Tensor) -> Tensor:
