@@ -92,6 +92,11 @@ class ClassCounts(ClassMetric):
                     f"{num_classes} classes. Received: "
                     f"class_ids={tuple(self.class_ids or ())}."
                 )
+        if self.top_k is not None and self.top_k > num_classes:
+            raise ValueError(
+                f"`top_k` of `{type(self).__name__}` must be at most the number "
+                f"of classes, {num_classes}. Received: top_k={self.top_k}."
+            )
         if isinstance(self.threshold, Sequence) and num_classes != len(
             self.threshold
         ):

@@ -32,11 +32,11 @@ class EntryCounts(ClassCounts):
 
     def __init__(
         self,
-        thresholds: float | Sequence[float] | None,
-        top_k: int | None,
-        class_id: int | None,
-        name: str | None,
-        dtype: Any,
+        thresholds: float | Sequence[float] | None = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
         *,
         average: Literal["binary", "micro", "macro", "weighted", "samples"]
         | None = "binary",

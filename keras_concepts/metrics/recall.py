@@ -1,12 +1,8 @@
 """Recall, the share of what is true that was predicted."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, Unpack
-
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts.metrics import _scores
-from keras_concepts.metrics._class_counts import CountOptions
 from keras_concepts.metrics._entry_counts import EntryCounts
 
 
@@ -46,28 +42,6 @@ class Recall(EntryCounts):
     >>> round(float(score.result()), 4)
     0.6667
     """
-
-    def __init__(
-        self,
-        thresholds: float | Sequence[float] | None = None,
-        top_k: int | None = None,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-        *,
-        average: Literal["binary", "micro", "macro", "weighted", "samples"]
-        | None = "binary",
-        **options: Unpack[CountOptions],
-    ) -> None:
-        super().__init__(
-            thresholds,
-            top_k,
-            class_id,
-            name,
-            dtype,
-            average=average,
-            **options,
-        )
 
     def _score(self, hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
         return _scores.recall(hits, predicted, true, self.zero_division)

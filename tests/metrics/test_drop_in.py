@@ -171,5 +171,7 @@ def test_bad_class_ids_and_thresholds():
         F1Score(class_ids=[4]).update_state(ONE, SCORES)
     with pytest.raises(ValueError, match="one for each of the 4 classes"):
         F1Score(threshold=[0.5, 0.5]).update_state(ONE, SCORES)
+    with pytest.raises(ValueError, match="top_k=5"):
+        F1Score(top_k=5).update_state(ONE, SCORES)
     with pytest.raises(ValueError, match="ignore_class=9"):
         F1Score(ignore_class=9).update_state(ONE, SCORES)

@@ -176,6 +176,27 @@ class TestSumsOfABatch:
             assert self.exactly(found).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("compile_it", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_few_rows_of_many_classes(compile_it, weighted):
+    """Only the totals that change are touched, repeated ones once."""
+    random = np.random.default_rng(0)
+    metric = F1Score(num_classes=20_000)
+    update = compiled(metric) if compile_it else metric.update_state
+    expected = np.zeros(20_000)
+    for _ in range(5):
+        labels = random.choice([0, 7, 7, 19_999, -1], 8).astype("int32")
+        weights = np.where(labels == 7, 0.1, 2.0**25).astype("float32")
+        scores = np.zeros((8, 20_000), "float32")
+        scores[np.arange(8), np.maximum(labels, 0)] = 1
+        batch = [labels, scores, weights][: 2 + weighted]
+        update(*map(keras.ops.convert_to_tensor, batch))
+        each = weights.astype("float64") if weighted else np.ones(8)
+        np.add.at(expected, labels[labels >= 0], each[labels >= 0])
+    found = keras.ops.convert_to_numpy(metric.true_positives)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_24_million_rows():
     rows = 1 << 20
     y_true = np.zeros(rows, "int32")
