@@ -94,8 +94,9 @@ class ClassCounts(ClassMetric):
                 )
         if self.top_k is not None and self.top_k > num_classes:
             raise ValueError(
-                f"`top_k` of `{type(self).__name__}` must be at most the number "
-                f"of classes, {num_classes}. Received: top_k={self.top_k}."
+                f"`top_k` of `{type(self).__name__}` must be at most "
+                f"{num_classes}, the number of classes. "
+                f"Received: top_k={self.top_k}."
             )
         if isinstance(self.threshold, Sequence) and num_classes != len(
             self.threshold
