@@ -296,7 +296,7 @@ def plot_thresholds(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 def plot_calibration(runs: Sequence[Run], path: pathlib.Path) -> None:
     """All splits together, on axes on which a temperature turns a line."""
-    figure = plt.figure(figsize=(11, 4.3), dpi=120, layout="constrained")
+    figure = plt.figure(figsize=(11, 4.6), dpi=120, layout="compressed")
     panels = figure.subplots(1, len(LOSSES), sharey=True)
     ticks = log_odds(np.array(MARKS))
     for axes, name in zip(panels, LOSSES, strict=True):

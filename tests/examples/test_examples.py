@@ -20,6 +20,7 @@ image = pytest.importorskip("matplotlib.image")
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "vanishing_gradients.py"
 IMBALANCED = ROOT / "examples" / "imbalanced_f1.py"
+DROPOUT = ROOT / "examples" / "dropout_ensemble.py"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
 NUMBER = r"\d[\d.]*(?:e-?\d+)?"
@@ -28,6 +29,11 @@ SENTENCES = {
         rf"Updates are (too \w+|in the band) \({NUMBER}\) at learning rate "
         rf"1e-05, .* 0\.001, .* 0\.03; those of the best network "
         rf"\(\d+% right\) are (too \w+|in the band)\."
+    ),
+    "how_sure_is_my_model": (
+        r"Turned by \d+ degrees, \d+% of the digits are read right; one pass "
+        r"is \d+% sure of its answers, the ensemble \d+%, and its members "
+        r"disagree \d+\.\d times as much as on upright digits\."
     ),
     "when_did_units_die": (
         r"Most died in epoch \d in hidden_\d \(\d+ of 64 units\); of all the "
@@ -227,6 +233,50 @@ def test_remedies_are_judged_by_the_numbers(gains, verdict):
     assert judge({k: np.array(v) for k, v in gains.items()}) == verdict
 
 
+def test_dropout_ensemble(tmp_path):
+    out = tmp_path / "new" / "folder"
+    output = run(
+        DROPOUT,
+        *("--quick", "--samples", 5, "--unseen", 1, 3, 8, "--out", out),
+        cwd=tmp_path,
+    )
+    with (out / "results.csv").open() as file:
+        log = list(csv.DictReader(file))
+    assert [line["seed"] for line in log] == ["0", "0", "1", "1"]
+    found = re.findall(r"^ *(one pass|ensemble) +(.*)$", output, re.MULTILINE)
+    assert [name for name, _ in found] == ["one pass", "ensemble"]
+    for name, cells in found:
+        for cell, key in zip(cells.split(), list(log[0])[2:], strict=True):
+            values = [float(row[key]) for row in log if row["asked"] == name]
+            if name == "one pass" and key == "unseen_by_information":
+                assert cell == "–"
+            else:
+                assert cell.split("±")[0] == f"{np.mean(values):.3f}", key
+    assert_drawn(out / "uncertainty.png")
+    assert f"Uncertainty: {out / 'uncertainty.png'}\n" in output
+    sentence = " ".join(output.split("\n\n")[-1].split())
+    assert sentence.startswith(
+        "Against one pass, the ensemble changes accuracy"
+    )
+    assert sentence.count(". ") == 0
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        (
+            {"A": [0.1, 0.11], "B": [-0.1, -0.11], "C": [0.1, -0.1]},
+            "it is better in A; unlike in textbooks, worse in B; differences "
+            "in C may be chance",
+        ),
+        ({"A": [0.1]}, "one network cannot tell gain from chance"),
+    ],
+)
+def test_ensemble_is_judged_by_the_numbers(gains, verdict):
+    judge = runpy.run_path(str(DROPOUT))["verdict"]
+    assert judge({k: np.array(v) for k, v in gains.items()}) == verdict
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe(recipe, tmp_path):
     out = tmp_path / "new" / "folder"
@@ -293,6 +343,22 @@ def test_bad_option_of_imbalanced_f1(
     assert_refused(
         IMBALANCED, arguments, message, monkeypatch, capsys, tmp_path
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rate", "0"], "between 0 and 1. Received: '0'"),
+        (["--samples", "0"], "at least 1"),
+        (["--unseen", "10"], "invalid choice"),
+        (["--unseen", *map(str, range(9))], "two digits or more"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else value[0] + value[1],
+)
+def test_bad_option_of_dropout_ensemble(
+    arguments, message, monkeypatch, capsys, tmp_path
+):
+    assert_refused(DROPOUT, arguments, message, monkeypatch, capsys, tmp_path)
 
 
 def assert_refused(script, arguments, message, monkeypatch, capsys, tmp_path):
