@@ -27,6 +27,7 @@ ARGUMENTS = {
         "noise_shape": (None, 1),
         "seed": 7,
     },
+    kc.layers.TemperatureScaling: {"initial": 1.7},
     kc.losses.CrossEntropy: {
         **LOSS,
         "label_smoothing": 0.1,

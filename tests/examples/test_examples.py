@@ -19,6 +19,9 @@ image = pytest.importorskip("matplotlib.image")
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "vanishing_gradients.py"
+IMBALANCED = ROOT / "examples" / "imbalanced_f1.py"
+DROPOUT = ROOT / "examples" / "dropout_ensemble.py"
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
 NUMBER = r"\d[\d.]*(?:e-?\d+)?"
 SENTENCES = {
@@ -26,6 +29,11 @@ SENTENCES = {
         rf"Updates are (too \w+|in the band) \({NUMBER}\) at learning rate "
         rf"1e-05, .* 0\.001, .* 0\.03; those of the best network "
         rf"\(\d+% right\) are (too \w+|in the band)\."
+    ),
+    "how_sure_is_my_model": (
+        r"Turned by \d+ degrees, \d+% of the digits are read right; one pass "
+        r"is \d+% sure of its answers, the ensemble \d+%, and its members "
+        r"disagree \d+\.\d times as much as on upright digits\."
     ),
     "when_did_units_die": (
         r"Most died in epoch \d in hidden_\d \(\d+ of 64 units\); of all the "
@@ -164,6 +172,111 @@ def test_verdict_follows_the_numbers(example, numbers, verdict):
     assert "after 2 epochs" in sentence
 
 
+def test_imbalanced_f1(tmp_path):
+    out = tmp_path / "new" / "folder"
+    output = run(IMBALANCED, "--quick", "--out", out, cwd=tmp_path)
+    with (out / "results.csv").open() as file:
+        log = list(csv.DictReader(file))
+    assert [line["seed"] for line in log] == ["0"] * 3 + ["1"] * 3
+    found = re.findall(
+        r"^ *(cross-entropy|weighted|soft F1) +(.*)$", output, re.M
+    )
+    assert len(found) == 3
+    for name, cells in found:
+        numbers = {
+            key: np.mean(
+                [float(row[key]) for row in log if row["loss"] == name]
+            )
+            for key in log[0]
+            if key != "loss"
+        }
+        accuracy, f1, threshold, there, temperature, error, scaled = (
+            cells.split()
+        )
+        assert accuracy == f"{numbers['accuracy']:.3f}"
+        assert f1.split("±")[0] == f"{numbers['f1']:.3f}"
+        assert threshold == f"{numbers['threshold']:.2f}"
+        assert there.split("±")[0] == f"{numbers['f1_at_threshold']:.3f}"
+        assert temperature == f"{numbers['temperature']:.1f}"
+        assert error == f"{numbers['calibration_error']:.3f}"
+        assert scaled == f"{numbers['calibration_error_scaled']:.3f}"
+    pictures = re.findall(r": (.*\.png)$", output, re.MULTILINE)
+    assert pictures == [
+        str(out / "thresholds.png"),
+        str(out / "calibration.png"),
+    ]
+    for picture in pictures:
+        assert_drawn(picture)
+    sentence = " ".join(output.split("\n\n")[-1].split())
+    assert sentence.startswith("Always saying no is right 96% of the time")
+    assert sentence.count(". ") == 0
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        (
+            {"A": [0.1, 0.11], "B": [-0.1, -0.11], "C": [0.1, -0.1]},
+            "as textbooks say, A helped, unlike in textbooks, B harmed and "
+            "what C did may be chance",
+        ),
+        (
+            {"A": [0.1, 0.11], "B": [0.2, 0.2]},
+            "as textbooks say, A and B helped",
+        ),
+        ({"A": [0.1, 0.05]}, "what A did may be chance"),
+        ({"A": [0.1]}, "one split cannot tell help from chance"),
+    ],
+)
+def test_remedies_are_judged_by_the_numbers(gains, verdict):
+    judge = runpy.run_path(str(IMBALANCED))["verdict"]
+    assert judge({k: np.array(v) for k, v in gains.items()}) == verdict
+
+
+def test_dropout_ensemble(tmp_path):
+    out = tmp_path / "new" / "folder"
+    output = run(
+        DROPOUT,
+        *("--quick", "--samples", 5, "--unseen", 1, 3, 8, "--out", out),
+        cwd=tmp_path,
+    )
+    with (out / "results.csv").open() as file:
+        log = list(csv.DictReader(file))
+    assert [line["seed"] for line in log] == ["0", "0", "1", "1"]
+    found = re.findall(r"^ *(one pass|ensemble) +(.*)$", output, re.MULTILINE)
+    assert [name for name, _ in found] == ["one pass", "ensemble"]
+    for name, cells in found:
+        for cell, key in zip(cells.split(), list(log[0])[2:], strict=True):
+            values = [float(row[key]) for row in log if row["asked"] == name]
+            if name == "one pass" and key == "unseen_by_information":
+                assert cell == "–"
+            else:
+                assert cell.split("±")[0] == f"{np.mean(values):.3f}", key
+    assert_drawn(out / "uncertainty.png")
+    assert f"Uncertainty: {out / 'uncertainty.png'}\n" in output
+    sentence = " ".join(output.split("\n\n")[-1].split())
+    assert sentence.startswith(
+        "Against one pass, the ensemble changes accuracy"
+    )
+    assert sentence.count(". ") == 0
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        (
+            {"A": [0.1, 0.11], "B": [-0.1, -0.11], "C": [0.1, -0.1]},
+            "it is better in A; unlike in textbooks, worse in B; differences "
+            "in C may be chance",
+        ),
+        ({"A": [0.1]}, "one network cannot tell gain from chance"),
+    ],
+)
+def test_ensemble_is_judged_by_the_numbers(gains, verdict):
+    judge = runpy.run_path(str(DROPOUT))["verdict"]
+    assert judge({k: np.array(v) for k, v in gains.items()}) == verdict
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe(recipe, tmp_path):
     out = tmp_path / "new" / "folder"
@@ -181,7 +294,7 @@ def test_recipe_is_short_and_indexed(recipe):
     assert f"]({recipe.name})" in (recipe.parent / "README.md").read_text()
 
 
-@pytest.mark.parametrize("script", [EXAMPLE, *RECIPES], ids=lambda p: p.stem)
+@pytest.mark.parametrize("script", [*EXAMPLES, *RECIPES], ids=lambda p: p.stem)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -211,6 +324,41 @@ def test_bad_option_of_example(
     arguments, message, monkeypatch, capsys, tmp_path
 ):
     assert_refused(EXAMPLE, arguments, message, monkeypatch, capsys, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--share", "0"], "from 0.01 to 0.5. Received: '0'"),
+        (["--share", "few"], "from 0.01 to 0.5"),
+        (["--digit", "10"], "invalid choice"),
+        (["--seeds", "0"], "at least 1"),
+        (["--seed", "x"], "invalid int"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else value[0] + value[1],
+)
+def test_bad_option_of_imbalanced_f1(
+    arguments, message, monkeypatch, capsys, tmp_path
+):
+    assert_refused(
+        IMBALANCED, arguments, message, monkeypatch, capsys, tmp_path
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rate", "0"], "between 0 and 1. Received: '0'"),
+        (["--samples", "0"], "at least 1"),
+        (["--unseen", "10"], "invalid choice"),
+        (["--unseen", *map(str, range(9))], "two digits or more"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else value[0] + value[1],
+)
+def test_bad_option_of_dropout_ensemble(
+    arguments, message, monkeypatch, capsys, tmp_path
+):
+    assert_refused(DROPOUT, arguments, message, monkeypatch, capsys, tmp_path)
 
 
 def assert_refused(script, arguments, message, monkeypatch, capsys, tmp_path):
