@@ -121,8 +121,8 @@ def _add(words: Tensor, parts: Any) -> Tensor:
         addend = ops.cast(ops.bitwise_and(addend, 0xFFFF), "float32")
     low, error = _two_sum(low, addend)
     low, rest = _two_sum(low, sum(small, rest + error))
-    remainder = low % _BASE
-    return ops.stack([high + (low - remainder), remainder, rest])
+    carry = ops.floor(low * (1 / _BASE)) * _BASE
+    return ops.stack([high + carry, low - carry, rest])
 
 
 def _add_at(words: Tensor, parts: Any, places: Tensor) -> Tensor:
