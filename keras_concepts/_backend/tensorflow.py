@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -51,6 +51,21 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
     del seed  # Keras calls the stateless operations, each with its seed
     return contextlib.nullcontext()
+
+
+def out_of_gradient(
+    model: Any, loss_tracker: Any, values: dict[Any, Tensor]
+) -> contextlib.AbstractContextManager[None]:
+    del model, loss_tracker, values  # the tape records, and hides nothing
+    return contextlib.nullcontext()
+
+
+def dense(gradient: Any, shape: Sequence[int]) -> Tensor:
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    return tf.math.unsorted_segment_sum(
+        gradient.values, gradient.indices, shape[0]
+    )
 
 
 def dense_rows(gradient: Any) -> Tensor:
@@ -268,7 +283,7 @@ def _local(value: Tensor) -> tf.Variable:
 def observed_train_function(
     model: Any,
     observe: Callable[[], contextlib.AbstractContextManager[Any]],
-    buffers: Sequence[Any],
+    buffers: Iterable[Any],
 ) -> Callable[..., Any]:
     del buffers  # tf.Variables: the traced step holds them
     original = model.train_step
