@@ -87,6 +87,10 @@ And `keras_internals.py`, for all of them:
 `output_names(model)`
 :   Name of each output that has a loss of its own, if there are several.
 
+`hear_cleared_losses(layer, hear)`
+:   Context manager for a training step. Calls `hear()` when Keras forgets the
+    losses that a layer has added.
+
 `hear_compiled_losses(model, hear)`
 :   Context manager for a training step. Calls `hear(name, value)` with what the
     losses given to `compile` add to the objective: all together, whose name is
@@ -110,6 +114,7 @@ import keras
 
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
+    hear_cleared_losses,
     hear_compiled_losses,
     keras_mask,
     learning_rate_of_update,
@@ -133,6 +138,7 @@ else:
 
 __all__ = [
     "flatten_layers",
+    "hear_cleared_losses",
     "hear_compiled_losses",
     "keras_mask",
     "learning_rate_of_update",

@@ -10,7 +10,7 @@ from keras.src.backend.common import global_state
 from keras.src.backend.common.masking import get_keras_mask
 from keras.src.losses.loss import unscale_loss_for_distribution
 
-from keras_concepts._shadow import shadow
+from keras_concepts._shadow import shadow_in_thread
 from keras_concepts._types import Tensor
 
 
@@ -77,7 +77,7 @@ def hear_compiled_losses(
             if compiled.built:
                 hear_outputs()
             else:  # it is built by its first call
-                stack.enter_context(shadow(compiled, "build", build))
+                stack.enter_context(shadow_in_thread(compiled, "build", build))
             value = original_call(*args, **kwargs)
         if value is not None:
             hear("", unscale_loss_for_distribution(value))
@@ -99,7 +99,7 @@ def hear_compiled_losses(
                 )
             )
 
-    with shadow(compiled, "call", call):
+    with shadow_in_thread(compiled, "call", call):
         yield
 
 
@@ -112,7 +112,20 @@ def _heard(
         hear(value)
         return original(value, *args, **kwargs)
 
-    return shadow(metric, "update_state", update_state)
+    return shadow_in_thread(metric, "update_state", update_state)
+
+
+def hear_cleared_losses(
+    layer: Any, hear: Callable[[], None]
+) -> contextlib.AbstractContextManager[None]:
+    """Calls `hear()` when Keras forgets the losses that a layer has added."""
+    original = layer._clear_losses
+
+    def clear() -> None:
+        hear()
+        original()
+
+    return shadow_in_thread(layer, "_clear_losses", clear)
 
 
 def weight_decay(optimizer: Any, variable: Any) -> float:

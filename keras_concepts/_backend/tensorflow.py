@@ -1,7 +1,6 @@
 """TensorFlow: state lives in `tf.Variable`s that the step captures."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 
-from keras_concepts._shadow import shadow
+from keras_concepts._shadow import shadow, shadow_in_thread
 from keras_concepts._types import Tensor
 
 # The barrier exists under XLA only, and a trace cannot be asked whether it is
@@ -18,6 +17,7 @@ from keras_concepts._types import Tensor
 _tracing_for_xla = False
 
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
+shadow_in_step = shadow_in_thread
 
 
 def snapshot(variable: Any) -> Tensor:
@@ -180,23 +180,6 @@ _ELEMENTWISE = frozenset([
     "Transpose",
 ])
 # fmt: on
-
-
-@contextlib.contextmanager
-def shadow_in_step(
-    instance: Any, name: str, replacement: Callable[..., Any]
-) -> Iterator[None]:
-    # Under tf.distribute each replica traces the step in a thread of its own,
-    # on the same optimizer: the others must meet the original.
-    original = getattr(instance, name)
-    owner = threading.get_ident()
-
-    def shadowed(*args: Any, **kwargs: Any) -> Any:
-        here = threading.get_ident() == owner
-        return (replacement if here else original)(*args, **kwargs)
-
-    with shadow(instance, name, shadowed):
-        yield
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Hearing what the loss of a training step is the sum of."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,6 +37,11 @@ def hear_loss_parts(
         value = ops.stop_gradient(ops.sum(ops.cast(value, "float32")))
         parts[kind, owner] = parts.get((kind, owner), 0.0) + value
 
+    def forget(layer: Any) -> None:
+        # On JAX a layer's second call within a step drops what the first added.
+        for kind in (ACTIVITY_PENALTY, ADDED_LOSS):
+            _ = parts.pop((kind, id(layer)), None)
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(
             _backend.out_of_gradient(model, loss_tracker, parts)
@@ -47,6 +53,11 @@ def hear_loss_parts(
         )
         for layer in _backend.flatten_layers(model):
             stack.enter_context(_hear_layer(layer, hear))
+            stack.enter_context(
+                _backend.hear_cleared_losses(
+                    layer, functools.partial(forget, layer)
+                )
+            )
         yield
 
 

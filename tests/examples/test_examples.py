@@ -19,6 +19,7 @@ image = pytest.importorskip("matplotlib.image")
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "vanishing_gradients.py"
+REGULARIZATION = ROOT / "examples" / "regularization.py"
 RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
 NUMBER = r"\d[\d.]*(?:e-?\d+)?"
 SENTENCES = {
@@ -26,6 +27,20 @@ SENTENCES = {
         rf"Updates are (too \w+|in the band) \({NUMBER}\) at learning rate "
         rf"1e-05, .* 0\.001, .* 0\.03; those of the best network "
         rf"\(\d+% right\) are (too \w+|in the band)\."
+    ),
+    "did_l1_make_anything_zero": (
+        r"The L1 regularizer made \d\.\d% of the weights exactly zero "
+        r"\(penalties are [1-9]\d?% of its loss\), the proximal step "
+        r"\d+\.\d% of the weights exactly zero "
+        r"\(penalties are 0% of its loss\)\."
+    ),
+    "how_much_of_my_loss_is_penalty": (
+        r"In the end the penalty is "
+        + ", ".join(
+            rf"\d+\.\d% \(pull {NUMBER}, \d+% right\) at L2 {strength}"
+            for strength in ("1e-05", r"0\.001", r"0\.1")
+        )
+        + r" of the loss\."
     ),
     "when_did_units_die": (
         r"Most died in epoch \d in hidden_\d \(\d+ of 64 units\); of all the "
@@ -164,6 +179,62 @@ def test_verdict_follows_the_numbers(example, numbers, verdict):
     assert "after 2 epochs" in sentence
 
 
+def test_regularization(tmp_path):
+    out = tmp_path / "new" / "folder"
+    output = run(
+        REGULARIZATION,
+        *("--quick", "--units", 32, "--epochs", 4, "--out", out),
+        cwd=tmp_path,
+    )
+    table = {
+        name: cells.split()
+        for name, cells in re.findall(
+            r"^(none|L1|L1 proximal|L2|dropout) +(\d.*\d) *$",
+            output,
+            re.MULTILINE,
+        )
+    }
+    assert list(table) == ["none", "L1", "L1 proximal", "L2", "dropout"]
+    for name, cells in table.items():
+        learned, tested, zeros, penalty, _ = cells
+        assert 0.0 < float(tested) <= float(learned) + 0.05
+        assert (zeros != "0.0%") == (name == "L1 proximal")
+        assert (penalty != "0.0%") == (name in ("L1", "L2"))
+        stem = name.lower().replace(" ", "_")
+        recording = Recording.load(out / f"{stem}.jsonl")
+        share = recording.select("", "penalty_share").value
+        assert penalty == f"{share[-1]:.1%}"
+        with (out / f"{stem}.csv").open() as file:
+            log = [float(r["penalty_share"]) for r in csv.DictReader(file)]
+        np.testing.assert_allclose(log, share)
+    for picture in ("weights", "shares", "penalties"):
+        assert str(out / f"{picture}.png") in output
+        assert_drawn(out / f"{picture}.png")
+    sentence = " ".join(output.split("\n\n")[-1].split())
+    percent = f"{float(table['none'][1]):.1%}"
+    assert sentence.startswith("Trained on 200 digits, the network without")
+    assert f"reads {percent} of 1597 others" in sentence
+    assert "; L1 proximal (" in sentence
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ((0.8, 0.9, 0.8), "L1 is better and L2 is no different; nothing made"),
+        ((0.9, 0.8, 0.8), "L1 and L2 are worse; nothing made"),
+    ],
+)
+def test_conclusion_follows_the_numbers(scores, verdict):
+    example = runpy.run_path(str(REGULARIZATION))
+    nothing = np.zeros(0)
+    digits = example["Digits"]("", nothing, nothing, nothing, np.zeros(1000))
+    runs = [
+        example["Run"](name, 1.0, score, 0.0, nothing, {}, 1.0)
+        for name, score in zip(("none", "L1", "L2"), scores, strict=True)
+    ]
+    assert verdict in example["conclude"](runs, digits)
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe(recipe, tmp_path):
     out = tmp_path / "new" / "folder"
@@ -181,7 +252,9 @@ def test_recipe_is_short_and_indexed(recipe):
     assert f"]({recipe.name})" in (recipe.parent / "README.md").read_text()
 
 
-@pytest.mark.parametrize("script", [EXAMPLE, *RECIPES], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "script", [EXAMPLE, REGULARIZATION, *RECIPES], ids=lambda p: p.stem
+)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
