@@ -345,12 +345,15 @@ class TestPulls:
         ids=lambda regularizer: getattr(regularizer, "__name__", None),
     )
     def test_gradients_against_autodiff(self, regularizer, digits):
-        """With and without the penalty; some weights are exactly zero."""
+        """Total and data alone; scaled and clipped; some weights are zero."""
         x, y = digits
         found = {}
         for name, each in (("total", regularizer), ("data", None)):
             keras.utils.set_random_seed(0)
-            model = make(each, keras.optimizers.SGD(0.0, global_clipnorm=1e-3))
+            optimizer = keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.SGD(0.0, global_clipnorm=1e-3)
+            )
+            model = make(each, optimizer)
             kernel, bias = model.get_layer("a").get_weights()
             kernel[::2] = 0.0
             model.get_layer("a").set_weights([kernel, bias])
