@@ -130,8 +130,7 @@ class PenaltyTap:
             for column in self.columns
         ]
         self.buffer.append(
-            ops.stack([ops.cast(value, "float32") for value in row]),
-            ops.zeros((0,)),
+            ops.stack([_float32(value) for value in row]), ops.zeros((0,))
         )
 
     def read(self, steps: Sequence[int]) -> PenaltySamples:
@@ -140,63 +139,62 @@ class PenaltyTap:
         self.buffer.clear()
         return PenaltySamples(
             self.columns,
-            np.asarray(steps, np.int64),
+            np.asarray(steps, np.int64)[:count],
             np.array(rows[:count], np.float64),
         )
 
     def _measure(self, heard: Heard) -> dict[tuple[str, Any], Any]:
-        loss = math.nan if heard.loss is None else heard.loss
-        keys = [(LOSS, ""), *heard.parts]
-        scalars = [ops.stop_gradient(loss), *heard.parts.values()]
-        position = {id(v): i for i, v in enumerate(heard.variables)}
-        gradients = [
-            (v, _backend.dense(gradient, v.shape))
-            for v in self.regularized
-            if id(v) in position
-            and (gradient := heard.gradients[position[id(v)]]) is not None
-        ]
-        watched = [
-            v
-            for v in heard.variables
-            if v.regularizer is not None or id(v) in self.decay
-        ]
-        # Walled off from the training step, which must not be fused with this.
-        tensors = iter(
-            _backend.isolate(
-                [
-                    *map(ops.convert_to_tensor, scalars),
-                    *(gradient for _, gradient in gradients),
-                    *(heard.before[position[id(v)]] for v in watched),
-                ]
-            )
-        )
-        measured = {key: next(tensors) for key in keys}
+        measured, weights, totals = self._isolated(heard)
         measured[BATCH_SIZE, ""] = heard.batch_size
         measured[APPLIED, ""] = heard.applied
-        pulls = {id(v): next(tensors) for v, _ in gradients}
-        weights = {id(v): next(tensors) for v in watched}
-        penalty = {}
+        penalties = {}
         for variable in self.regularized:
             key = id(variable)
-            terms, penalty[key] = _penalty(variable.regularizer, weights[key])
-            measured |= {(name, key): term for name, term in terms.items()}
-        scale = ops.cast(heard.scale, "float32")
-        measured |= _norms(PENALTY_GRADIENT, penalty)
-        measured |= _norms(
-            DATA_GRADIENT,
-            {
-                key: ops.cast(total, "float32") / scale
-                - ops.cast(penalty[key], "float32")
-                for key, total in pulls.items()
-            },
-        )
-        rate = ops.cast(heard.rate, "float32") * ops.cast(
-            heard.applied, "float32"
-        )
-        decayed = {key: weights[key] for key in self.decay if key in weights}
-        for (quantity, key), norm in _norms(DECAY_PULL, decayed).items():
-            measured[quantity, key] = rate * self.decay[key] * norm
+            if key in weights:
+                terms, gradient = _penalty(variable.regularizer, weights[key])
+                measured |= {(name, key): term for name, term in terms.items()}
+                penalties[key] = _float32(gradient)
+        scale = _float32(heard.scale)
+        rests = {
+            key: _float32(total) / scale - penalties[key]
+            for key, total in totals.items()
+        }
+        decayed = {k: w for k, w in weights.items() if k in self.decay}
+        rate = _float32(heard.rate) * _float32(heard.applied)
+        for quantity, tensors, factors in (
+            (PENALTY_GRADIENT, penalties, {}),
+            (DATA_GRADIENT, rests, {}),
+            (DECAY_PULL, decayed, {k: rate * self.decay[k] for k in decayed}),
+        ):
+            for key, norm in _norms(tensors).items():
+                measured[quantity, key] = factors.get(key, 1.0) * norm
         return measured
+
+    def _isolated(
+        self, heard: Heard
+    ) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
+        """The parts that were heard; weights before the step; gradients.
+
+        Copies, walled off from the training step.
+        """
+        loss = math.nan if heard.loss is None else heard.loss
+        parts = {(LOSS, ""): ops.convert_to_tensor(loss)} | heard.parts
+        weights, gradients = {}, {}
+        for variable, weight, gradient in zip(
+            heard.variables, heard.before, heard.gradients, strict=True
+        ):
+            key = id(variable)
+            if variable.regularizer is not None or key in self.decay:
+                weights[key] = weight
+            if variable.regularizer is not None and gradient is not None:
+                gradients[key] = _backend.dense(gradient, variable.shape)
+        groups: list[dict[Any, Any]] = [parts, weights, gradients]
+        values = [ops.stop_gradient(x) for g in groups for x in g.values()]
+        walled = iter(_backend.isolate(values))
+        parts, weights, gradients = (
+            dict(zip(group, walled, strict=False)) for group in groups
+        )
+        return parts, weights, gradients
 
 
 def _absent(column: Column) -> float:
@@ -233,16 +231,15 @@ def _penalty(
     return terms, gradient
 
 
-def _norms(
-    quantity: str, tensors: dict[Any, Tensor]
-) -> dict[tuple[str, Any], Tensor]:
+def _norms(tensors: dict[int, Tensor]) -> dict[int, Tensor]:
     if not tensors:
         return {}
-    values = [ops.cast(tensor, "float32") for tensor in tensors.values()]
-    norms = ops.unstack(l2_norms(values), len(values))
-    return {
-        (quantity, key): norm for key, norm in zip(tensors, norms, strict=True)
-    }
+    norms = l2_norms([_float32(tensor) for tensor in tensors.values()])
+    return dict(zip(tensors, ops.unstack(norms, len(tensors)), strict=True))
+
+
+def _float32(x: Any) -> Tensor:
+    return ops.cast(x, "float32")
 
 
 def _named(owners: Sequence[Any]) -> list[tuple[Any, str]]:
