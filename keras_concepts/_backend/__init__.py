@@ -25,6 +25,13 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     past the seeds it keeps in variables, starts from `seed`; afterwards the
     generator is as it was.
 
+`out_of_gradient(model, loss_tracker, values)`
+:   Context manager for a training step. What is put into the dict `values` as
+    the loss is computed can be read from it after the step.
+
+`dense(gradient, shape)`
+:   A gradient as a dense tensor of the shape of its variable.
+
 `dense_rows(gradient)`
 :   A gradient as a dense tensor that holds every non-zero entry once; a sparse
     gradient becomes the sum of its duplicate rows, not the whole variable.
@@ -80,6 +87,22 @@ And `keras_internals.py`, for all of them:
 `flatten_layers(model)`
 :   The model and all layers and cells in it, each once.
 
+`output_names(model)`
+:   Name of each output that has a loss of its own, if there are several.
+
+`hear_cleared_losses(layer, hear)`
+:   Context manager for a training step. Calls `hear()` when Keras forgets the
+    losses that a layer has added.
+
+`hear_compiled_losses(model, hear)`
+:   Context manager for a training step. Calls `hear(name, value)` with what the
+    losses given to `compile` add to the objective: all together, whose name is
+    `""`, and, if there are several, each.
+
+`weight_decay(optimizer, variable)`
+:   What an update takes off the variable beside following the gradient, as a
+    share of `learning_rate * variable`.
+
 `keras_mask(tensor)`
 :   The mask that Keras' layers left on a tensor, or `None`.
 
@@ -94,9 +117,13 @@ import keras
 
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
+    hear_cleared_losses,
+    hear_compiled_losses,
     keras_mask,
     learning_rate_of_update,
+    output_names,
     running_optimizer,
+    weight_decay,
 )
 
 if keras.backend.backend() == "tensorflow":
@@ -114,9 +141,13 @@ else:
 
 __all__ = [
     "flatten_layers",
+    "hear_cleared_losses",
+    "hear_compiled_losses",
     "keras_mask",
     "learning_rate_of_update",
+    "output_names",
     "running_optimizer",
+    "weight_decay",
 ]
 
 END_OF_DATA = active.END_OF_DATA
@@ -126,11 +157,13 @@ batch_predictor = active.batch_predictor
 choose = active.choose
 column_sums = active.column_sums
 compiled = active.compiled
+dense = active.dense
 dense_rows = active.dense_rows
 fixed_randomness = active.fixed_randomness
 isolate = active.isolate
 known_value = active.known_value
 observed_train_function = active.observed_train_function
+out_of_gradient = active.out_of_gradient
 peaks = active.peaks
 reduced_gradients = active.reduced_gradients
 segment_counts = active.segment_counts

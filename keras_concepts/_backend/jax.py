@@ -3,8 +3,8 @@
 import contextlib
 import math
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,9 +40,55 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function)
 
 
+@contextlib.contextmanager
+def out_of_gradient(
+    model: Any, loss_tracker: Any, values: dict[Any, Tensor]
+) -> Iterator[None]:
+    # What is computed under `jax.value_and_grad` can leave it with the loss
+    # alone. Keras hands that loss on to its tracker and to nothing else.
+    carried: dict[Any, Tensor] = {}
+    with contextlib.ExitStack() as stack:
+        if loss_tracker is not None:
+            original = model.compute_loss_and_updates
+            original_update = loss_tracker.update_state
+
+            def compute_loss_and_updates(*args: Any, **kwargs: Any) -> Any:
+                values.clear()
+                scaled, (loss, *rest) = original(*args, **kwargs)
+                return scaled, (_Carrier(loss, dict(values)), *rest)
+
+            def update_state(loss: Any, *args: Any, **kwargs: Any) -> Any:
+                nonlocal carried
+                if isinstance(loss, _Carrier):
+                    loss, carried = loss
+                return original_update(loss, *args, **kwargs)
+
+            stack.enter_context(
+                shadow(
+                    model, "compute_loss_and_updates", compute_loss_and_updates
+                )
+            )
+            stack.enter_context(
+                shadow(loss_tracker, "update_state", update_state)
+            )
+        yield
+    values.clear()
+    values.update(carried)
+
+
+class _Carrier(NamedTuple):
+    loss: Tensor
+    values: dict[Any, Tensor]
+
+
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
     del seed  # JAX has no generator: every draw is given its seed
     return contextlib.nullcontext()
+
+
+def dense(gradient: Any, shape: Sequence[int]) -> Tensor:
+    del shape
+    return gradient
 
 
 def dense_rows(gradient: Any) -> Tensor:
@@ -198,9 +244,10 @@ class StepBuffer:
 def observed_train_function(
     model: Any,
     observe: Callable[[], contextlib.AbstractContextManager[Any]],
-    buffers: Sequence[Any],
+    buffers: Iterable[Any],
 ) -> Callable[..., Any]:
     original = model.train_step
+    buffers = list(buffers)
 
     def train_step(state: Any, data: Any) -> Any:
         *state, stores = state

@@ -1,12 +1,16 @@
 """What is private to Keras and the same on every backend."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 from keras import ops
 from keras.src.backend.common import global_state
 from keras.src.backend.common.masking import get_keras_mask
+from keras.src.losses.loss import unscale_loss_for_distribution
 
+from keras_concepts._shadow import shadow_in_thread
 from keras_concepts._types import Tensor
 
 
@@ -43,3 +47,93 @@ def learning_rate_of_update(optimizer: Any) -> Tensor:
 def flatten_layers(model: Any) -> list[Any]:
     """The model and all layers and cells in it, at any depth, each once."""
     return model._flatten_layers()
+
+
+def output_names(model: Any) -> list[str]:
+    """Name of each output that has a loss of its own, if there are several."""
+    compiled = model._compile_loss
+    if compiled is None or not compiled.built or len(compiled.metrics) < 2:
+        return []
+    return [metric.name.removesuffix("_loss") for metric in compiled.metrics]
+
+
+@contextlib.contextmanager
+def hear_compiled_losses(
+    model: Any, hear: Callable[[str, Tensor], None]
+) -> Iterator[None]:
+    """Calls `hear(name, value)` with what each loss adds to the objective.
+
+    All of them together have the name `""`.
+    """
+    compiled = model._compile_loss
+    if compiled is None:
+        yield
+        return
+    original_call, original_build = compiled.call, compiled.build
+    stack = contextlib.ExitStack()
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with stack:
+            if compiled.built:
+                hear_outputs()
+            else:  # it is built by its first call
+                stack.enter_context(shadow_in_thread(compiled, "build", build))
+            value = original_call(*args, **kwargs)
+        if value is not None:
+            hear("", unscale_loss_for_distribution(value))
+        return value
+
+    def build(*args: Any) -> None:
+        original_build(*args)
+        hear_outputs()
+
+    def hear_outputs() -> None:
+        for i, name in enumerate(output_names(model)):
+            weight = compiled._flat_losses[i].loss_weights
+            stack.enter_context(
+                _heard(
+                    compiled.metrics[i],
+                    lambda value, name=name, weight=weight: hear(
+                        name, value if weight is None else value * weight
+                    ),
+                )
+            )
+
+    with shadow_in_thread(compiled, "call", call):
+        yield
+
+
+def _heard(
+    metric: Any, hear: Callable[[Tensor], None]
+) -> contextlib.AbstractContextManager[None]:
+    original = metric.update_state
+
+    def update_state(value: Any, *args: Any, **kwargs: Any) -> Any:
+        hear(value)
+        return original(value, *args, **kwargs)
+
+    return shadow_in_thread(metric, "update_state", update_state)
+
+
+def hear_cleared_losses(
+    layer: Any, hear: Callable[[], None]
+) -> contextlib.AbstractContextManager[None]:
+    """Calls `hear()` when Keras forgets the losses that a layer has added."""
+    original = layer._clear_losses
+
+    def clear() -> None:
+        hear()
+        original()
+
+    return shadow_in_thread(layer, "_clear_losses", clear)
+
+
+def weight_decay(optimizer: Any, variable: Any) -> float:
+    """What an update takes off, as a share of `learning_rate * variable`."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    share = optimizer.weight_decay
+    # Muon leaves some variables to the Adam inside it.
+    muon = isinstance(optimizer, keras.optimizers.Muon)
+    if muon and optimizer._should_use_adamw(variable):
+        share = optimizer.adam_weight_decay
+    return share if share and optimizer._use_weight_decay(variable) else 0.0

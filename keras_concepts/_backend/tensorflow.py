@@ -1,8 +1,7 @@
 """TensorFlow: state lives in `tf.Variable`s that the step captures."""
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 
-from keras_concepts._shadow import shadow
+from keras_concepts._shadow import shadow, shadow_in_thread
 from keras_concepts._types import Tensor
 
 # The barrier exists under XLA only, and a trace cannot be asked whether it is
@@ -18,6 +17,7 @@ from keras_concepts._types import Tensor
 _tracing_for_xla = False
 
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
+shadow_in_step = shadow_in_thread
 
 
 def snapshot(variable: Any) -> Tensor:
@@ -51,6 +51,21 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
     del seed  # Keras calls the stateless operations, each with its seed
     return contextlib.nullcontext()
+
+
+def out_of_gradient(
+    model: Any, loss_tracker: Any, values: dict[Any, Tensor]
+) -> contextlib.AbstractContextManager[None]:
+    del model, loss_tracker, values  # the tape records, and hides nothing
+    return contextlib.nullcontext()
+
+
+def dense(gradient: Any, shape: Sequence[int]) -> Tensor:
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    return tf.math.unsorted_segment_sum(
+        gradient.values, gradient.indices, shape[0]
+    )
 
 
 def dense_rows(gradient: Any) -> Tensor:
@@ -170,23 +185,6 @@ _ELEMENTWISE = frozenset([
 
 
 @contextlib.contextmanager
-def shadow_in_step(
-    instance: Any, name: str, replacement: Callable[..., Any]
-) -> Iterator[None]:
-    # Under tf.distribute each replica traces the step in a thread of its own,
-    # on the same optimizer: the others must meet the original.
-    original = getattr(instance, name)
-    owner = threading.get_ident()
-
-    def shadowed(*args: Any, **kwargs: Any) -> Any:
-        here = threading.get_ident() == owner
-        return (replacement if here else original)(*args, **kwargs)
-
-    with shadow(instance, name, shadowed):
-        yield
-
-
-@contextlib.contextmanager
 def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
     reduced: list[Any] = []
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
@@ -270,7 +268,7 @@ def _local(value: Tensor) -> tf.Variable:
 def observed_train_function(
     model: Any,
     observe: Callable[[], contextlib.AbstractContextManager[Any]],
-    buffers: Sequence[Any],
+    buffers: Iterable[Any],
 ) -> Callable[..., Any]:
     del buffers  # tf.Variables: the traced step holds them
     original = model.train_step

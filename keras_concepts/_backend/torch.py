@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -51,6 +51,18 @@ def fixed_randomness(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         _ = torch.manual_seed(seed)
         yield
+
+
+def out_of_gradient(
+    model: Any, loss_tracker: Any, values: dict[Any, Tensor]
+) -> contextlib.AbstractContextManager[None]:
+    del model, loss_tracker, values  # eager: they are where they are
+    return contextlib.nullcontext()
+
+
+def dense(gradient: Any, shape: Sequence[int]) -> Tensor:
+    del shape
+    return gradient.detach()
 
 
 def dense_rows(gradient: Any) -> Tensor:
@@ -175,7 +187,7 @@ class StepBuffer:
 def observed_train_function(
     model: Any,
     observe: Callable[[], contextlib.AbstractContextManager[Any]],
-    buffers: Sequence[Any],
+    buffers: Iterable[Any],
 ) -> Callable[..., Any]:
     del buffers  # written in place
     previous = model.train_function

@@ -1,5 +1,6 @@
 """Monitors: callbacks that measure what a training does."""
 
 from keras_concepts.callbacks.gradient_monitor import GradientMonitor
+from keras_concepts.callbacks.penalty_reporter import PenaltyReporter
 
-__all__ = ["GradientMonitor"]
+__all__ = ["GradientMonitor", "PenaltyReporter"]

@@ -7,19 +7,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_concepts._validation import check_positive_int
-from keras_concepts.instruments.gradient_tap import GradientSamples
-from keras_concepts.instruments.schedule import Schedule
+from keras_concepts.callbacks._monitor import StepMonitor
+from keras_concepts.instruments.gradient_tap import (
+    GradientSamples,
+    GradientTap,
+)
 from keras_concepts.instruments.statistics import (
     GRADIENT_COLUMNS,
     WEIGHT_COLUMNS,
 )
-from keras_concepts.instruments.step_observer import StepObserver
-from keras_concepts.instruments.train_function import ObservedTrainFunction
 from keras_concepts.recording import Recording
 
 
-class GradientMonitor(keras.callbacks.Callback):
+class GradientMonitor(StepMonitor):
     """Records the gradients that the optimizer receives during `fit`.
 
     The numbers are the real gradients of each batch, reduced to a few values a
@@ -93,10 +93,6 @@ class GradientMonitor(keras.callbacks.Callback):
     ['gradient_rms', 'gradient_max']
     """
 
-    # Keras may run the other callbacks of a batch asynchronously: this one has
-    # no hook that is called for a batch.
-    async_safe = True
-
     def __init__(
         self,
         every: int = 1,
@@ -105,71 +101,28 @@ class GradientMonitor(keras.callbacks.Callback):
         record_to: str | os.PathLike[str] | None = None,
         tensorboard: str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__()
-        check_positive_int("GradientMonitor", "every", every)
-        if max_samples is not None:
-            check_positive_int("GradientMonitor", "max_samples", max_samples)
-        self.every = every
-        self.max_samples = max_samples
-        self.record_to = record_to
+        super().__init__(every, max_samples=max_samples, record_to=record_to)
         self.tensorboard = tensorboard
-        self.recording = Recording()
-        self._observer: StepObserver | None = None
         self._writer: Any = None
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        model = self.model
-        self._stop()
-        _check_trainable(model)
-        try:
-            self.recording = Recording(
-                self.record_to, metadata=_metadata(model, self.params)
-            )
-        except (OSError, ValueError) as error:
-            raise type(error)(
-                "`record_to` of `GradientMonitor` must be a file that can be "
-                "written: a new one, or a recording to continue. Received: "
-                f"record_to={str(self.record_to)!r} ({error})."
-            ) from error
+    def _begin(self) -> None:
         if self.tensorboard is not None:
             from keras_concepts.reports import TensorBoardWriter
 
             self._writer = TensorBoardWriter(self.tensorboard)
-        self._observer = StepObserver(
-            model,
-            Schedule(self.every, self.max_samples),
-            capacity=self.max_samples or 256,
-            first_step=self.recording.next_step,
-        )
-        ObservedTrainFunction.attach(model, self._observer)
 
-    def on_epoch_begin(
-        self, epoch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        if self._observer is not None:
-            self._observer.begin_epoch(self.params.get("steps"))
+    def _make_tap(self, variables: list[Any], capacity: int) -> GradientTap:
+        return GradientTap(self.model.optimizer, variables, capacity=capacity)
 
-    def on_epoch_end(
-        self, epoch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        samples = self._observer.read() if self._observer else None
-        if samples is None:
-            return
-        _record(self.recording, epoch, samples)
-        self.recording.flush()
+    def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
+        joined = GradientSamples.joined(samples)
+        _record(self.recording, epoch, joined)
         if self._writer is not None:
             self._writer.write(self.recording)
-        if logs is not None:
-            logs.update(_log_values(samples, self.model.optimizer))
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._stop()
+        return _log_values(joined, self.model.optimizer)
 
     def _stop(self) -> None:
-        if self._observer is not None:
-            ObservedTrainFunction.detach(self.model, self._observer)
-            self._observer = None
-        self.recording.flush()
+        super()._stop()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -201,30 +154,6 @@ class GradientMonitor(keras.callbacks.Callback):
         if path is not None:
             figure.savefig(path)
         return figure
-
-
-def _check_trainable(model: Any) -> None:
-    if getattr(model, "optimizer", None) is None:
-        raise ValueError(
-            "`GradientMonitor` needs a model that was compiled with an "
-            "optimizer. Received: a model whose optimizer is None."
-        )
-    if model.built and not model.trainable_variables:
-        raise ValueError(
-            "`GradientMonitor` needs a model with at least one trainable "
-            "variable. Received: a model without one. Are all layers frozen "
-            "(`layer.trainable = False`)?"
-        )
-
-
-def _metadata(model: Any, params: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "keras": keras.version(),
-        "backend": keras.backend.backend(),
-        "model": model.name,
-        "optimizer": model.optimizer.name,
-        "steps_per_epoch": params.get("steps"),
-    }
 
 
 def _record(recording: Recording, epoch: int, samples: GradientSamples) -> None:

@@ -46,6 +46,22 @@ class GradientSamples:
         """One of `VARIABLE_COLUMNS` for all variables, `(n, variables)`."""
         return self.values[:, :, VARIABLE_COLUMNS.index(name)]
 
+    @classmethod
+    def joined(cls, samples: Sequence[Self]) -> Self:
+        """Several in a row of one tap as one."""
+        first = samples[0]
+        return dataclasses.replace(
+            first,
+            steps=np.concatenate([s.steps for s in samples]),
+            loss=np.concatenate([s.loss for s in samples]),
+            applied=np.concatenate([s.applied for s in samples]),
+            values=np.concatenate([s.values for s in samples]),
+            unit_peaks={
+                layer: np.max([s.unit_peaks[layer] for s in samples], axis=0)
+                for layer in first.unit_peaks
+            },
+        )
+
     @property
     def global_norm(self) -> np.ndarray:
         """L2 norm of all gradients together, `(n,)`."""

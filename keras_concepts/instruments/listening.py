@@ -25,7 +25,10 @@ class Heard:
         scale: Loss scale to divide the gradients by, a tensor or a number.
         applied: 1 if this step really updated the weights, 0 if it only
             accumulated gradients or was skipped by loss scaling.
+        rate: Learning rate of the update.
         loss: The batch's loss, or `None` if nobody told.
+        batch_size: Samples that `loss` is the mean of, a tensor or a number.
+        parts: What the loss is the sum of, see `hear_loss_parts`.
     """
 
     variables: list[Any] = dataclasses.field(default_factory=list)
@@ -34,7 +37,10 @@ class Heard:
     after: list[Tensor] = dataclasses.field(default_factory=list)
     scale: Any = 1.0
     applied: Any = 0
+    rate: Any = float("nan")
     loss: Any = None
+    batch_size: Any = float("nan")
+    parts: dict[tuple[str, Any], Any] = dataclasses.field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -71,6 +77,7 @@ def listen(
         heard.variables = trainable_variables or list(variables or [])
         heard.before = [_backend.snapshot(v) for v in heard.variables]
         heard.scale = _loss_scale(optimizer)
+        heard.rate = _learning_rate(optimizer)
         updates = _backend.snapshot(optimizer.iterations)
         with _backend.reduced_gradients(optimizer) as reduced:
             result = original_apply(gradients, trainable_variables)
@@ -94,6 +101,7 @@ def listen(
         )
         with keras.StatelessScope(state_mapping=mapping):
             heard.scale = _loss_scale(optimizer)
+            heard.rate = _learning_rate(optimizer)
             updates = ops.convert_to_tensor(optimizer.iterations)
         stateless = True
         try:
@@ -123,9 +131,10 @@ def listen(
         if loss_tracker is not None:
             original_update = loss_tracker.update_state
 
-            def update_state(values: Any, *args: Any, **kwargs: Any) -> Any:
+            def update_state(values: Any, sample_weight: Any = None) -> Any:
                 heard.loss = values
-                return original_update(values, *args, **kwargs)
+                heard.batch_size = 1 if sample_weight is None else sample_weight
+                return original_update(values, sample_weight=sample_weight)
 
             stack.enter_context(
                 _backend.shadow_in_step(
@@ -141,6 +150,12 @@ def _loss_scale(optimizer: Any) -> Any:
             return _backend.snapshot(optimizer.dynamic_scale)
         return optimizer.initial_scale
     return optimizer.loss_scale_factor or 1.0
+
+
+def _learning_rate(optimizer: Any) -> Tensor:
+    # A MultiOptimizer has none: its optimizers have one each.
+    rate = getattr(optimizer, "learning_rate", float("nan"))
+    return _backend.snapshot(rate)
 
 
 def _reduced_in_place_of(gradients: list[Any], reduced: list[Any]) -> list[Any]:

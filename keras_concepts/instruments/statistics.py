@@ -55,8 +55,8 @@ def measure(
     ]
     updates = [b - a for a, b in zip(before, after, strict=True)]
     of_weights = [
-        _norms(before) / _roots(sizes),
-        _norms(updates) / _roots(sizes),
+        l2_norms(before) / _roots(sizes),
+        l2_norms(updates) / _roots(sizes),
     ]
     table = [
         *(
@@ -116,7 +116,7 @@ def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     if not gradients:
         return ops.zeros((0,)), ops.zeros((0,)), ops.zeros((0,))
     peaks = _backend.peaks(gradients)
-    norms = _norms(gradients, known_zero=peaks == 0.0)
+    norms = l2_norms(gradients, known_zero=peaks == 0.0)
     # A finite norm has no other terms, so that the count is free as a rule.
     nonfinite = _backend.choose(
         ops.all(ops.isfinite(norms)),
@@ -126,7 +126,7 @@ def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     return norms, peaks, nonfinite
 
 
-def _norms(tensors: list[Tensor], known_zero: Any = False) -> Tensor:
+def l2_norms(tensors: list[Tensor], known_zero: Any = False) -> Tensor:
     """L2 norms, right also where squares leave the range of float32.
 
     Gradients of 1e-25, as deep sigmoid stacks have, square to zero.

@@ -1,10 +1,8 @@
 """Measuring the steps of one `fit` that a schedule asks for."""
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from keras_concepts.instruments.gradient_tap import GradientSamples, GradientTap
 from keras_concepts.instruments.listening import Heard
 from keras_concepts.instruments.schedule import Schedule
 
@@ -18,6 +16,9 @@ class StepObserver:
         capacity: Steps to hold on the device; when they are full, or the epoch
             ends, the host reads them.
         first_step: Number of the first step.
+        make_tap: From the trainable variables, what measures a step: an object
+            with `buffer`, `record(heard)` and `read(steps)`.
+        hears_parts: Whether the tap asks for `heard.parts`.
     """
 
     def __init__(
@@ -25,27 +26,27 @@ class StepObserver:
         model: Any,
         schedule: Schedule,
         capacity: int,
-        first_step: int = 0,
+        first_step: int,
+        make_tap: Callable[..., Any],
+        hears_parts: bool = False,
     ) -> None:
-        self.model = model
         self.schedule = schedule
         self.capacity = max(capacity, model.steps_per_execution)
-        self.tap: GradientTap | None = None
+        self.hears_parts = hears_parts
+        self.tap: Any = None
+        self._make_tap = make_tap
         # A model without an input shape is built by its first step. (On JAX
         # and torch `fit` has built every model by now.)
         if model.built:
-            _ = self._make_tap(model.trainable_variables)
+            self.tap = self._tap(model.trainable_variables)
         self._pending: list[int] = []
-        self._read: list[GradientSamples] = []
+        self._read: list[Any] = []
         self._step = first_step
         self._epoch_start = first_step
         self._epoch_steps: int | None = None
 
-    def _make_tap(self, variables: list[Any]) -> GradientTap:
-        self.tap = GradientTap(
-            self.model.optimizer, variables, capacity=self.capacity
-        )
-        return self.tap
+    def _tap(self, variables: list[Any]) -> Any:
+        return self._make_tap(variables, capacity=self.capacity)
 
     def begin_epoch(self, steps: int | None) -> None:
         """Starts an epoch of `steps` steps, or of unknown length."""
@@ -58,8 +59,9 @@ class StepObserver:
 
     def record(self, heard: Heard) -> None:
         """Measures a step, inside it."""
-        tap = self.tap or self._make_tap(heard.variables)
-        tap.record(heard)
+        if self.tap is None:
+            self.tap = self._tap(heard.variables)
+        self.tap.record(heard)
 
     def make_room(self, steps: int) -> None:
         """Reads the device's buffer if `steps` more would not fit."""
@@ -78,24 +80,8 @@ class StepObserver:
             self._read.append(self.tap.read(self._pending))
         self._pending = []
 
-    def read(self) -> GradientSamples | None:
-        """Everything measured since the last call."""
+    def read(self) -> list[Any]:
+        """Everything measured since the last call, as the tap's `read` gave."""
         self._drain()
         samples, self._read = self._read, []
-        return _joined(samples) if samples else None
-
-
-def _joined(samples: list[GradientSamples]) -> GradientSamples:
-    first = samples[0]
-    return GradientSamples(
-        paths=first.paths,
-        sizes=first.sizes,
-        steps=np.concatenate([s.steps for s in samples]),
-        loss=np.concatenate([s.loss for s in samples]),
-        applied=np.concatenate([s.applied for s in samples]),
-        values=np.concatenate([s.values for s in samples]),
-        unit_peaks={
-            layer: np.max([s.unit_peaks[layer] for s in samples], axis=0)
-            for layer in first.unit_peaks
-        },
-    )
+        return samples

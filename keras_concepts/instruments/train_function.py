@@ -12,6 +12,7 @@ import keras
 
 from keras_concepts import _backend
 from keras_concepts.instruments.listening import listen
+from keras_concepts.instruments.loss_parts import hear_loss_parts
 from keras_concepts.instruments.step_observer import StepObserver
 
 
@@ -84,20 +85,23 @@ class ObservedTrainFunction:
                     _backend.observed_train_function(
                         self._model,
                         functools.partial(self._observe, due),
-                        [o.tap.buffer for o in due if o.tap is not None],
+                        # Not made before a backend asks for them.
+                        (o.tap.buffer for o in due if o.tap is not None),
                     )
                 )
 
     @contextlib.contextmanager
     def _observe(self, due: Sequence[StepObserver]) -> Iterator[None]:
         model = self._model
-        with listen(
-            model.optimizer,
-            model.trainable_variables,
-            loss_tracker=next(
-                (m for m in model.metrics if m.name == "loss"), None
-            ),
-        ) as heard:
+        tracker = next((m for m in model.metrics if m.name == "loss"), None)
+        with contextlib.ExitStack() as stack:
+            heard = stack.enter_context(
+                listen(model.optimizer, model.trainable_variables, tracker)
+            )
+            if any(observer.hears_parts for observer in due):
+                stack.enter_context(
+                    hear_loss_parts(model, tracker, heard.parts)
+                )
             yield
         if heard.variables:
             for observer in due:

@@ -1,6 +1,8 @@
 """Reports: tables, figures and event files of a recording or a model."""
 
 from keras_concepts.reports.figures import plot_gradient_stacks, plot_gradients
+from keras_concepts.reports.penalties import penalty_table, print_penalties
+from keras_concepts.reports.penalty_figure import plot_penalties
 from keras_concepts.reports.sparsity import Sparsity, SparsityRow, sparsity
 from keras_concepts.reports.table import gradient_table, print_gradients
 from keras_concepts.reports.tensorboard import (
@@ -13,9 +15,12 @@ __all__ = [
     "SparsityRow",
     "TensorBoardWriter",
     "gradient_table",
+    "penalty_table",
     "plot_gradient_stacks",
     "plot_gradients",
+    "plot_penalties",
     "print_gradients",
+    "print_penalties",
     "sparsity",
     "write_tensorboard",
 ]

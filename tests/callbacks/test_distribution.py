@@ -10,7 +10,7 @@ import pytest
 
 COMMON = """
 import numpy as np, keras
-from keras_concepts.callbacks import GradientMonitor
+from keras_concepts.callbacks import GradientMonitor, PenaltyReporter
 
 x = np.random.default_rng(0).normal(size=(64, 12)).astype("float32")
 y = x[:, :3].argmax(axis=1).astype("int32")
@@ -20,7 +20,7 @@ def train(callbacks):
     model = keras.Sequential(
         [
             keras.Input((12,)),
-            keras.layers.Dense(8, "relu"),
+            keras.layers.Dense(8, "relu", kernel_regularizer="l2"),
             keras.layers.Dense(3),
         ]
     )
@@ -43,8 +43,10 @@ def compare(scope):
     train([alone])
     with scope():
         plain = train([])
-        monitor = GradientMonitor()
-        watched = train([monitor])
+        monitor, reporter = GradientMonitor(), PenaltyReporter()
+        watched = train([monitor, reporter])
+    assert np.all(reporter.recording.select("", "penalty").value > 0)
+    assert "other_loss" not in reporter.recording.quantities
     for a, b in zip(plain, watched, strict=True):
         np.testing.assert_array_equal(a, b)
     for quantity in ("gradient_norm", "gradient_rms", "gradient_max"):

@@ -22,6 +22,7 @@ EXAMPLE = ROOT / "examples" / "vanishing_gradients.py"
 IMBALANCED = ROOT / "examples" / "imbalanced_f1.py"
 DROPOUT = ROOT / "examples" / "dropout_ensemble.py"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+REGULARIZATION = ROOT / "examples" / "regularization.py"
 RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
 NUMBER = r"\d[\d.]*(?:e-?\d+)?"
 SENTENCES = {
@@ -34,6 +35,20 @@ SENTENCES = {
         r"Turned by \d+ degrees, \d+% of the digits are read right; one pass "
         r"is \d+% sure of its answers, the ensemble \d+%, and its members "
         r"disagree \d+\.\d times as much as on upright digits\."
+    ),
+    "did_l1_make_anything_zero": (
+        r"The L1 regularizer made \d\.\d% of the weights exactly zero "
+        r"\(penalties are [1-9]\d?% of its loss\), the proximal step "
+        r"\d+\.\d% of the weights exactly zero "
+        r"\(penalties are 0% of its loss\)\."
+    ),
+    "how_much_of_my_loss_is_penalty": (
+        r"In the end the penalty is "
+        + ", ".join(
+            rf"\d+\.\d% \(pull {NUMBER}, \d+% right\) at L2 {strength}"
+            for strength in ("1e-05", r"0\.001", r"0\.1")
+        )
+        + r" of the loss\."
     ),
     "when_did_units_die": (
         r"Most died in epoch \d in hidden_\d \(\d+ of 64 units\); of all the "
@@ -275,6 +290,62 @@ def test_dropout_ensemble(tmp_path):
 def test_ensemble_is_judged_by_the_numbers(gains, verdict):
     judge = runpy.run_path(str(DROPOUT))["verdict"]
     assert judge({k: np.array(v) for k, v in gains.items()}) == verdict
+
+
+def test_regularization(tmp_path):
+    out = tmp_path / "new" / "folder"
+    output = run(
+        REGULARIZATION,
+        *("--quick", "--units", 32, "--epochs", 4, "--out", out),
+        cwd=tmp_path,
+    )
+    table = {
+        name: cells.split()
+        for name, cells in re.findall(
+            r"^(none|L1|L1 proximal|L2|dropout) +(\d.*\d) *$",
+            output,
+            re.MULTILINE,
+        )
+    }
+    assert list(table) == ["none", "L1", "L1 proximal", "L2", "dropout"]
+    for name, cells in table.items():
+        learned, tested, zeros, penalty, _ = cells
+        assert 0.0 < float(tested) <= float(learned) + 0.05
+        assert (zeros != "0.0%") == (name == "L1 proximal")
+        assert (penalty != "0.0%") == (name in ("L1", "L2"))
+        stem = name.lower().replace(" ", "_")
+        recording = Recording.load(out / f"{stem}.jsonl")
+        share = recording.select("", "penalty_share").value
+        assert penalty == f"{share[-1]:.1%}"
+        with (out / f"{stem}.csv").open() as file:
+            log = [float(r["penalty_share"]) for r in csv.DictReader(file)]
+        np.testing.assert_allclose(log, share)
+    for picture in ("weights", "shares", "penalties"):
+        assert str(out / f"{picture}.png") in output
+        assert_drawn(out / f"{picture}.png")
+    sentence = " ".join(output.split("\n\n")[-1].split())
+    percent = f"{float(table['none'][1]):.1%}"
+    assert sentence.startswith("Trained on 200 digits, the network without")
+    assert f"reads {percent} of 1597 others" in sentence
+    assert "; L1 proximal (" in sentence
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ((0.8, 0.9, 0.8), "L1 is better and L2 is no different; nothing made"),
+        ((0.9, 0.8, 0.8), "L1 and L2 are worse; nothing made"),
+    ],
+)
+def test_conclusion_follows_the_numbers(scores, verdict):
+    example = runpy.run_path(str(REGULARIZATION))
+    nothing = np.zeros(0)
+    digits = example["Digits"]("", nothing, nothing, nothing, np.zeros(1000))
+    runs = [
+        example["Run"](name, 1.0, score, 0.0, nothing, {}, 1.0)
+        for name, score in zip(("none", "L1", "L2"), scores, strict=True)
+    ]
+    assert verdict in example["conclude"](runs, digits)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

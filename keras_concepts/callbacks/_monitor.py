@@ -1,0 +1,142 @@
+"""What every callback that measures training steps does."""
+
+import os
+from typing import Any
+
+import keras
+
+from keras_concepts._validation import check_positive_int
+from keras_concepts.instruments.schedule import Schedule
+from keras_concepts.instruments.step_observer import StepObserver
+from keras_concepts.instruments.train_function import ObservedTrainFunction
+from keras_concepts.recording import Recording
+
+
+class StepMonitor(keras.callbacks.Callback):
+    """Attaches a tap to the steps of `fit` and keeps a recording.
+
+    A subclass defines `_make_tap`, `_record`, `summary` and `plot`.
+
+    Args:
+        every: Measure every n-th step of an epoch, at least 1.
+        max_samples: Measure at most this many steps an epoch; `None` for all
+            that `every` asks for.
+        record_to: File for the recording.
+
+    Attributes:
+        recording: What was measured in the last `fit`.
+    """
+
+    # Keras may run the other callbacks of a batch asynchronously: this one has
+    # no hook that is called for a batch.
+    async_safe = True
+    _hears_parts = False
+
+    def __init__(
+        self,
+        every: int,
+        *,
+        max_samples: int | None,
+        record_to: str | os.PathLike[str] | None,
+    ) -> None:
+        super().__init__()
+        check_positive_int(type(self).__name__, "every", every)
+        if max_samples is not None:
+            check_positive_int(type(self).__name__, "max_samples", max_samples)
+        self.every = every
+        self.max_samples = max_samples
+        self.record_to = record_to
+        self.recording = Recording()
+        self._observer: StepObserver | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._stop()
+        model = self.model
+        self._check(model)
+        self.recording = self._new_recording(model)
+        self._begin()
+        self._observer = StepObserver(
+            model,
+            Schedule(self.every, self.max_samples),
+            capacity=self.max_samples or 256,
+            first_step=self.recording.next_step,
+            make_tap=self._make_tap,
+            hears_parts=self._hears_parts,
+        )
+        ObservedTrainFunction.attach(model, self._observer)
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._observer is not None:
+            self._observer.begin_epoch(self.params.get("steps"))
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        samples = self._observer.read() if self._observer else []
+        if not samples:
+            return
+        values = self._record(epoch, samples)
+        self.recording.flush()
+        if logs is not None:
+            logs.update(values)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._stop()
+
+    def _begin(self) -> None:
+        """Opens what a training needs beside the recording."""
+
+    def _make_tap(self, variables: list[Any], capacity: int) -> Any:
+        """What measures a step: see `StepObserver`."""
+        raise NotImplementedError
+
+    def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
+        """Records what the tap read in an epoch; returns values for the logs.
+
+        `samples` is never empty.
+        """
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        if self._observer is not None:
+            ObservedTrainFunction.detach(self.model, self._observer)
+            self._observer = None
+        self.recording.flush()
+
+    def _new_recording(self, model: Any) -> Recording:
+        try:
+            return Recording(
+                self.record_to, metadata=_metadata(model, self.params)
+            )
+        except (OSError, ValueError) as error:
+            raise type(error)(
+                f"`record_to` of `{type(self).__name__}` must be a file that "
+                "can be written: a new one, or a recording to continue. "
+                f"Received: record_to={str(self.record_to)!r} ({error})."
+            ) from error
+
+    def _check(self, model: Any) -> None:
+        name = type(self).__name__
+        if getattr(model, "optimizer", None) is None:
+            raise ValueError(
+                f"`{name}` needs a model that was compiled with an optimizer. "
+                "Received: a model whose optimizer is None."
+            )
+        if model.built and not model.trainable_variables:
+            raise ValueError(
+                f"`{name}` needs a model with at least one trainable variable. "
+                "Received: a model without one. Are all layers frozen "
+                "(`layer.trainable = False`)?"
+            )
+
+
+def _metadata(model: Any, params: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "keras": keras.version(),
+        "backend": keras.backend.backend(),
+        "model": model.name,
+        "optimizer": model.optimizer.name,
+        "steps_per_epoch": params.get("steps"),
+    }

@@ -1,0 +1,209 @@
+"""What the objective of a training is made of."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from keras_concepts.callbacks._monitor import StepMonitor
+from keras_concepts.instruments.loss_parts import (
+    ADDED_LOSS,
+    DATA_LOSS,
+)
+from keras_concepts.instruments.penalty_tap import (
+    APPLIED,
+    BATCH_SIZE,
+    DATA_GRADIENT,
+    DECAY_PULL,
+    LOSS,
+    PENALTY_GRADIENT,
+    PenaltySamples,
+    PenaltyTap,
+)
+from keras_concepts.recording import Recording
+
+_PULLS = (PENALTY_GRADIENT, DATA_GRADIENT, DECAY_PULL)
+# Where the parts miss the loss by more than rounding, somebody else adds to it.
+_ROUNDING = 1e-4
+
+
+class PenaltyReporter(StepMonitor):
+    """Splits the loss of each epoch into data loss and penalties.
+
+    Every batch's loss is split inside the training step, with the weights that
+    the loss was computed with. Like the `loss` that Keras reports, each number
+    is the mean over the measured steps, weighted by their batch sizes: the
+    parts add up to it. Weights, optimizer and saved files are the same to the
+    last bit as without the reporter.
+
+    Recorded once an epoch, at its last measured step, of the whole model
+    (`layer` is `""`):
+
+    | quantity | meaning |
+    |---|---|
+    | `loss` | the sum of the next four |
+    | `data_loss` | what the losses given to `compile` add, weighted |
+    | `penalty` | what regularizers of weights and activities add |
+    | `added_loss` | what layers add by `add_loss` |
+    | `other_loss` | what is left; recorded only if more than rounding |
+    | `penalty_share` | size of `penalty` over those of the four, 0 to 1 |
+
+    Something is left where the model has a `compute_loss` of its own. If
+    several outputs have a loss, each has its weighted `data_loss` (`layer` is
+    its name); each layer (`layer` is its path) has its `activity_penalty` and
+    `added_loss`, if any; and each trainable variable (`layer` is its path)
+
+    | quantity | meaning |
+    |---|---|
+    | `l1`, `l2`, `group_lasso` | term of a known regularizer |
+    | `penalty` | what any other regularizer adds |
+    | `penalty_gradient_norm` | L2 norm of the regularizer's gradient |
+    | `data_gradient_norm` | L2 norm of the rest of the gradient |
+    | `decay_pull` | L2 norm of what weight decay takes off in one update |
+
+    Known are the regularizers of this package and `keras.regularizers.L1`, `L2`
+    and `L1L2`. The rest of the gradient is what the optimizer received, before
+    clipping and with loss scaling divided out, minus the gradient of the
+    variable's own regularizer: all other parts of the loss are in it. Weight
+    decay is that of AdamW and of any optimizer's `weight_decay`: learning rate
+    × decay × norm of the variable. It is no part of the loss and in no sum.
+
+    The norms are means over the steps in which they are finite, the pull over
+    the updates. Frozen variables have no penalty: Keras leaves it out. The
+    loss is NaN where a model's own `train_step` tells no metric named `"loss"`
+    of it.
+
+    Under `tf.distribute` parts and loss are those of the first replica's share
+    of the batch. Of a `MultiOptimizer` no `decay_pull` is recorded.
+
+    Added to the logs of each epoch, where `History` finds them and so do
+    callbacks that come *after* the reporter in the list: `penalty` and
+    `penalty_share`.
+
+    Args:
+        every: Measure every n-th step of an epoch, at least 1.
+        max_samples: Measure at most this many steps an epoch, spread evenly;
+            the others run at full speed. With the default `None` every step is
+            measured, and the parts add up to the `loss` in the logs; with fewer
+            they add up to the mean loss of those steps, which is recorded.
+        record_to: File for the recording, appended to after each epoch;
+            missing folders are made. See `Recording`.
+
+    Raises:
+        TypeError: `every` or `max_samples` is not an integer.
+        ValueError: `every` or `max_samples` is below 1; or, when `fit` begins,
+            the model has no optimizer or no trainable variable.
+        OSError: `record_to` cannot be written, when `fit` begins.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> import keras_concepts as kc
+    >>> layer = keras.layers.Dense(
+    ...     1, kernel_regularizer=kc.regularizers.L1(0.1)
+    ... )
+    >>> model = keras.Sequential([layer])
+    >>> model.compile("sgd", "mse")
+    >>> reporter = kc.callbacks.PenaltyReporter()
+    >>> x, y = np.ones((64, 4)), np.ones((64, 1))
+    >>> history = model.fit(x, y, verbose=0, callbacks=[reporter])
+    >>> sorted(history.history)
+    ['loss', 'penalty', 'penalty_share']
+    >>> reporter.recording.select(layer="").quantities
+    ['loss', 'data_loss', 'penalty', 'added_loss', 'penalty_share']
+    """
+
+    _hears_parts = True
+
+    def __init__(
+        self,
+        every: int = 1,
+        *,
+        max_samples: int | None = None,
+        record_to: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(every, max_samples=max_samples, record_to=record_to)
+
+    def _make_tap(self, variables: list[Any], capacity: int) -> PenaltyTap:
+        return PenaltyTap(self.model, variables, capacity=capacity)
+
+    def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
+        return _record(self.recording, epoch, PenaltySamples.joined(samples))
+
+    def summary(self, console: Any = None) -> None:
+        """Prints the parts of the last epoch's loss as a table.
+
+        Args:
+            console: `rich.console.Console` to print to.
+        """
+        from keras_concepts.reports import print_penalties
+
+        print_penalties(self.recording, console)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws the parts of the loss over the epochs, one upon the other.
+
+        Needs the extra `keras-concepts[plot]`.
+
+        Args:
+            path: Image file to write.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+        """
+        from keras_concepts.reports import plot_penalties
+
+        figure = plot_penalties(self.recording)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+
+def _record(
+    recording: Recording, epoch: int, samples: PenaltySamples
+) -> dict[str, float]:
+    """Means of an epoch; returns those of the logs."""
+    step = samples.steps[-1]
+    totals = {DATA_LOSS: np.nan, "penalty": 0.0, ADDED_LOSS: 0.0}
+    rows = []
+    for column, values in zip(samples.columns, samples.values.T, strict=True):
+        mean = _mean(column.quantity, values, samples)
+        if column.quantity in (LOSS, BATCH_SIZE, APPLIED):
+            continue
+        if column.quantity in _PULLS:
+            rows.append((column.name, column.quantity, mean))
+            continue
+        if column == (DATA_LOSS, "", ""):
+            totals[DATA_LOSS] = mean
+            continue
+        if column.quantity == ADDED_LOSS:
+            totals[ADDED_LOSS] += mean
+            if not values.any():
+                continue
+        elif column.quantity != DATA_LOSS:
+            totals["penalty"] += mean
+        rows.append((column.name, column.quantity, mean))
+    loss = _mean(LOSS, samples.quantity(LOSS), samples)
+    if np.isnan(totals[DATA_LOSS]):  # nobody called what `compile` was given
+        totals[DATA_LOSS] = loss - totals["penalty"] - totals[ADDED_LOSS]
+    size = sum(map(abs, totals.values()))
+    other = loss - sum(totals.values())
+    if abs(other) > _ROUNDING * max(size, abs(loss)):
+        totals["other_loss"] = other
+        size += abs(other)
+    share = abs(totals["penalty"]) / size if size else 0.0
+    whole = {LOSS: loss} | totals | {"penalty_share": share}
+    for quantity, value in whole.items():
+        recording.append(epoch, "", quantity, step, value)
+    for name, quantity, value in rows:
+        recording.append(epoch, name, quantity, step, value)
+    return {"penalty": totals["penalty"], "penalty_share": share}
+
+
+def _mean(quantity: str, values: np.ndarray, samples: PenaltySamples) -> float:
+    if quantity in _PULLS:
+        counted = np.isfinite(values)
+        if quantity == DECAY_PULL:
+            counted &= samples.quantity(APPLIED) > 0
+        return float(values[counted].mean()) if counted.any() else np.nan
+    return float(np.average(values, weights=samples.quantity(BATCH_SIZE)))

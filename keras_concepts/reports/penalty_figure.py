@@ -1,0 +1,135 @@
+"""A picture of what the loss is the sum of."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_concepts.recording import Recording
+from keras_concepts.reports.canvas import new_figure
+from keras_concepts.reports.heatmap import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.names import shorten
+from keras_concepts.reports.penalties import WHOLE, loss_parts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_WHOLE_COLOURS = dict(
+    zip(WHOLE.values(), ("0.8", "#d55e00", "#0072b2", "#cc79a7"), strict=True)
+)
+# From dark to light with depth, which also reads without colour.
+_DEPTH_COLOURS = "viridis"
+_MOST_PARTS = 16
+_LONGEST_NAME = 26
+
+
+def plot_penalties(recording: Recording, title: str | None = None) -> "Figure":
+    """Draws the loss of each epoch in parts, one upon the other.
+
+    On the left the data loss, the penalties and what else there is; on the
+    right the penalties alone, those of the first layer at the bottom. Negative
+    parts hang below zero.
+
+    Args:
+        recording: What a `PenaltyReporter` recorded.
+        title: Text above; by default the share of the penalties in the loss.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    parts = loss_parts(recording)
+    if not len(parts.epochs):
+        figure = new_figure(8.0, 2.0)
+        figure.suptitle(title or "No parts of a loss have been recorded yet.")
+        return figure
+    penalties = _largest(parts.penalties)
+    height = max(4.4, 1.6 + 0.24 * len(penalties))
+    figure = new_figure(11.0 if penalties else 6.5, height)
+    panels = figure.subplots(1, 2 if penalties else 1, squeeze=False)[0]
+    colours = [_WHOLE_COLOURS[name] for name in parts.whole]
+    _draw_stack(panels[0], parts.epochs, parts.whole, colours)
+    panels[0].set_title("loss", loc="left", size=LABEL_SIZE, weight="bold")
+    if penalties:
+        _draw_stack(panels[1], parts.epochs, penalties, _ramp(len(penalties)))
+        panels[1].set_title(
+            "penalties alone", loc="left", size=LABEL_SIZE, weight="bold"
+        )
+    figure.suptitle(title or _headline(recording), size=LABEL_SIZE + 2)
+    return figure
+
+
+def _draw_stack(
+    axes: Any,
+    epochs: np.ndarray,
+    parts: Mapping[str, np.ndarray],
+    colours: Sequence[Any],
+) -> None:
+    """One step an epoch; the legend in the order of the stack."""
+    count = len(epochs)
+    edges = np.repeat(np.arange(count + 1) - 0.5, 2)[1:-1]
+    above, below = np.zeros(count), np.zeros(count)
+    areas = []
+    for (name, values), colour in zip(parts.items(), colours, strict=True):
+        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+        start = np.where(values < 0.0, below, above)
+        areas.append(
+            axes.fill_between(
+                edges,
+                np.repeat(start, 2),
+                np.repeat(start + values, 2),
+                facecolor=colour,
+                edgecolor="white",
+                lw=0.4,
+                label=shorten(name, _LONGEST_NAME),
+            )
+        )
+        above += np.maximum(values, 0.0)
+        below += np.minimum(values, 0.0)
+    axes.set_xlim(edges[0], edges[-1])
+    if not below.any():
+        axes.set_ylim(bottom=0.0)
+    every = next(n for n in _tick_steps() if count <= 10 * n)
+    axes.set_xticks(range(0, count, every), epochs[::every])
+    axes.set_xlabel("epoch", size=LABEL_SIZE)
+    axes.tick_params(labelsize=TICK_SIZE)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(
+        handles=areas[::-1],
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        fontsize=TICK_SIZE,
+    )
+
+
+def _tick_steps() -> Iterator[int]:
+    for decade in itertools.count():
+        yield from (n * 10**decade for n in (1, 2, 5))
+
+
+def _largest(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The largest in their order, and the sum of the others."""
+    if len(parts) <= _MOST_PARTS:
+        return parts
+    size = {name: np.nansum(np.abs(values)) for name, values in parts.items()}
+    kept = sorted(size, key=size.__getitem__)[-(_MOST_PARTS - 1) :]
+    rest = [values for name, values in parts.items() if name not in kept]
+    shown = {name: values for name, values in parts.items() if name in kept}
+    return shown | {f"{len(rest)} smaller ones": np.sum(rest, axis=0)}
+
+
+def _ramp(count: int) -> list[Any]:
+    from matplotlib import colormaps
+
+    return list(colormaps[_DEPTH_COLOURS](np.linspace(0.0, 0.95, count)))
+
+
+def _headline(recording: Recording) -> str:
+    shares = recording.select("", "penalty_share").value
+    first, last = shares[[0, -1]]
+    if len(shares) == 1:
+        return f"Penalties are {last:.1%} of the loss"
+    return (
+        f"Penalties are {first:.1%} of the loss at first, {last:.1%} in the end"
+    )
