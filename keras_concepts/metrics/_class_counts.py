@@ -92,12 +92,6 @@ class ClassCounts(ClassMetric):
                     f"{num_classes} classes. Received: "
                     f"class_ids={tuple(self.class_ids or ())}."
                 )
-        if self.top_k is not None and self.top_k > num_classes:
-            raise ValueError(
-                f"`top_k` of `{type(self).__name__}` must be at most "
-                f"{num_classes}, the number of classes. "
-                f"Received: top_k={self.top_k}."
-            )
         if isinstance(self.threshold, Sequence) and num_classes != len(
             self.threshold
         ):
@@ -111,12 +105,21 @@ class ClassCounts(ClassMetric):
         else:
             self._counts = ExactSum(self, "counts", (3, num_classes))
 
+    def _check_top_k(self, num_classes: int) -> None:
+        if self.top_k is not None and self.top_k > num_classes:
+            raise ValueError(
+                f"`top_k` of `{type(self).__name__}` must be at most "
+                f"{num_classes}, the number of classes. "
+                f"Received: top_k={self.top_k}."
+            )
+
     def update_state(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_num_classes(found)
+        self._check_top_k(found)
         if self._counts is None:
             self._build(found)
         predictions = choose_classes(

@@ -100,6 +100,7 @@ class EntryCounts(ClassCounts):
             y_true = ops.moveaxis(y_true, self.axis, -1)
         scores = ops.moveaxis(scores, self.axis, -1)
         if self.top_k is not None:
+            self._check_top_k(scores.shape[-1])
             scores = _largest(scores, self.top_k)
         if self.class_id is not None:
             if not len(y_true.shape) == len(scores.shape) > 1:
