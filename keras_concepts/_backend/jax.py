@@ -128,19 +128,22 @@ def argmax(tensor: Tensor) -> Tensor:
     return (start + jnp.argmax(winners, axis=1)).reshape(tensor.shape[:-1])
 
 
-def segment_counts(segments: Tensor, count: int) -> Tensor:
-    return segment_sums(jnp.ones_like(segments), segments, count)
+def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:
+    return _scattered(jnp.ones((), dtype), segments, count)
 
 
 def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
-    # JAX would count a negative segment from the end.
-    segments = jnp.where(segments < 0, count, segments).reshape(-1)
-
     def sums(entries: Tensor) -> Tensor:
-        zeros = jnp.zeros((count,), entries.dtype)
-        return zeros.at[segments].add(entries, mode="drop")
+        return _scattered(entries, segments, count)
 
     return _exact(sums, values.reshape(-1))
+
+
+def _scattered(entries: Tensor, segments: Tensor, count: int) -> Tensor:
+    # JAX would count a negative segment from the end.
+    segments = jnp.where(segments < 0, count, segments).reshape(-1)
+    zeros = jnp.zeros((count,), entries.dtype)
+    return zeros.at[segments].add(entries, mode="drop")
 
 
 def column_sums(values: Tensor) -> Any:

@@ -94,8 +94,9 @@ def argmax(tensor: Tensor) -> Tensor:
     return tf.argmax(tensor, axis=-1, output_type=tf.int32)
 
 
-def segment_counts(segments: Tensor, count: int) -> Tensor:
-    return segment_sums(tf.ones_like(segments), segments, count)
+def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:
+    ones = tf.ones_like(segments, dtype)
+    return tf.math.unsorted_segment_sum(ones, segments, count)
 
 
 def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:

@@ -99,18 +99,20 @@ def argmax(tensor: Tensor) -> Tensor:
     return (start[:, 0] + within).reshape(tensor.shape[:-1])
 
 
-def segment_counts(segments: Tensor, count: int) -> Tensor:
-    # The first segment is for what counts nowhere.
-    places = segments.flatten().clamp(min=-1) + 1
-    return torch.bincount(places, minlength=count + 1)[1:].to(torch.int32)
+def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:
+    one = torch.ones((), dtype=getattr(torch, dtype), device=segments.device)
+    return _scattered(one.expand(segments.numel()), segments, count)
 
 
 def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
-    # One segment more, for what counts nowhere.
-    segments = torch.where(segments < 0, count, segments).flatten()
     exact = values.to(_exact(values)).flatten()
-    sums = exact.new_zeros(count + 1).index_add(0, segments, exact)[:count]
-    return _halves(sums, values)
+    return _halves(_scattered(exact, segments, count), values)
+
+
+def _scattered(entries: Tensor, segments: Tensor, count: int) -> Tensor:
+    # The first segment is for what counts nowhere.
+    places = segments.flatten().clamp(min=-1) + 1
+    return entries.new_zeros(count + 1).index_add_(0, places, entries)[1:]
 
 
 def column_sums(values: Tensor) -> Any:

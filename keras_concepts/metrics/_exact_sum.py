@@ -82,9 +82,9 @@ class ExactSum:
         """
         entries = None if None in places.shape else math.prod(places.shape)
         if amounts is None:
-            sums = _backend.segment_counts(places, self._size)
-            if entries is not None and entries < 2**24:
-                sums = ops.cast(sums, "float32")
+            exact = entries is not None and entries <= 2**24
+            dtype = "float32" if exact else "int32"
+            sums = _backend.segment_counts(places, self._size, dtype)
         else:
             sums = _backend.segment_sums(amounts, places, self._size)
         parts = sums if isinstance(sums, tuple) else (sums,)
