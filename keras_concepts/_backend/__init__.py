@@ -52,8 +52,8 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Along the last axis, the first of equals; int32 or int64.
 
 `segment_counts(segments, count, dtype)`
-:   How many entries lie in each of `count` segments, int32 or float32. Entries of
-    negative segments count nowhere; none may reach `count`.
+:   How many entries lie in each of `count` segments, in int32 or float32.
+    Negative segments count nowhere; none may reach `count`.
 
 `segment_sums(values, segments, count)`, `column_sums(values)`
 :   Sums of the entries of `values` that share a segment, and over the first
