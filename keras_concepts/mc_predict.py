@@ -18,6 +18,9 @@ from keras_concepts._validation import check_positive_int
 
 # How far the sum of a row of probabilities may be from 1, for half precision.
 _TOLERANCE = 1e-2
+# Samples that are drawn before the host looks at them: it looks at all with
+# little more work than at one, and JAX goes on meanwhile.
+_AT_ONCE = 8
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -69,7 +72,8 @@ def mc_predict(
     dropout, stays as it is in `predict`.
 
     Nothing of the model changes: not weights, statistics, random states, nor
-    compiled functions. Only one pass of one batch is in memory at a time.
+    compiled functions. One pass of one batch is in memory at a time, and a few
+    of its outputs.
 
     Args:
         model: Built Keras model without stateful recurrent layers.
@@ -128,7 +132,7 @@ def mc_predict(
 
 
 class _Statistics:
-    """Running sums over the samples of one batch, after Welford (1962)."""
+    """Running sums over the samples of one batch (Chan et al. 1983)."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -137,26 +141,35 @@ class _Statistics:
         self.entropy: Any = 0.0
         self.are_probabilities = True
 
-    def add(self, output: np.ndarray) -> None:
-        output = output.astype(np.float64)
-        self.count += 1
-        distance = output - self.mean
-        self.mean = self.mean + distance / self.count
-        self.squares = self.squares + distance * (output - self.mean)
+    def add(self, outputs: np.ndarray) -> None:
+        """Adds some samples, along the first axis."""
+        outputs = outputs.astype(np.float64)
+        before, added = self.count, len(outputs)
+        self.count += added
+        mean = outputs.mean(axis=0)
+        distance = mean - self.mean
+        self.mean = self.mean + distance * (added / self.count)
+        self.squares = (
+            self.squares
+            + np.square(outputs - mean).sum(axis=0)
+            + np.square(distance) * (before * added / self.count)
+        )
+        units = outputs if outputs.ndim > 2 else outputs[..., np.newaxis]
         self.are_probabilities = self.are_probabilities and _are_probabilities(
-            output
+            units
         )
         if self.are_probabilities:
-            self.entropy = self.entropy + _entropy(output)
+            self.entropy = self.entropy + _entropy(units).sum(axis=0)
 
 
 def _sample(predict: Callable[[Any], Any], batch: Any, samples: int) -> Any:
     """`_Statistics` of each output, in the structure of the outputs."""
     batch = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     statistics = None
-    for _ in range(samples):
+    for start in range(0, samples, _AT_ONCE):
+        count = min(_AT_ONCE, samples - start)
         outputs = keras.tree.map_structure(
-            keras.ops.convert_to_numpy, predict(batch)
+            _stacked, *[predict(batch) for _ in range(count)]
         )
         if statistics is None:
             statistics = keras.tree.map_structure(
@@ -164,6 +177,10 @@ def _sample(predict: Callable[[Any], Any], batch: Any, samples: int) -> Any:
             )
         _ = keras.tree.map_structure(_Statistics.add, statistics, outputs)
     return statistics
+
+
+def _stacked(*outputs: Any) -> np.ndarray:
+    return np.stack([keras.ops.convert_to_numpy(output) for output in outputs])
 
 
 def _summary(
