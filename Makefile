@@ -5,11 +5,18 @@ BACKEND ?= tensorflow
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
+EXAMPLE ?= vanishing_gradients
 
 BACKENDS := tensorflow jax torch
+EXAMPLES := $(sort $(basename $(notdir $(wildcard examples/*.py))))
+empty :=
+space := $(empty) $(empty)
 ENVIRONMENTS := $(BACKENDS) lint
 ifeq ($(filter $(BACKEND),$(BACKENDS)),)
 $(error BACKEND must be one of: $(BACKENDS). Received: BACKEND=$(BACKEND))
+endif
+ifeq ($(filter $(EXAMPLE),$(EXAMPLES)),)
+$(error EXAMPLE must be one of: $(EXAMPLES). Received: EXAMPLE=$(EXAMPLE))
 endif
 
 ENV := .venv/$(BACKEND)
@@ -22,10 +29,11 @@ PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 
 help: ## list the targets
 	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [PYTHON=python3]'
+	@echo 'make demo [EXAMPLE=$(subst $(space),|,$(EXAMPLES))]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
 
-demo: $(ENV)/.installed-demo ## train deep networks and watch their gradients vanish
-	$(RUN) $(ENV)/bin/python examples/vanishing_gradients.py $(ARGS)
+demo: $(ENV)/.installed-demo ## run an example
+	$(RUN) $(ENV)/bin/python examples/$(EXAMPLE).py $(ARGS)
 
 test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
 	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest $(ARGS)
