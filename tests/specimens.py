@@ -76,6 +76,7 @@ ARGUMENTS = {
     kc.metrics.ClassificationReport: {
         **COUNTS,
         "class_names": ["cat", "dog"],
+        "class_scores": ["recall", "precision"],
         "threshold": 0.3,
         "top_k": 2,
     },

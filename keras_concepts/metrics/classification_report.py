@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_probability
+from keras_concepts._validation import check_choice, check_probability
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_counts import ChoiceOptions, ClassCounts
 
@@ -24,11 +24,12 @@ class ClassificationReport(ClassCounts):
     """Precision, recall and F1 of all classes, as a dict of numbers.
 
     The numbers are in the logs of `fit` under the metric's name, so that
-    callbacks can use them: `report_macro_f1`, `val_report_macro_f1`, and so on,
-    with `precision`, `recall` and `f1` as `macro`, `weighted` and, with
-    `class_names`, of each class: `report_cat_f1`. Besides `report_accuracy`;
-    where a row may have several classes, with a threshold or `top_k`,
-    `report_micro_f1` instead. All are in `[0, 1]`, higher is better:
+    callbacks can use them: `report_accuracy`, `report_macro_precision`,
+    `report_macro_recall`, `report_macro_f1`, `report_weighted_f1` and, with
+    `class_names`, `report_cat_f1` of each class; those of validation data begin
+    with `val_`. Where a row may have several classes, with a threshold or
+    `top_k`, `report_micro_f1` takes the place of the accuracy. All are in
+    `[0, 1]`, higher is better:
 
     ```python
     keras.callbacks.EarlyStopping("val_report_macro_f1", mode="max")
@@ -38,12 +39,14 @@ class ClassificationReport(ClassCounts):
     before the keys of a dict.
 
     Args:
-        class_names: Names of the classes, in order. Each brings three numbers
-            to the logs, and to the progress bar.
+        class_names: Names of the classes, in order.
         threshold: Probability above which a class is predicted, or one for each
             class. By default the class with the largest score is predicted.
         name: Name of the metric, and how its keys begin.
         dtype: Dtype of the numbers.
+        class_scores: What is logged of each class that has a name: some of
+            `"precision"`, `"recall"` and `"f1"`. Each number is one more on the
+            progress bar.
         options: The keyword arguments of `FBetaScore`.
 
     Example:
@@ -71,13 +74,19 @@ class ClassificationReport(ClassCounts):
         threshold: float | Sequence[float] | None = None,
         name: str | None = "report",
         dtype: Any = None,
+        *,
+        class_scores: Sequence[str] = ("f1",),
         **options: Unpack[ChoiceOptions],
     ) -> None:
         if threshold is not None:
             check_probability("ClassificationReport", "threshold", threshold)
-        self.class_names = (
-            class_names  # first: with `num_classes`, super builds
-        )
+        for score in class_scores:
+            check_choice(
+                "ClassificationReport", "class_scores", score, tuple(SCORES)
+            )
+        # Before the base class, which builds if it knows `num_classes`.
+        self.class_names = class_names
+        self.class_scores = class_scores
         super().__init__(name, dtype, threshold=threshold, **options)
 
     def _build(self, num_classes: int) -> None:
@@ -93,13 +102,16 @@ class ClassificationReport(ClassCounts):
     def result(self) -> dict[str, Tensor]:
         result = {f"{self.name}_{self._overall_key}": self._overall()}
         by_class = {score: self._by_class(score) for score in SCORES}
-        for average in ("macro", "weighted"):
-            for score, values in by_class.items():
-                mean = self._average(values, average)
-                result[f"{self.name}_{average}_{score}"] = mean
+        for score, values in by_class.items():
+            result[f"{self.name}_macro_{score}"] = self._average(
+                values, "macro"
+            )
+        weighted = self._average(by_class["f1"], "weighted")
+        result[f"{self.name}_weighted_f1"] = weighted
         for number, class_name in enumerate(self.class_names or ()):
-            for score, values in by_class.items():
-                result[f"{self.name}_{class_name}_{score}"] = values[number]
+            for score in self.class_scores:
+                value = by_class[score][number]
+                result[f"{self.name}_{class_name}_{score}"] = value
         return {key: self._cast(value) for key, value in result.items()}
 
     def _by_class(self, score: str) -> Tensor:
@@ -158,7 +170,11 @@ class ClassificationReport(ClassCounts):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["average"]
-        return {**config, "class_names": self.class_names}
+        return {
+            **config,
+            "class_names": self.class_names,
+            "class_scores": self.class_scores,
+        }
 
 
 def _table(lines: list[Any], averages: list[Any], digits: int) -> str:

@@ -180,7 +180,9 @@ def test_masks_of_sequences():
 
 def test_report_serves_other_callbacks(tmp_path):
     model = classifier()
-    report = ClassificationReport(["cat", "dog", "cow"])
+    report = ClassificationReport(
+        ["cat", "dog", "cow"], class_scores=("recall", "f1")
+    )
     model.compile("adam", "sparse_categorical_crossentropy", metrics=[report])
     path = tmp_path / "log.csv"
     history = model.fit(
