@@ -32,6 +32,8 @@ CLASSES = [
 CALLBACKS = [c for c in CLASSES if issubclass(c, keras.callbacks.Callback)]
 PARTS = [c for c in CLASSES if hasattr(c, "get_config")]
 METRICS = [c for c in CLASSES if issubclass(c, keras.Metric)]
+LAYERS = [c for c in CLASSES if issubclass(c, keras.Layer)]
+LOSSES = [c for c in CLASSES if issubclass(c, keras.Loss)]
 # Arguments for callbacks that cannot be made without any.
 ARGUMENTS = {}
 
@@ -243,6 +245,39 @@ def test_files_load_in_a_fresh_process(tmp_path):
             np.testing.assert_allclose(
                 found[key], value, rtol=1e-5, atol=1e-7, err_msg=name
             )
+
+
+@pytest.mark.parametrize("cls", LAYERS, ids=label)
+class TestLayer:
+    def test_says_the_shape_of_its_output(self, cls):
+        layer = make(cls)
+        assert layer.compute_output_shape((24, 6)) == tuple(layer(X).shape)
+        assert make(cls)(keras.Input((6,))).shape == (None, 6)
+
+    def test_keeps_the_dtype_of_its_policy(self, cls):
+        layer = cls(**specimens.ARGUMENTS[cls], dtype="mixed_bfloat16")
+        dtype = keras.backend.standardize_dtype(layer(X).dtype)
+        assert dtype == "bfloat16"
+
+    def test_passes_gradients(self, cls):
+        assert kc.check_gradients(make(cls), X[:3])
+
+
+@pytest.mark.parametrize("cls", LOSSES, ids=label)
+class TestLoss:
+    def test_gradient_is_right(self, cls):
+        check = kc.check_gradients(make(cls), (Y[:6], LOGITS[:6]))
+        assert check, str(check)
+
+    def test_unit_weights_change_nothing(self, cls):
+        ones = np.ones(24, "float32")
+        plain, weighted = make(cls)(Y, LOGITS), make(cls)(Y, LOGITS, ones)
+        assert float(plain) == pytest.approx(float(weighted), rel=1e-6)
+
+    def test_shapes_that_do_not_fit(self, cls):
+        for y_true, weights in ((Y[:5], None), (Y, np.ones(5))):
+            with pytest.raises(ValueError, match=f"`{cls.__name__}`"):
+                make(cls)(y_true, LOGITS, weights)
 
 
 @pytest.mark.parametrize("cls", METRICS, ids=label)
