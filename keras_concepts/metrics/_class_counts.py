@@ -9,15 +9,10 @@ from keras_concepts import _backend
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _scores
+from keras_concepts.metrics._class_amounts import Classes, count, overlap
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import (
-    Classes,
-    Rows,
-    choose_classes,
-    count,
-    overlap,
-)
+from keras_concepts.metrics._rows import Rows, choose_classes
 
 Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
 AVERAGES = (None, "micro", "macro", "weighted", "samples")

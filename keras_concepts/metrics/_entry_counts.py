@@ -7,12 +7,13 @@ from keras import ops
 
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
+from keras_concepts.metrics._class_amounts import Columns
 from keras_concepts.metrics._class_counts import (
     AVERAGES,
     ClassCounts,
     CountOptions,
 )
-from keras_concepts.metrics._rows import Columns, above, as_float
+from keras_concepts.metrics._rows import above, as_float
 
 
 class EntryCounts(ClassCounts):

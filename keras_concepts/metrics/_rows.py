@@ -1,11 +1,4 @@
-"""Labels and predictions in two forms, and what metrics count in them.
-
-Every entry of a batch becomes a row. Which classes it has, or is said to have,
-is held in the cheaper of two forms: `Indices`, a few class numbers a row, or
-`Columns`, an amount for every class.
-"""
-
-from __future__ import annotations
+"""Batches as rows: labels, scores and weights of every entry."""
 
 import functools
 from collections.abc import Sequence
@@ -16,172 +9,15 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
-from keras_concepts.metrics._exact_sum import ExactSum
-
-
-class Indices(NamedTuple):
-    """The classes of each row, by number.
-
-    Attributes:
-        numbers: `(rows, k)` int32. Negative is no class and counts nowhere.
-        num_classes: Number of classes.
-        amounts: `(rows, k)`, int32 or float32, how much of it; or `None`, one.
-    """
-
-    numbers: Tensor
-    num_classes: int
-    amounts: Tensor | None = None
-
-    def at(self, numbers: Tensor) -> Tensor:
-        """Amounts of the given classes; needs one number a row."""
-        same = numbers == self.numbers
-        if self.amounts is None:
-            return ops.cast(same, "int32")
-        return ops.where(same, self.amounts, 0)
-
-    def where(self, chosen: Tensor) -> Indices:
-        """Only the chosen of them."""
-        numbers = ops.where(chosen, self.numbers, _NOWHERE)
-        return self._replace(numbers=numbers)
-
-    def scaled(self, factors: Tensor) -> Indices:
-        """With each amount times a factor, of shape `(rows, k or 1)`."""
-        if self.amounts is not None:
-            factors = _product(self.amounts, factors)
-        elif self.numbers.shape[1] != 1:
-            factors = ops.broadcast_to(factors, ops.shape(self.numbers))
-        return self._replace(amounts=factors)
-
-    @property
-    def dtype(self) -> str:
-        """That of the amounts: int32 or float32."""
-        return "int32" if self.amounts is None else _dtype(self.amounts)
-
-    def as_float(self) -> Indices:
-        """With amounts of float32."""
-        return self._replace(amounts=ops.cast(self.filled(), "float32"))
-
-    def filled(self) -> Tensor:
-        """The amounts, also where they are ones."""
-        if self.amounts is None:
-            return ops.ones_like(self.numbers)
-        return self.amounts
-
-    def sums(self) -> Any:
-        """Total of each class, as `_backend.segment_sums` gives it."""
-        return _backend.segment_sums(
-            self.filled(), self.numbers, self.num_classes
-        )
-
-    def row_sums(self, chosen: Tensor) -> Tensor:
-        """Total of each row over the classes where `chosen` is 1."""
-        known = self.numbers >= 0
-        factors = ops.take(chosen, ops.where(known, self.numbers, 0))
-        amounts = _product(self.filled(), factors)
-        return ops.sum(ops.where(known, amounts, 0), axis=1)
-
-    def dense(self) -> Tensor:
-        """Amounts of all classes, `(rows, classes)`, float32."""
-        return ops.sum(
-            ops.one_hot(self.numbers, self.num_classes, dtype="float32")
-            * ops.cast(self.filled(), "float32")[..., None],
-            axis=1,
-        )
-
-
-class Columns(NamedTuple):
-    """An amount for every class.
-
-    Attributes:
-        amounts: `(rows, classes)`, int32 or float32.
-    """
-
-    amounts: Tensor
-
-    @property
-    def num_classes(self) -> int:
-        return self.amounts.shape[1]
-
-    def at(self, numbers: Tensor) -> Tensor:
-        """Amounts of the given classes, `(rows, k)`."""
-        known = numbers >= 0
-        found = ops.take_along_axis(
-            self.amounts, ops.where(known, numbers, 0), axis=1
-        )
-        return ops.where(known, found, 0)
-
-    def scaled(self, factors: Tensor) -> Columns:
-        """With each amount times a factor."""
-        return Columns(_product(self.amounts, factors))
-
-    @property
-    def dtype(self) -> str:
-        """That of the amounts: int32 or float32."""
-        return _dtype(self.amounts)
-
-    def as_float(self) -> Columns:
-        """With amounts of float32."""
-        return Columns(ops.cast(self.amounts, "float32"))
-
-    def sums(self) -> Any:
-        """Total of each class, as `_backend.column_sums` gives it."""
-        return _backend.column_sums(self.amounts)
-
-    def row_sums(self, chosen: Tensor) -> Tensor:
-        """Total of each row over the classes where `chosen` is 1."""
-        return ops.sum(_product(self.amounts, chosen), axis=1)
-
-    def dense(self) -> Tensor:
-        """Amounts of all classes, `(rows, classes)`, float32."""
-        return ops.cast(self.amounts, "float32")
-
-
-Classes = Indices | Columns
-
-# A number that is no class, also after the numbers of others were added to it.
-_NOWHERE = -(2**30)
-
-
-def overlap(labels: Classes, predictions: Classes) -> Classes:
-    """What labels and predictions have in common, class by class."""
-    if isinstance(predictions, Indices):
-        if isinstance(labels, Indices) and labels.amounts is None:
-            return predictions.where(predictions.numbers == labels.numbers)
-        return predictions.scaled(labels.at(predictions.numbers))
-    if isinstance(labels, Indices):
-        return labels.scaled(predictions.at(labels.numbers))
-    return predictions.scaled(labels.amounts)
-
-
-def count(total: ExactSum, *each: Classes) -> None:
-    """Adds the amounts of each class to totals of shape `(len(each), classes)`.
-
-    Of negative numbers of classes only the first may hold others than
-    `_NOWHERE`.
-    """
-    if len({classes.dtype for classes in each}) > 1:
-        each = tuple(classes.as_float() for classes in each)
-    indices = [classes for classes in each if isinstance(classes, Indices)]
-    if len(indices) == len(each):
-        places, amounts = [], []
-        for row, classes in enumerate(indices):
-            offset = row * classes.num_classes
-            places.append(classes.numbers + offset if row else classes.numbers)
-            amounts.append(classes.amounts)
-        if all(amount is None for amount in amounts):
-            total.add_entries(ops.concatenate(places, axis=1), None)
-        else:
-            amounts = [classes.filled() for classes in indices]
-            total.add_entries(
-                ops.concatenate(places, axis=1),
-                ops.concatenate(amounts, axis=1),
-            )
-        return
-    sums = [classes.sums() for classes in each]
-    if isinstance(sums[0], tuple):
-        total.add(tuple(ops.stack(part) for part in zip(*sums, strict=True)))
-    else:
-        total.add(ops.stack(sums))
+from keras_concepts.metrics._class_amounts import (
+    NOWHERE,
+    Classes,
+    Columns,
+    Indices,
+    cast,
+    dtype_of,
+    product,
+)
 
 
 class Rows(NamedTuple):
@@ -245,9 +81,9 @@ def read_rows(
     y_true = _flat(y_true, 1 if sparse else num_classes)
     true: Classes
     if sparse:
-        y_true = _cast(y_true, "int32")
+        y_true = cast(y_true, "int32")
         known = y_true < num_classes
-        true = Indices(ops.where(known, y_true, _NOWHERE), num_classes)
+        true = Indices(ops.where(known, y_true, NOWHERE), num_classes)
     else:
         true = Columns(ops.cast(y_true, _amount_dtype(y_true)))
 
@@ -263,7 +99,7 @@ def read_rows(
                 owner, "sample_weight", sample_weight, "float32", scores
             )
         )
-    weights = functools.reduce(_product, factors) if factors else None
+    weights = functools.reduce(product, factors) if factors else None
     return Rows(true, _flat(scores, num_classes), weights)
 
 
@@ -292,7 +128,7 @@ def choose_classes(
         numbers = _backend.argmax(scores)[:, None]
     else:
         numbers = ops.top_k(scores, top_k)[1]
-    numbers = _cast(numbers, "int32")
+    numbers = cast(numbers, "int32")
     amounts = None if chosen is None else chosen.at(numbers)
     return Indices(numbers, num_classes, amounts)
 
@@ -338,24 +174,10 @@ def _classes_last(tensor: Tensor, axis: int) -> Tensor:
     return ops.moveaxis(tensor, axis, -1)
 
 
-def _dtype(tensor: Tensor) -> str:
-    return keras.backend.standardize_dtype(tensor.dtype)
-
-
-def _cast(tensor: Tensor, dtype: str) -> Tensor:
-    return tensor if _dtype(tensor) == dtype else ops.cast(tensor, dtype)
-
-
 def _amount_dtype(labels: Tensor) -> str:
     """Integers are counted exactly; only soft labels need fractions."""
-    floats = keras.backend.is_float_dtype(_dtype(labels))
+    floats = keras.backend.is_float_dtype(dtype_of(labels))
     return "float32" if floats else "int32"
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    if _dtype(a) != _dtype(b):
-        a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
-    return a * b
 
 
 def _is_sparse(owner: str, labels: str, y_true: Tensor, scores: Tensor) -> bool:

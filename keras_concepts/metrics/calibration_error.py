@@ -12,9 +12,10 @@ from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _histogram, _scores
+from keras_concepts.metrics._class_amounts import Indices, count
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Indices, Rows, count, probabilities
+from keras_concepts.metrics._rows import Rows, probabilities
 
 
 class CalibrationCurve(NamedTuple):

@@ -9,9 +9,10 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
+from keras_concepts.metrics._class_amounts import Columns, Indices, count
 from keras_concepts.metrics._class_metric import ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Columns, Indices, Rows, count
+from keras_concepts.metrics._rows import Rows
 
 
 @serializable

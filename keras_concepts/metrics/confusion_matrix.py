@@ -12,9 +12,10 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
+from keras_concepts.metrics._class_amounts import Indices, count
 from keras_concepts.metrics._class_metric import ReadingOptions
 from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Indices, Rows, count
+from keras_concepts.metrics._rows import Rows
 
 
 @serializable
