@@ -133,25 +133,47 @@ def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:
 
 
 def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
-    def sums(entries: Tensor) -> Tensor:
-        return _scattered(entries, segments, count)
-
-    return _exact(sums, values.reshape(-1))
+    values, segments = values.reshape(-1), segments.reshape(-1)
+    largest = jnp.zeros((count,), values.dtype).at[_places(segments, count)]
+    largest = largest.max(jnp.abs(values), mode="drop")
+    return _exact(
+        lambda entries: _scattered(entries, segments, count),
+        values,
+        largest,
+        largest[jnp.maximum(segments, 0)],
+    )
 
 
 def _scattered(entries: Tensor, segments: Tensor, count: int) -> Tensor:
-    # JAX would count a negative segment from the end.
-    segments = jnp.where(segments < 0, count, segments).reshape(-1)
     zeros = jnp.zeros((count,), entries.dtype)
-    return zeros.at[segments].add(entries, mode="drop")
+    places = _places(segments.reshape(-1), count)
+    return zeros.at[places].add(entries, mode="drop")
+
+
+def _places(segments: Tensor, count: int) -> Tensor:
+    # JAX would count a negative segment from the end.
+    return jnp.where(segments < 0, count, segments)
 
 
 def column_sums(values: Tensor) -> Any:
-    return _exact(lambda entries: entries.sum(axis=0), values)
+    largest = jnp.max(jnp.abs(values), axis=0, initial=0)
+    return _exact(lambda entries: entries.sum(axis=0), values, largest, largest)
 
 
-def _exact(sums: Callable[[Tensor], Tensor], values: Tensor) -> Any:
-    """What `sums`, a function of the first axis, should give."""
+def _exact(
+    sums: Callable[[Tensor], Tensor],
+    values: Tensor,
+    largest: Tensor,
+    largest_of_each: Tensor,
+) -> Any:
+    """What `sums`, a function of the first axis, should give.
+
+    Args:
+        sums: The function.
+        values: What is summed.
+        largest: For each sum, the largest size of what goes into it.
+        largest_of_each: For each value, that of the sum that it goes into.
+    """
     if jnp.issubdtype(values.dtype, jnp.integer):
         return sums(values)
     # There is no float64. So write the values as integers: in units of a power
@@ -159,9 +181,9 @@ def _exact(sums: Callable[[Tensor], Tensor], values: Tensor) -> Any:
     bits = 30 - max(values.shape[0], 1).bit_length()
     if bits < 1:
         return sums(values), jnp.zeros_like(sums(values))
-    _, exponent = jnp.frexp(jnp.max(jnp.abs(values), initial=0.0))
-    unit = exponent
-    rest = jnp.ldexp(values, -unit)
+    _, unit = jnp.frexp(largest)
+    _, unit_of_each = jnp.frexp(largest_of_each)
+    rest = jnp.ldexp(values, -unit_of_each)
     high, low = 0.0, 0.0
     for _ in range(-(-40 // bits)):
         unit, rest = unit - bits, jnp.ldexp(rest, bits)

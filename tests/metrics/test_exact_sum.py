@@ -154,10 +154,18 @@ class TestSumsOfABatch:
         )
         found = _backend.column_sums(keras.ops.convert_to_tensor(values))
         expected = values.sum(axis=0, dtype="float64")
-        # One unit for all columns: the smallest keeps fewer places on JAX.
-        np.testing.assert_allclose(
-            self.exactly(found), expected, rtol=1e-9, atol=1e-3
+        np.testing.assert_allclose(self.exactly(found), expected, rtol=1e-9)
+
+    def test_small_weights_beside_large_ones(self):
+        segments = np.arange(1000, dtype="int32") % 2
+        values = np.where(segments, 2.0**25, 1e-9).astype("float32")
+        found = _backend.segment_sums(
+            keras.ops.convert_to_tensor(values),
+            keras.ops.convert_to_tensor(segments),
+            2,
         )
+        expected = [500 * float(values[0]), 500 * 2.0**25]
+        np.testing.assert_allclose(self.exactly(found), expected, rtol=1e-9)
 
     def test_integers(self):
         values = keras.ops.ones((1000,), "int32")
