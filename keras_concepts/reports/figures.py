@@ -70,6 +70,9 @@ def plot_gradient_stacks(
 ) -> "Figure":
     """Draws several trainings side by side, on one colour scale.
 
+    Above each is what the first kernel's gradient is of the last's, median
+    over all steps.
+
     Args:
         recordings: Name of each training and what was recorded of it, for
             example one for each activation function. One without gradients
@@ -110,7 +113,7 @@ def _draw_stacks(histories: dict[str, History], title: str | None) -> "Figure":
         label_layers(axes, names or history.names, height)
         axes.set_xlabel("training step", size=LABEL_SIZE)
         share = power_text(history.attenuation())
-        _label_panel(axes, name, f"first / last: {share}")
+        _label_panel(axes, name, f"median first / last: {share}")
     if names:
         for axes in panels[1:]:
             axes.set_yticks([])

@@ -192,6 +192,8 @@ def test_stacks_share_one_colour_scale(record):
     assert bar.get_ylabel() == "RMS gradient"
     titles = [axes.get_title("left").strip() for axes in panels]
     assert titles == ["small", "large"]
+    shares = [axes.get_title("right") for axes in panels]
+    assert shares[0] == "median first / last: 0.055"
     names = [[t.get_text() for t in axes.get_yticklabels()] for axes in panels]
     assert names == [["a", "b"], []]
 
