@@ -43,12 +43,13 @@ def add_legend(figure: Any, entries: Sequence[Any]) -> None:
     """A legend below everything, in as few lines as there is room for."""
     if not entries:
         return
-    characters = sum(len(entry.get_label()) + 8 for entry in entries)
-    fits = characters < 10.0 * figure.get_figwidth()
+    characters = [len(entry.get_label()) + 8 for entry in entries]
+    room = 10.0 * figure.get_figwidth()
+    fewer = 2 if 2 * max(characters) < room else 1
     figure.legend(
         handles=entries,
         loc="outside lower center",
-        ncols=len(entries) if fits else 2,
+        ncols=len(entries) if sum(characters) < room else fewer,
         frameon=False,
         fontsize=LABEL_SIZE,
     )

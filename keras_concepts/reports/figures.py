@@ -1,6 +1,6 @@
 """Pictures of a recording."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def plot_gradients(recording: Recording, title: str | None = None) -> "Figure":
     label_layers(above, history.names, height)
     draw_colour_bar(figure, image, above, bool((shown.values == 0.0).any()))
     lines = draw_curves(below, history)
-    add_legend(figure, lines + _patches([history]))
+    add_legend(figure, [*lines, *patches(shown).values()])
     figure.suptitle(title or _headline(history), size=TITLE_SIZE)
     return figure
 
@@ -105,11 +105,12 @@ def _draw_stacks(histories: dict[str, History], title: str | None) -> "Figure":
     figure = new_figure(2.0 + width * len(histories), height + 2.0)
     panels = figure.subplots(1, len(histories), squeeze=False)[0]
     grids = [grid(history) for history in histories.values()]
-    image = None
+    image, entries = None, {}
     for axes, (name, history), shown in zip(
         panels, histories.items(), grids, strict=True
     ):
         image = draw_heatmap(axes, history, shown, colour_span(grids))
+        entries |= patches(shown)
         label_layers(axes, names or history.names, height)
         axes.set_xlabel("training step", size=LABEL_SIZE)
         share = power_text(history.attenuation())
@@ -119,20 +120,12 @@ def _draw_stacks(histories: dict[str, History], title: str | None) -> "Figure":
             axes.set_yticks([])
     zeros = any((shown.values == 0.0).any() for shown in grids)
     draw_colour_bar(figure, image, list(panels), zeros, aspect=30)
-    add_legend(figure, _patches(histories.values()))
+    add_legend(figure, [*entries.values()])
     figure.suptitle(
         title or "RMS gradient of each layer, first layer on top",
         size=TITLE_SIZE,
     )
     return figure
-
-
-def _patches(histories: Iterable[History]) -> list[Any]:
-    histories = list(histories)
-    return patches(
-        any(history.nonfinite.any() for history in histories),
-        any(history.missing.any() for history in histories),
-    )
 
 
 def _label_panel(axes: Any, name: str, share: str) -> None:

@@ -89,23 +89,35 @@ def label_layers(axes: Any, names: Sequence[str], height: float) -> None:
     axes.tick_params(axis="y", length=0 if every == 1 else 3)
 
 
-def patches(
-    nonfinite: bool, missing: bool, absent: str = "no gradient"
-) -> list[Any]:
+def label_columns(axes: Any, labels: Sequence[str]) -> None:
+    """Labels as many columns as there is room for, the first among them.
+
+    Half of the first label, which may be longer than the others, has room
+    outside.
+    """
+    longest = max(map(len, labels[1:]), default=0) + 1
+    every = _columns_a_label(axes, len(labels), longest)
+    axes.set_xticks(range(0, len(labels), every), labels[::every])
+
+
+def patches(shown: Grid, absent: str = "no gradient") -> dict[str, Any]:
     """Legend entries of the colours that the colour bar does not explain.
 
     Args:
-        nonfinite: Whether NaNs or infinities are shown.
-        missing: Whether there are cells without a value.
-        absent: What these are.
+        shown: What a heatmap shows.
+        absent: What a cell without a value means.
+
+    Returns:
+        Patches by label.
     """
     from matplotlib.patches import Patch
 
-    entries = []
-    if nonfinite:
-        entries.append(Patch(color=NONFINITE, label="NaN or infinite"))
-    if missing:
-        entries.append(Patch(color=MISSING, label=absent))
+    entries = {}
+    if shown.nonfinite.any():
+        label = "NaN or infinite"
+        entries[label] = Patch(color=NONFINITE, label=label)
+    if (np.isnan(shown.values) & ~shown.nonfinite).any():
+        entries[absent] = Patch(color=MISSING, label=absent)
     return entries
 
 
@@ -150,7 +162,7 @@ def _mark_epochs(axes: Any, history: History) -> None:
     begins = np.flatnonzero(np.append(True, epochs[1:] != epochs[:-1]))
     if len(begins) < 2:
         return
-    every = _epochs_a_label(axes, epochs[begins])
+    every = _columns_a_label(axes, len(begins), len(str(epochs.max())))
     edges = boundaries(history.steps, begins)
     centres = (edges[:-1] + edges[1:]) / 2.0
     top = axes.secondary_xaxis("top")
@@ -165,11 +177,11 @@ def _mark_epochs(axes: Any, history: History) -> None:
     top.set_xlabel("epoch", size=LABEL_SIZE)
 
 
-def _epochs_a_label(axes: Any, epochs: np.ndarray) -> int:
-    """1, 2, 5, 10, ... so that the numbers have room."""
+def _columns_a_label(axes: Any, columns: int, characters: int) -> int:
+    """1, 2, 5, 10, ... so that the labels have room."""
     inches = axes.bbox.width / axes.figure.dpi
-    room = max(2.0, inches / (0.2 + 0.1 * len(str(epochs.max()))))
-    fewest = len(epochs) / room
+    room = max(2.0, inches / (0.2 + 0.1 * characters))
+    fewest = columns / room
     decade = 10 ** math.floor(math.log10(max(fewest, 1.0)))
     return next(
         step
