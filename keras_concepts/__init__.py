@@ -3,6 +3,7 @@
 from keras_concepts import (
     callbacks,
     constraints,
+    initializers,
     instruments,
     layers,
     losses,
@@ -23,6 +24,7 @@ __all__ = [
     "callbacks",
     "check_gradients",
     "constraints",
+    "initializers",
     "instruments",
     "layers",
     "losses",
