@@ -3,9 +3,9 @@
     KERAS_BACKEND=jax python callbacks/does_the_error_get_back.py
 
 Back-propagation carries the error signal dL/da from each layer to the one
-before it. Ten sigmoid layers let next to nothing through; the picture shows
-where it is lost, and whether that changes while the network trains. Put your
-own model and data into `main`.
+before it. Six sigmoid layers let next to nothing through at first; the picture
+shows where it is lost, and when it comes through. Put your own model and data
+into `main`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 
 from keras_concepts.callbacks import SignalMonitor
 
-DEPTH = 10
+DEPTH = 6
 UNITS = 32
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     ]
     model = keras.Sequential([*hidden, layers.Dense(10, "softmax", name="out")])
     model.compile(
-        keras.optimizers.Adam(0.003),
+        keras.optimizers.Adam(0.01),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
@@ -53,7 +53,7 @@ def main() -> None:
 
 def parse() -> tuple[int, pathlib.Path]:
     parser = argparse.ArgumentParser(description="Does the error get back?")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--out", type=pathlib.Path, default="runs")
     epochs, out = vars(parser.parse_args()).values()
     if epochs < 1 or out.is_file():

@@ -56,9 +56,9 @@ SOLVED = 0.9
 COLOURS = {
     "SimpleRNN": "0.45",
     "LSTM": "#e69f00",
-    "LSTM, Chrono": "#d55e00",
+    "Chrono LSTM": "#d55e00",
     "GRU": "#56b4e9",
-    "GRU, Chrono": "#0072b2",
+    "Chrono GRU": "#0072b2",
 }
 
 
@@ -97,11 +97,11 @@ def recurrent(name: str, options: argparse.Namespace) -> layers.Layer:
     make: dict[str, Callable[[], layers.Layer]] = {
         "SimpleRNN": lambda: layers.SimpleRNN(options.units),
         "LSTM": lambda: layers.LSTM(options.units),
-        "LSTM, Chrono": lambda: layers.LSTM(
+        "Chrono LSTM": lambda: layers.LSTM(
             options.units, bias_initializer=chrono, unit_forget_bias=False
         ),
         "GRU": lambda: layers.GRU(options.units),
-        "GRU, Chrono": lambda: layers.GRU(
+        "Chrono GRU": lambda: layers.GRU(
             options.units, bias_initializer=chrono
         ),
     }
@@ -134,7 +134,7 @@ def train(
     rows = np.random.default_rng(options.seed).integers(
         len(sequences.x), size=BATCH * options.steps
     )
-    stem = name.replace(", ", "_").lower()
+    stem = name.replace(" ", "_").lower()
     record_to = options.out / f"{stem}.jsonl"
     record_to.unlink(missing_ok=True)  # a recording appends to what is there
     monitor = kc.callbacks.SignalMonitor(sequences, record_to=record_to)
@@ -287,7 +287,7 @@ def verdict(runs: Sequence[Run]) -> str:
     findings = []
     for kind in ("LSTM", "GRU"):
         plain = accuracy.get(kind)
-        chrono = accuracy.get(f"{kind}, Chrono")
+        chrono = accuracy.get(f"Chrono {kind}")
         if plain is None or chrono is None:
             continue
         guessing = 1.0 / SYMBOLS + LUCK

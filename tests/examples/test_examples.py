@@ -370,21 +370,21 @@ def test_conclusion_follows_the_numbers(scores, verdict):
 
 def test_memory_horizon(tmp_path):
     out = tmp_path / "new" / "folder"
-    names = ["LSTM", "LSTM, Chrono"]
+    names = ["LSTM", "Chrono LSTM"]
     output = run(
         MEMORY,
         *("--quick", "--networks", *names, "--units", 8, "--out", out),
         cwd=tmp_path,
     )
     table = dict(
-        re.findall(r"^(LSTM, Chrono|LSTM) +(\d.*\d) *$", output, re.MULTILINE)
+        re.findall(r"^(Chrono LSTM|LSTM) +(\d.*\d) *$", output, re.MULTILINE)
     )
     assert list(table) == names
     for name, cells in table.items():
         weights, accuracy, first, last, gradient, _ = cells.split()
         assert weights == "752"  # 4 * 8 * (10 + 8 + 1) + (8 + 1) * 16
         assert 0.0 <= float(accuracy) <= 1.0
-        stem = name.lower().replace(", ", "_")
+        stem = name.lower().replace(" ", "_")
         recording = Recording.load(out / f"{stem}.jsonl")
         horizons = recording.select(quantity="memory_horizon").value
         assert [float(first), float(last)] == horizons[[0, -1]].tolist()
@@ -408,21 +408,21 @@ def test_memory_horizon(tmp_path):
     ("accuracy", "verdict"),
     [
         (
-            {"LSTM": 0.12, "LSTM, Chrono": 0.98, "GRU": 0.13, "GRU, Chrono": 1},
+            {"LSTM": 0.12, "Chrono LSTM": 0.98, "GRU": 0.13, "Chrono GRU": 1},
             "LSTM solves the task with Chrono and learns nothing without and "
             "GRU solves the task with Chrono and learns nothing without",
         ),
         (
-            {"LSTM": 0.5, "LSTM, Chrono": 0.8, "GRU": 0.9, "GRU, Chrono": 0.7},
+            {"LSTM": 0.5, "Chrono LSTM": 0.8, "GRU": 0.9, "Chrono GRU": 0.7},
             "Chrono helps LSTM and Chrono harms GRU",
         ),
         (
-            {"SimpleRNN": 0.99, "LSTM": 0.12, "LSTM, Chrono": 0.13},
+            {"SimpleRNN": 0.99, "LSTM": 0.12, "Chrono LSTM": 0.13},
             "LSTM learned nothing, with or without Chrono and SimpleRNN is the "
             "best of all",
         ),
         (
-            {"LSTM": 0.12, "LSTM, Chrono": 0.5, "GRU": 0.97, "GRU, Chrono": 1},
+            {"LSTM": 0.12, "Chrono LSTM": 0.5, "GRU": 0.97, "Chrono GRU": 1},
             "LSTM learns with Chrono and learns nothing without and Chrono "
             "makes no difference to GRU",
         ),
