@@ -233,7 +233,7 @@ def plot_curves(runs: Sequence[Run], lag: int, path: pathlib.Path) -> None:
     )
     for i, run in enumerate(runs):
         # Each thinner than the one before, which it may lie upon.
-        width = 1.5 + 1.5 * (len(runs) - i)
+        width = 1.5 + 0.8 * (len(runs) - i)
         style = {"color": COLOURS[run.name], "lw": width}
         epochs = range(1, len(run.horizons))
         left.plot(epochs, run.history["accuracy"], **style, label=run.name)
