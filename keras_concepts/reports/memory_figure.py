@@ -88,7 +88,7 @@ def draw_memory(
         shown = _shares(over_lags(found, layer))
         zeros |= bool((shown.values == 0.0).any())
         image = draw_cells(axes, shown, (np.log10(_LEAST_SHARE), 0.0))
-        entries |= patches(shown, "no such step")
+        entries |= patches(shown, "not recorded")
         axes.invert_yaxis()  # steps back count upwards
         axes.yaxis.get_major_locator().set_params(integer=True)
         label_columns(axes, epoch_labels(found))
