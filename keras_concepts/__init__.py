@@ -3,6 +3,7 @@
 from keras_concepts import (
     callbacks,
     constraints,
+    initializers,
     instruments,
     layers,
     losses,
@@ -10,6 +11,7 @@ from keras_concepts import (
     regularizers,
 )
 from keras_concepts.check_gradients import GradientCheck, check_gradients
+from keras_concepts.check_masks import MaskReport, check_masks
 from keras_concepts.mc_predict import MCPrediction, mc_predict
 from keras_concepts.recording import Recording
 from keras_concepts.reports.sparsity import sparsity
@@ -19,10 +21,13 @@ __version__ = "0.1.0"
 __all__ = [
     "GradientCheck",
     "MCPrediction",
+    "MaskReport",
     "Recording",
     "callbacks",
     "check_gradients",
+    "check_masks",
     "constraints",
+    "initializers",
     "instruments",
     "layers",
     "losses",

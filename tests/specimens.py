@@ -22,6 +22,7 @@ LOSS = {"name": "x", "reduction": "sum", "from_logits": True}
 # `test_contract.py`: rows of 4 logits, and class numbers.
 ARGUMENTS = {
     kc.constraints.SoftThreshold: {"strength": 0.03},
+    kc.initializers.Chrono: {"max_lag": 30, "seed": 7, "cell": "gru"},
     kc.layers.MonteCarloDropout: {
         "rate": 0.3,
         "noise_shape": (None, 1),
@@ -139,7 +140,8 @@ def model_with(component):
         case keras.constraints.Constraint():
             last["kernel_constraint"] = component
         case keras.initializers.Initializer():
-            last["kernel_initializer"] = component
+            memory = keras.layers.GRU(5, bias_initializer=component)
+            middle = keras.Sequential([keras.layers.Reshape((2, 3)), memory])
     model = keras.Sequential(
         [keras.Input((6,)), middle, keras.layers.Dense(4, **last)]
     )

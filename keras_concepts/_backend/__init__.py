@@ -113,6 +113,10 @@ And `keras_internals.py`, for all of them:
 `keras_mask(tensor)`
 :   The mask that Keras' layers left on a tensor, or `None`.
 
+`cell_of_bias()`
+:   The recurrent cell whose bias is asked of the initializer that calls this,
+    or `None` if it cannot be told.
+
 `running_optimizer()`
 :   The optimizer whose `apply` is running, or `None`.
 
@@ -123,6 +127,7 @@ And `keras_internals.py`, for all of them:
 import keras
 
 from keras_concepts._backend.keras_internals import (
+    cell_of_bias,
     flatten_layers,
     hear_cleared_losses,
     hear_compiled_losses,
@@ -147,6 +152,7 @@ else:
     )
 
 __all__ = [
+    "cell_of_bias",
     "flatten_layers",
     "hear_cleared_losses",
     "hear_compiled_losses",

@@ -1,6 +1,7 @@
 """What is private to Keras and the same on every backend."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,6 +29,23 @@ def running_optimizer() -> Any | None:
     scopes = global_state.get_global_attribute("name_scope_stack")
     caller = scopes[-1].caller if scopes else None
     return caller if isinstance(caller, keras.optimizers.Optimizer) else None
+
+
+def cell_of_bias() -> Any | None:
+    """The recurrent cell whose bias is asked of the calling initializer.
+
+    `None` if it cannot be told. To be called in `__call__` itself.
+    """
+    # A layer whose `build` runs is on top of the stack of name scopes. But a
+    # variable that is made in a trace gets its value later. Then only the
+    # function is left that an LSTM has wrapped around its initializer.
+    scopes = global_state.get_global_attribute("name_scope_stack")
+    caller = scopes[-1].caller if scopes else None
+    wrapper = sys._getframe(2).f_locals.get("self")
+    for owner in (caller, wrapper):
+        if hasattr(owner, "unit_forget_bias") or hasattr(owner, "reset_after"):
+            return owner
+    return None
 
 
 def learning_rate_of_update(optimizer: Any) -> Tensor:

@@ -1,0 +1,5 @@
+"""Initializers: what weights are before a training."""
+
+from keras_concepts.initializers.chrono import Chrono
+
+__all__ = ["Chrono"]

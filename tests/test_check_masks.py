@@ -1,0 +1,301 @@
+"""Each way to lose a mask is named, and no right use of one is."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_concepts as kc
+from keras_concepts._padding import Padding, padding_of_ids
+
+RIGHT = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 0, 0], [5, 6, 7, 8, 0]])
+LEFT = RIGHT[:, ::-1].copy()
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not support masking")
+
+
+class Custom(layers.Layer):
+    def call(self, inputs):
+        return inputs + 1.0
+
+
+def model_of(follow, mask_zero=True):
+    inputs = keras.Input((5,), dtype="int32")
+    embedding = layers.Embedding(9, 4, mask_zero=mask_zero, name="words")
+    return keras.Model(inputs, follow(embedding(inputs)))
+
+
+def problems(report):
+    return [
+        (finding.layer.split("/")[-1], finding.problem)
+        for finding in report.findings
+    ]
+
+
+LSTM = layers.LSTM
+
+
+@pytest.mark.parametrize(
+    ("follow", "expected"),
+    [
+        (
+            lambda x: LSTM(3, name="r")(ops.multiply(x, 2.0)),
+            [("multiply", "lost"), ("r", "unmasked")],
+        ),
+        (
+            lambda x: LSTM(3, name="r")(
+                layers.Lambda(lambda x: x + 1.0, name="f")(x)
+            ),
+            [("f", "lost"), ("r", "unmasked")],
+        ),
+        (
+            lambda x: layers.GRU(3, name="r")(Custom(name="f")(x)),
+            [("f", "lost"), ("r", "unmasked")],
+        ),
+        (
+            lambda x: LSTM(3)(layers.Conv1D(4, 3, name="f")(x)),
+            [("f", "lost")],
+        ),
+        (
+            lambda x: LSTM(3, name="r")(
+                layers.Conv1D(4, 3, padding="same", name="f")(x)
+            ),
+            [("f", "lost"), ("r", "unmasked")],
+        ),
+        (lambda x: layers.Flatten(name="f")(x), [("f", "lost")]),
+        (lambda x: layers.Reshape((20,), name="f")(x), [("f", "lost")]),
+        (lambda x: layers.GlobalMaxPooling1D(name="f")(x), [("f", "lost")]),
+        (lambda x: x[:, -1], [("get_item", "lost")]),
+        (
+            lambda x: layers.Bidirectional(LSTM(3, name="r"))(Custom()(x)),
+            [
+                ("custom", "lost"),
+                ("forward_r", "unmasked"),
+                ("backward_r", "unmasked"),
+            ],
+        ),
+    ],
+    ids=lambda value: "",
+)
+def test_where_a_mask_is_lost(follow, expected):
+    report = kc.check_masks(model_of(follow), RIGHT)
+    assert problems(report) == expected
+    assert not report
+    for finding in report.findings:
+        assert finding.padding == pytest.approx(0.4)
+        assert finding.side == "right"
+
+
+def attention(x):
+    heads = layers.MultiHeadAttention(2, 2, name="r")(x, x)
+    return layers.GlobalAveragePooling1D(name="p")(
+        layers.LayerNormalization()(layers.Add()([x, heads]))
+    )
+
+
+@pytest.mark.parametrize(
+    ("follow", "readers"),
+    [
+        (lambda x: layers.Dense(1)(LSTM(3, name="r")(x)), ["r"]),
+        (lambda x: LSTM(5, name="r")(x), ["r"]),  # as many units as steps
+        (attention, ["r", "p"]),
+        (
+            lambda x: layers.GlobalAveragePooling1D(name="p")(
+                layers.Attention(name="r")([x, x])
+            ),
+            ["r", "p"],
+        ),
+        (
+            lambda x: layers.GRU(2, name="p")(
+                layers.Bidirectional(LSTM(3, return_sequences=True, name="r"))(
+                    layers.BatchNormalization()(layers.SpatialDropout1D(0.5)(x))
+                )
+            ),
+            ["forward_r", "backward_r", "p"],
+        ),
+        (
+            lambda x: LSTM(3, name="r")(
+                layers.TimeDistributed(layers.Dense(4))(x)
+            ),
+            ["r"],
+        ),
+        (lambda x: x[:, 0], []),  # a step that is never padded
+    ],
+    ids=lambda value: "",
+)
+def test_no_finding_where_masks_arrive(follow, readers):
+    report = kc.check_masks(model_of(follow), RIGHT)
+    assert report, str(report)
+    assert [path.split("/")[-1] for path in report.arrived] == readers
+    # Without `mask_zero` each of them is a finding.
+    report = kc.check_masks(model_of(follow, mask_zero=False), RIGHT)
+    assert problems(report) == [
+        ("words", "no_mask"),
+        *((reader, "unmasked") for reader in readers),
+    ]
+    assert report.arrived == []
+
+
+class Subclassed(keras.Model):
+    def __init__(self, scaled=True, by_hand=False):
+        super().__init__(name="mine")
+        self.words = layers.Embedding(9, 4, mask_zero=True, name="words")
+        self.memory = LSTM(3, name="memory")
+        self.scaled, self.by_hand = scaled, by_hand
+
+    def call(self, inputs):
+        x = self.words(inputs)
+        if not self.scaled:
+            return self.memory(x)
+        mask = self.words.compute_mask(inputs) if self.by_hand else None
+        return self.memory(x * 2.0, mask=mask)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_subclassed(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        report = kc.check_masks(Subclassed(), RIGHT)
+        assert problems(report) == [("mine", "lost"), ("memory", "unmasked")]
+        assert "between mine/words and mine/memory" in str(report)
+        assert kc.check_masks(Subclassed(scaled=False), RIGHT)
+        assert kc.check_masks(Subclassed(by_hand=True), RIGHT)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def test_nested_and_several_inputs():
+    """Of two encoders of one shape, the one that loses its mask is named."""
+
+    def encoder(name, *more):
+        words = layers.Embedding(9, 4, mask_zero=True)
+        return keras.Sequential([words, *more], name=name)
+
+    inputs = {key: keras.Input((5,), dtype="int32", name=key) for key in "ab"}
+    good = encoder("good")(inputs["a"])
+    bad = encoder("bad", Custom(name="f"))(inputs["b"])
+    model = keras.Model(
+        inputs,
+        [LSTM(3, name="r")(good), LSTM(3, name="s")(bad)],
+    )
+    report = kc.check_masks(model, {"a": LEFT, "b": RIGHT})
+    assert problems(report) == [("f", "lost"), ("s", "unmasked")]
+    assert [finding.side for finding in report.findings] == ["right"] * 2
+    assert report.findings[0].layer == "bad/f"
+    assert report.arrived == ["r"]
+
+
+def test_masking_layer():
+    model = keras.Sequential(
+        [keras.Input((3, 2)), layers.Masking(), Custom(), LSTM(2)]
+    )
+    x = np.ones((2, 3, 2), "float32")
+    x[0, 1:] = 0.0
+    report = kc.check_masks(model, x)
+    assert problems(report) == [("custom", "lost"), ("lstm", "unmasked")]
+    assert report.findings[0].padding == pytest.approx(1 / 3)
+
+
+def test_row_that_is_all_padding():
+    def pooled(x):
+        return layers.GlobalAveragePooling1D(name="p")(x)
+
+    empty = np.concatenate([RIGHT, np.zeros((1, 5), int)])
+    report = kc.check_masks(model_of(pooled), empty)
+    assert problems(report) == [("p", "empty_row")]
+    assert "1 of 4 rows" in str(report)
+    assert kc.check_masks(model_of(pooled), RIGHT)
+    assert kc.check_masks(model_of(LSTM(3)), empty)
+
+
+@pytest.mark.parametrize(
+    ("ids", "side", "effect"),
+    [(RIGHT, "right", [True, False]), (LEFT, "left", [False, True])],
+    ids=["right", "left"],
+)
+def test_who_reads_padding_last(ids, side, effect):
+    model = model_of(layers.Bidirectional(LSTM(2)), mask_zero=False)
+    findings = kc.check_masks(model, ids).findings
+    assert {finding.side for finding in findings} == {side}
+    found = ["after the last real" in finding.evidence for finding in findings]
+    assert found == [False, *effect]
+
+
+class TestPadding:
+    def test_sides(self):
+        def side(*rows):
+            return Padding(np.array(rows, bool)).side
+
+        assert side([0, 0, 1], [1, 1, 1]) == "right"
+        assert side([1, 0, 0]) == "left"
+        assert side([1, 0, 1], [0, 0, 0]) == "both"
+        assert side([1, 0, 0], [0, 0, 1]) == "mixed"
+        assert side([0, 1, 0]) == "inside"
+        assert side([0, 0], [1, 1]) == "none"
+
+    def test_share(self):
+        padding = padding_of_ids(RIGHT)
+        np.testing.assert_array_equal(padding.steps, RIGHT == 0)
+        assert padding.share == pytest.approx(6 / 15)
+        assert padding_of_ids(np.stack([RIGHT, LEFT])).side == "mixed"
+
+    @pytest.mark.parametrize(
+        "ids",
+        [
+            np.random.default_rng(0).zipf(1.3, (16, 40)) - 1,  # 0 is a word
+            np.tile([0, 0, 0, 1, 1, 1], (4, 1)),  # segments
+            np.tile(np.arange(6), (4, 1)),  # positions
+            np.array([0, 1, 2, 0]),  # one number a row
+            np.array([[0], [1], [2]]),
+            RIGHT + 1,
+        ],
+        ids=["words", "segments", "positions", "vector", "column", "none"],
+    )
+    def test_zeros_that_are_no_padding(self, ids):
+        assert padding_of_ids(ids) is None
+
+
+class Counting(layers.Layer):
+    def build(self, shape):
+        self.calls = self.add_weight(name="calls", trainable=False)
+        self.noise = keras.random.SeedGenerator(1)
+
+    def call(self, inputs, mask=None):
+        self.calls.assign_add(1.0)
+        return inputs + keras.random.normal((4,), seed=self.noise)
+
+
+def test_leaves_the_model_as_it_was():
+    model = model_of(
+        lambda x: layers.Dropout(0.5)(
+            layers.BatchNormalization()(LSTM(3)(Counting()(x)))
+        )
+    )
+    before = [np.array(ops.convert_to_numpy(v)) for v in model.variables]
+    kc.check_masks(model, RIGHT)
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
+    for layer in [*model._flatten_layers(), *model.operations]:
+        module = getattr(vars(layer).get("call"), "__module__", "")
+        assert "keras_concepts" not in str(module)
+
+
+def test_an_exception_leaves_nothing_patched():
+    class Bomb(layers.Layer):
+        armed = False
+
+        def call(self, inputs):
+            if self.armed:
+                raise RuntimeError("boom")
+            return inputs
+
+    model = model_of(Bomb())
+    model.layers[-1].armed = True
+    with pytest.raises(RuntimeError, match="boom"):
+        kc.check_masks(model, RIGHT)
+    assert all("call" not in vars(layer) for layer in model.layers)
+
+
+def test_not_a_model():
+    with pytest.raises(TypeError, match=r"keras\.Model"):
+        kc.check_masks(lambda x: x, RIGHT)
