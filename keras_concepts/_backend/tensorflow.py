@@ -53,6 +53,7 @@ def compiled_pass(
 ) -> Callable[..., Any]:
     @tf.function(autograph=False)
     def run(*tensors: Tensor) -> Any:
+        # Keras asks the scope alone for the weights that it regularizes.
         mapping = [(v, v.value) for v in variables]
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)

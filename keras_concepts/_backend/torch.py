@@ -55,6 +55,7 @@ def compiled_pass(
     function: Callable[..., Any], variables: Sequence[Any]
 ) -> Callable[..., Any]:
     def run(*tensors: Tensor) -> Any:
+        # Keras asks the scope alone for the weights that it regularizes.
         mapping = [(v, v.value) for v in variables]
         with keras.StatelessScope(mapping, collect_losses=True):
             return _detached(function(*tensors))
