@@ -75,22 +75,20 @@ def compare(build, steps, pairs):
     y = random.integers(10, size=len(x)).astype("int32")
     summary = SignalSummary()
 
-    def first_probe():
-        nonlocal probe
-        probe = ForwardProbe(
-            model, x[:BATCH_SIZE], y[:BATCH_SIZE], reduce=summary.reduce
-        )
+    batch = x[:BATCH_SIZE], y[:BATCH_SIZE]
+    probe = ForwardProbe(model, *batch, reduce=summary.reduce)
+
+    def measure():
         summary.rows(probe())
 
     def probes():
         for _ in range(steps):
-            summary.rows(probe())
+            measure()
 
     def epoch():
         model.fit(x, y, batch_size=BATCH_SIZE, verbose=0)
 
-    probe = None
-    first = seconds(first_probe)
+    first = seconds(measure)
     epoch()
     epoch()
     ratios, durations = [], []
@@ -112,7 +110,9 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a minute")
     quick = parser.parse_args().quick
     print(f"{keras.backend.backend()}, batches of {BATCH_SIZE}")
-    print("model             step  first probe  probe/step  smallest to largest")
+    print(
+        "model             step  first probe  probe/step  smallest to largest"
+    )
     for build in (perceptron, convolutional, recurrent):
         compare(build, steps=10 if quick else 30, pairs=5 if quick else 15)
 
