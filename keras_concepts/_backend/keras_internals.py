@@ -67,6 +67,19 @@ def flatten_layers(model: Any) -> list[Any]:
     return model._flatten_layers()
 
 
+def changing_variables(model: Any) -> list[Any]:
+    """What a step may assign beside the trained variables: statistics, seeds.
+
+    Not the weights of frozen layers.
+    """
+    weights = {id(variable) for variable in model.weights}
+    found = {id(v): v for v in model.variables if id(v) not in weights}
+    for layer in model._flatten_layers():
+        # Those that the layer has made so, whether it is frozen or not.
+        found |= {id(v): v for v in layer._non_trainable_variables}
+    return list(found.values())
+
+
 def output_names(model: Any) -> list[str]:
     """Name of each output that has a loss of its own, if there are several."""
     compiled = model._compile_loss

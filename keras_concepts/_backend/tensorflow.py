@@ -142,6 +142,9 @@ def choose(
     return tf.cond(predicate, if_true, if_false)
 
 
+seldom = choose
+
+
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
     if tf.executing_eagerly():
         return tensors
@@ -283,9 +286,22 @@ def _local(value: Tensor) -> tf.Variable:
     )
 
 
+def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    del arguments
+    variables = [*model.variables, *model.optimizer.variables]
+    values = [snapshot(variable) for variable in variables]
+
+    def restore(result: Any) -> Any:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return result
+
+    return restore
+
+
 def observed_train_function(
     model: Any,
-    observe: Callable[[], contextlib.AbstractContextManager[Any]],
+    observe: Callable[[Any, Any], contextlib.AbstractContextManager[Any]],
     buffers: Iterable[Any],
 ) -> Callable[..., Any]:
     del buffers  # tf.Variables: the traced step holds them
@@ -295,7 +311,7 @@ def observed_train_function(
         if not _is_first_replica():
             return original(data)
         for_xla = model.jit_compile and not model.run_eagerly
-        with _tracing(for_xla=for_xla), observe():
+        with _tracing(for_xla=for_xla), observe(data, None):
             return original(data)
 
     previous = model.train_function

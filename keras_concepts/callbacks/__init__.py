@@ -1,7 +1,17 @@
 """Monitors: callbacks that measure what a training does."""
 
 from keras_concepts.callbacks.gradient_monitor import GradientMonitor
+from keras_concepts.callbacks.non_finite_guard import (
+    NonFinite,
+    NonFiniteGuard,
+)
 from keras_concepts.callbacks.penalty_reporter import PenaltyReporter
 from keras_concepts.callbacks.signal_monitor import SignalMonitor
 
-__all__ = ["GradientMonitor", "PenaltyReporter", "SignalMonitor"]
+__all__ = [
+    "GradientMonitor",
+    "NonFinite",
+    "NonFiniteGuard",
+    "PenaltyReporter",
+    "SignalMonitor",
+]

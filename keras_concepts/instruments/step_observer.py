@@ -19,6 +19,13 @@ class StepObserver:
         make_tap: From the trainable variables, what measures a step: an object
             with `buffer`, `record(heard)` and `read(steps)`.
         hears_parts: Whether the tap asks for `heard.parts`.
+        hears_batch: Whether it asks for `heard.batch` and `heard.others`.
+        when_full: Called with what was read as soon as the device is full;
+            `read` does not give it again.
+        can_reject: Whether `rejects` may ever be true.
+
+    Attributes:
+        rejects: Whether the weights shall be as before the last step.
     """
 
     def __init__(
@@ -29,10 +36,17 @@ class StepObserver:
         first_step: int,
         make_tap: Callable[..., Any],
         hears_parts: bool = False,
+        hears_batch: bool = False,
+        when_full: Callable[[Any], None] | None = None,
+        can_reject: bool = False,
     ) -> None:
         self.schedule = schedule
         self.capacity = max(capacity, model.steps_per_execution)
         self.hears_parts = hears_parts
+        self.hears_batch = hears_batch
+        self.can_reject = can_reject
+        self.rejects = False
+        self._when_full = when_full
         self.tap: Any = None
         self._make_tap = make_tap
         # A model without an input shape is built by its first step. (On JAX
@@ -44,6 +58,11 @@ class StepObserver:
         self._step = first_step
         self._epoch_start = first_step
         self._epoch_steps: int | None = None
+
+    @property
+    def epoch_start(self) -> int:
+        """Number of the first step of the epoch."""
+        return self._epoch_start
 
     def _tap(self, variables: list[Any]) -> Any:
         return self._make_tap(variables, capacity=self.capacity)
@@ -74,9 +93,13 @@ class StepObserver:
             self._pending += range(self._step, self._step + steps)
         self._step += steps
         self.schedule.advance(steps, measured)
+        if self._when_full and len(self._pending) + steps > self.capacity:
+            self._drain()
+            for samples in self.read():
+                self._when_full(samples)
 
     def _drain(self) -> None:
-        if self.tap is not None:
+        if self.tap is not None and self._pending:
             self._read.append(self.tap.read(self._pending))
         self._pending = []
 

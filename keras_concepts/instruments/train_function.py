@@ -60,6 +60,9 @@ class ObservedTrainFunction:
         for observer in due:
             observer.make_room(steps)
         function = self._functions[tuple(map(id, due))]
+        restore = None
+        if any(observer.can_reject for observer in due):
+            restore = _backend.backup(self._model, args)
         try:
             result = function(*args)
         except _backend.END_OF_DATA:
@@ -69,6 +72,8 @@ class ObservedTrainFunction:
             raise
         for observer in self._observers:
             observer.advance(steps, measured=observer in due)
+        if restore is not None and any(o.rejects for o in due):
+            result = restore(result)
         return result
 
     def _build(self) -> None:
@@ -91,8 +96,15 @@ class ObservedTrainFunction:
                 )
 
     @contextlib.contextmanager
-    def _observe(self, due: Sequence[StepObserver]) -> Iterator[None]:
+    def _observe(
+        self, due: Sequence[StepObserver], batch: Any, others: Any
+    ) -> Iterator[None]:
         model = self._model
+        if others is None and any(observer.hears_batch for observer in due):
+            others = [
+                (variable, _backend.snapshot(variable))
+                for variable in _backend.changing_variables(model)
+            ]
         tracker = next((m for m in model.metrics if m.name == "loss"), None)
         with contextlib.ExitStack() as stack:
             heard = stack.enter_context(
@@ -103,6 +115,7 @@ class ObservedTrainFunction:
                     hear_loss_parts(model, tracker, heard.parts)
                 )
             yield
+        heard.batch, heard.others = batch, others
         if heard.variables:
             for observer in due:
                 observer.record(heard)

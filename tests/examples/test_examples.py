@@ -58,6 +58,10 @@ SENTENCES = {
         r"Most died in epoch \d in hidden_\d \(\d+ of 64 units\); of all the "
         r"dead, (\d+ of \d+ in hidden_\d(, )?)+ came back\."
     ),
+    "where_did_the_nan_come_from": (
+        r"At step \d+ the activation of (.*/)?mean was not finite: [1-9]\d* of "
+        r"32 sentences are empty; without such, no step fails\."
+    ),
     "which_layer_vanishes": (
         rf"In epoch 0 the first layer's gradient is {NUMBER} of the last's: "
         + ", ".join(rf"sigmoid_{i} lets 0\.[0-3]\d through" for i in (3, 4, 5))
