@@ -9,6 +9,7 @@ from keras import ops
 from keras.src.backend.common import global_state
 from keras.src.backend.common.masking import get_keras_mask
 from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.models.functional import Functional
 
 from keras_concepts._shadow import shadow_in_thread
 from keras_concepts._types import Tensor
@@ -47,6 +48,11 @@ def learning_rate_of_update(optimizer: Any) -> Tensor:
 def flatten_layers(model: Any) -> list[Any]:
     """The model and all layers and cells in it, at any depth, each once."""
     return model._flatten_layers()
+
+
+def is_functional(model: Any) -> bool:
+    """Whether the model is a graph of layers that Keras can rebuild."""
+    return isinstance(model, Functional)
 
 
 def output_names(model: Any) -> list[str]:

@@ -31,6 +31,7 @@ class StepMonitor(keras.callbacks.Callback):
     # no hook that is called for a batch.
     async_safe = True
     _hears_parts = False
+    _hears_batch_norms = False
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class StepMonitor(keras.callbacks.Callback):
             first_step=self.recording.next_step,
             make_tap=self._make_tap,
             hears_parts=self._hears_parts,
+            hears_batch_norms=self._hears_batch_norms,
         )
         ObservedTrainFunction.attach(model, self._observer)
 

@@ -29,6 +29,7 @@ class Heard:
         loss: The batch's loss, or `None` if nobody told.
         batch_size: Samples that `loss` is the mean of, a tensor or a number.
         parts: What the loss is the sum of, see `hear_loss_parts`.
+        batch_norms: Batch against moving statistics, see `hear_batch_norms`.
     """
 
     variables: list[Any] = dataclasses.field(default_factory=list)
@@ -41,6 +42,9 @@ class Heard:
     loss: Any = None
     batch_size: Any = float("nan")
     parts: dict[tuple[str, Any], Any] = dataclasses.field(default_factory=dict)
+    batch_norms: dict[tuple[int, int], Any] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @contextlib.contextmanager

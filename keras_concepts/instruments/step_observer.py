@@ -19,6 +19,7 @@ class StepObserver:
         make_tap: From the trainable variables, what measures a step: an object
             with `buffer`, `record(heard)` and `read(steps)`.
         hears_parts: Whether the tap asks for `heard.parts`.
+        hears_batch_norms: Whether it asks for `heard.batch_norms`.
     """
 
     def __init__(
@@ -29,10 +30,12 @@ class StepObserver:
         first_step: int,
         make_tap: Callable[..., Any],
         hears_parts: bool = False,
+        hears_batch_norms: bool = False,
     ) -> None:
         self.schedule = schedule
         self.capacity = max(capacity, model.steps_per_execution)
         self.hears_parts = hears_parts
+        self.hears_batch_norms = hears_batch_norms
         self.tap: Any = None
         self._make_tap = make_tap
         # A model without an input shape is built by its first step. (On JAX
@@ -41,9 +44,18 @@ class StepObserver:
             self.tap = self._tap(model.trainable_variables)
         self._pending: list[int] = []
         self._read: list[Any] = []
+        self._first_step = first_step
         self._step = first_step
         self._epoch_start = first_step
         self._epoch_steps: int | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken since the beginning."""
+        taken = self._step
+        if self._epoch_steps is not None:
+            taken = min(taken, self._epoch_start + self._epoch_steps)
+        return taken - self._first_step
 
     def _tap(self, variables: list[Any]) -> Any:
         return self._make_tap(variables, capacity=self.capacity)

@@ -1,5 +1,10 @@
 """Reports: tables, figures and event files of a recording or a model."""
 
+from keras_concepts.reports.batch_norm import (
+    batch_norm_table,
+    print_batch_norms,
+)
+from keras_concepts.reports.batch_norm_figure import plot_batch_norms
 from keras_concepts.reports.figures import plot_gradient_stacks, plot_gradients
 from keras_concepts.reports.penalties import penalty_table, print_penalties
 from keras_concepts.reports.penalty_figure import plot_penalties
@@ -14,11 +19,14 @@ __all__ = [
     "Sparsity",
     "SparsityRow",
     "TensorBoardWriter",
+    "batch_norm_table",
     "gradient_table",
     "penalty_table",
+    "plot_batch_norms",
     "plot_gradient_stacks",
     "plot_gradients",
     "plot_penalties",
+    "print_batch_norms",
     "print_gradients",
     "print_penalties",
     "sparsity",
