@@ -62,7 +62,7 @@ def batch_against_moving(
     variance = batch.squares / n + layer.epsilon
     mean = ops.cast(_backend.snapshot(layer.moving_mean), "float32")
     moving = ops.cast(_backend.snapshot(layer.moving_variance), "float32")
-    shift = (mean - batch.mean) / ops.sqrt(variance)
+    shift = (mean - batch.mean - batch.rest) / ops.sqrt(variance)
     seen = ops.ones_like(shift) * ops.cast(batch.count > 0, "float32")
     ratio = ops.log(moving + layer.epsilon) - ops.log(variance)
     return Shift(seen * shift, seen * ratio, seen)

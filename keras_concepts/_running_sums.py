@@ -22,11 +22,13 @@ class Moments(NamedTuple):
     Attributes:
         count: Entries that were counted, int32, `(units,)` or `()`.
         mean: Float32, `(units,)`; 0 where nothing was counted.
+        rest: What rounding took from `mean`, float32.
         squares: Sum of squared distances from the mean, float32, `(units,)`.
     """
 
     count: Tensor
     mean: Tensor
+    rest: Tensor
     squares: Tensor
 
 
@@ -62,7 +64,7 @@ def unit_moments(
     rest = ops.sum(distance, axes) / n
     squares = ops.sum(ops.square(distance), axes) - n * ops.square(rest)
     return Moments(
-        count, ops.reshape(first, (-1,)) + rest, ops.maximum(squares, 0.0)
+        count, ops.reshape(first, (-1,)), rest, ops.maximum(squares, 0.0)
     )
 
 
@@ -139,7 +141,7 @@ class UnitTotals(NamedTuple):
         n = ops.cast(batch.count, "float32")
         fresh = ops.logical_and(ops.equal(self.count[:1], 0.0), n > 0.0)
         shift = ops.where(fresh, batch.mean[None], self.shift)
-        distance = batch.mean - shift[0]
+        distance = (batch.mean - shift[0]) + batch.rest
         units = ops.zeros_like(batch.mean)
         return UnitTotals(
             shift,

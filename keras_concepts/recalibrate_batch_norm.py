@@ -110,12 +110,12 @@ class _Population:
 
     def add(self, batch: Moments) -> None:
         """Takes a batch in."""
-        added, mean, squares = (
+        added, mean, rest, squares = (
             ops.convert_to_numpy(x).astype("float64") for x in batch
         )
         before = self.count
         self.count = before + added
-        distance = mean - self.mean
+        distance = mean + rest - self.mean
         share = added / np.maximum(self.count, 1.0)
         self.mean = self.mean + distance * share
         self.squares = self.squares + squares + distance**2 * before * share
@@ -135,6 +135,8 @@ def _moments(
 def _batches(data: Any, batch_size: int) -> Iterator[Any]:
     """Inputs in tensors, batch after batch."""
     if isinstance(data, list | tuple | dict) or hasattr(data, "shape"):
+        if isinstance(data, list | tuple) and len(data) == 1:
+            [data] = data
         arrays = keras.tree.flatten(data)
         lengths = {_length(array) for array in arrays}
         if len(lengths) != 1:
@@ -153,12 +155,9 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
             )
         return
     if isinstance(data, keras.utils.PyDataset):
-        indices = (
-            itertools.count()
-            if data.num_batches is None
-            else range(data.num_batches)
-        )
-        data = (data[i] for i in indices)
+        count = data.num_batches
+        indices = itertools.count() if count is None else range(count)
+        data = map(data.__getitem__, indices)
     try:
         iterator = iter(data)
     except TypeError as error:

@@ -22,6 +22,13 @@ LOSS = {"name": "x", "reduction": "sum", "from_logits": True}
 # `test_contract.py`: rows of 4 logits, and class numbers.
 ARGUMENTS = {
     kc.constraints.SoftThreshold: {"strength": 0.03},
+    kc.layers.ActivationProbe: {"activation": "tanh"},
+    kc.layers.MonitoredBatchNormalization: {
+        "axis": 1,
+        "momentum": 0.9,
+        "epsilon": 0.01,
+        "scale": False,
+    },
     kc.layers.MonteCarloDropout: {
         "rate": 0.3,
         "noise_shape": (None, 1),

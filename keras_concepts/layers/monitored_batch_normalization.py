@@ -31,8 +31,10 @@ class BatchNormStatistics(NamedTuple):
     initial_share: float
 
 
+# Keras files the weights of a layer under the name of its class: so it bears
+# that of the plain layer, whose files it reads and writes.
 @serializable
-class MonitoredBatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(keras.layers.BatchNormalization):
     r"""`keras.layers.BatchNormalization` that measures its own shift.
 
     In training the layer normalizes with the mean and the variance of the
@@ -50,7 +52,9 @@ class MonitoredBatchNormalization(keras.layers.BatchNormalization):
 
     Everything else is Keras' layer, to the last bit. What it measures is not
     among its `weights`: files, `get_weights` and `set_weights` are those of the
-    plain layer, in both directions, and saving loses it. It is among its
+    plain layer, in both directions, and saving loses it. (For Keras' files the
+    class must be named as the plain one is; it is exported as
+    `MonitoredBatchNormalization`.) What it measures is among its
     `variables`, as random seeds are, and so moves with the training on each
     backend. A layer that is frozen is in inference mode, and measures nothing.
 
@@ -155,6 +159,9 @@ class MonitoredBatchNormalization(keras.layers.BatchNormalization):
         if self._measured is not None:
             variable = self._measured.variable
             variable.assign(ops.zeros_like(variable.value))
+
+
+MonitoredBatchNormalization = BatchNormalization
 
 
 class _Untracked:

@@ -43,6 +43,11 @@ def batch_norm_paths(recording: Recording) -> list[str]:
     return [path for path in recording.select(quantity="calls").layers if path]
 
 
+def layer_names(paths: list[str]) -> list[str]:
+    """Short names of layers, from their paths."""
+    return short_names([f"{path}/moving_mean" for path in paths])
+
+
 def layer_shifts(recording: Recording, path: str) -> LayerShifts:
     """What a `BatchNormShiftMonitor` recorded of a layer in one epoch.
 
@@ -111,7 +116,7 @@ def batch_norm_table(recording: Recording) -> Table:
         table.add_column(
             header, justify="right", vertical="bottom", no_wrap=True
         )
-    for name, path in zip(short_names(paths), paths, strict=True):
+    for name, path in zip(layer_names(paths), paths, strict=True):
         table.add_row(Name(name), *_cells(layer_shifts(epoch, path)))
     return table
 

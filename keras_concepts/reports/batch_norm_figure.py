@@ -9,11 +9,12 @@ from keras_concepts.reports.batch_norm import (
     SHIFT,
     VARIANCE,
     batch_norm_paths,
+    layer_names,
 )
 from keras_concepts.reports.canvas import new_figure
 from keras_concepts.reports.heatmap import LABEL_SIZE, TICK_SIZE
 from keras_concepts.reports.history import over_steps
-from keras_concepts.reports.names import short_names, shorten
+from keras_concepts.reports.names import shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +71,7 @@ def plot_batch_norms(
             "share of the initial value", loc="left", size=LABEL_SIZE
         )
     for axes in (shift, variance, last):
-        axes.set_ylim(bottom=0.0)
+        axes.set_ylim(0.0, 1.05 * axes.get_ylim()[1])
         axes.set_xlabel("epoch", size=LABEL_SIZE)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.xaxis.set_major_formatter(lambda x, _: _epoch(epochs, x))
@@ -99,7 +100,7 @@ def _draw_layers(
     named = set(range(len(paths)))
     if len(paths) > _MOST_NAMES:
         named = {0, len(paths) - 1}
-    for i, name in enumerate(short_names(paths)):
+    for i, name in enumerate(layer_names(paths)):
         label = shorten(name, _LONGEST_NAME) if i in named else None
         axes.plot(values[i], color=colours[i], label=label, **_LINE)
     if limit is not None:
