@@ -77,10 +77,10 @@ def counted(x: Tensor, mask: Tensor | None) -> Tensor | None:
     """
     if mask is None:
         return None
-    mask = ops.cast(mask, "bool")
-    for _ in range(len(x.shape) - len(mask.shape)):
-        mask = ops.expand_dims(mask, -1)
-    return ops.broadcast_to(mask, ops.shape(x))
+    entries: Tensor = ops.cast(mask, "bool")
+    for _ in range(len(x.shape) - len(entries.shape)):
+        entries = ops.expand_dims(entries, -1)
+    return ops.broadcast_to(entries, ops.shape(x))
 
 
 def _sizes(x: Tensor, axes: Sequence[int]) -> list[Tensor]:

@@ -36,10 +36,10 @@ _ZEROS, _FLATS = UnitTotals.rows, UnitTotals.rows + 2
 class ActivationStatistics(NamedTuple):
     """What was seen of each unit, arrays of shape `(units,)`.
 
-    All but `count` and `dead` are NaN where nothing was.
+    All but `entries` and `dead` are NaN where nothing was.
 
     Attributes:
-        count: Entries that were seen.
+        entries: How many were seen.
         mean: Mean.
         std: Standard deviation, of the entries and not of a larger population.
         rms: Root of the mean square.
@@ -50,7 +50,7 @@ class ActivationStatistics(NamedTuple):
         saturated: Whether that share is above 90%; `None` without one.
     """
 
-    count: np.ndarray
+    entries: np.ndarray
     mean: np.ndarray
     std: np.ndarray
     rms: np.ndarray
@@ -79,7 +79,10 @@ class ActivationProbe(keras.layers.Layer):
     A unit is dead if each of its outputs was exactly 0: of a ReLU the same as
     never above 0. It is saturated if $|\varphi'| < 0.05 \max |\varphi'|$ in
     more than 90% of its outputs, so that little gradient passes. For that the
-    probe must know the activation.
+    probe must know the activation. (On TensorFlow without XLA put it behind the
+    activation, not before: a product and a tanh or sigmoid are one operation
+    there unless a layer reads what is between them, and that is rounded
+    otherwise.)
 
     Only training counts, `evaluate` and `predict` do not, nor do entries that
     are masked. The statistics are non-trainable weights, saved with the model;

@@ -28,7 +28,7 @@ def assert_seen(probe, batches, masks=None, rtol=1e-5):
         ]
     ).astype("float64")
     n, mean, variance = moments(rows)
-    np.testing.assert_array_equal(found.count, n)
+    np.testing.assert_array_equal(found.entries, n)
     np.testing.assert_allclose(found.mean, mean, rtol=rtol, atol=1e-7)
     np.testing.assert_allclose(found.std, np.sqrt(variance), rtol=rtol)
     rms = np.sqrt((rows**2).mean(axis=0))
@@ -95,7 +95,7 @@ class TestStatistics:
         probe(X)
         probe(X, training=False)
         found = probe.statistics()
-        assert not found.count.any()
+        assert not found.entries.any()
         assert not found.dead.any()
         assert np.isnan(found.mean).all()
         assert np.isnan(found.zero_share).all()
@@ -225,8 +225,8 @@ class TestInTraining:
         """And counts training batches, not those of an evaluation."""
         watched = self.check()
         watched.evaluate(X[:8], Y[:8], verbose=0)
-        assert (watched.layers[-2].statistics().count == 48).all()
-        assert watched.layers[2].statistics().count[0] == 48 * 6
+        assert (watched.layers[-2].statistics().entries == 48).all()
+        assert watched.layers[2].statistics().entries[0] == 48 * 6
 
     def test_changes_no_bit_without_jit(self):
         if keras.backend.backend() == "jax":
@@ -257,7 +257,7 @@ class TestInTraining:
         table = numpy(model.layers[0].weights)[0]
         rows = table[tokens[tokens > 0]]
         found = model.layers[1].statistics()
-        assert found.count.tolist() == [12.0, 12.0]
+        assert found.entries.tolist() == [12.0, 12.0]
         np.testing.assert_allclose(found.mean, rows.mean(axis=0), rtol=1e-5)
 
     def test_is_saved(self, tmp_path):
