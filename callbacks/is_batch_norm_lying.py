@@ -27,7 +27,6 @@ def main() -> None:
     model = network()
     monitor = BatchNormShiftMonitor(probe=(x, y))
     model.fit(x, y, 480, epochs, verbose=0, callbacks=[monitor])
-    monitor.summary()
     monitor.plot(out / "is_batch_norm_lying.png")
     in_training = accuracy(model, x_test, y_test, training=True)
     before = accuracy(model, x_test, y_test, training=False)
@@ -45,16 +44,12 @@ def main() -> None:
 
 
 def network() -> keras.Model:
-    hidden = [
-        layer
-        for _ in range(3)
-        for layer in (
-            layers.Dense(64),
-            layers.BatchNormalization(),
-            layers.ReLU(),
-        )
-    ]
-    model = keras.Sequential([*hidden, layers.Dense(10, "softmax")])
+    model = keras.Sequential()
+    for _ in range(3):
+        model.add(layers.Dense(64))
+        model.add(layers.BatchNormalization())
+        model.add(layers.ReLU())
+    model.add(layers.Dense(10, "softmax"))
     model.compile(
         keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy"
     )

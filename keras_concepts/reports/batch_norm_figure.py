@@ -24,6 +24,7 @@ _MODES = {
     "inference_loss": ("#d55e00", "at inference"),
 }
 _LINE = {"lw": 1.6, "marker": "o", "ms": 3}
+_LEGEND = {"edgecolor": "none", "framealpha": 1.0, "fontsize": TICK_SIZE}
 _MOST_NAMES = 8
 _LONGEST_NAME = 26
 
@@ -77,9 +78,9 @@ def plot_batch_norms(
         axes.xaxis.set_major_formatter(lambda x, _: _epoch(epochs, x))
         axes.tick_params(labelsize=TICK_SIZE)
         axes.spines[["top", "right"]].set_visible(False)
-    shift.legend(frameon=False, fontsize=TICK_SIZE)
+    shift.legend(**_LEGEND)
     if "inference_gap" in recording.quantities:
-        last.legend(frameon=False, fontsize=TICK_SIZE)
+        last.legend(**_LEGEND)
     figure.suptitle(title or _headline(rows), size=LABEL_SIZE + 2)
     return figure
 
