@@ -148,7 +148,8 @@ class BatchNormShiftMonitor(StepMonitor):
         optimizer = self.model.optimizer
         # Each batch counts, also where several make one update.
         batches = optimizer.gradient_accumulation_steps or 1
-        self._updates_before = batches * int(optimizer.iterations)
+        updates = keras.ops.convert_to_numpy(optimizer.iterations)
+        self._updates_before = batches * int(updates)
 
     def _make_tap(self, variables: list[Any], capacity: int) -> BatchNormTap:
         del variables
