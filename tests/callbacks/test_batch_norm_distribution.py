@@ -12,17 +12,30 @@ import keras_concepts as kc
 from keras import layers
 
 cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
 s = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 x = np.random.default_rng(0).normal(3, 2, size=(64, 6)).astype("float32")
 y = (x[:, :3]).argmax(1)
+NAME = "BatchNormalization"
+
 def run(watch, sync):
     keras.utils.set_random_seed(0)
     with s.scope():
-        BN = kc.layers.MonitoredBatchNormalization if watch else layers.BatchNormalization
-        P = [kc.layers.ActivationProbe("relu")] if watch else []
-        m = keras.Sequential([keras.Input((6,)), BN(synchronized=sync), layers.Dense(8, "relu", kernel_initializer="ones"), *P, layers.Dense(3, kernel_initializer="ones")])
-        m.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        norm = (kc if watch else keras).layers
+        norm = getattr(norm, ("Monitored" if watch else "") + NAME)
+        probe = [kc.layers.ActivationProbe("relu")] if watch else []
+        m = keras.Sequential(
+            [
+                keras.Input((6,)),
+                norm(synchronized=sync),
+                layers.Dense(8, "relu", kernel_initializer="ones"),
+                *probe,
+                layers.Dense(3, "softmax", kernel_initializer="ones"),
+            ]
+        )
+        m.compile("adam", "sparse_categorical_crossentropy")
         cb = [kc.callbacks.BatchNormShiftMonitor((x, y))] if watch else []
         m.fit(x, y, 16, epochs=2, shuffle=False, verbose=0, callbacks=cb)
     return m, cb
