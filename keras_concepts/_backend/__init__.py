@@ -36,6 +36,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Context manager for a training step. What is put into the dict `values` as
     the loss is computed can be read from it after the step.
 
+`without_gradients()`
+:   Context manager for eager calls. Nothing is kept for a gradient.
+
 `dense(gradient, shape)`
 :   A gradient as a dense tensor of the shape of its variable.
 
@@ -107,6 +110,9 @@ And `keras_internals.py`, for all of them:
 `changing_variables(model)`
 :   What a step may assign beside the trained variables: statistics, seeds.
 
+`is_functional(model)`
+:   Whether the model is a graph of layers that Keras can rebuild.
+
 `output_names(model)`
 :   Name of each output that has a loss of its own, if there are several.
 
@@ -145,6 +151,7 @@ from keras_concepts._backend.keras_internals import (
     flatten_layers,
     hear_cleared_losses,
     hear_compiled_losses,
+    is_functional,
     keras_mask,
     learning_rate_of_update,
     output_names,
@@ -171,6 +178,7 @@ __all__ = [
     "flatten_layers",
     "hear_cleared_losses",
     "hear_compiled_losses",
+    "is_functional",
     "keras_mask",
     "learning_rate_of_update",
     "output_names",
@@ -203,3 +211,4 @@ shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
 value_and_grad = active.value_and_grad
+without_gradients = active.without_gradients

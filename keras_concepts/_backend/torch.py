@@ -82,6 +82,10 @@ def out_of_gradient(
     return contextlib.nullcontext()
 
 
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    return torch.no_grad()
+
+
 def dense(gradient: Any, shape: Sequence[int]) -> Tensor:
     del shape
     return gradient.detach()

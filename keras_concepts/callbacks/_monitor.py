@@ -60,6 +60,7 @@ class StepMonitor(Monitor):
     # no hook that is called for a batch.
     async_safe = True
     _hears_parts = False
+    _hears_batch_norms = False
 
     def __init__(
         self,
@@ -116,6 +117,7 @@ class StepMonitor(Monitor):
             first_step=self.recording.next_step,
             make_tap=self._make_tap,
             hears_parts=self._hears_parts,
+            hears_batch_norms=self._hears_batch_norms,
         )
 
     def _make_tap(self, variables: list[Any], capacity: int) -> Any:

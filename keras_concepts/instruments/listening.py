@@ -32,6 +32,7 @@ class Heard:
         others: Pairs of the variables that are not trained and their values
             before the step, if somebody asked.
         parts: What the loss is the sum of, see `hear_loss_parts`.
+        batch_norms: Batch against moving statistics, see `hear_batch_norms`.
     """
 
     variables: list[Any] = dataclasses.field(default_factory=list)
@@ -46,6 +47,9 @@ class Heard:
     batch: Any = None
     others: list[tuple[Any, Any]] | None = None
     parts: dict[tuple[str, Any], Any] = dataclasses.field(default_factory=dict)
+    batch_norms: dict[tuple[int, int], Any] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ class StepObserver:
         hears_batch: Whether it asks for `heard.batch` and `heard.others`.
         when_full: Called with what was read as soon as the device is full;
             `read` does not give it again.
+        hears_batch_norms: Whether it asks for `heard.batch_norms`.
         can_reject: Whether `rejects` may ever be true.
 
     Attributes:
@@ -39,6 +40,7 @@ class StepObserver:
         hears_batch: bool = False,
         when_full: Callable[[Any], None] | None = None,
         can_reject: bool = False,
+        hears_batch_norms: bool = False,
     ) -> None:
         self.schedule = schedule
         self.capacity = max(capacity, model.steps_per_execution)
@@ -47,6 +49,7 @@ class StepObserver:
         self.can_reject = can_reject
         self.rejects = False
         self._when_full = when_full
+        self.hears_batch_norms = hears_batch_norms
         self.tap: Any = None
         self._make_tap = make_tap
         # A model without an input shape is built by its first step. (On JAX
@@ -55,6 +58,7 @@ class StepObserver:
             self.tap = self._tap(model.trainable_variables)
         self._pending: list[int] = []
         self._read: list[Any] = []
+        self._first_step = first_step
         self._step = first_step
         self._epoch_start = first_step
         self._epoch_steps: int | None = None
@@ -63,6 +67,14 @@ class StepObserver:
     def epoch_start(self) -> int:
         """Number of the first step of the epoch."""
         return self._epoch_start
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken since the beginning."""
+        taken = self._step
+        if self._epoch_steps is not None:
+            taken = min(taken, self._epoch_start + self._epoch_steps)
+        return taken - self._first_step
 
     def _tap(self, variables: list[Any]) -> Any:
         return self._make_tap(variables, capacity=self.capacity)

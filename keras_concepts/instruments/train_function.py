@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from keras_concepts import _backend
+from keras_concepts.instruments.batch_norm_tap import hear_batch_norms
 from keras_concepts.instruments.listening import listen
 from keras_concepts.instruments.loss_parts import hear_loss_parts
 from keras_concepts.instruments.step_observer import StepObserver
@@ -113,6 +114,10 @@ class ObservedTrainFunction:
             if any(observer.hears_parts for observer in due):
                 stack.enter_context(
                     hear_loss_parts(model, tracker, heard.parts)
+                )
+            if any(observer.hears_batch_norms for observer in due):
+                stack.enter_context(
+                    hear_batch_norms(model, tracker, heard.batch_norms)
                 )
             yield
         heard.batch, heard.others = batch, others
