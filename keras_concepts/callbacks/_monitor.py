@@ -59,8 +59,7 @@ class StepMonitor(Monitor):
     # Keras may run the other callbacks of a batch asynchronously: this one has
     # no hook that is called for a batch.
     async_safe = True
-    _hears_parts = False
-    _hears_batch_norms = False
+    _hears: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -116,8 +115,7 @@ class StepMonitor(Monitor):
             capacity=self.max_samples or 256,
             first_step=self.recording.next_step,
             make_tap=self._make_tap,
-            hears_parts=self._hears_parts,
-            hears_batch_norms=self._hears_batch_norms,
+            hears=self._hears,
         )
 
     def _make_tap(self, variables: list[Any], capacity: int) -> Any:

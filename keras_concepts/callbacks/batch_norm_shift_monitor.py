@@ -112,7 +112,7 @@ class BatchNormShiftMonitor(StepMonitor):
     0.98
     """
 
-    _hears_batch_norms = True
+    _hears = ("batch_norms",)
 
     def __init__(
         self,

@@ -168,7 +168,7 @@ class NonFiniteGuard(StepMonitor):
             capacity=1 if self.before_update else self.check_every,
             first_step=self.recording.next_step,
             make_tap=self._make_tap,
-            hears_batch=True,
+            hears=("batch",),
             when_full=self._look,
             can_reject=self.before_update,
         )

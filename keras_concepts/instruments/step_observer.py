@@ -1,6 +1,6 @@
 """Measuring the steps of one `fit` that a schedule asks for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from keras_concepts.instruments.listening import Heard
@@ -18,11 +18,11 @@ class StepObserver:
         first_step: Number of the first step.
         make_tap: From the trainable variables, what measures a step: an object
             with `buffer`, `record(heard)` and `read(steps)`.
-        hears_parts: Whether the tap asks for `heard.parts`.
-        hears_batch: Whether it asks for `heard.batch` and `heard.others`.
+        hears: What the tap asks for beside gradients and weights: any of
+            `"parts"` (`heard.parts`), `"batch_norms"` (`heard.batch_norms`) and
+            `"batch"` (`heard.batch` and `heard.others`).
         when_full: Called with what was read as soon as the device is full;
             `read` does not give it again.
-        hears_batch_norms: Whether it asks for `heard.batch_norms`.
         can_reject: Whether `rejects` may ever be true.
 
     Attributes:
@@ -36,20 +36,16 @@ class StepObserver:
         capacity: int,
         first_step: int,
         make_tap: Callable[..., Any],
-        hears_parts: bool = False,
-        hears_batch: bool = False,
+        hears: Collection[str] = (),
         when_full: Callable[[Any], None] | None = None,
         can_reject: bool = False,
-        hears_batch_norms: bool = False,
     ) -> None:
         self.schedule = schedule
         self.capacity = max(capacity, model.steps_per_execution)
-        self.hears_parts = hears_parts
-        self.hears_batch = hears_batch
+        self.hears = hears
         self.can_reject = can_reject
         self.rejects = False
         self._when_full = when_full
-        self.hears_batch_norms = hears_batch_norms
         self.tap: Any = None
         self._make_tap = make_tap
         # A model without an input shape is built by its first step. (On JAX

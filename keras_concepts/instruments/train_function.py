@@ -101,7 +101,9 @@ class ObservedTrainFunction:
         self, due: Sequence[StepObserver], batch: Any, others: Any
     ) -> Iterator[None]:
         model = self._model
-        if others is None and any(observer.hears_batch for observer in due):
+        if others is None and any(
+            "batch" in observer.hears for observer in due
+        ):
             others = [
                 (variable, _backend.snapshot(variable))
                 for variable in _backend.changing_variables(model)
@@ -111,11 +113,11 @@ class ObservedTrainFunction:
             heard = stack.enter_context(
                 listen(model.optimizer, model.trainable_variables, tracker)
             )
-            if any(observer.hears_parts for observer in due):
+            if any("parts" in observer.hears for observer in due):
                 stack.enter_context(
                     hear_loss_parts(model, tracker, heard.parts)
                 )
-            if any(observer.hears_batch_norms for observer in due):
+            if any("batch_norms" in observer.hears for observer in due):
                 stack.enter_context(
                     hear_batch_norms(model, tracker, heard.batch_norms)
                 )
