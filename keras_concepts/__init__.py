@@ -9,12 +9,15 @@ from keras_concepts import (
     losses,
     metrics,
     regularizers,
+    reports,
 )
 from keras_concepts.check_gradients import GradientCheck, check_gradients
 from keras_concepts.check_masks import MaskReport, check_masks
 from keras_concepts.mc_predict import MCPrediction, mc_predict
+from keras_concepts.recalibrate_batch_norm import recalibrate_batch_norm
 from keras_concepts.recording import Recording
 from keras_concepts.reports.sparsity import sparsity
+from keras_concepts.strip_probes import strip_probes
 
 __version__ = "0.1.0"
 
@@ -33,6 +36,9 @@ __all__ = [
     "losses",
     "mc_predict",
     "metrics",
+    "recalibrate_batch_norm",
     "regularizers",
+    "reports",
     "sparsity",
+    "strip_probes",
 ]

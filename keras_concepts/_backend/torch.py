@@ -54,10 +54,10 @@ def _detached(tensors: Any) -> Any:
 def compiled_pass(
     function: Callable[..., Any], variables: Sequence[Any]
 ) -> Callable[..., Any]:
-    del variables  # read where they are
-
     def run(*tensors: Tensor) -> Any:
-        with keras.StatelessScope(collect_losses=True):
+        # Keras asks the scope alone for the weights that it regularizes.
+        mapping = [(v, v.value) for v in variables]
+        with keras.StatelessScope(mapping, collect_losses=True):
             return _detached(function(*tensors))
 
     return run
@@ -80,6 +80,10 @@ def out_of_gradient(
 ) -> contextlib.AbstractContextManager[None]:
     del model, loss_tracker, values  # eager: they are where they are
     return contextlib.nullcontext()
+
+
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    return torch.no_grad()
 
 
 def dense(gradient: Any, shape: Sequence[int]) -> Tensor:
@@ -165,6 +169,15 @@ def choose(
     return torch.where(predicate, if_true(), if_false())
 
 
+def seldom(
+    predicate: Tensor,
+    if_true: Callable[[], Tensor],
+    if_false: Callable[[], Tensor],
+) -> Tensor:
+    with torch.no_grad():
+        return if_true() if predicate else if_false()
+
+
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
     return tensors
 
@@ -208,9 +221,22 @@ class StepBuffer:
         self._count = 0
 
 
+def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    del arguments
+    variables = [*model.variables, *model.optimizer.variables]
+    values = [snapshot(variable) for variable in variables]
+
+    def restore(result: Any) -> Any:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return result
+
+    return restore
+
+
 def observed_train_function(
     model: Any,
-    observe: Callable[[], contextlib.AbstractContextManager[Any]],
+    observe: Callable[[Any, Any], contextlib.AbstractContextManager[Any]],
     buffers: Iterable[Any],
 ) -> Callable[..., Any]:
     del buffers  # written in place
@@ -219,7 +245,7 @@ def observed_train_function(
     step, model.train_function = model.train_function, previous
 
     def observed(data: Any) -> Any:
-        with observe():
+        with observe(data[0], None):
             return step(data)
 
     return observed

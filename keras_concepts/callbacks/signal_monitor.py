@@ -57,8 +57,8 @@ class SignalMonitor(Monitor):
     of each unit concerned. All calls of a shared layer, and all time steps
     inside `TimeDistributed`, are samples of one layer. The whole model (`layer`
     is `""`) has the `loss` of the probe. `step` is the number of steps taken so
-    far, and `epoch` the one that ended; before the training, step 0 of the
-    first epoch.
+    far (of updates, in data of unknown length), and `epoch` the one that ended;
+    before the training, step 0 of the first epoch.
 
     Added to the logs of each epoch that is measured, for callbacks that come
     later in the list: `error_attenuation`, of the first layer over the last;

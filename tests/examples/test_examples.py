@@ -20,6 +20,7 @@ image = pytest.importorskip("matplotlib.image")
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "vanishing_gradients.py"
 IMBALANCED = ROOT / "examples" / "imbalanced_f1.py"
+BATCH_NORM = ROOT / "examples" / "batch_norm_shift.py"
 DROPOUT = ROOT / "examples" / "dropout_ensemble.py"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MEMORY = ROOT / "examples" / "memory_horizon.py"
@@ -31,6 +32,11 @@ SENTENCES = {
         rf"Updates are (too \w+|in the band) \({NUMBER}\) at learning rate "
         rf"1e-05, .* 0\.001, .* 0\.03; those of the best network "
         rf"\(\d+% right\) are (too \w+|in the band)\."
+    ),
+    "is_batch_norm_lying": (
+        r"After \d+ steps the moving statistics hold \d+% of their initial "
+        rf"value and are off by {NUMBER} σ: \d+% right at inference, \d+% by "
+        r"the batch's own statistics, \d+% at inference after recalibration\."
     ),
     "how_sure_is_my_model": (
         r"Turned by \d+ degrees, \d+% of the digits are read right; one pass "
@@ -58,6 +64,10 @@ SENTENCES = {
     "when_did_units_die": (
         r"Most died in epoch \d in hidden_\d \(\d+ of 64 units\); of all the "
         r"dead, (\d+ of \d+ in hidden_\d(, )?)+ came back\."
+    ),
+    "where_did_the_nan_come_from": (
+        r"At step \d+ the activation of (.*/)?mean was not finite: [1-9]\d* of "
+        r"32 sentences are empty; without such, no step fails\."
     ),
     "does_the_error_get_back": (
         rf"Of the last layer's error signal, {NUMBER} gets back to the first "
@@ -533,3 +543,20 @@ def assert_refused(script, arguments, message, monkeypatch, capsys, tmp_path):
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_batch_normalization(tmp_path):
+    printed = run(BATCH_NORM, "--quick", "--out", tmp_path, cwd=tmp_path)
+    found = re.search(
+        r"after 20 steps it reads (\d+)% by the batch's statistics and (\d+)% "
+        r"at inference, which recalibration mends: (\d+)%",
+        " ".join(printed.split()),
+    )
+    batch, inference, repaired = map(int, found.groups())
+    assert inference < repaired - 10
+    assert abs(repaired - batch) < 5
+    for name in ("batch_norm.png", "shift.png"):
+        assert image.imread(tmp_path / name).std() > 0.05
+    with (tmp_path / "results.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
