@@ -78,7 +78,7 @@ class Run(NamedTuple):
     accuracy: float
     history: dict[str, list[float]]
     horizons: list[int]  # before the training and after each epoch
-    before: np.ndarray  # RMS dL/dh of each step back, (time,)
+    before: np.ndarray  # RMS gradient of the state, by steps back, (time,)
     after: np.ndarray
     recording: kc.Recording
     seconds: float
@@ -173,8 +173,9 @@ def table(runs: Sequence[Run], lag: int) -> Table:
         padding=0,
         show_edge=False,
         caption="Horizon: steps back to which more than 1 % of the largest "
-        f"gradient gets, of {lag + LETTERS}. Gradient: RMS dL/dh {lag} steps "
-        "back over that at the question mark, before the training.",
+        f"gradient gets, of {lag + LETTERS}. Gradient: RMS dL/dh, of an LSTM "
+        f"dL/dc, {lag} steps back over that at the question mark, before the "
+        "training.",
         caption_justify="left",
     )
     result.add_column("network", vertical="bottom")
@@ -218,7 +219,7 @@ def plot_gradients(runs: Sequence[Run], path: pathlib.Path) -> None:
         axes.set_xlabel("steps back from the question mark")
         axes.set_ylim(1e-10, 3)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("RMS dL/dh, share of the largest")
+    panels[0].set_ylabel("RMS gradient of the state, share of the largest")
     panels[0].text(runs[0].before.size, 0.013, "1 %", color="0.3", ha="right")
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(

@@ -44,14 +44,16 @@ class SignalMonitor(Monitor):
 
     | quantity | meaning |
     |---|---|
-    | `state_error_rms` | root mean square of dL/dh_t, a row for each lag |
-    | `memory_horizon` | steps that more than 1 % of its largest gets back to |
+    | `state_error_rms` | root mean square of dL/dh_t, in an LSTM of dL/dc_t |
+    | `hidden_error_rms` | in an LSTM, that of dL/dh_t |
+    | `memory_horizon` | steps that 1 % of the largest `state_error_rms` gets |
     | `forget_gate_mean`, `update_gate_mean` | of the gate that keeps it |
     | `saturated_gate_units` | units for which that gate is saturated |
 
-    The rows of `state_error_rms`, the gradient through time, begin at the last
-    step that the layer reads. The horizon is no longer than the sequences. A
-    gate of mean `g` keeps a state for about `1 / (1 - g)` steps.
+    This is the gradient through time, with respect to what carries the memory:
+    the state h, in an LSTM the carry c. It has a row for each lag, beginning at
+    the last step that the layer reads. The horizon is no longer than the
+    sequences. A gate of mean `g` keeps a state for about `1 / (1 - g)` steps.
 
     A row `dead_unit`, `saturated_unit` or `saturated_gate_unit` has the index
     of each unit concerned. All calls of a shared layer, and all time steps

@@ -47,7 +47,7 @@ class Call:
         mask: What of the activation is no padding, or `None`.
         zeros: Which of the added tensors belongs to the activation.
         steps: Of a recurrent layer, what happened in it.
-        state_zeros: Which of the added tensors belongs to its states.
+        state_zeros: Which of the added tensors belong to its states.
     """
 
     layer: int
@@ -57,7 +57,7 @@ class Call:
     mask: Tensor | None = None
     zeros: int | None = None
     steps: Steps | None = None
-    state_zeros: int | None = None
+    state_zeros: list[int] = dataclasses.field(default_factory=list)
 
 
 class Watched:
@@ -181,7 +181,7 @@ class Pass:
             return function(argument(z))
 
         def zeros_of(shape: tuple[int, ...], dtype: str) -> Tensor | None:
-            running[-1].state_zeros = len(self.sites)
+            running[-1].state_zeros.append(len(self.sites))
             return self._zeros_at(shape, dtype)
 
         def hear(steps: Steps) -> None:

@@ -227,8 +227,9 @@ class ForwardProbe:
         for call in calls:
             watched = self._watched[call.layer]
             layer, steps = watched.layer, call.steps
-            if steps is not None:
-                steps.error = _at(errors, call.state_zeros)
+            if steps is not None and errors is not None:
+                steps.error, *carry = (errors[i] for i in call.state_zeros)
+                steps.carry_error = carry[0] if carry else None
             signals.append(
                 LayerSignal(
                     layer=watched.name,

@@ -42,6 +42,7 @@ class Steps:
         mask: `(batch, time)`, false where the sequence is padded, or `None`.
         error: dL/dh_t, all paths to the loss through later steps included, or
             `None` without a loss.
+        carry_error: Of an LSTM also dL/dc_t, of its carry.
     """
 
     states: Tensor
@@ -50,6 +51,7 @@ class Steps:
     gate_slopes: dict[str, Tensor]
     mask: Tensor | None
     error: Tensor | None = None
+    carry_error: Tensor | None = None
 
 
 def gates_of(layer: Any) -> tuple[str, ...] | None:
@@ -88,23 +90,30 @@ def hear_steps(
         layer: A layer for which `gates_of` knows the gates.
         slopes: `step_slopes(layer)`.
         zeros_of: From a shape and a dtype to the tensor that is added to the
-            hidden states, or `None` to add nothing.
-        hear: Receives the steps, without `error`.
+            hidden states, or `None` to add nothing; of an LSTM, called again
+            for the carry.
+        hear: Receives the steps, without errors.
     """
     names = gates_of(layer) or ()
     units = layer.cell.units
+    # An LSTM remembers in two tensors.
+    states_moved = 2 if isinstance(layer.cell, keras.layers.LSTMCell) else 1
     gate_slopes = names if slopes[1] else ()
     blocks = 1 + bool(slopes[0]) + len(names) + len(gate_slopes)
 
     def inner_loop(
         sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
-        zeros = zeros_of((*sequences.shape[:2], units), layer.compute_dtype)
-        if zeros is not None:
-            # A loop hands each step one tensor: they travel together.
-            zeros = ops.flip(zeros, 1) if layer.go_backwards else zeros
-            sequences = ops.concatenate([sequences, zeros], axis=-1)
-        stand_in = _StandIn(layer.cell, slopes, zeros is not None, training)
+        shape = (*sequences.shape[:2], units)
+        moves = [
+            zeros_of(shape, layer.compute_dtype) for _ in range(states_moved)
+        ]
+        moves = [zeros for zeros in moves if zeros is not None]
+        if layer.go_backwards:
+            moves = [ops.flip(zeros, 1) for zeros in moves]
+        # A loop hands each step one tensor: they travel together.
+        sequences = ops.concatenate([sequences, *moves], axis=-1)
+        stand_in = _StandIn(layer.cell, slopes, len(moves), training)
         first, *others = keras.tree.flatten(initial_state)
         room = ops.repeat(ops.zeros_like(first), blocks - 1, axis=-1)
         first = ops.concatenate([first, room], axis=-1)
@@ -148,22 +157,21 @@ class _StandIn:
         self,
         cell: Any,
         slopes: Sequence[Slope | None],
-        with_zeros: bool,
+        moves: int,
         training: bool,
     ) -> None:
         self._cell = cell
         self._slope, self._gate_slope = slopes
-        self._with_zeros = with_zeros
+        self._moves = moves
         self._training = training
 
     def __call__(self, inputs: Tensor, states: Any) -> Any:
         cell = self._cell
-        zeros = None
-        if self._with_zeros:
-            zeros = inputs[..., -cell.units :]
-            inputs = inputs[..., : -cell.units]
+        size = inputs.shape[-1] - self._moves * cell.units
+        inputs, moves = inputs[..., :size], inputs[..., size:]
+        moves = ops.split(moves, self._moves, axis=-1) if self._moves else []
         with (
-            _heard(cell, "activation") as activations,
+            _heard(cell, "activation", moves[1:]) as activations,
             _heard(cell, "recurrent_activation") as gates,
         ):
             output, states = cell(
@@ -171,8 +179,12 @@ class _StandIn:
                 [states[0][..., : cell.units], *states[1:]],
                 training=self._training,
             )
-        if zeros is not None:
-            output = output + zeros
+        others = list(states)[1:]
+        if moves:
+            output = output + moves[0]
+            others = [
+                c + zeros for c, zeros in zip(others, moves[1:], strict=True)
+            ]
         inside = [output]
         if self._slope is not None:
             z, _ = activations[-1]
@@ -181,12 +193,18 @@ class _StandIn:
         if self._gate_slope is not None:
             inside += [self._gate_slope(z) for z, _ in gates]
         output = ops.concatenate(inside, axis=-1)
-        return output, [output, *states[1:]]
+        return output, [output, *others]
 
 
 @contextlib.contextmanager
-def _heard(cell: Any, name: str) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Argument and result of each call of a cell's activation function."""
+def _heard(
+    cell: Any, name: str, carry_moves: Sequence[Tensor] = ()
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Argument and result of each call of a cell's activation function.
+
+    `carry_moves` is added to the argument of the second call, in an LSTM the
+    carry.
+    """
     heard: list[tuple[Tensor, Tensor]] = []
     function = getattr(cell, name, None)
     if function is None:
@@ -194,6 +212,8 @@ def _heard(cell: Any, name: str) -> Iterator[list[tuple[Tensor, Tensor]]]:
         return
 
     def activation(z: Tensor) -> Tensor:
+        if len(heard) == 1:
+            z = sum(carry_moves, z)
         value = function(z)
         heard.append((z, value))
         return value

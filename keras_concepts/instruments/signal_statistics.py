@@ -73,9 +73,11 @@ def step_statistics(calls: Sequence[Steps]) -> dict[str, Tensor]:
     Returns:
         `saturated`, `(units,)`, as in `layer_statistics`; of the gate that
         holds on to the state `forget_gate_mean` or `update_gate_mean`, a
-        scalar, and `saturated_gate`, `(units,)`; where there is a loss
-        `state_error`, the mean square of dL/dh_t over the units, of shape
-        `(batch, time)`, and `kept`, of that shape and false for padding.
+        scalar, and `saturated_gate`, `(units,)`. Where there is a loss
+        `state_error`, the mean square over the units of the error of the state
+        that remembers, dL/dh_t or in an LSTM dL/dc_t, of shape `(batch, time)`;
+        in an LSTM `hidden_error`, the same of dL/dh_t; and `kept`, of that
+        shape and false for padding.
     """
     kept = _joined([_kept_steps(steps) for steps in calls])
     samples = _Samples(math.prod(kept.shape), [ops.reshape(kept, (-1, 1))])
@@ -96,14 +98,18 @@ def step_statistics(calls: Sequence[Steps]) -> dict[str, Tensor]:
             slopes = rows([steps.gate_slopes[name] for steps in calls])
             statistics["saturated_gate"] = samples.mostly_flat(slopes)
     if calls[0].error is not None:
-        errors = _joined([steps.error for steps in calls])
-        statistics["state_error"] = ops.mean(ops.square(errors), axis=-1)
         statistics["kept"] = kept
+        hidden = _mean_squares([steps.error for steps in calls])
+        if calls[0].carry_error is None:
+            return statistics | {"state_error": hidden}
+        statistics["hidden_error"] = hidden
+        carries = [steps.carry_error for steps in calls]
+        statistics["state_error"] = _mean_squares(carries)
     return statistics
 
 
 def error_by_lag(state_error: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """RMS of dL/dh_t by distance from the last step that was read.
+    """RMS of an error by distance from the last step that was read.
 
     Args:
         state_error: Mean square of each sample and step, `(batch, time)`.
@@ -132,6 +138,10 @@ def memory_horizon(by_lag: np.ndarray) -> int:
     largest = by_lag.max(initial=0.0)
     reached = np.flatnonzero(by_lag > FADED * largest)
     return int(reached[-1]) + 1 if len(reached) else 0
+
+
+def _mean_squares(errors: list[Tensor | None]) -> Tensor:
+    return ops.mean(ops.square(_joined(errors)), axis=-1)
 
 
 class _Samples:

@@ -99,6 +99,10 @@ def _quantities(statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         by_lag = error_by_lag(statistics["state_error"], statistics["kept"])
         rows["state_error_rms"] = by_lag
         rows["memory_horizon"] = np.array([memory_horizon(by_lag)])
+    if "hidden_error" in statistics:
+        rows["hidden_error_rms"] = error_by_lag(
+            statistics["hidden_error"], statistics["kept"]
+        )
     return rows
 
 

@@ -19,6 +19,7 @@ _OWN = {
     "error_rms",
     "error_attenuation",
     "saturated_units",
+    "hidden_error_rms",
     "state_error_rms",
     "memory_horizon",
 }
@@ -95,7 +96,7 @@ def over_epochs(
 
 
 def over_lags(found: Sequence[Measurement], layer: str) -> Grid:
-    """RMS dL/dh_t, a row for each lag and a column for each measurement."""
+    """RMS gradient of the state, a row for each lag and a column for each measurement."""
     columns = [
         m.layers.get(layer, {}).get("state_error_rms", _NOTHING) for m in found
     ]

@@ -42,8 +42,8 @@ def plot_memory(recording: Recording, title: str | None = None) -> "Figure":
 
     A panel a layer: steps back from the last one that was read, over the
     epochs, of which `start` is before the training. The colour is RMS dL/dh_t
-    as a share of the largest in its column, from 1e-4 on; the line the memory
-    horizon: how many steps back more than 1 % of it gets.
+    (of an LSTM dL/dc_t) as a share of the largest in its column, from 1e-4 on;
+    the line the memory horizon: how many steps back more than 1 % of it gets.
 
     Args:
         recording: What a `SignalMonitor` recorded.
@@ -113,7 +113,11 @@ def draw_memory(
     for axes in panels[:, 0]:
         axes.set_ylabel("steps back", size=LABEL_SIZE)
     draw_colour_bar(
-        part, image, list(panels.flat), zeros, "RMS dL/dh, share of the largest"
+        part,
+        image,
+        list(panels.flat),
+        zeros,
+        "RMS gradient, share of the largest",
     )
     return entries
 

@@ -17,6 +17,7 @@ _NOT_SCALARS = (
     "dead_unit",
     "saturated_unit",
     "saturated_gate_unit",
+    "hidden_error_rms",
     "state_error_rms",
     "units",
 )

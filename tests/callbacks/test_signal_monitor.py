@@ -130,14 +130,18 @@ def test_recurrent_layers(digits):
     by_lag = above.select(quantity="state_error_rms").value.reshape(2, 6)
     horizon = above.select(quantity="memory_horizon").value
     assert horizon.tolist() == [
-        np.sum(row > 0.01 * row.max()) for row in by_lag
+        np.flatnonzero(row > 0.01 * row.max()).max() + 1 for row in by_lag
     ]
     assert (np.diff(by_lag[0]) < 0.0).all()  # it fades, step by step
+    # What the carry keeps does not show in the hidden state.
+    hidden = above.select(quantity="hidden_error_rms").value.reshape(2, 6)
+    assert (hidden[0] / hidden[0, 0] < by_lag[0] / by_lag[0, 0])[1:].all()
     assert above.quantities.count("forget_gate_mean") == 1
     # At first the bias of the forget gate is 1, and its input small.
     forget = above.select(quantity="forget_gate_mean").value
     assert forget[0] == pytest.approx(1 / (1 + np.exp(-1)), abs=0.05)
     below = recording.select(layer="*/below")
+    assert "hidden_error_rms" not in below.quantities
     assert below.select(quantity="update_gate_mean").value[0] == pytest.approx(
         0.5, abs=0.05
     )

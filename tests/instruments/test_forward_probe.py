@@ -263,6 +263,33 @@ def test_gradient_through_time(cls, backwards):
         assert measured == pytest.approx(expected, rel=1e-4, abs=1e-8)
 
 
+def test_gradient_of_the_carry():
+    x = ops.convert_to_tensor(sequences())
+    layer = layers.LSTM(2)
+    model = compiled([keras.Input(x.shape[1:]), layer], "mse")
+    y = ops.ones((len(x), 2))
+    [signal] = forward_probe(model, x, y).layers
+    draw = np.random.default_rng(3).normal(size=(4, 2)).astype("float32")
+    direction = ops.convert_to_tensor(draw)
+
+    def loss(t, moved):
+        h, states = None, layer.cell.get_initial_state(len(x))
+        for step in range(x.shape[1]):
+            h, [_, c] = layer.cell(x[:, step], states)
+            if step == moved:
+                output_gate = h / ops.tanh(c)
+                c = c + t * direction
+                h = output_gate * ops.tanh(c)
+            states = [h, c]
+        return ops.mean(ops.square(h - y))
+
+    for moved in range(x.shape[1]):
+        measured = np.sum(numpy(signal.steps.carry_error)[:, moved] * draw)
+        assert measured == pytest.approx(
+            derivative(lambda t, moved=moved: loss(t, moved)), rel=1e-4
+        )
+
+
 def sigmoid(z):
     return 1.0 / (1.0 + np.exp(-z))
 

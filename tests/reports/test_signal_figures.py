@@ -101,7 +101,7 @@ def test_memory_is_a_share_of_the_largest(record_signals):
     assert _kinds(axes) == [["value"] * 3] * 4 + [["zero"] * 3]
     bottom, top = axes.get_ylim()
     assert bottom == -0.5 < top == 4.5  # the last step that was read is below
-    assert bar.get_ylabel() == "RMS dL/dh, share of the largest"
+    assert bar.get_ylabel() == "RMS gradient, share of the largest"
     assert axes.get_title("left") == "lstm"
 
 
