@@ -96,7 +96,7 @@ def over_epochs(
 
 
 def over_lags(found: Sequence[Measurement], layer: str) -> Grid:
-    """RMS gradient of the state, a row for each lag and a column for each measurement."""
+    """RMS gradient of the state: a row a lag, a column a measurement."""
     columns = [
         m.layers.get(layer, {}).get("state_error_rms", _NOTHING) for m in found
     ]
