@@ -15,6 +15,7 @@ from keras_concepts.check_masks import MaskReport, check_masks
 from keras_concepts.mc_predict import MCPrediction, mc_predict
 from keras_concepts.recording import Recording
 from keras_concepts.reports.sparsity import sparsity
+from keras_concepts.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,7 @@ __all__ = [
     "MCPrediction",
     "MaskReport",
     "Recording",
+    "Vocabulary",
     "callbacks",
     "check_gradients",
     "check_masks",
