@@ -1,4 +1,4 @@
-"""Replacing a method on one instance for a while."""
+"""Replacing a method or attribute on one instance for a while."""
 
 import contextlib
 import threading
@@ -7,9 +7,7 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def shadow(
-    instance: Any, name: str, replacement: Callable[..., Any]
-) -> Iterator[None]:
+def shadow(instance: Any, name: str, replacement: Any) -> Iterator[None]:
     """Puts `replacement` in front of `instance.name` inside the with-block.
 
     Written to the instance's `__dict__`, past the `__setattr__` with which

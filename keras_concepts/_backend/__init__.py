@@ -12,9 +12,16 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   The tensor as a NumPy array, or `None` where it has no value yet (inside a
     function that is being traced) or lies on an accelerator.
 
-`value_and_grad(function, tensors)`
+`value_and_grad(function, tensors, has_aux=False)`
 :   `function(tensors)`, a scalar, and its gradient with respect to each of the
-    floating-point `tensors`; zeros where it does not depend on one.
+    floating-point `tensors`; zeros where it does not depend on one. With
+    `has_aux` the function gives a scalar and a structure of other tensors, and
+    so does this.
+
+`compiled_pass(function, variables)`
+:   The function, made fast for many calls with tensors of the same shapes. It
+    reads the values that the `variables` have at each call; what it assigns to
+    any variable is forgotten.
 
 `compiled(function)`
 :   The function, made fast for many eager calls with tensors of the same shapes
@@ -163,6 +170,7 @@ batch_predictor = active.batch_predictor
 choose = active.choose
 column_sums = active.column_sums
 compiled = active.compiled
+compiled_pass = active.compiled_pass
 dense = active.dense
 dense_rows = active.dense_rows
 fixed_randomness = active.fixed_randomness

@@ -31,9 +31,23 @@ def known_value(tensor: Tensor) -> np.ndarray | None:
 
 
 def value_and_grad(
-    function: Callable[[list[Tensor]], Tensor], tensors: list[Tensor]
-) -> tuple[Tensor, list[Tensor]]:
-    return jax.value_and_grad(function)(list(tensors))
+    function: Callable[[list[Tensor]], Any],
+    tensors: list[Tensor],
+    has_aux: bool = False,
+) -> tuple[Any, list[Tensor]]:
+    return jax.value_and_grad(function, has_aux=has_aux)(list(tensors))
+
+
+def compiled_pass(
+    function: Callable[..., Any], variables: Sequence[Any]
+) -> Callable[..., Any]:
+    @jax.jit
+    def run(values: list[Tensor], *tensors: Tensor) -> Any:
+        mapping = list(zip(variables, values, strict=True))
+        with keras.StatelessScope(mapping, collect_losses=True):
+            return function(*tensors)
+
+    return lambda *tensors: run([v.value for v in variables], *tensors)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

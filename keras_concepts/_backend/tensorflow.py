@@ -33,15 +33,32 @@ def known_value(tensor: Tensor) -> np.ndarray | None:
 
 
 def value_and_grad(
-    function: Callable[[list[Tensor]], Tensor], tensors: list[Tensor]
-) -> tuple[Tensor, list[Tensor]]:
+    function: Callable[[list[Tensor]], Any],
+    tensors: list[Tensor],
+    has_aux: bool = False,
+) -> tuple[Any, list[Tensor]]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(tensors)
         value = function(tensors)
     gradients = tape.gradient(
-        value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        value[0] if has_aux else value,
+        tensors,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     return value, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+
+def compiled_pass(
+    function: Callable[..., Any], variables: Sequence[Any]
+) -> Callable[..., Any]:
+    del variables  # the graph reads them where they are
+
+    @tf.function(autograph=False)
+    def run(*tensors: Tensor) -> Any:
+        with keras.StatelessScope(collect_losses=True):
+            return function(*tensors)
+
+    return run
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -30,15 +30,37 @@ def known_value(tensor: Tensor) -> np.ndarray | None:
 
 
 def value_and_grad(
-    function: Callable[[list[Tensor]], Tensor], tensors: list[Tensor]
-) -> tuple[Tensor, list[Tensor]]:
+    function: Callable[[list[Tensor]], Any],
+    tensors: list[Tensor],
+    has_aux: bool = False,
+) -> tuple[Any, list[Tensor]]:
     leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
     with torch.enable_grad():
         value = function(leaves)
-    if not value.requires_grad:
-        return value, [torch.zeros_like(leaf) for leaf in leaves]
-    gradients = torch.autograd.grad(value, leaves, materialize_grads=True)
-    return value.detach(), list(gradients)
+    scalar = value[0] if has_aux else value
+    if not scalar.requires_grad:
+        gradients = [torch.zeros_like(leaf) for leaf in leaves]
+    else:
+        gradients = torch.autograd.grad(scalar, leaves, materialize_grads=True)
+    return _detached(value), list(gradients)
+
+
+def _detached(tensors: Any) -> Any:
+    return keras.tree.map_structure(
+        lambda x: x.detach() if isinstance(x, torch.Tensor) else x, tensors
+    )
+
+
+def compiled_pass(
+    function: Callable[..., Any], variables: Sequence[Any]
+) -> Callable[..., Any]:
+    del variables  # read where they are
+
+    def run(*tensors: Tensor) -> Any:
+        with keras.StatelessScope(collect_losses=True):
+            return _detached(function(*tensors))
+
+    return run
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""What every callback that measures training steps does."""
+"""What every callback that keeps a recording does."""
 
 import os
 from typing import Any
@@ -12,19 +12,48 @@ from keras_concepts.instruments.train_function import ObservedTrainFunction
 from keras_concepts.recording import Recording
 
 
-class StepMonitor(keras.callbacks.Callback):
-    """Attaches a tap to the steps of `fit` and keeps a recording.
+class Monitor(keras.callbacks.Callback):
+    """Keeps a recording of a training.
 
-    A subclass defines `_make_tap`, `_record`, `summary` and `plot`.
+    A subclass defines `summary` and `plot`.
+
+    Args:
+        record_to: File for the recording.
+
+    Attributes:
+        recording: What was measured in the last `fit`.
+    """
+
+    def __init__(
+        self, *, record_to: str | os.PathLike[str] | None = None
+    ) -> None:
+        super().__init__()
+        self.record_to = record_to
+        self.recording = Recording()
+
+    def _new_recording(self, model: Any) -> Recording:
+        try:
+            return Recording(
+                self.record_to, metadata=_metadata(model, self.params)
+            )
+        except (OSError, ValueError) as error:
+            raise type(error)(
+                f"`record_to` of `{type(self).__name__}` must be a file that "
+                "can be written: a new one, or a recording to continue. "
+                f"Received: record_to={str(self.record_to)!r} ({error})."
+            ) from error
+
+
+class StepMonitor(Monitor):
+    """Attaches a tap to the steps of `fit` and records what it reads.
+
+    A subclass defines `_make_tap` and `_record`.
 
     Args:
         every: Measure every n-th step of an epoch, at least 1.
         max_samples: Measure at most this many steps an epoch; `None` for all
             that `every` asks for.
         record_to: File for the recording.
-
-    Attributes:
-        recording: What was measured in the last `fit`.
     """
 
     # Keras may run the other callbacks of a batch asynchronously: this one has
@@ -39,14 +68,12 @@ class StepMonitor(keras.callbacks.Callback):
         max_samples: int | None,
         record_to: str | os.PathLike[str] | None,
     ) -> None:
-        super().__init__()
+        super().__init__(record_to=record_to)
         check_positive_int(type(self).__name__, "every", every)
         if max_samples is not None:
             check_positive_int(type(self).__name__, "max_samples", max_samples)
         self.every = every
         self.max_samples = max_samples
-        self.record_to = record_to
-        self.recording = Recording()
         self._observer: StepObserver | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -104,18 +131,6 @@ class StepMonitor(keras.callbacks.Callback):
             ObservedTrainFunction.detach(self.model, self._observer)
             self._observer = None
         self.recording.flush()
-
-    def _new_recording(self, model: Any) -> Recording:
-        try:
-            return Recording(
-                self.record_to, metadata=_metadata(model, self.params)
-            )
-        except (OSError, ValueError) as error:
-            raise type(error)(
-                f"`record_to` of `{type(self).__name__}` must be a file that "
-                "can be written: a new one, or a recording to continue. "
-                f"Received: record_to={str(self.record_to)!r} ({error})."
-            ) from error
 
     def _check(self, model: Any) -> None:
         name = type(self).__name__

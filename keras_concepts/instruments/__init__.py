@@ -1,8 +1,21 @@
 """Instruments: how a running training step is measured."""
 
+from keras_concepts.instruments.forward_probe import (
+    LayerSignal,
+    Signals,
+    forward_probe,
+)
 from keras_concepts.instruments.gradient_tap import (
     GradientSamples,
     GradientTap,
 )
+from keras_concepts.instruments.recurrent_pass import Steps
 
-__all__ = ["GradientSamples", "GradientTap"]
+__all__ = [
+    "GradientSamples",
+    "GradientTap",
+    "LayerSignal",
+    "Signals",
+    "Steps",
+    "forward_probe",
+]

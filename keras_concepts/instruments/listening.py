@@ -76,7 +76,7 @@ def listen(
             trainable_variables = list(trainable_variables)
         heard.variables = trainable_variables or list(variables or [])
         heard.before = [_backend.snapshot(v) for v in heard.variables]
-        heard.scale = _loss_scale(optimizer)
+        heard.scale = loss_scale(optimizer)
         heard.rate = _learning_rate(optimizer)
         updates = _backend.snapshot(optimizer.iterations)
         with _backend.reduced_gradients(optimizer) as reduced:
@@ -100,7 +100,7 @@ def listen(
             zip(optimizer.variables, optimizer_variables, strict=True)
         )
         with keras.StatelessScope(state_mapping=mapping):
-            heard.scale = _loss_scale(optimizer)
+            heard.scale = loss_scale(optimizer)
             heard.rate = _learning_rate(optimizer)
             updates = ops.convert_to_tensor(optimizer.iterations)
         stateless = True
@@ -144,7 +144,8 @@ def listen(
         yield heard
 
 
-def _loss_scale(optimizer: Any) -> Any:
+def loss_scale(optimizer: Any) -> Any:
+    """What the optimizer multiplies the loss by: a tensor or a number."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         if optimizer.built:
             return _backend.snapshot(optimizer.dynamic_scale)

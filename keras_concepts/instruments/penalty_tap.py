@@ -17,6 +17,7 @@ from keras_concepts.instruments.loss_parts import (
     ADDED_LOSS,
     DATA_LOSS,
 )
+from keras_concepts.instruments.naming import named
 from keras_concepts.instruments.statistics import l2_norms
 from keras_concepts.regularizers.l1_l2 import as_penalty
 from keras_concepts.regularizers.penalty import Penalty
@@ -102,12 +103,12 @@ class PenaltyTap:
             Column(DATA_LOSS, name, name)
             for name in ["", *_backend.output_names(self.model)]
         ]
-        for layer, name in _named(_backend.flatten_layers(self.model)):
+        for layer, name in named(_backend.flatten_layers(self.model)):
             if layer.activity_regularizer is not None:
                 columns.append(Column(ACTIVITY_PENALTY, id(layer), name))
             columns.append(Column(ADDED_LOSS, id(layer), name))
         regularized = set(map(id, self.regularized))
-        for variable, name in _named(self.variables):
+        for variable, name in named(self.variables):
             quantities = []
             if id(variable) in regularized:
                 quantities += penalty_terms(variable.regularizer, variable)
@@ -240,16 +241,3 @@ def _norms(tensors: dict[int, Tensor]) -> dict[int, Tensor]:
 
 def _float32(x: Any) -> Tensor:
     return ops.cast(x, "float32")
-
-
-def _named(owners: Sequence[Any]) -> list[tuple[Any, str]]:
-    """Each with its path; the second of the same path is `path (2)`."""
-    counts: dict[str, int] = {}
-    named = []
-    for owner in owners:
-        path = owner.path or owner.name
-        counts[path] = counts.get(path, 0) + 1
-        named.append(
-            (owner, path if counts[path] == 1 else f"{path} ({counts[path]})")
-        )
-    return named

@@ -1,0 +1,194 @@
+"""Activations and error signals of every layer, epoch by epoch."""
+
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_concepts._validation import check_positive_int
+from keras_concepts.callbacks._monitor import Monitor
+from keras_concepts.instruments.forward_probe import ForwardProbe
+from keras_concepts.instruments.signal_summary import SignalSummary
+
+
+class SignalMonitor(Monitor):
+    """Records what flows through every layer, forward and back, on one batch.
+
+    Before the training and after its epochs one pass of the probe batch gives
+    each layer's activations and its error signal: dL/da, what back-propagation
+    carries to its output (`instruments.forward_probe`). One batch, the same
+    each time, makes epochs comparable. The model trains as it would without
+    the monitor, to the last bit.
+
+    Recorded for each layer that has weights or an activation function, over
+    all samples and positions but padding (`layer` is its `path`; layers in the
+    order in which they are called):
+
+    | quantity | meaning |
+    |---|---|
+    | `activation_mean`, `activation_std`, `activation_rms` | of all entries |
+    | `zero_share` | share of entries that are exactly 0, from 0 to 1 |
+    | `units` | size of the last axis, or of that of the channels |
+    | `dead_units` | units that are 0 in every sample |
+    | `saturated_units` | units whose activation function is nearly flat |
+    | `error_rms` | root mean square of dL/da |
+    | `error_attenuation` | `error_rms` over that of the last layer |
+
+    A unit is saturated if, in more than 90 % of the samples, the slope of its
+    activation function is less than 5 % of the steepest it can be. At an output
+    of the model with an activation function the error is dL/dz, before the
+    function.
+
+    Of a SimpleRNN, LSTM or GRU also:
+
+    | quantity | meaning |
+    |---|---|
+    | `state_error_rms` | root mean square of dL/dh_t, a row for each lag |
+    | `memory_horizon` | steps that more than 1 % of its largest gets back to |
+    | `forget_gate_mean`, `update_gate_mean` | of the gate that keeps it |
+    | `saturated_gate_units` | units for which that gate is saturated |
+
+    The rows of `state_error_rms`, the gradient through time, begin at the last
+    step that the layer reads. The horizon is no longer than the sequences. A
+    gate of mean `g` keeps a state for about `1 / (1 - g)` steps.
+
+    A row `dead_unit`, `saturated_unit` or `saturated_gate_unit` has the index
+    of each unit concerned. All calls of a shared layer, and all time steps
+    inside `TimeDistributed`, are samples of one layer. The whole model (`layer`
+    is `""`) has the `loss` of the probe. `step` is the number of steps taken so
+    far, and `epoch` the one that ended; before the training, step 0 of the
+    first epoch.
+
+    Added to the logs of each epoch that is measured, for callbacks that come
+    later in the list: `error_attenuation`, of the first layer over the last;
+    `saturated_units`, of all layers; and `memory_horizon`, the shortest, if
+    there is a recurrent layer.
+
+    Where every step of a sequence has a loss of its own, or another recurrent
+    layer reads all of its states, every state has a short way to a loss, and
+    the horizon does not say how far back the layer reads.
+
+    Args:
+        probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, one batch of a
+            few hundred rows: enough to call a unit dead. With `(x,)` or
+            `(x, None)` there are activations only.
+        every: Measure after every n-th epoch, at least 1.
+        training: Whether the layers do as in training, with batch statistics
+            and dropout (the same units each time), or as in inference.
+        record_to: File for the recording, appended to after each measurement.
+            See `Recording`.
+
+    Raises:
+        TypeError: `every` is not an integer, or `probe` no tuple.
+        ValueError: `every` is below 1, or `probe` has not one to three parts.
+        OSError: `record_to` cannot be written, when `fit` begins.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> import keras_concepts as kc
+    >>> model = keras.Sequential(
+    ...     [keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
+    ... )
+    >>> model.compile("adam", "mse")
+    >>> x, y = np.ones((64, 4)), np.ones((64, 1))
+    >>> monitor = kc.callbacks.SignalMonitor(probe=(x, y))
+    >>> history = model.fit(x, y, verbose=0, callbacks=[monitor])
+    >>> sorted(history.history)
+    ['error_attenuation', 'loss', 'saturated_units']
+    >>> monitor.recording.select(quantity="units").value.tolist()
+    [8.0, 1.0, 8.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        probe: Any,
+        every: int = 1,
+        *,
+        training: bool = True,
+        record_to: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(record_to=record_to)
+        check_positive_int(type(self).__name__, "every", every)
+        if not isinstance(probe, tuple | list):
+            raise TypeError(
+                "`probe` of `SignalMonitor` must be a tuple `(x, y)`. "
+                f"Received: probe of type {type(probe).__name__}."
+            )
+        if not 1 <= len(probe) <= 3:
+            raise ValueError(
+                "`probe` of `SignalMonitor` must be `(x,)`, `(x, y)` or "
+                "`(x, y, sample_weight)`. Received: a tuple of "
+                f"{len(probe)} parts."
+            )
+        self.probe = probe
+        self.every = every
+        self.training = training
+        self._probe: ForwardProbe | None = None
+        self._summary = SignalSummary()
+        self._step = 0
+        self._updates = 0
+        self._epochs = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.recording = self._new_recording(self.model)
+        self._summary = SignalSummary()
+        self._probe = ForwardProbe(
+            self.model,
+            *self.probe,
+            training=self.training,
+            reduce=self._summary.reduce,
+        )
+        self._step = self.recording.next_step
+        self._updates = self._count_updates()
+        self._epochs = 0
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._epochs == 0:
+            _ = self._measure(epoch)
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        updates = self._count_updates()
+        self._step += self.params.get("steps") or updates - self._updates
+        self._updates = updates
+        self._epochs += 1
+        if self._epochs % self.every == 0:
+            values = self._measure(epoch)
+            if logs is not None:
+                logs.update(values)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._probe = None  # which holds on to the model and the batch
+
+    def _count_updates(self) -> int:
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+
+    def _measure(self, epoch: int) -> dict[str, float]:
+        if self._probe is None:
+            return {}
+        rows = self._summary.rows(self._probe())
+        for layer, quantities in rows.items():
+            for quantity, values in quantities.items():
+                steps = np.full(len(values), self._step)
+                self.recording.append(epoch, layer, quantity, steps, values)
+        self.recording.flush()
+        return _log_values([rows[layer] for layer in rows if layer])
+
+
+def _log_values(layers: list[dict[str, np.ndarray]]) -> dict[str, float]:
+    def of_all(quantity: str) -> list[float]:
+        return [float(x[quantity][0]) for x in layers if quantity in x]
+
+    values = {}
+    if attenuation := of_all("error_attenuation"):
+        values["error_attenuation"] = attenuation[0]
+    if saturated := of_all("saturated_units"):
+        values["saturated_units"] = sum(saturated)
+    if horizons := of_all("memory_horizon"):
+        values["memory_horizon"] = min(horizons)
+    return values

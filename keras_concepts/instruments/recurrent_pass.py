@@ -1,0 +1,202 @@
+"""Looking into the time steps of a recurrent layer."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_concepts._shadow import shadow
+from keras_concepts._types import Tensor
+from keras_concepts.instruments.slopes import (
+    Slope,
+    activation_of,
+    is_elementwise,
+    slope_of,
+)
+
+# Which gates a cell asks `recurrent_activation` for, in its order.
+_GATES = {
+    keras.layers.LSTMCell: ("input", "forget", "output"),
+    keras.layers.GRUCell: ("update", "reset"),
+    keras.layers.SimpleRNNCell: (),
+}
+
+
+@dataclasses.dataclass
+class Steps:
+    """What happened in a recurrent layer, step by step.
+
+    All of shape `(batch, time, units)`, in the order in which the layer reads:
+    with `go_backwards` the last step of the input comes first.
+
+    Attributes:
+        states: Hidden state `h_t`.
+        slope: Slope of the cell's `activation`, as a share of its steepest, or
+            `None`: in a SimpleRNN that of the state, in an LSTM of the carry,
+            in a GRU of the candidate.
+        gates: Value of each gate, from 0 to 1.
+        gate_slopes: Slope of each gate, as a share of its steepest.
+        mask: `(batch, time)`, false where the sequence is padded, or `None`.
+        error: dL/dh_t, all paths to the loss through later steps included, or
+            `None` without a loss.
+    """
+
+    states: Tensor
+    slope: Tensor | None
+    gates: dict[str, Tensor]
+    gate_slopes: dict[str, Tensor]
+    mask: Tensor | None
+    error: Tensor | None = None
+
+
+def gates_of(layer: Any) -> tuple[str, ...] | None:
+    """Names of the gates of a recurrent layer; `None` if it is none of ours."""
+    if isinstance(layer, keras.layers.RNN):
+        for cell, names in _GATES.items():
+            if isinstance(layer.cell, cell):
+                return names
+    return None
+
+
+def step_slopes(layer: Any) -> tuple[Slope | None, Slope | None]:
+    """Slopes of the `activation` and `recurrent_activation` of its cell."""
+    return (
+        _slope(activation_of(layer.cell)),
+        _slope(activation_of(layer.cell, "recurrent_activation")),
+    )
+
+
+def _slope(function: Callable[[Tensor], Tensor] | None) -> Slope | None:
+    if function is None or not is_elementwise(function):
+        return None
+    return slope_of(function)
+
+
+@contextlib.contextmanager
+def hear_steps(
+    layer: Any,
+    slopes: Sequence[Slope | None],
+    zeros_of: Callable[[tuple[int, ...], Any], Tensor | None],
+    hear: Callable[[Steps], None],
+) -> Iterator[None]:
+    """Calls `hear` with the steps of each use of a recurrent layer.
+
+    Args:
+        layer: A layer for which `gates_of` knows the gates.
+        slopes: `step_slopes(layer)`.
+        zeros_of: From a shape and a dtype to the tensor that is added to the
+            hidden states, or `None` to add nothing.
+        hear: Receives the steps, without `error`.
+    """
+    names = gates_of(layer) or ()
+    units = layer.cell.units
+    gate_slopes = names if slopes[1] else ()
+    blocks = 1 + bool(slopes[0]) + len(names) + len(gate_slopes)
+
+    def inner_loop(
+        sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
+    ) -> Any:
+        zeros = zeros_of((*sequences.shape[:2], units), layer.compute_dtype)
+        if zeros is not None:
+            # A loop hands each step one tensor: they travel together.
+            zeros = ops.flip(zeros, 1) if layer.go_backwards else zeros
+            sequences = ops.concatenate([sequences, zeros], axis=-1)
+        stand_in = _StandIn(layer.cell, slopes, zeros is not None, training)
+        first, *others = keras.tree.flatten(initial_state)
+        room = ops.repeat(ops.zeros_like(first), blocks - 1, axis=-1)
+        first = ops.concatenate([first, room], axis=-1)
+        with (
+            shadow(layer, "cell", stand_in),
+            shadow(layer, "return_sequences", True),
+        ):
+            # Past the fused loops of LSTM and GRU, which show no step.
+            last, every, states = keras.layers.RNN.inner_loop(
+                layer, sequences, [first, *others], mask, training
+            )
+        state, *inside = ops.split(every, blocks, axis=-1)
+        slope = inside.pop(0) if slopes[0] else None
+        backwards = mask is not None and layer.go_backwards
+        hear(
+            Steps(
+                states=state,
+                slope=slope,
+                gates=dict(zip(names, inside, strict=False)),
+                gate_slopes=dict(
+                    zip(gate_slopes, inside[len(names) :], strict=True)
+                ),
+                mask=ops.flip(mask, 1) if backwards else mask,
+            )
+        )
+        states = [states[0][..., :units], *states[1:]]
+        return last[..., :units], state, states
+
+    with shadow(layer, "inner_loop", inner_loop):
+        yield
+
+
+class _StandIn:
+    """A cell whose first state holds, beside it, what happened inside.
+
+    The state and not the output alone: for masked steps Keras takes the one in
+    place of the other.
+    """
+
+    def __init__(
+        self,
+        cell: Any,
+        slopes: Sequence[Slope | None],
+        with_zeros: bool,
+        training: bool,
+    ) -> None:
+        self._cell = cell
+        self._slope, self._gate_slope = slopes
+        self._with_zeros = with_zeros
+        self._training = training
+
+    def __call__(self, inputs: Tensor, states: Any) -> Any:
+        cell = self._cell
+        zeros = None
+        if self._with_zeros:
+            zeros = inputs[..., -cell.units :]
+            inputs = inputs[..., : -cell.units]
+        with (
+            _heard(cell, "activation") as activations,
+            _heard(cell, "recurrent_activation") as gates,
+        ):
+            output, states = cell(
+                inputs,
+                [states[0][..., : cell.units], *states[1:]],
+                training=self._training,
+            )
+        if zeros is not None:
+            output = output + zeros
+        inside = [output]
+        if self._slope is not None:
+            z, _ = activations[-1]
+            inside.append(self._slope(z))
+        inside += [gate for _, gate in gates]
+        if self._gate_slope is not None:
+            inside += [self._gate_slope(z) for z, _ in gates]
+        output = ops.concatenate(inside, axis=-1)
+        return output, [output, *states[1:]]
+
+
+@contextlib.contextmanager
+def _heard(cell: Any, name: str) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Argument and result of each call of a cell's activation function."""
+    heard: list[tuple[Tensor, Tensor]] = []
+    function = getattr(cell, name, None)
+    if function is None:
+        yield heard
+        return
+
+    def activation(z: Tensor) -> Tensor:
+        value = function(z)
+        heard.append((z, value))
+        return value
+
+    with shadow(cell, name, activation):
+        yield heard

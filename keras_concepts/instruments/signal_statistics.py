@@ -1,0 +1,166 @@
+"""What a forward probe shows, reduced to a few numbers a layer."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_concepts._types import Tensor
+from keras_concepts.instruments.forward_probe import LayerSignal
+from keras_concepts.instruments.recurrent_pass import Steps
+
+# A unit is saturated if its slope is below this share of the steepest ...
+FLAT = 0.05
+# ... in more than this share of the samples.
+MOSTLY = 0.9
+# How far back a gradient reaches: to where it is this share of its largest.
+FADED = 0.01
+# The gate that holds on to the state, in each kind of cell that has one.
+_HOLDING_GATES = ("forget", "update")
+
+
+def layer_statistics(calls: Sequence[LayerSignal]) -> dict[str, Tensor]:
+    """Statistics of a layer over all samples, positions and calls.
+
+    Padding is left out. A unit is an entry of the unit axis; all else are
+    samples.
+
+    Args:
+        calls: The calls of one layer.
+
+    Returns:
+        `activation_mean`, `activation_std`, `activation_rms`, `zero_share`
+        (entries that are exactly 0) and, where there is a loss, `error_rms`:
+        scalars. `dead`: units that were 0 in every sample, `(units,)`. And
+        `saturated`, `(units,)`: units whose activation function was nearly flat
+        in most samples, where there is such a function.
+    """
+    kept = ops.concatenate([_kept(call) for call in calls])
+
+    def joined(quantity: str) -> Tensor:
+        rows = [_rows(call, getattr(call, quantity)) for call in calls]
+        return ops.where(kept, ops.concatenate(rows), 0.0)
+
+    values = joined("activation")
+    count = ops.sum(_float32(kept)) * values.shape[-1]
+    mean = ops.sum(values) / count
+    zero = ops.logical_and(kept, ops.equal(values, 0.0))
+    # About the mean, and not as a difference of squares: no cancellation.
+    variance = ops.sum(ops.where(kept, ops.square(values - mean), 0.0)) / count
+    statistics = {
+        "activation_mean": mean,
+        "activation_std": ops.sqrt(variance),
+        "activation_rms": ops.sqrt(ops.sum(ops.square(values)) / count),
+        "zero_share": ops.sum(_float32(zero)) / count,
+        "dead": ops.all(ops.equal(values, 0.0), axis=0),
+    }
+    if calls[0].error is not None:
+        squares = ops.sum(ops.square(joined("error"))) / count
+        statistics["error_rms"] = ops.sqrt(squares)
+    if calls[0].slope is not None:
+        statistics["saturated"] = _mostly_flat(joined("slope"), kept)
+    return statistics
+
+
+def step_statistics(calls: Sequence[Steps]) -> dict[str, Tensor]:
+    """Statistics of what a recurrent layer did at each step.
+
+    Args:
+        calls: The calls of one layer, on sequences of one length.
+
+    Returns:
+        `saturated`, `(units,)`, as in `layer_statistics`; of the gate that
+        holds on to the state `forget_gate_mean` or `update_gate_mean`, a
+        scalar, and `saturated_gate`, `(units,)`; where there is a loss
+        `state_error`, the mean square of dL/dh_t over the units, of shape
+        `(batch, time)`, and `kept`, of that shape and false for padding.
+    """
+    kept = ops.concatenate([_kept_steps(steps) for steps in calls])
+    rows = ops.reshape(kept, (-1, 1))
+    statistics: dict[str, Tensor] = {}
+
+    def joined(tensors: list[Tensor]) -> Tensor:
+        return ops.where(rows, ops.concatenate(list(map(_flat, tensors))), 0.0)
+
+    if calls[0].slope is not None:
+        slopes = joined([steps.slope for steps in calls])
+        statistics["saturated"] = _mostly_flat(slopes, rows)
+    for name in _HOLDING_GATES:
+        if name in calls[0].gates:
+            gate = joined([steps.gates[name] for steps in calls])
+            count = ops.sum(_float32(rows)) * gate.shape[-1]
+            statistics[f"{name}_gate_mean"] = ops.sum(gate) / count
+        if name in calls[0].gate_slopes:
+            slopes = joined([steps.gate_slopes[name] for steps in calls])
+            statistics["saturated_gate"] = _mostly_flat(slopes, rows)
+    if calls[0].error is not None:
+        errors = ops.concatenate([steps.error for steps in calls])
+        statistics["state_error"] = ops.mean(ops.square(errors), axis=-1)
+        statistics["kept"] = kept
+    return statistics
+
+
+def error_by_lag(state_error: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """RMS of dL/dh_t by distance from the last step that was read.
+
+    Args:
+        state_error: Mean square of each sample and step, `(batch, time)`.
+        kept: False for padding, `(batch, time)`.
+
+    Returns:
+        `(steps,)`: first the last step of each sequence, then the one before
+        it, and so on, each over the sequences that are long enough.
+    """
+    lags = np.cumsum(kept[:, ::-1], axis=1)[:, ::-1] - 1
+    squares = np.asarray(state_error, np.float64)[kept]
+    counts = np.bincount(lags[kept])
+    sums = np.bincount(lags[kept], weights=squares)
+    return np.sqrt(sums / np.maximum(counts, 1))
+
+
+def memory_horizon(by_lag: np.ndarray) -> int:
+    """How many steps get back more than 1 % of the largest gradient.
+
+    Args:
+        by_lag: What `error_by_lag` gives.
+    """
+    largest = by_lag.max(initial=0.0)
+    return int(np.sum(by_lag > FADED * largest)) if largest > 0.0 else 0
+
+
+def _kept(call: LayerSignal) -> Tensor:
+    """Whether each row of `_rows` is no padding, `(samples, 1)`."""
+    shape = list(call.activation.shape)
+    del shape[call.unit_axis]
+    if call.mask is None:
+        return ops.ones((math.prod(shape), 1), "bool")
+    missing = len(shape) - len(call.mask.shape)
+    mask = ops.reshape(call.mask, (*call.mask.shape, *[1] * missing))
+    mask = ops.broadcast_to(ops.cast(mask, "bool"), shape)
+    return ops.reshape(mask, (-1, 1))
+
+
+def _kept_steps(steps: Steps) -> Tensor:
+    if steps.mask is None:
+        return ops.ones(steps.states.shape[:2], "bool")
+    return ops.cast(steps.mask, "bool")
+
+
+def _rows(call: LayerSignal, tensor: Tensor) -> Tensor:
+    """`(samples, units)` in float32."""
+    return _flat(ops.moveaxis(tensor, call.unit_axis, -1))
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return ops.reshape(_float32(tensor), (-1, tensor.shape[-1]))
+
+
+def _mostly_flat(slopes: Tensor, kept: Tensor) -> Tensor:
+    flat = _float32(ops.logical_and(kept, slopes < FLAT))
+    return ops.sum(flat, axis=0) > MOSTLY * ops.sum(_float32(kept))
+
+
+def _float32(tensor: Any) -> Tensor:
+    return ops.cast(tensor, "float32")
