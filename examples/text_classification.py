@@ -43,9 +43,9 @@ from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
-from text_data import DATA_SETS, Corpus, UnavailableError, sample, split
 
 import keras_concepts as kc
+from text_data import DATA_SETS, Corpus, UnavailableError, sample, split
 
 RECURRENT = ("SimpleRNN", "GRU", "LSTM")
 COLOURS = {
@@ -61,13 +61,14 @@ DEFAULTS: dict[str, tuple[Any, Any, Any]] = {
     "embedding": (64, 64, 16),
     "units": (128, 64, 32),
     "epochs": (12, 8, 3),
-    "batch_size": (256, 64, 64),
+    "batch_size": (256, 64, 72),
     "learning_rate": (3e-3, 3e-3, 1e-2),
     "dropout": (0.5, 0.5, 0.2),
     "l2": (1e-4, 1e-4, 1e-4),
     "balance": (0.25, 0.25, 0.25),
-    "rows": (None, None, 3_000),
+    "rows": (None, None, 2_000),  # 20 whole batches
 }
+PROBE = 256  # texts that the gradient through time is measured on
 ABOUT = "classifier.json"
 
 
@@ -88,6 +89,7 @@ class Run(NamedTuple):
     parameters: int
     seconds: float
     history: dict[str, list[float]]
+    signals: kc.Recording
 
 
 def encode(
@@ -170,6 +172,10 @@ def train(
     model = build(name, vocabulary, learn.y, len(corpus.classes), options)
     progress.console.print(f"{name}: {kc.check_masks(model, learn.x[:64])}")
     stem = options.out / model.name
+    # What gets back to each time step, of the same texts in every epoch.
+    signals = kc.callbacks.SignalMonitor(
+        probe=(choose.x[:PROBE], choose.y[:PROBE])
+    )
     penalties = kc.callbacks.PenaltyReporter(max_samples=32)
     gradients = kc.callbacks.GradientMonitor()
     task = progress.add_task(name, total=options.epochs)
@@ -183,6 +189,7 @@ def train(
         verbose=0,
         # The monitors add to the logs, so they come before those who read them.
         callbacks=[
+            signals,
             penalties,
             gradients,
             Advance(progress, task, options.epochs),
@@ -207,6 +214,7 @@ def train(
         model.count_params(),
         seconds,
         history.history,
+        signals.recording,
     )
 
 
@@ -239,7 +247,7 @@ def baseline(learn: Texts, choose: Texts, test: Texts, corpus: Corpus) -> Run:
         analyzer="char" if letters else "word",
         ngram_range=(1, 5) if letters else (1, 2),
         # As `kc.Vocabulary` reads: all words, and an end mark.
-        token_pattern=r"\w+",
+        token_pattern=None if letters else r"\w+",
         preprocessor=lambda text: f"{text.lower()}\n",
         sublinear_tf=True,
         min_df=2,
@@ -259,6 +267,7 @@ def baseline(learn: Texts, choose: Texts, test: Texts, corpus: Corpus) -> Run:
         best.coef_.size + best.intercept_.size,
         time.perf_counter() - started,
         {},
+        kc.Recording(),
     )
 
 
@@ -273,7 +282,8 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
         show_edge=False,
         caption=f"Accuracy and macro F1 of {len(test.y):,} test texts. Epochs: "
         "trained, and the one whose weights were kept. Penalty: its share of "
-        "the loss in the last epoch.",
+        "the loss in the last epoch. Memory: steps back at which 1 % of the "
+        "gradient is left.",
         caption_justify="left",
     )
     result.add_column("", no_wrap=True)
@@ -283,15 +293,18 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
         "parameters",
         "epochs",
         "penalty",
+        "memory",
         "seconds",
     ):
         result.add_column(header, justify="right")
     for run in runs:
-        epochs, penalty = "", ""
+        epochs = penalty = memory = ""
         if run.history:
             scores = run.history["val_f1_score"]
             epochs = f"{len(scores)} ({int(np.argmax(scores)) + 1})"
             penalty = f"{run.history['penalty_share'][-1]:.1%}"
+        if run.name in RECURRENT:
+            memory = f"{run.history['memory_horizon'][-1]:.0f}"
         result.add_row(
             run.name,
             f"{accuracy_score(test.y, run.predicted):.3f}",
@@ -299,6 +312,7 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
             f"{run.parameters:,}",
             epochs,
             penalty,
+            memory,
             f"{run.seconds:.0f}",
         )
     return result
@@ -309,8 +323,8 @@ def plot_curves(runs: Sequence[Run], path: pathlib.Path) -> None:
     left, right = figure.subplots(1, 2)
     for run in runs:
         if not run.history:
-            right.axhline(run.validation_f1, color="0.2", ls=":", lw=2)
-            right.plot([], [], color="0.2", ls=":", lw=2, label=run.name)
+            dotted = {"color": "0.2", "ls": ":", "lw": 2}
+            right.axhline(run.validation_f1, **dotted, label=run.name)
             continue
         colour = COLOURS[run.name]
         epochs = np.arange(1, len(run.history["loss"]) + 1)
@@ -329,7 +343,31 @@ def plot_curves(runs: Sequence[Run], path: pathlib.Path) -> None:
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=5, frameon=False)
+    handles = right.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=5, frameon=False)
+    figure.savefig(path)
+
+
+def plot_through_time(runs: Sequence[Run], path: pathlib.Path) -> None:
+    """The error signal of each state, before the training and at its end."""
+    figure = plt.figure(figsize=(10, 4), dpi=120, layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for run in runs:
+        rows = run.signals.select(quantity="state_error_rms")
+        if not len(rows):
+            continue
+        for axes, step in zip(panels, (0, rows.step.max()), strict=True):
+            values = rows.value[rows.step == step]
+            share = values / max(values.max(), np.finfo("float32").tiny)
+            axes.plot(share, color=COLOURS[run.name], lw=2.5, label=run.name)
+    for axes, title in zip(panels, ("untrained", "trained"), strict=True):
+        axes.axhline(0.01, color="0.4", ls="--", lw=1)
+        axes.set_title(f"gradient through time, {title}", loc="left")
+        axes.set(yscale="log", ylim=(1e-8, 2.0), xlabel="steps back")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("RMS of dL/dh, share of the largest")
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path)
 
 
@@ -353,8 +391,8 @@ def conclude(runs: Sequence[Run], test: Texts) -> str:
             f"{gain:+.1%} ± {margin:.1%})"
         )
     return (
-        f"Of the recurrent networks, validation chose {best}; it is right about "
-        f"{right[best].mean():.1%} of the test texts: {' and '.join(parts)}."
+        f"Of the recurrent networks, validation chose {best}; it is right "
+        f"about {right[best].mean():.1%} of the test texts: {' and '.join(parts)}."
     )
 
 
@@ -423,6 +461,7 @@ def compare(options: argparse.Namespace) -> None:
     console.print(f"\n{best.name}, chosen by validation, class by class:\n")
     console.print(report(best, test, corpus, options.out))
     plot_curves(runs, options.out / "curves.png")
+    plot_through_time(runs, options.out / "through_time.png")
     vocabulary.save(options.out / "vocabulary.json")
     about = {
         "model": f"{file_name(best.name)}.keras",
@@ -433,6 +472,7 @@ def compare(options: argparse.Namespace) -> None:
     (options.out / ABOUT).write_text(json.dumps(about), encoding="utf-8")
     print(
         f"\nLearning curves: {options.out / 'curves.png'}"
+        f"\nGradient through time: {options.out / 'through_time.png'}"
         f"\nConfusion matrix: {options.out / 'confusion.png'}"
         f"\nClassifier: {options.out / about['model']}\n"
     )

@@ -51,11 +51,11 @@ def value_and_grad(
 def compiled_pass(
     function: Callable[..., Any], variables: Sequence[Any]
 ) -> Callable[..., Any]:
-    del variables  # the graph reads them where they are
-
     @tf.function(autograph=False)
     def run(*tensors: Tensor) -> Any:
-        with keras.StatelessScope(collect_losses=True):
+        # Keras asks the scope alone for the weights that it regularizes.
+        mapping = [(v, v.value) for v in variables]
+        with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
     return run

@@ -54,10 +54,10 @@ def _detached(tensors: Any) -> Any:
 def compiled_pass(
     function: Callable[..., Any], variables: Sequence[Any]
 ) -> Callable[..., Any]:
-    del variables  # read where they are
-
     def run(*tensors: Tensor) -> Any:
-        with keras.StatelessScope(collect_losses=True):
+        # Keras asks the scope alone for the weights that it regularizes.
+        mapping = [(v, v.value) for v in variables]
+        with keras.StatelessScope(mapping, collect_losses=True):
             return _detached(function(*tensors))
 
     return run
