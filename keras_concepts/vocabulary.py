@@ -113,7 +113,7 @@ class Vocabulary:
         if max_tokens is not None:
             check_positive_int("Vocabulary.learn", "max_tokens", max_tokens)
         counts = collections.Counter(
-            token for text in texts for token in _split(text, unit)
+            token for tokens in _split(texts, unit) for token in tokens
         )
         # Sorted, so that ties do not depend on the order of the texts.
         ranked = sorted(counts, key=lambda token: (-counts[token], token))
@@ -205,19 +205,24 @@ class Vocabulary:
         """Length of each text, and the numbers of the tokens that are kept."""
         check_positive_int("Vocabulary", "max_length", max_length)
         check_choice("Vocabulary", "keep", keep, ("start", "end"))
-        for text in texts:
-            tokens = _split(text, self.unit)
+        for tokens in _split(texts, self.unit):
             room = max_length - 1
             start = max(0, len(tokens) - room) if keep == "end" else 0
             kept = tokens[start : start + room]
             yield len(tokens), [self._numbers.get(t, UNKNOWN) for t in kept]
 
 
-def _split(text: str, unit: str) -> list[str]:
-    if not isinstance(text, str):
+def _split(texts: Iterable[str], unit: str) -> Iterator[list[str]]:
+    if isinstance(texts, str):
         raise TypeError(
-            "`texts` of `Vocabulary` must be strings. "
-            f"Received: {text!r} of type {type(text).__name__}."
+            "`texts` of `Vocabulary` must be a sequence of strings, not one "
+            f"string. Received: {texts!r}."
         )
-    text = text.lower()
-    return _WORD.findall(text) if unit == "words" else list(text)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(
+                "`texts` of `Vocabulary` must be strings. "
+                f"Received: {text!r} of type {type(text).__name__}."
+            )
+        low = text.lower()
+        yield _WORD.findall(low) if unit == "words" else list(low)
