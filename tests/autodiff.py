@@ -56,3 +56,30 @@ def _torch(model, x, y):
         allow_unused=True,
     )
     return loss.item(), [None if g is None else g.numpy() for g in found]
+
+
+def derivative(function):
+    """d/dt of `function(t)` at `t = 0`, both scalars."""
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
+
+            t = tf.zeros(())
+            with tf.GradientTape() as tape:
+                tape.watch(t)
+                value = function(t)
+            slope = tape.gradient(value, t)
+            return 0.0 if slope is None else float(slope)
+        case "jax":
+            import jax
+
+            return float(jax.jit(jax.grad(function))(0.0))
+        case "torch":
+            import torch
+
+            t = torch.zeros((), requires_grad=True)
+            value = function(t)
+            if not value.requires_grad:
+                return 0.0
+            [slope] = torch.autograd.grad(value, [t], allow_unused=True)
+            return 0.0 if slope is None else slope.item()

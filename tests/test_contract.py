@@ -35,7 +35,11 @@ METRICS = [c for c in CLASSES if issubclass(c, keras.Metric)]
 LAYERS = [c for c in CLASSES if issubclass(c, keras.Layer)]
 LOSSES = [c for c in CLASSES if issubclass(c, keras.Loss)]
 # Arguments for callbacks that cannot be made without any.
-ARGUMENTS = {}
+ARGUMENTS = {
+    kc.callbacks.SignalMonitor: {
+        "probe": (np.ones((4, 12), "float32"), np.zeros(4, "int32"))
+    }
+}
 
 
 def label(cls):

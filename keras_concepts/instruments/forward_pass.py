@@ -77,8 +77,11 @@ class Watched:
         if self.function is not None and self.is_elementwise:
             self.slope = slope_of(self.function)
         self.step_slopes = step_slopes(layer) if self.is_recurrent else ()
-        first = getattr(layer, "data_format", None) == "channels_first"
-        self.unit_axis = 1 if first else -1
+        self.unit_axis = -1
+        if isinstance(layer, keras.layers.BatchNormalization):
+            self.unit_axis = layer.axis
+        elif getattr(layer, "data_format", None) == "channels_first":
+            self.unit_axis = 1
 
 
 def watched_layers(model: Any) -> list[Watched]:

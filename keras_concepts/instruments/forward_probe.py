@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
@@ -14,6 +15,8 @@ from keras_concepts.instruments.forward_pass import Call, Pass, watched_layers
 from keras_concepts.instruments.listening import loss_scale
 from keras_concepts.instruments.recurrent_pass import Steps
 from keras_concepts.instruments.structures import join, split
+
+_SEED = 0
 
 
 @dataclasses.dataclass
@@ -155,7 +158,8 @@ class ForwardProbe:
         self._watched = watched_layers(model)
         weights = {id(variable) for variable in model.weights}
         self._seeds = [v for v in model.variables if id(v) not in weights]
-        self._states = [_backend.snapshot(v) for v in self._seeds]
+        # Copies on the host: JAX gives the variables' own memory away.
+        self._states = [np.array(ops.convert_to_numpy(v)) for v in self._seeds]
         # Known once the first pass was made or traced.
         self._sites: list[tuple[tuple[int, ...], str]] | None = None
         self._outputs: frozenset[int] = frozenset()
@@ -167,7 +171,8 @@ class ForwardProbe:
         optimizer = getattr(self._model, "optimizer", None)
         scale = 1.0 if optimizer is None else loss_scale(optimizer)
         scale = ops.convert_to_tensor(scale, "float32")
-        result = self._pass(self._states, scale, *self._batch)
+        states = [ops.convert_to_tensor(state) for state in self._states]
+        result = self._pass(states, scale, *self._batch)
         if self._reduce is not None:
             return result
         return join(self._template, result)
@@ -211,7 +216,8 @@ class ForwardProbe:
         for seed, state in zip(self._seeds, states, strict=True):
             seed.assign(state)  # forgotten with all else that is assigned
         forward = Pass(self._watched, self._outputs, zeros)
-        return forward, forward.run(self._model, x, self._training)
+        with _backend.fixed_randomness(_SEED):
+            return forward, forward.run(self._model, x, self._training)
 
     def _layers(
         self, calls: list[Call], errors: list[Tensor] | None = None

@@ -42,6 +42,10 @@ SENTENCES = {
         r"\d+\.\d% of the weights exactly zero "
         r"\(penalties are 0% of its loss\)\."
     ),
+    "does_my_mask_arrive": (
+        r"Scaled by a product \(multiply and lstm found wrong\) is \d+% right; "
+        r"by a layer \(nothing found wrong\) is \d+% right\."
+    ),
     "how_much_of_my_loss_is_penalty": (
         r"In the end the penalty is "
         + ", ".join(

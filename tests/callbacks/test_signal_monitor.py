@@ -1,0 +1,243 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_concepts import Recording
+from keras_concepts.callbacks import GradientMonitor, SignalMonitor
+
+
+def network(*, with_shape=True):
+    shape = [keras.Input((12,))] if with_shape else []
+    return keras.Sequential(
+        [
+            *shape,
+            layers.Dense(6, "relu", name="first"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dropout(0.5),
+            layers.Dense(3, "softmax", name="last"),
+        ]
+    )
+
+
+def reader():
+    return keras.Sequential(
+        [
+            keras.Input((12,)),
+            layers.Reshape((6, 2)),
+            layers.GRU(3, return_sequences=True, name="below"),
+            layers.LSTM(3, name="above"),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+
+
+def fit(model, digits, callbacks, data=None, **arguments):
+    model.compile("adam", "sparse_categorical_crossentropy")
+    data = digits if data is None else data
+    arguments = {"epochs": 2, "verbose": 0} | arguments
+    return model.fit(*data, callbacks=callbacks, **arguments)
+
+
+def names(recording):
+    return [layer.split("/")[-1] for layer in recording.layers]
+
+
+def test_rows(digits):
+    monitor = SignalMonitor(probe=digits)
+    history = fit(network(), digits, [monitor], batch_size=16).history
+    recording = monitor.recording
+    assert names(recording) == ["", "first", "norm", "last"]
+    losses = recording.select(layer="", quantity="loss")
+    assert losses.step.tolist() == [0, 4, 8]
+    assert losses.epoch.tolist() == [0, 0, 1]
+    first = recording.select(layer="*/first")
+    assert first.select(quantity="units").value.tolist() == [6.0] * 3
+    dead = first.select(quantity="dead_units").value
+    assert len(first.select(quantity="dead_unit")) == dead.sum()
+    attenuation = first.select(quantity="error_attenuation").value
+    errors = recording.select(quantity="error_rms")
+    np.testing.assert_allclose(
+        attenuation,
+        errors.select(layer="*/first").value
+        / errors.select(layer="*/last").value,
+    )
+    assert history["error_attenuation"] == attenuation[1:].tolist()
+    assert "memory_horizon" not in history
+    # Only an activation function can saturate.
+    units = recording.select(quantity="saturated_units").layers
+    assert [layer.split("/")[-1] for layer in units] == ["first"]
+
+
+def test_values_are_those_of_the_model(digits):
+    x, y = digits
+    monitor = SignalMonitor(probe=digits, training=False)
+    model = network()
+    fit(model, digits, [monitor], epochs=1)
+    kernel, bias = model.layers[0].get_weights()
+    hidden = np.maximum(x @ kernel + bias, 0.0)
+    rows = monitor.recording.select(layer="*/first")
+    expected = {
+        "activation_mean": hidden.mean(),
+        "activation_std": hidden.std(),
+        "zero_share": np.mean(hidden == 0.0),
+        "dead_units": np.sum(hidden.max(axis=0) == 0.0),
+    }
+    for quantity, value in expected.items():
+        measured = rows.select(quantity=quantity).value[-1]
+        assert measured == pytest.approx(value, rel=1e-4, abs=1e-7), quantity
+    loss = monitor.recording.select(quantity="loss").value[-1]
+    assert loss == pytest.approx(
+        model.evaluate(x, y, batch_size=64, verbose=0), rel=1e-5
+    )
+
+
+def test_dead_and_saturated_units_are_named(digits):
+    model = keras.Sequential(
+        [
+            keras.Input((12,)),
+            layers.Dense(4, "relu", name="dying"),
+            layers.Dense(4, "sigmoid", name="stuck"),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+    dying, stuck, _ = model.layers
+    kernel, bias = dying.get_weights()
+    bias[[1, 3]] = -1e3
+    dying.set_weights([kernel, bias])
+    kernel, bias = stuck.get_weights()
+    bias[[0, 2]] = 30.0, -30.0
+    stuck.set_weights([kernel, bias])
+    monitor = SignalMonitor(probe=digits)
+    history = fit(model, digits, [monitor], epochs=1)
+    rows = monitor.recording.select(epoch=0)
+    dead = rows.select(layer="*/dying", quantity="dead_unit").value
+    assert dead.tolist()[:2] == [1.0, 3.0]
+    flat = rows.select(layer="*/stuck", quantity="saturated_unit").value
+    assert flat.tolist() == [0.0, 2.0] * 2
+    assert history.history["saturated_units"][0] >= 4.0
+
+
+def test_recurrent_layers(digits):
+    monitor = SignalMonitor(probe=digits)
+    history = fit(reader(), digits, [monitor], epochs=1).history
+    recording = monitor.recording
+    assert recording.select(quantity="memory_horizon").layers == [
+        "sequential/below",
+        "sequential/above",
+    ]
+    above = recording.select(layer="*/above")
+    by_lag = above.select(quantity="state_error_rms").value.reshape(2, 6)
+    horizon = above.select(quantity="memory_horizon").value
+    assert horizon.tolist() == [
+        np.sum(row > 0.01 * row.max()) for row in by_lag
+    ]
+    assert (np.diff(by_lag[0]) < 0.0).all()  # it fades, step by step
+    assert above.quantities.count("forget_gate_mean") == 1
+    # At first the bias of the forget gate is 1, and its input small.
+    forget = above.select(quantity="forget_gate_mean").value
+    assert forget[0] == pytest.approx(1 / (1 + np.exp(-1)), abs=0.05)
+    below = recording.select(layer="*/below")
+    assert below.select(quantity="update_gate_mean").value[0] == pytest.approx(
+        0.5, abs=0.05
+    )
+    shortest = recording.select(quantity="memory_horizon").value[-2:].min()
+    assert history["memory_horizon"] == [shortest]
+
+
+def test_every(digits):
+    monitor = SignalMonitor(probe=digits, every=2)
+    history = fit(network(), digits, [monitor], epochs=5).history
+    losses = monitor.recording.select(quantity="loss")
+    assert losses.epoch.tolist() == [0, 1, 3]
+    assert losses.step.tolist() == [0, 4, 8]
+    assert len(history["error_attenuation"]) == 2
+
+
+def test_without_labels(digits):
+    monitor = SignalMonitor(probe=(digits[0],))
+    history = fit(network(), digits, [monitor]).history
+    assert not monitor.recording.select(quantity="error_*").quantities
+    assert set(history) == {"loss", "saturated_units"}
+
+
+@pytest.mark.parametrize("build", [network, reader])
+def test_training_is_the_same_to_the_last_bit(build, digits):
+    keras.utils.set_random_seed(1)
+    plain = build()
+    logs = fit(plain, digits, []).history
+    keras.utils.set_random_seed(1)
+    watched = build()
+    monitors = [SignalMonitor(probe=digits), GradientMonitor()]
+    watched_logs = fit(watched, digits, monitors).history
+    assert watched_logs["loss"] == logs["loss"]
+    for a, b in zip(
+        plain.variables + plain.optimizer.variables,
+        watched.variables + watched.optimizer.variables,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+        )
+
+
+def test_model_without_an_input_shape(digits):
+    keras.utils.set_random_seed(1)
+    plain = network(with_shape=False)
+    fit(plain, digits, [])
+    keras.utils.set_random_seed(1)
+    watched = network(with_shape=False)
+    monitor = SignalMonitor(probe=digits)
+    fit(watched, digits, [monitor])
+    assert monitor.recording.select(quantity="loss").step.tolist() == [0, 2, 4]
+    for a, b in zip(plain.get_weights(), watched.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_data_of_unknown_length(digits):
+    def batches():
+        for start in range(0, 48, 16):
+            yield tuple(part[start : start + 16] for part in digits)
+
+    monitor = SignalMonitor(probe=digits)
+    fit(
+        network(),
+        digits,
+        [monitor],
+        data=(batches(),),
+        epochs=1,
+        shuffle=False,
+    )
+    assert monitor.recording.select(quantity="loss").step.tolist() == [0, 3]
+
+
+def test_file_is_continued(digits, tmp_path):
+    path = tmp_path / "signals.jsonl"
+    model = network()
+    for initial in (0, 1):
+        fit(
+            model,
+            digits,
+            [SignalMonitor(probe=digits, record_to=path)],
+            epochs=initial + 1,
+            initial_epoch=initial,
+        )
+    losses = Recording.load(path).select(quantity="loss")
+    assert losses.epoch.tolist() == [0, 0, 1, 1]
+    assert losses.step.tolist() == [0, 2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"probe": np.ones(3)}, TypeError, r"must be a tuple `\(x, y\)`"),
+        ({"probe": ()}, ValueError, "a tuple of 0 parts"),
+        ({"probe": (1, 2, 3, 4)}, ValueError, "a tuple of 4 parts"),
+        ({"probe": (1, 2), "every": 0}, ValueError, "at least 1"),
+        ({"probe": (1, 2), "every": 1.5}, TypeError, "an integer"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        SignalMonitor(**arguments)
