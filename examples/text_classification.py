@@ -25,6 +25,7 @@ Needs the extra `keras-concepts[text]`, in which the first two data sets are.
 """
 
 import argparse
+import csv
 import json
 import pathlib
 import sys
@@ -81,40 +82,56 @@ class Texts(NamedTuple):
     y: np.ndarray
 
 
+class Data(NamedTuple):
+    """The corpus in three parts, and the vocabulary of the first."""
+
+    corpus: Corpus
+    vocabulary: kc.Vocabulary
+    learn: Texts
+    choose: Texts
+    test: Texts
+
+
 class Run(NamedTuple):
     """What one of the classifiers did on the test texts."""
 
     name: str
-    predicted: np.ndarray
+    accuracy: float
+    macro_f1: float
     validation_f1: float
     parameters: int
     seconds: float
+    cpu_seconds: float  # of all cores; on a busy machine they tell more
+    predicted: np.ndarray
     history: dict[str, list[float]]
     signals: kc.Recording
 
 
-def encode(
-    corpus: Corpus,
-    rows: np.ndarray,
-    vocabulary: kc.Vocabulary,
-    options: argparse.Namespace,
-) -> Texts:
-    texts = [corpus.texts[row] for row in rows]
-    x = vocabulary.encode(texts, options.max_length, keep=corpus.keep)
-    if options.shuffle:
-        random = np.random.default_rng(options.seed)
-        for row in x:
-            random.shuffle(row[: np.count_nonzero(row)])
-    return Texts(texts, x, corpus.labels[rows])
+NUMBERS = Run._fields[:-3]
 
 
-def build(
-    name: str,
-    vocabulary: kc.Vocabulary,
-    y: np.ndarray,
-    classes: int,
-    options: argparse.Namespace,
-) -> keras.Model:
+def prepare(corpus: Corpus, options: argparse.Namespace) -> Data:
+    parts = split(corpus, options.split == "group", options.seed)
+    vocabulary = kc.Vocabulary.learn(
+        (corpus.texts[row] for row in parts[0]),
+        corpus.unit,
+        max_tokens=20_000,
+    )
+    random = np.random.default_rng(options.seed)
+
+    def encoded(rows: np.ndarray) -> Texts:
+        texts = [corpus.texts[row] for row in rows]
+        x = vocabulary.encode(texts, options.max_length, keep=corpus.keep)
+        if options.shuffle:
+            for row in x:
+                random.shuffle(row[: np.count_nonzero(row)])
+        return Texts(texts, x, corpus.labels[rows])
+
+    return Data(corpus, vocabulary, *map(encoded, parts))
+
+
+def build(name: str, data: Data, options: argparse.Namespace) -> keras.Model:
+    classes = len(data.corpus.classes)
     reader: dict[str, Callable[..., keras.Layer]] = {
         "order-blind": lambda units, **gates: layers.GlobalAveragePooling1D(),
         "SimpleRNN": lambda units, **gates: layers.SimpleRNN(units),
@@ -130,7 +147,7 @@ def build(
         [
             layers.Input((options.max_length,), dtype="int32"),
             layers.Embedding(
-                len(vocabulary), options.embedding, mask_zero=options.mask
+                len(data.vocabulary), options.embedding, mask_zero=options.mask
             ),
             layers.SpatialDropout1D(options.embedding_dropout),
             reader[name](options.units, **gates),
@@ -143,8 +160,8 @@ def build(
         ],
         name=file_name(name),
     )
-    counts = np.bincount(y, minlength=classes).clip(1)
-    steps = options.epochs * -(-len(y) // options.batch_size)
+    counts = np.bincount(data.learn.y, minlength=classes).clip(1)
+    steps = options.epochs * -(-len(data.learn.y) // options.batch_size)
     model.compile(
         keras.optimizers.Adam(
             keras.optimizers.schedules.CosineDecay(options.learning_rate, steps)
@@ -161,17 +178,11 @@ def build(
 
 
 def train(
-    name: str,
-    learn: Texts,
-    choose: Texts,
-    test: Texts,
-    vocabulary: kc.Vocabulary,
-    corpus: Corpus,
-    options: argparse.Namespace,
-    progress: Progress,
+    name: str, data: Data, options: argparse.Namespace, progress: Progress
 ) -> Run:
     keras.utils.set_random_seed(options.seed)
-    model = build(name, vocabulary, learn.y, len(corpus.classes), options)
+    _, _, learn, choose, test = data
+    model = build(name, data, options)
     progress.console.print(f"{name}: {kc.check_masks(model, learn.x[:64])}")
     stem = options.out / model.name
     # What gets back to each time step, of the same texts in every epoch.
@@ -181,7 +192,7 @@ def train(
     penalties = kc.callbacks.PenaltyReporter(max_samples=32)
     gradients = kc.callbacks.GradientMonitor()
     task = progress.add_task(name, total=options.epochs)
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     history = model.fit(
         learn.x,
         learn.y,
@@ -205,16 +216,21 @@ def train(
         ],
     )
     seconds = time.perf_counter() - started
+    cpu_seconds = time.process_time() - worked
     model.save(f"{stem}.keras")
     gradients.plot(f"{stem}_gradients.png")
     penalties.plot(f"{stem}_penalties.png")
     logits = model.predict(test.x, batch_size=512, verbose=0)
+    predicted = logits.argmax(axis=1)
     return Run(
         name,
-        logits.argmax(axis=1),
+        float(accuracy_score(test.y, predicted)),
+        macro_f1(test.y, predicted),
         max(history.history["val_f1_score"]),
         model.count_params(),
         seconds,
+        cpu_seconds,
+        predicted,
         history.history,
         signals.recording,
     )
@@ -241,9 +257,10 @@ class Advance(keras.callbacks.Callback):
         self.progress.update(self.task, completed=self.epochs)
 
 
-def baseline(learn: Texts, choose: Texts, test: Texts, corpus: Corpus) -> Run:
+def baseline(data: Data) -> Run:
     """TF-IDF of n-grams and logistic regression."""
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
+    corpus, _, learn, choose, test = data
     letters = corpus.unit == "characters"
     vectorizer = TfidfVectorizer(
         analyzer="char" if letters else "word",
@@ -262,12 +279,16 @@ def baseline(learn: Texts, choose: Texts, test: Texts, corpus: Corpus) -> Run:
     ]
     scores = [macro_f1(choose.y, model.predict(x_choose)) for model in models]
     best = models[int(np.argmax(scores))]
+    predicted = best.predict(vectorizer.transform(test.texts))
     return Run(
         "TF-IDF",
-        best.predict(vectorizer.transform(test.texts)),
+        float(accuracy_score(test.y, predicted)),
+        macro_f1(test.y, predicted),
         max(scores),
         best.coef_.size + best.intercept_.size,
         time.perf_counter() - started,
+        time.process_time() - worked,
+        predicted,
         {},
         kc.Recording(),
     )
@@ -309,8 +330,8 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
             memory = f"{run.history['memory_horizon'][-1]:.0f}"
         result.add_row(
             run.name,
-            f"{accuracy_score(test.y, run.predicted):.3f}",
-            f"{macro_f1(test.y, run.predicted):.3f}",
+            f"{run.accuracy:.3f}",
+            f"{run.macro_f1:.3f}",
             f"{run.parameters:,}",
             epochs,
             penalty,
@@ -318,6 +339,13 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
             f"{run.seconds:.0f}",
         )
     return result
+
+
+def write(runs: Sequence[Run], path: pathlib.Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(NUMBERS)
+        writer.writerows(run[: len(NUMBERS)] for run in runs)
 
 
 def plot_curves(runs: Sequence[Run], path: pathlib.Path) -> None:
@@ -376,12 +404,12 @@ def plot_through_time(runs: Sequence[Run], path: pathlib.Path) -> None:
 def conclude(runs: Sequence[Run], test: Texts) -> str:
     """One sentence, whatever the numbers say."""
     right = {run.name: run.predicted == test.y for run in runs}
-    best = max(
-        (run for run in runs if run.name in RECURRENT),
-        key=lambda run: run.validation_f1,
-    ).name
+    networks = [run for run in runs if run.name in RECURRENT] or runs[1:]
+    best = max(networks, key=lambda run: run.validation_f1).name
     parts = []
     for other in ("TF-IDF", "order-blind"):
+        if other not in right or other == best:
+            continue
         difference = right[best].astype(float) - right[other]
         margin = 2.0 * difference.std() / len(difference) ** 0.5
         gain = difference.mean()
@@ -392,22 +420,21 @@ def conclude(runs: Sequence[Run], test: Texts) -> str:
             f"{verdict} {other} ({right[other].mean():.1%}, difference "
             f"{gain:+.1%} ± {margin:.1%})"
         )
-    score = f"{right[best].mean():.1%}"
     return (
-        f"Of the recurrent networks, validation chose {best}; it is right about "
-        f"{score} of the test texts: {' and '.join(parts)}."
+        f"Of the networks that read in order, validation chose {best}. It is "
+        f"right about {right[best].mean():.1%} of the {len(test.y):,} test "
+        f"texts: {' and '.join(parts)}."
     )
 
 
-def report(run: Run, test: Texts, corpus: Corpus, out: pathlib.Path) -> str:
+def report(run: Run, data: Data, out: pathlib.Path) -> str:
     """Each class of the test texts, as a table and as a figure."""
-    predicted = np.eye(len(corpus.classes))[run.predicted]
-    scores = kc.metrics.ClassificationReport(corpus.classes)
-    scores.update_state(test.y, predicted)
-    matrix = kc.metrics.ConfusionMatrix(
-        normalize="true", class_names=corpus.classes
-    )
-    matrix.update_state(test.y, predicted)
+    names, y = data.corpus.classes, data.test.y
+    predicted = np.eye(len(names))[run.predicted]
+    scores = kc.metrics.ClassificationReport(names)
+    scores.update_state(y, predicted)
+    matrix = kc.metrics.ConfusionMatrix(normalize="true", class_names=names)
+    matrix.update_state(y, predicted)
     matrix.plot(out / "confusion.png")
     return scores.table()
 
@@ -422,50 +449,31 @@ def compare(options: argparse.Namespace) -> None:
         f"{len(corpus.texts):,} texts ({corpus.source}), read in "
         f"{time.perf_counter() - started:.1f} s; {keras.backend.backend()}"
     )
-    parts = split(corpus, options.split == "group", options.seed)
-    counts = [
-        np.bincount(corpus.labels[rows], minlength=len(corpus.classes))
-        for rows in parts
-    ]
-    console.print(amounts(corpus, counts))
-    vocabulary = kc.Vocabulary.learn(
-        (corpus.texts[row] for row in parts[0]),
-        corpus.unit,
-        max_tokens=20_000,
+    data = prepare(corpus, options)
+    console.print(amounts(data))
+    test = data.test
+    lost = data.vocabulary.coverage(
+        test.texts, options.max_length, keep=corpus.keep
     )
-    learn, choose, test = (
-        encode(corpus, rows, vocabulary, options) for rows in parts
-    )
-    lost = vocabulary.coverage(test.texts, options.max_length, keep=corpus.keep)
     console.print(
-        f"{vocabulary}; of the test texts' {lost.tokens:,} {corpus.unit}, "
+        f"{data.vocabulary}; of the test texts' {lost.tokens:,} {corpus.unit}, "
         f"{lost.lost / lost.tokens:.1%} are cut off ({lost.truncated:,} texts "
         f"are longer than {options.max_length - 1}) and "
         f"{lost.unknown / lost.tokens:.1%} unknown; {lost.empty} texts are "
         "empty."
     )
-    runs = [baseline(learn, choose, test, corpus)]
+    runs = [baseline(data)]
     with Progress(console=console) as progress:
         for name in options.models:
-            runs.append(
-                train(
-                    name,
-                    learn,
-                    choose,
-                    test,
-                    vocabulary,
-                    corpus,
-                    options,
-                    progress,
-                )
-            )
+            runs.append(train(name, data, options, progress))
     console.print(table(runs, test))
     best = max(runs[1:], key=lambda run: run.validation_f1)
     console.print(f"\n{best.name}, chosen by validation, class by class:\n")
-    console.print(report(best, test, corpus, options.out))
+    console.print(report(best, data, options.out))
+    write(runs, options.out / "results.csv")
     plot_curves(runs, options.out / "curves.png")
     plot_through_time(runs, options.out / "through_time.png")
-    vocabulary.save(options.out / "vocabulary.json")
+    data.vocabulary.save(options.out / "vocabulary.json")
     about = {
         "model": f"{file_name(best.name)}.keras",
         "classes": corpus.classes,
@@ -482,13 +490,15 @@ def compare(options: argparse.Namespace) -> None:
     console.print(conclude(runs, test))
 
 
-def amounts(corpus: Corpus, counts: Sequence[np.ndarray]) -> Table:
+def amounts(data: Data) -> Table:
     result = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     result.add_column("class")
     for header in ("training", "validation", "test"):
         result.add_column(header, justify="right")
-    for name, *numbers in zip(corpus.classes, *counts, strict=True):
-        result.add_row(name, *(f"{number:,}" for number in numbers))
+    for number, name in enumerate(data.corpus.classes):
+        parts = (data.learn, data.choose, data.test)
+        counts = [np.count_nonzero(part.y == number) for part in parts]
+        result.add_row(name, *(f"{count:,}" for count in counts))
     return result
 
 

@@ -5,7 +5,7 @@ import importlib.util
 import pathlib
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -22,6 +22,10 @@ LICENSE_CATEGORIES = (
 GENDERS = {"f": "feminine", "m": "masculine", "n": "neuter"}
 
 
+Unit: TypeAlias = Literal["words", "characters"]
+End: TypeAlias = Literal["start", "end"]
+
+
 class UnavailableError(Exception):
     """A data set is not on this machine; the message says how to get it."""
 
@@ -30,8 +34,8 @@ class Corpus(NamedTuple):
     """Texts, each of one class. No text is there twice."""
 
     source: str
-    unit: str  # what a text is read by: "words" or "characters"
-    keep: str  # the end of a text that says most
+    unit: Unit  # what a text is read by
+    keep: End  # the part of a text that says most
     texts: list[str]
     labels: np.ndarray
     classes: list[str]
@@ -130,8 +134,8 @@ def corpus(
     labels: list[str],
     classes: list[str],
     *,
-    unit: str = "words",
-    keep: str = "start",
+    unit: Unit = "words",
+    keep: End = "start",
     **more: Any,
 ) -> Corpus:
     numbers = {name: number for number, name in enumerate(classes)}
@@ -145,7 +149,8 @@ def installed(module: str, package: str) -> pathlib.Path:
     if found is None or not found.submodule_search_locations:
         raise UnavailableError(
             f"These texts are in the package `{package}`, which is not "
-            'installed: pip install "keras-concepts[text]"'
+            'installed: pip install "keras-concepts[text]" (where that does '
+            f"not help, as on Python 3.13: pip install --no-deps {package})"
         )
     return pathlib.Path(next(iter(found.submodule_search_locations)))
 
@@ -194,7 +199,7 @@ def divided(
         splits,
         key=lambda parts: np.abs(
             classes[parts[1]].sum(0) / classes.sum(0).clip(1) - share
-        ).max(),
+        ).mean(),
     )
     return rows[first], rows[second]
 
