@@ -57,8 +57,8 @@ class SignalMonitor(Monitor):
     of each unit concerned. All calls of a shared layer, and all time steps
     inside `TimeDistributed`, are samples of one layer. The whole model (`layer`
     is `""`) has the `loss` of the probe. `step` is the number of steps taken so
-    far, and `epoch` the one that ended; before the training, step 0 of the
-    first epoch.
+    far (of updates, in data of unknown length), and `epoch` the one that ended;
+    before the training, step 0 of the first epoch.
 
     Added to the logs of each epoch that is measured, for callbacks that come
     later in the list: `error_attenuation`, of the first layer over the last;
@@ -164,6 +164,35 @@ class SignalMonitor(Monitor):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._probe = None  # which holds on to the model and the batch
+
+    def summary(self, console: Any = None) -> None:
+        """Prints a table of the last measurement, one line a layer.
+
+        Args:
+            console: `rich.console.Console` to print to.
+        """
+        from keras_concepts.reports import print_signals
+
+        print_signals(self.recording, console)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws error signals and activations: layers over epochs.
+
+        Of recurrent layers also the gradient through time: steps over epochs.
+        Needs the extra `keras-concepts[plot]`.
+
+        Args:
+            path: Image file to write.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+        """
+        from keras_concepts.reports import plot_signals
+
+        figure = plot_signals(self.recording)
+        if path is not None:
+            figure.savefig(path)
+        return figure
 
     def _count_updates(self) -> int:
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))

@@ -37,30 +37,33 @@ def layer_statistics(calls: Sequence[LayerSignal]) -> dict[str, Tensor]:
         `saturated`, `(units,)`: units whose activation function was nearly flat
         in most samples, where there is such a function.
     """
-    kept = ops.concatenate([_kept(call) for call in calls])
+    sizes = [math.prod(_sample_shape(call)) for call in calls]
+    is_padded = any(call.mask is not None for call in calls)
+    masks = [_kept(call) for call in calls] if is_padded else None
+    samples = _Samples(sum(sizes), masks)
 
-    def joined(quantity: str) -> Tensor:
-        rows = [_rows(call, getattr(call, quantity)) for call in calls]
-        return ops.where(kept, ops.concatenate(rows), 0.0)
+    def rows(quantity: str) -> Tensor:
+        return samples.rows([_rows(x, getattr(x, quantity)) for x in calls])
 
-    values = joined("activation")
-    count = ops.sum(_float32(kept)) * values.shape[-1]
-    mean = ops.sum(values) / count
-    zero = ops.logical_and(kept, ops.equal(values, 0.0))
+    values = rows("activation")
+    entries = samples.count * values.shape[-1]
+    mean = ops.sum(values) / entries
     # About the mean, and not as a difference of squares: no cancellation.
-    variance = ops.sum(ops.where(kept, ops.square(values - mean), 0.0)) / count
+    distances = samples.without_padding(values - mean)
+    variance = ops.sum(ops.square(distances)) / entries
+    zeros = samples.count_true(ops.equal(values, 0.0))
     statistics = {
         "activation_mean": mean,
         "activation_std": ops.sqrt(variance),
-        "activation_rms": ops.sqrt(ops.sum(ops.square(values)) / count),
-        "zero_share": ops.sum(_float32(zero)) / count,
-        "dead": ops.all(ops.equal(values, 0.0), axis=0),
+        "activation_rms": ops.sqrt(variance + ops.square(mean)),
+        "zero_share": ops.sum(zeros) / entries,
+        "dead": ops.equal(zeros, samples.count),
     }
     if calls[0].error is not None:
-        squares = ops.sum(ops.square(joined("error"))) / count
+        squares = ops.sum(ops.square(rows("error"))) / entries
         statistics["error_rms"] = ops.sqrt(squares)
     if calls[0].slope is not None:
-        statistics["saturated"] = _mostly_flat(joined("slope"), kept)
+        statistics["saturated"] = samples.mostly_flat(rows("slope"))
     return statistics
 
 
@@ -77,26 +80,26 @@ def step_statistics(calls: Sequence[Steps]) -> dict[str, Tensor]:
         `state_error`, the mean square of dL/dh_t over the units, of shape
         `(batch, time)`, and `kept`, of that shape and false for padding.
     """
-    kept = ops.concatenate([_kept_steps(steps) for steps in calls])
-    rows = ops.reshape(kept, (-1, 1))
+    kept = _joined([_kept_steps(steps) for steps in calls])
+    samples = _Samples(math.prod(kept.shape), [ops.reshape(kept, (-1, 1))])
+
+    def rows(tensors: list[Tensor]) -> Tensor:
+        return samples.rows([_flat(tensor) for tensor in tensors])
+
     statistics: dict[str, Tensor] = {}
-
-    def joined(tensors: list[Tensor]) -> Tensor:
-        return ops.where(rows, ops.concatenate(list(map(_flat, tensors))), 0.0)
-
     if calls[0].slope is not None:
-        slopes = joined([steps.slope for steps in calls])
-        statistics["saturated"] = _mostly_flat(slopes, rows)
+        slopes = rows([steps.slope for steps in calls])
+        statistics["saturated"] = samples.mostly_flat(slopes)
     for name in _HOLDING_GATES:
         if name in calls[0].gates:
-            gate = joined([steps.gates[name] for steps in calls])
-            count = ops.sum(_float32(rows)) * gate.shape[-1]
-            statistics[f"{name}_gate_mean"] = ops.sum(gate) / count
+            gate = rows([steps.gates[name] for steps in calls])
+            mean = ops.sum(gate) / (samples.count * gate.shape[-1])
+            statistics[f"{name}_gate_mean"] = mean
         if name in calls[0].gate_slopes:
-            slopes = joined([steps.gate_slopes[name] for steps in calls])
-            statistics["saturated_gate"] = _mostly_flat(slopes, rows)
+            slopes = rows([steps.gate_slopes[name] for steps in calls])
+            statistics["saturated_gate"] = samples.mostly_flat(slopes)
     if calls[0].error is not None:
-        errors = ops.concatenate([steps.error for steps in calls])
+        errors = _joined([steps.error for steps in calls])
         statistics["state_error"] = ops.mean(ops.square(errors), axis=-1)
         statistics["kept"] = kept
     return statistics
@@ -130,10 +133,58 @@ def memory_horizon(by_lag: np.ndarray) -> int:
     return int(np.sum(by_lag > FADED * largest)) if largest > 0.0 else 0
 
 
-def _kept(call: LayerSignal) -> Tensor:
-    """Whether each row of `_rows` is no padding, `(samples, 1)`."""
+class _Samples:
+    """The samples of some calls, of which some may be padding.
+
+    Args:
+        size: How many there are.
+        masks: Of each call, which samples are no padding, `(samples, 1)`; or
+            `None` if none is.
+
+    Attributes:
+        count: How many samples are no padding.
+    """
+
+    def __init__(self, size: int, masks: list[Tensor] | None) -> None:
+        self._kept = None if masks is None else _joined(masks)
+        self.count: Any = float(size)
+        if masks is not None:
+            self.count = ops.sum(_float32(self._kept))
+
+    def rows(self, calls: list[Tensor]) -> Tensor:
+        """Those of all calls, `(samples, units)`, with 0 for padding."""
+        return self.without_padding(_joined(calls))
+
+    def without_padding(self, rows: Tensor) -> Tensor:
+        """The rows with 0 for padding."""
+        if self._kept is None:
+            return rows
+        return ops.where(self._kept, rows, 0.0)
+
+    def count_true(self, rows: Tensor) -> Tensor:
+        """How many samples are true, `(units,)`."""
+        return ops.sum(self.without_padding(_float32(rows)), axis=0)
+
+    def mostly_flat(self, slopes: Tensor) -> Tensor:
+        """Which units are flat in most samples, `(units,)`."""
+        return self.count_true(slopes < FLAT) > MOSTLY * self.count
+
+
+def _joined(tensors: list[Any]) -> Tensor:
+    if len(tensors) == 1:  # spares a copy
+        return tensors[0]
+    return ops.concatenate(tensors)
+
+
+def _sample_shape(call: LayerSignal) -> list[int]:
     shape = list(call.activation.shape)
     del shape[call.unit_axis]
+    return shape
+
+
+def _kept(call: LayerSignal) -> Tensor:
+    """Whether each row of `_rows` is no padding, `(samples, 1)`."""
+    shape = _sample_shape(call)
     if call.mask is None:
         return ops.ones((math.prod(shape), 1), "bool")
     missing = len(shape) - len(call.mask.shape)
@@ -155,11 +206,6 @@ def _rows(call: LayerSignal, tensor: Tensor) -> Tensor:
 
 def _flat(tensor: Tensor) -> Tensor:
     return ops.reshape(_float32(tensor), (-1, tensor.shape[-1]))
-
-
-def _mostly_flat(slopes: Tensor, kept: Tensor) -> Tensor:
-    flat = _float32(ops.logical_and(kept, slopes < FLAT))
-    return ops.sum(flat, axis=0) > MOSTLY * ops.sum(_float32(kept))
 
 
 def _float32(tensor: Any) -> Tensor:

@@ -1,8 +1,11 @@
 """Reports: tables, figures and event files of a recording or a model."""
 
 from keras_concepts.reports.figures import plot_gradient_stacks, plot_gradients
+from keras_concepts.reports.memory_figure import plot_memory
 from keras_concepts.reports.penalties import penalty_table, print_penalties
 from keras_concepts.reports.penalty_figure import plot_penalties
+from keras_concepts.reports.signal_figure import plot_signals
+from keras_concepts.reports.signals import print_signals, signal_table
 from keras_concepts.reports.sparsity import Sparsity, SparsityRow, sparsity
 from keras_concepts.reports.table import gradient_table, print_gradients
 from keras_concepts.reports.tensorboard import (
@@ -18,9 +21,13 @@ __all__ = [
     "penalty_table",
     "plot_gradient_stacks",
     "plot_gradients",
+    "plot_memory",
     "plot_penalties",
+    "plot_signals",
     "print_gradients",
     "print_penalties",
+    "print_signals",
+    "signal_table",
     "sparsity",
     "write_tensorboard",
 ]

@@ -2,7 +2,12 @@
 
 import functools
 import io
+from collections.abc import Sequence
 from typing import Any
+
+TITLE_SIZE = 14
+LABEL_SIZE = 12
+TICK_SIZE = 10.5
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -25,6 +30,29 @@ def new_figure(width: float, height: float) -> Any:
     # long as nobody has imported pyplot, unless it knows how to become a PNG.
     vars(figure)["_repr_png_"] = functools.partial(_png, figure)
     return figure
+
+
+def empty_figure(sentence: str) -> Any:
+    """A figure with a sentence where there is nothing to draw."""
+    figure = new_figure(8.0, 2.0)
+    figure.suptitle(sentence)
+    return figure
+
+
+def add_legend(figure: Any, entries: Sequence[Any]) -> None:
+    """A legend below everything, in as few lines as there is room for."""
+    if not entries:
+        return
+    characters = [len(entry.get_label()) + 8 for entry in entries]
+    room = 10.0 * figure.get_figwidth()
+    fewer = 2 if 2 * max(characters) < room else 1
+    figure.legend(
+        handles=entries,
+        loc="outside lower center",
+        ncols=len(entries) if sum(characters) < room else fewer,
+        frameon=False,
+        fontsize=LABEL_SIZE,
+    )
 
 
 def _png(figure: Any) -> bytes:

@@ -3,13 +3,39 @@
 from collections.abc import Iterator
 
 import numpy as np
+from rich import box
 from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 from keras_concepts.reports.names import shorten
 
 _SHORTEST_NAME = 10
+
+
+def new_table(title: Text, caption: Text) -> Table:
+    """A table with a column for the layer."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+        show_edge=False,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption=caption,
+        caption_justify="left",
+    )
+    table.add_column("layer", vertical="bottom")
+    return table
+
+
+def size_cell(value: float) -> Text:
+    """A size that may be of any order, exactly zero, or not finite."""
+    if np.isfinite(value):
+        return Text(f"{value:.1e}") if value else Text("0", "yellow")
+    return Text(f"{value:g}", "bold red")
 
 
 class Name:

@@ -2,15 +2,28 @@
 
 from typing import Any
 
-import numpy as np
-
-from keras_concepts.reports.heatmap import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.canvas import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.powers import power_ticks
 
 
 def draw_colour_bar(
-    figure: Any, image: Any, axes: Any, zeros: bool, **layout: Any
+    figure: Any,
+    image: Any,
+    axes: Any,
+    zeros: bool,
+    label: str = "RMS gradient",
+    **layout: Any,
 ) -> None:
-    """A colour bar in powers of ten; exact zeros have a colour of their own."""
+    """A colour bar in powers of ten; exact zeros have a colour of their own.
+
+    Args:
+        figure: To draw into.
+        image: What `draw_cells` returned.
+        axes: Axes or list of axes that it belongs to.
+        zeros: Whether exact zeros are shown.
+        label: What the colours are.
+        layout: For `Figure.colorbar`.
+    """
     bar = figure.colorbar(
         image,
         ax=axes,
@@ -21,9 +34,9 @@ def draw_colour_bar(
     )
     low, high = image.get_clim()
     # The 0 has the place of a tick at the lower end.
-    ticks = _powers(low + (high - low) / 20.0 if zeros else low, high)
+    ticks = power_ticks(low + (high - low) / 20.0 if zeros else low, high)
     bar.set_ticks([*ticks], labels=[*ticks.values()])
-    bar.set_label("RMS gradient", size=LABEL_SIZE)
+    bar.set_label(label, size=LABEL_SIZE)
     bar.ax.tick_params(labelsize=TICK_SIZE)
     if zeros:
         _ = bar.ax.annotate(
@@ -35,16 +48,3 @@ def draw_colour_bar(
             va="center",
             size=TICK_SIZE,
         )
-
-
-def _powers(low: float, high: float) -> dict[float, str]:
-    """Ticks of a log10 axis: powers of ten; if it is short, 2 and 5 of each."""
-    powers = np.arange(np.floor(low), high + 1e-9)
-    every = -(-len(powers) // 8)
-    ticks = {p: f"$10^{{{p:.0f}}}$" for p in powers if not p % every}
-    if high - low < 2.0:
-        for power in powers:
-            for digit in (2, 5):
-                label = rf"${digit}\times10^{{{power:.0f}}}$"
-                ticks[power + np.log10(digit)] = label
-    return {t: ticks[t] for t in sorted(ticks) if low <= t <= high}

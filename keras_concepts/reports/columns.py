@@ -5,7 +5,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.cells import LogBar
+from keras_concepts.reports.cells import LogBar, size_cell
 from keras_concepts.reports.history import (
     History,
     ends,
@@ -66,10 +66,10 @@ def weight_columns(
 
 def _gradient(middle: float, measured: np.ndarray) -> Text:
     if np.isfinite(middle):
-        return Text(f"{middle:.1e}") if middle else Text("0", "yellow")
+        return size_cell(middle)
     if not len(measured):
         return Text("none", "yellow")
-    return Text("nan" if np.isnan(measured).any() else "inf", "bold red")
+    return size_cell(np.nan if np.isnan(measured).any() else np.inf)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, form: str) -> Text:

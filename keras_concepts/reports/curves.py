@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_concepts.reports.heatmap import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.canvas import LABEL_SIZE, TICK_SIZE
 from keras_concepts.reports.history import History, ends
 from keras_concepts.reports.names import shorten
 

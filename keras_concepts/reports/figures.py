@@ -6,22 +6,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.canvas import new_figure
+from keras_concepts.reports.canvas import (
+    LABEL_SIZE,
+    TITLE_SIZE,
+    add_legend,
+    empty_figure,
+    new_figure,
+)
 from keras_concepts.reports.colour_bar import draw_colour_bar
 from keras_concepts.reports.curves import draw_curves
 from keras_concepts.reports.grid import colour_span, grid
 from keras_concepts.reports.heatmap import (
-    LABEL_SIZE,
     draw_heatmap,
+    heatmap_height,
     label_layers,
     patches,
 )
 from keras_concepts.reports.history import History, gradient_history
+from keras_concepts.reports.powers import power_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TITLE_SIZE = 14
+_EMPTY = "No gradients have been recorded yet."
 
 
 def plot_gradients(recording: Recording, title: str | None = None) -> "Figure":
@@ -42,8 +49,8 @@ def plot_gradients(recording: Recording, title: str | None = None) -> "Figure":
     """
     history = gradient_history(recording)
     if not history.paths:
-        return _empty(title)
-    height = _heatmap_height(history)
+        return empty_figure(title or _EMPTY)
+    height = heatmap_height(len(history.names))
     figure = new_figure(10.0, height + 3.7)
     above, below = figure.subplots(
         2, 1, sharex=True, height_ratios=[height, 2.0]
@@ -53,8 +60,8 @@ def plot_gradients(recording: Recording, title: str | None = None) -> "Figure":
     label_layers(above, history.names, height)
     draw_colour_bar(figure, image, above, bool((shown.values == 0.0).any()))
     lines = draw_curves(below, history)
-    _add_legend(figure, lines + patches([history]))
-    figure.suptitle(title or _headline(history), size=_TITLE_SIZE)
+    add_legend(figure, [*lines, *patches(shown).values()])
+    figure.suptitle(title or _headline(history), size=TITLE_SIZE)
     return figure
 
 
@@ -62,6 +69,9 @@ def plot_gradient_stacks(
     recordings: Mapping[str, Recording], title: str | None = None
 ) -> "Figure":
     """Draws several trainings side by side, on one colour scale.
+
+    Above each is what the first kernel's gradient is of the last's, median
+    over all steps.
 
     Args:
         recordings: Name of each training and what was recorded of it, for
@@ -84,48 +94,38 @@ def plot_gradient_stacks(
         if (history := gradient_history(recording)).paths
     }
     if not histories:
-        return _empty(title)
+        return empty_figure(title or _EMPTY)
     return _draw_stacks(histories, title)
 
 
 def _draw_stacks(histories: dict[str, History], title: str | None) -> "Figure":
-    height = max(map(_heatmap_height, histories.values()))
+    height = max(heatmap_height(len(h.names)) for h in histories.values())
     names = _common_names(list(histories.values()))
     width = 3.6 if names else 5.0
     figure = new_figure(2.0 + width * len(histories), height + 2.0)
     panels = figure.subplots(1, len(histories), squeeze=False)[0]
     grids = [grid(history) for history in histories.values()]
-    image = None
+    image, entries = None, {}
     for axes, (name, history), shown in zip(
         panels, histories.items(), grids, strict=True
     ):
         image = draw_heatmap(axes, history, shown, colour_span(grids))
+        entries |= patches(shown)
         label_layers(axes, names or history.names, height)
         axes.set_xlabel("training step", size=LABEL_SIZE)
-        share = _power(history.attenuation())
-        _label_panel(axes, name, f"first / last: {share}")
+        share = power_text(history.attenuation())
+        _label_panel(axes, name, f"median first / last: {share}")
     if names:
         for axes in panels[1:]:
             axes.set_yticks([])
     zeros = any((shown.values == 0.0).any() for shown in grids)
     draw_colour_bar(figure, image, list(panels), zeros, aspect=30)
-    _add_legend(figure, patches(list(histories.values())))
+    add_legend(figure, [*entries.values()])
     figure.suptitle(
         title or "RMS gradient of each layer, first layer on top",
-        size=_TITLE_SIZE,
+        size=TITLE_SIZE,
     )
     return figure
-
-
-def _empty(title: str | None) -> Any:
-    figure = new_figure(8.0, 2.0)
-    figure.suptitle(title or "No gradients have been recorded yet.")
-    return figure
-
-
-def _heatmap_height(history: History) -> float:
-    """In inches."""
-    return float(np.clip(0.27 * len(history.names), 1.4, 6.5))
 
 
 def _label_panel(axes: Any, name: str, share: str) -> None:
@@ -160,30 +160,7 @@ def _headline(history: History) -> str:
     share = history.attenuation()
     if len(history.names) > 1 and np.isfinite(share):
         text = (
-            f"The first {history.kind}'s gradient is {_power(share)} times "
+            f"The first {history.kind}'s gradient is {power_text(share)} times "
             "the last's"
         )
     return text + (f"; not finite in {bad} of {count} steps" if bad else "")
-
-
-def _power(value: float) -> str:
-    if np.isnan(value):
-        return "undefined"
-    if value == 0.0 or 1e-2 <= value < 100.0:
-        return f"{value:.2g}"
-    digits, exponent = f"{value:.1e}".split("e")
-    return rf"${digits}\times10^{{{int(exponent)}}}$"
-
-
-def _add_legend(figure: Any, entries: Sequence[Any]) -> None:
-    if not entries:
-        return
-    characters = sum(len(entry.get_label()) + 8 for entry in entries)
-    fits = characters < 10.0 * figure.get_figwidth()
-    figure.legend(
-        handles=entries,
-        loc="outside lower center",
-        ncols=len(entries) if fits else 2,
-        frameon=False,
-        fontsize=LABEL_SIZE,
-    )

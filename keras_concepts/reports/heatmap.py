@@ -1,4 +1,4 @@
-"""A heatmap of RMS gradients: layers over training steps."""
+"""Heatmaps: layers over training steps, or over epochs."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts.reports.canvas import LABEL_SIZE, TICK_SIZE
 from keras_concepts.reports.grid import Grid, boundaries
 from keras_concepts.reports.history import History
 from keras_concepts.reports.names import shorten
@@ -13,8 +14,6 @@ from keras_concepts.reports.names import shorten
 NONFINITE = "#e8175d"
 ZERO = "black"
 MISSING = "0.85"
-LABEL_SIZE = 12
-TICK_SIZE = 10.5
 _LONGEST_NAME = 24
 _MOST_EPOCH_TICKS = 60
 # Shades of dark blue to yellow that differ in lightness, so that they also
@@ -38,9 +37,16 @@ def draw_heatmap(
     Returns:
         What a colour bar needs.
     """
+    image = draw_cells(axes, shown, span)
+    _mark_epochs(axes, history)
+    return image
+
+
+def draw_cells(axes: Any, shown: Grid, span: tuple[float, float]) -> Any:
+    """Draws the cells alone, the first row on top."""
     from matplotlib import colormaps
 
-    rows = np.arange(len(history.names) + 1) - 0.5
+    rows = np.arange(len(shown.values) + 1) - 0.5
     logs = np.full(shown.values.shape, np.nan)
     _ = np.log10(shown.values, out=logs, where=shown.values > 0.0)
     logs[shown.values == 0.0] = _LOG_ZERO
@@ -57,8 +63,12 @@ def draw_heatmap(
         _mark_nonfinite(axes, shown, rows)
     axes.set(xlim=shown.edges[[0, -1]], ylim=rows[[-1, 0]])
     axes.tick_params(labelsize=TICK_SIZE)
-    _mark_epochs(axes, history)
     return image
+
+
+def heatmap_height(rows: int) -> float:
+    """In inches."""
+    return float(np.clip(0.27 * rows, 1.4, 6.5))
 
 
 def label_layers(axes: Any, names: Sequence[str], height: float) -> None:
@@ -79,15 +89,35 @@ def label_layers(axes: Any, names: Sequence[str], height: float) -> None:
     axes.tick_params(axis="y", length=0 if every == 1 else 3)
 
 
-def patches(histories: Sequence[History]) -> list[Any]:
-    """Legend entries of the colours that the colour bar does not explain."""
+def label_columns(axes: Any, labels: Sequence[str]) -> None:
+    """Labels as many columns as there is room for, the first among them.
+
+    Half of the first label, which may be longer than the others, has room
+    outside.
+    """
+    longest = max(map(len, labels[1:]), default=0) + 1
+    every = _columns_a_label(axes, len(labels), longest)
+    axes.set_xticks(range(0, len(labels), every), labels[::every])
+
+
+def patches(shown: Grid, absent: str = "no gradient") -> dict[str, Any]:
+    """Legend entries of the colours that the colour bar does not explain.
+
+    Args:
+        shown: What a heatmap shows.
+        absent: What a cell without a value means.
+
+    Returns:
+        Patches by label.
+    """
     from matplotlib.patches import Patch
 
-    entries = []
-    if any(h.nonfinite.any() for h in histories):
-        entries.append(Patch(color=NONFINITE, label="NaN or infinite"))
-    if any(h.missing.any() for h in histories):
-        entries.append(Patch(color=MISSING, label="no gradient"))
+    entries = {}
+    if shown.nonfinite.any():
+        label = "NaN or infinite"
+        entries[label] = Patch(color=NONFINITE, label=label)
+    if (np.isnan(shown.values) & ~shown.nonfinite).any():
+        entries[absent] = Patch(color=MISSING, label=absent)
     return entries
 
 
@@ -132,7 +162,7 @@ def _mark_epochs(axes: Any, history: History) -> None:
     begins = np.flatnonzero(np.append(True, epochs[1:] != epochs[:-1]))
     if len(begins) < 2:
         return
-    every = _epochs_a_label(axes, epochs[begins])
+    every = _columns_a_label(axes, len(begins), len(str(epochs.max())))
     edges = boundaries(history.steps, begins)
     centres = (edges[:-1] + edges[1:]) / 2.0
     top = axes.secondary_xaxis("top")
@@ -147,11 +177,11 @@ def _mark_epochs(axes: Any, history: History) -> None:
     top.set_xlabel("epoch", size=LABEL_SIZE)
 
 
-def _epochs_a_label(axes: Any, epochs: np.ndarray) -> int:
-    """1, 2, 5, 10, ... so that the numbers have room."""
+def _columns_a_label(axes: Any, columns: int, characters: int) -> int:
+    """1, 2, 5, 10, ... so that the labels have room."""
     inches = axes.bbox.width / axes.figure.dpi
-    room = max(2.0, inches / (0.2 + 0.1 * len(str(epochs.max()))))
-    fewest = len(epochs) / room
+    room = max(2.0, inches / (0.2 + 0.1 * characters))
+    fewest = columns / room
     decade = 10 ** math.floor(math.log10(max(fewest, 1.0)))
     return next(
         step

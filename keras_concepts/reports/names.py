@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+_OF_LAYER = "/_"
+
 
 def short_names(paths: Sequence[str]) -> list[str]:
     """Names as short as they can be without two becoming one.
@@ -27,6 +29,12 @@ def short_names(paths: Sequence[str]) -> list[str]:
         layer = "/".join(part[:-1])
         names.append(layer if layers[layer] == 1 and layer else "/".join(part))
     return names if len(set(names)) == len(names) else list(paths)
+
+
+def layer_names(paths: Sequence[str]) -> list[str]:
+    """`short_names` of layers: `model/block/dense` becomes `block/dense`."""
+    names = short_names([path + _OF_LAYER for path in paths])
+    return [name.removesuffix(_OF_LAYER) for name in names]
 
 
 def shorten(name: str, width: int) -> str:

@@ -4,13 +4,12 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.cells import Name
+from keras_concepts.reports.cells import Name, new_table
 from keras_concepts.reports.history import last_epoch
 from keras_concepts.reports.names import short_names
 
@@ -155,18 +154,7 @@ def penalty_table(recording: Recording) -> Table:
         quantity for _, _, quantities in lines for quantity in quantities
     }
     pulls = [quantity for quantity in _PULLS if quantity in present]
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
-        pad_edge=False,
-        show_edge=False,
-        title=_title(int(epoch.epoch[-1]), cells),
-        title_justify="left",
-        title_style="bold",
-        caption=_caption(present),
-        caption_justify="left",
-    )
-    table.add_column("layer", vertical="bottom")
+    table = new_table(_title(int(epoch.epoch[-1]), cells), _caption(present))
     headers = [
         header
         for header, shown in (

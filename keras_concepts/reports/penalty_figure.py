@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.canvas import new_figure
-from keras_concepts.reports.heatmap import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.canvas import (
+    LABEL_SIZE,
+    TICK_SIZE,
+    empty_figure,
+    new_figure,
+)
 from keras_concepts.reports.names import shorten
 from keras_concepts.reports.penalties import WHOLE, loss_parts
 
@@ -40,9 +44,9 @@ def plot_penalties(recording: Recording, title: str | None = None) -> "Figure":
     """
     parts = loss_parts(recording)
     if not len(parts.epochs):
-        figure = new_figure(8.0, 2.0)
-        figure.suptitle(title or "No parts of a loss have been recorded yet.")
-        return figure
+        return empty_figure(
+            title or "No parts of a loss have been recorded yet."
+        )
     penalties = _largest(parts.penalties)
     height = max(4.4, 1.6 + 0.24 * len(penalties))
     figure = new_figure(11.0 if penalties else 6.5, height)

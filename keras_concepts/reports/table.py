@@ -3,13 +3,12 @@
 from collections.abc import Collection
 
 import numpy as np
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.cells import Name
+from keras_concepts.reports.cells import Name, new_table
 from keras_concepts.reports.columns import (
     NONFINITE,
     UPDATE,
@@ -77,18 +76,7 @@ def gradient_table(recording: Recording, every_variable: bool = False) -> Table:
     if not history.paths:
         return Table(title=Text(_EMPTY))
     columns = gradient_columns(history) | weight_columns(epoch, history)
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
-        pad_edge=False,
-        show_edge=False,
-        title=_title(epoch, len(history.steps)),
-        title_justify="left",
-        title_style="bold",
-        caption=_caption(columns),
-        caption_justify="left",
-    )
-    table.add_column("layer", vertical="bottom")
+    table = new_table(_title(epoch, len(history.steps)), _caption(columns))
     for header in columns:
         table.add_column(
             header, justify="right" if header else "left", no_wrap=True

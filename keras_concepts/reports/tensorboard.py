@@ -12,7 +12,14 @@ import numpy as np
 
 from keras_concepts.recording import Recording, Series
 
-_NOT_SCALARS = ("dead_unit", "units")
+# Several values at one step, or always the same one.
+_NOT_SCALARS = (
+    "dead_unit",
+    "saturated_unit",
+    "saturated_gate_unit",
+    "state_error_rms",
+    "units",
+)
 
 
 class TensorBoardWriter:

@@ -93,6 +93,14 @@ def test_calls_are_samples_of_one_layer():
         np.testing.assert_allclose(found[name], value, rtol=1e-6)
 
 
+def test_one_call_with_a_mask_and_one_without():
+    masked, whole = draw(3, 4), draw(5, 4) + 1.0
+    mask = np.array([True, False, True])
+    found = measured(signal(masked, mask=mask), signal(whole))
+    kept = np.concatenate([masked[mask], whole])
+    assert found["activation_std"] == pytest.approx(kept.std(), rel=1e-5)
+
+
 def test_mask_of_the_batch_alone():
     values = draw(4, 3, 2)
     found = measured(signal(values, mask=np.array([True, False, True, False])))

@@ -1,49 +1,17 @@
-import itertools
 import sys
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgba
-from matplotlib.text import Text
 
 from keras_concepts.recording import Recording
 from keras_concepts.reports.figures import plot_gradient_stacks, plot_gradients
 from keras_concepts.reports.grid import colour_span, grid
 from keras_concepts.reports.heatmap import MISSING, NONFINITE, ZERO
 from keras_concepts.reports.history import gradient_history
-
-
-def _meshes(axes):
-    return [c for c in axes.collections if isinstance(c, QuadMesh)]
-
-
-def _colours(axes):
-    """What is seen of each cell, `(layers, columns, 4)`."""
-    axes.figure.canvas.draw()
-    shape = _meshes(axes)[0].get_array().shape
-    seen = np.zeros((*shape, 4))
-    for mesh in _meshes(axes):
-        drawn = mesh.get_facecolor().reshape(*shape, 4)
-        seen = np.where(drawn[..., 3:] > 0.0, drawn, seen)
-    return seen
-
-
-def _drawn_texts(figure, monkeypatch):
-    drawn = {}
-    draw = Text.draw
-
-    def note(text, *args, **kwargs):
-        if text.get_visible() and text.get_text().strip():
-            drawn[id(text)] = text
-        draw(text, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Text, "draw", note)
-        figure.canvas.draw()
-    return list(drawn.values())
+from pictures import check_layout, colours, meshes
 
 
 def _deep(record, layers, steps=30, name="layer_{}", **options):
@@ -59,7 +27,7 @@ def _deep(record, layers, steps=30, name="layer_{}", **options):
 
 def test_heatmap_is_log10_with_the_first_layer_on_top(decades):
     heatmap = plot_gradients(decades).axes[0]
-    mesh = _meshes(heatmap)[0]
+    mesh = meshes(heatmap)[0]
     np.testing.assert_allclose(
         mesh.get_array(), np.repeat([[-6.0], [-3.0], [0.0]], 20, axis=1)
     )
@@ -126,7 +94,7 @@ def test_zero_nonfinite_and_missing_have_colours_of_their_own(record):
         0, "model/c/kernel", "gradient_nonfinite", range(4), [np.nan] * 4
     )
     figure = plot_gradients(recording)
-    seen = _colours(figure.axes[0])
+    seen = colours(figure.axes[0])
     marks = {"zero": ZERO, "nonfinite": NONFINITE, "missing": MISSING}
     kinds = np.full(seen.shape[:2], "value", dtype=object)
     for kind, colour in marks.items():
@@ -188,10 +156,12 @@ def test_stacks_share_one_colour_scale(record):
     )
     *panels, bar = figure.axes
     assert len(panels) == 2
-    assert [_meshes(axes)[0].get_clim() for axes in panels] == [(-8.0, 3.0)] * 2
+    assert [meshes(axes)[0].get_clim() for axes in panels] == [(-8.0, 3.0)] * 2
     assert bar.get_ylabel() == "RMS gradient"
     titles = [axes.get_title("left").strip() for axes in panels]
     assert titles == ["small", "large"]
+    shares = [axes.get_title("right") for axes in panels]
+    assert shares[0] == "median first / last: 0.055"
     names = [[t.get_text() for t in axes.get_yticklabels()] for axes in panels]
     assert names == [["a", "b"], []]
 
@@ -226,20 +196,6 @@ def test_stacks_of_nothing():
     assert "No gradients" in figure.get_suptitle()
 
 
-def _check_layout(figure, monkeypatch):
-    texts = _drawn_texts(figure, monkeypatch)
-    assert len(texts) > 10
-    boxes = [(text, text.get_window_extent()) for text in texts]
-    for text, box in boxes:
-        inside = figure.bbox.padded(1)
-        assert inside.contains(box.x0, box.y0), text
-        assert inside.contains(box.x1, box.y1), text
-    for (one, a), (other, b) in itertools.combinations(boxes, 2):
-        # The two titles of a panel share lines on purpose.
-        if not one.get_text().endswith("\n "):
-            assert not a.padded(-1).overlaps(b.padded(-1)), (one, other)
-
-
 @pytest.mark.parametrize("layers", [1, 13, 60])
 @pytest.mark.parametrize(
     "name", ["{}", "encoder_{}/attention/query_projection"]
@@ -249,9 +205,9 @@ def test_all_texts_are_inside_and_apart(record, monkeypatch, layers, name):
     first, last = [f"model/{name.format(i)}/kernel" for i in (0, layers - 1)]
     recording.append(9, first, "gradient_rms", 30, 0.0)
     recording.append(9, last, "gradient_rms", 31, np.nan)
-    _check_layout(plot_gradients(recording), monkeypatch)
+    check_layout(plot_gradients(recording), monkeypatch)
     both = {"a": recording, "b": _deep(record, 2)}
-    _check_layout(plot_gradient_stacks(both), monkeypatch)
+    check_layout(plot_gradient_stacks(both), monkeypatch)
 
 
 @pytest.mark.parametrize("epochs", [12, 100, 1200])
@@ -260,9 +216,9 @@ def test_numbers_on_the_axes_are_apart(record, monkeypatch, epochs):
     for series in _deep(record, 5, steps=epochs, steps_per_epoch=1):
         steps = series.steps * 997
         recording.append(*series[:3], steps, series.values)
-    _check_layout(plot_gradients(recording), monkeypatch)
+    check_layout(plot_gradients(recording), monkeypatch)
     three = dict.fromkeys("abc", recording)
-    _check_layout(plot_gradient_stacks(three), monkeypatch)
+    check_layout(plot_gradient_stacks(three), monkeypatch)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 1e-38])

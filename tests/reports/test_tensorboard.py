@@ -121,3 +121,14 @@ def test_missing_tensorboardx_is_named(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"keras-concepts\[tensorboard\]"):
         TensorBoardWriter(tmp_path / "logs")
     assert not (tmp_path / "logs").exists()
+
+
+def test_signals_have_one_value_a_step(record_signals, tmp_path):
+    layer = {"saturated_unit": [3, 5], "state_error_rms": [1.0, 0.5]}
+    recording = record_signals({"a": layer}, measured=2)
+    write_tensorboard(recording, tmp_path)
+    events = _read(tmp_path)
+    several = {"saturated_unit/model/a", "state_error_rms/model/a"}
+    assert several.isdisjoint(events.Tags()["scalars"])
+    errors = _scalars(events, "error_rms/model/a")
+    assert errors == {0: pytest.approx(0.1), 10: pytest.approx(0.1)}

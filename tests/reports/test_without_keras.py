@@ -28,8 +28,12 @@ if late:
 
 recording = Recording()
 recording.append(0, "a/kernel", "gradient_rms", [0, 1], [0.5, 0.25])
+for quantity in ("activation_std", "error_rms", "state_error_rms"):
+    recording.append(0, "m/lstm", quantity, [0], [0.125])
 reports.print_gradients(recording)
+reports.print_signals(recording)
 reports.plot_gradients(recording).savefig({folder!r} + "/figure.png")
+reports.plot_signals(recording).savefig({folder!r} + "/signals.png")
 reports.write_tensorboard(recording, {folder!r} + "/logs")
 """
 
@@ -46,5 +50,7 @@ def test_reports_need_no_keras(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "3.8e-01" in done.stdout
-    assert (tmp_path / "figure.png").stat().st_size > 1000
+    assert "1.2e-01" in done.stdout
+    for picture in ("figure.png", "signals.png"):
+        assert (tmp_path / picture).stat().st_size > 1000
     assert len(list((tmp_path / "logs").iterdir())) == 1

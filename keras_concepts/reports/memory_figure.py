@@ -1,0 +1,128 @@
+"""A picture of how far back the gradient of a recurrent layer reaches."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_concepts.recording import Recording
+from keras_concepts.reports.canvas import (
+    LABEL_SIZE,
+    TITLE_SIZE,
+    add_legend,
+    empty_figure,
+    new_figure,
+)
+from keras_concepts.reports.colour_bar import draw_colour_bar
+from keras_concepts.reports.grid import Grid
+from keras_concepts.reports.heatmap import draw_cells, label_columns, patches
+from keras_concepts.reports.measurements import (
+    Measurement,
+    epoch_labels,
+    layers_of,
+    measurements,
+    over_lags,
+)
+from keras_concepts.reports.names import layer_names, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_EMPTY = "No gradients through time have been recorded yet."
+_LINE = "#d55e00"
+_LABEL = "memory horizon (1 % of the largest)"
+# What is smaller has the same colour: no training learns anything from it.
+_LEAST_SHARE = 1e-4
+_PANELS_A_ROW = 3
+_LONGEST_NAME = 24
+
+
+def plot_memory(recording: Recording, title: str | None = None) -> "Figure":
+    """Draws how far back the gradient of each recurrent layer reaches.
+
+    A panel a layer: steps back from the last one that was read, over the
+    epochs, of which `start` is before the training. The colour is RMS dL/dh_t
+    as a share of the largest in its column, the line the memory horizon: how
+    many steps have more than 1 % of it.
+
+    Args:
+        recording: What a `SignalMonitor` recorded.
+        title: Text above.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    found = measurements(recording)
+    layers = layers_of(found, "state_error_rms")
+    if not layers:
+        return empty_figure(title or _EMPTY)
+    columns = min(len(layers), _PANELS_A_ROW)
+    figure = new_figure(3.5 + 3.5 * columns, memory_height(layers) + 0.8)
+    entries = draw_memory(figure, found, layers)
+    add_legend(figure, [*entries.values()])
+    figure.suptitle(
+        title or "Gradient through time: how far back it reaches",
+        size=TITLE_SIZE,
+    )
+    return figure
+
+
+def memory_height(layers: Sequence[str]) -> float:
+    """Of the panels, in inches."""
+    return 3.4 * -(-len(layers) // _PANELS_A_ROW)
+
+
+def draw_memory(
+    part: Any, found: Sequence[Measurement], layers: Sequence[str]
+) -> dict[str, Any]:
+    """Draws a panel a layer; returns entries for the legend, by label."""
+    columns = min(len(layers), _PANELS_A_ROW)
+    rows = -(-len(layers) // columns)
+    panels = part.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat[len(layers) :]:
+        axes.set_axis_off()
+    entries, zeros, image = {}, False, None
+    for axes, layer, name in zip(
+        panels.flat, layers, layer_names(layers), strict=False
+    ):
+        shown = _shares(over_lags(found, layer))
+        zeros |= bool((shown.values == 0.0).any())
+        image = draw_cells(axes, shown, (np.log10(_LEAST_SHARE), 0.0))
+        entries |= patches(shown, "no such step")
+        axes.invert_yaxis()  # steps back count upwards
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        label_columns(axes, epoch_labels(found))
+        axes.set_xlabel("epoch", size=LABEL_SIZE)
+        horizon = [m.value(layer, "memory_horizon") for m in found]
+        line = axes.stairs(
+            np.array(horizon) - 0.5,
+            shown.edges,
+            baseline=None,
+            color=_LINE,
+            lw=2.5,
+            label=_LABEL,
+            clip_on=False,
+        )
+        entries[_LABEL] = line
+        axes.set_title(
+            shorten(name, _LONGEST_NAME),
+            loc="left",
+            size=LABEL_SIZE,
+            weight="bold",
+        )
+    for axes in panels[:, 0]:
+        axes.set_ylabel("steps back", size=LABEL_SIZE)
+    draw_colour_bar(
+        part, image, list(panels.flat), zeros, "RMS dL/dh, share of the largest"
+    )
+    return entries
+
+
+def _shares(shown: Grid) -> Grid:
+    """Of the largest in each column; tiny ones raised to the least."""
+    largest = np.nanmax(
+        shown.values, axis=0, initial=np.finfo(float).tiny, keepdims=True
+    )
+    shares = shown.values / largest
+    raised = np.where(shares > 0.0, np.maximum(shares, _LEAST_SHARE), shares)
+    return shown._replace(values=raised)

@@ -1,0 +1,117 @@
+"""A picture of what flows through the layers, forward and back."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_concepts.recording import Recording
+from keras_concepts.reports.canvas import (
+    LABEL_SIZE,
+    TITLE_SIZE,
+    add_legend,
+    empty_figure,
+    new_figure,
+)
+from keras_concepts.reports.colour_bar import draw_colour_bar
+from keras_concepts.reports.grid import colour_span
+from keras_concepts.reports.heatmap import (
+    draw_cells,
+    heatmap_height,
+    label_columns,
+    label_layers,
+    patches,
+)
+from keras_concepts.reports.measurements import (
+    Measurement,
+    epoch_labels,
+    layers_of,
+    measurements,
+    over_epochs,
+)
+from keras_concepts.reports.memory_figure import draw_memory, memory_height
+from keras_concepts.reports.names import layer_names
+from keras_concepts.reports.powers import power_text
+from keras_concepts.reports.signals import EMPTY
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PANELS = {
+    "error_rms": ("error signal", "RMS dL/da"),
+    "activation_std": ("activation", "standard deviation"),
+}
+
+
+def plot_signals(recording: Recording, title: str | None = None) -> "Figure":
+    """Draws what flows through the layers, forward and back, over the epochs.
+
+    Two heatmaps, the first layer on top, in colours of equal log10 steps: RMS
+    error signal, if there is one, and standard deviation of the activation.
+    Each column is a measurement; that at `start` was made before the training.
+    Below, for each recurrent layer, what `plot_memory` draws.
+
+    Args:
+        recording: What a `SignalMonitor` recorded.
+        title: Text above; by default what part of the last layer's error
+            signal gets back to the first.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    found = measurements(recording)
+    if not found:
+        return empty_figure(title or EMPTY)
+    layers = layers_of(found, "activation_std")
+    recurrent = layers_of(found, "state_error_rms")
+    heights = [heatmap_height(len(layers)) + 1.0]
+    if recurrent:
+        heights.append(memory_height(recurrent))
+    figure = new_figure(11.0, sum(heights) + 0.8)
+    parts = figure.subfigures(
+        len(heights), 1, height_ratios=heights, squeeze=False
+    )[:, 0]
+    entries = _draw_layers(parts[0], found, layers)
+    if recurrent:
+        entries |= draw_memory(parts[1], found, recurrent)
+    add_legend(figure, [*entries.values()])
+    figure.suptitle(title or _headline(found, layers), size=TITLE_SIZE)
+    return figure
+
+
+def _draw_layers(
+    part: Any, found: Sequence[Measurement], layers: Sequence[str]
+) -> dict[str, Any]:
+    """Returns entries for the legend, by label."""
+    present = [q for q in _PANELS if layers_of(found, q)]
+    panels = part.subplots(1, len(present), squeeze=False)[0]
+    entries = {}
+    for axes, quantity in zip(panels, present, strict=True):
+        name, meaning = _PANELS[quantity]
+        shown = over_epochs(found, layers, quantity)
+        image = draw_cells(axes, shown, colour_span([shown]))
+        zeros = bool((shown.values == 0.0).any())
+        draw_colour_bar(part, image, axes, zeros, meaning)
+        axes.set_title(name, loc="left", size=LABEL_SIZE, weight="bold")
+        label_columns(axes, epoch_labels(found))
+        axes.set_xlabel("epoch", size=LABEL_SIZE)
+        axes.set_yticks([])
+        entries |= patches(shown, "not recorded")
+    label_layers(panels[0], layer_names(layers), heatmap_height(len(layers)))
+    return entries
+
+
+def _headline(found: Sequence[Measurement], layers: Sequence[str]) -> str:
+    shares = [
+        measurement.value(layers[0], "error_attenuation")
+        for measurement in (found[0], found[-1])
+    ]
+    if not layers_of(found, "error_rms"):
+        return "Activations of each layer"
+    if len(layers) < 2 or not np.isfinite(shares).all():
+        return "Error signals and activations of each layer"
+    first, last = map(power_text, shares)
+    text = f"The first layer's error signal is {first} times the last's"
+    if len(found) == 1:
+        return text
+    return f"{text} at first, {last} in the end"
