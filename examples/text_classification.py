@@ -220,6 +220,7 @@ def train(
     model.save(f"{stem}.keras")
     gradients.plot(f"{stem}_gradients.png")
     penalties.plot(f"{stem}_penalties.png")
+    signals.plot(f"{stem}_signals.png")
     logits = model.predict(test.x, batch_size=512, verbose=0)
     predicted = logits.argmax(axis=1)
     return Run(
@@ -390,7 +391,7 @@ def plot_through_time(runs: Sequence[Run], path: pathlib.Path) -> None:
             values = rows.value[rows.step == step]
             share = values / max(values.max(), np.finfo("float32").tiny)
             axes.plot(share, color=COLOURS[run.name], lw=2.5, label=run.name)
-    for axes, title in zip(panels, ("untrained", "trained"), strict=True):
+    for axes, title in zip(panels, ("untrained", "last epoch"), strict=True):
         axes.axhline(0.01, color="0.4", ls="--", lw=1)
         axes.set_title(f"gradient through time, {title}", loc="left")
         axes.set(yscale="log", ylim=(1e-8, 2.0), xlabel="steps back")
