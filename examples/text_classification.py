@@ -63,12 +63,12 @@ DEFAULTS: dict[str, tuple[Any, Any, Any]] = {
     "embedding_dropout": (0.2, 0.2, 0.0),
     "units": (192, 64, 32),
     "epochs": (12, 8, 3),
-    "batch_size": (256, 64, 72),
+    "batch_size": (256, 64, 80),
     "learning_rate": (4e-3, 3e-3, 1e-2),
     "dropout": (0.5, 0.5, 0.2),
     "l2": (1e-4, 1e-4, 1e-4),
     "balance": (0.25, 0.25, 0.25),
-    "rows": (None, None, 2_000),  # 20 whole batches
+    "rows": (None, None, 2_000),  # whole batches
 }
 PROBE = 256  # texts that the gradient through time is measured on
 ABOUT = "classifier.json"

@@ -42,9 +42,27 @@ def dropout_on(model: Any) -> Iterator[None]:
             "without one all samples are the same. Received: model "
             f"{model.name!r}."
         )
+    with _told(layers, training=True):
+        yield
+
+
+@contextlib.contextmanager
+def dropout_off(model: Any) -> Iterator[None]:
+    """Inside the with-block the dropout family of `model` is never random.
+
+    Every other layer does as it is told.
+    """
+    layers = [layer for layer in flatten_layers(model) if _has_dropout(layer)]
+    with _told(layers, training=False):
+        yield
+
+
+@contextlib.contextmanager
+def _told(layers: list[Any], training: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for layer in layers:
-            stack.enter_context(shadow(layer, "call", _training(layer.call)))
+            call = _call_with(layer.call, training)
+            stack.enter_context(shadow(layer, "call", call))
             if _is_cell(layer):
                 # A failure in mid-step leaves masks that belong to it.
                 _ = stack.callback(layer.reset_dropout_mask)
@@ -62,14 +80,14 @@ def _has_dropout(layer: Any) -> bool:
     )
 
 
-def _training(call: Callable[..., Any]) -> Callable[..., Any]:
-    """`call` that is told to train, whatever it is told."""
+def _call_with(call: Callable[..., Any], training: bool) -> Callable[..., Any]:
+    """`call` with this `training`, whatever it is told."""
     signature = inspect.signature(call)
 
     @functools.wraps(call)
-    def trained(*args: Any, **kwargs: Any) -> Any:
+    def told(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
-        bound.arguments["training"] = True
+        bound.arguments["training"] = training
         return call(*bound.args, **bound.kwargs)
 
-    return trained
+    return told

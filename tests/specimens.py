@@ -23,6 +23,13 @@ LOSS = {"name": "x", "reduction": "sum", "from_logits": True}
 ARGUMENTS = {
     kc.constraints.SoftThreshold: {"strength": 0.03},
     kc.initializers.Chrono: {"max_lag": 30, "seed": 7, "cell": "gru"},
+    kc.layers.ActivationProbe: {"activation": "tanh"},
+    kc.layers.MonitoredBatchNormalization: {
+        "axis": 1,
+        "momentum": 0.9,
+        "epsilon": 0.01,
+        "scale": False,
+    },
     kc.layers.MonteCarloDropout: {
         "rate": 0.3,
         "noise_shape": (None, 1),

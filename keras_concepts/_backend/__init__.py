@@ -36,6 +36,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Context manager for a training step. What is put into the dict `values` as
     the loss is computed can be read from it after the step.
 
+`without_gradients()`
+:   Context manager for eager calls. Nothing is kept for a gradient.
+
 `dense(gradient, shape)`
 :   A gradient as a dense tensor of the shape of its variable.
 
@@ -79,9 +82,19 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Rows of float32 on the device: `append(row, peaks)` inside the step,
     `read()` and `clear()` outside it.
 
+`seldom(predicate, if_true, if_false)`
+:   `choose` for an `if_true` that takes long and is hardly ever called.
+
 `observed_train_function(model, observe, buffers)`
 :   A new train function for `model.fit` that runs every step inside
-    `with observe():` and carries what `observe` writes to the `buffers`.
+    `with observe(batch, others):` and carries what `observe` writes to the
+    `buffers`. `others` holds pairs of the variables that are not trained and
+    their values before the step, or is `None` if they can still be read.
+
+`backup(model, arguments)`
+:   Keeps the values that model and optimizer have before a step, which is a
+    call of the train function with `arguments`. Gives a function from the
+    step's result to what it would be if those values had not changed.
 
 `batch_predictor(model)`
 :   Context manager. Gives a function from a batch of inputs to the model's
@@ -93,6 +106,12 @@ And `keras_internals.py`, for all of them:
 
 `flatten_layers(model)`
 :   The model and all layers and cells in it, each once.
+
+`changing_variables(model)`
+:   What a step may assign beside the trained variables: statistics, seeds.
+
+`is_functional(model)`
+:   Whether the model is a graph of layers that Keras can rebuild.
 
 `output_names(model)`
 :   Name of each output that has a loss of its own, if there are several.
@@ -128,9 +147,11 @@ import keras
 
 from keras_concepts._backend.keras_internals import (
     cell_of_bias,
+    changing_variables,
     flatten_layers,
     hear_cleared_losses,
     hear_compiled_losses,
+    is_functional,
     keras_mask,
     learning_rate_of_update,
     output_names,
@@ -153,9 +174,11 @@ else:
 
 __all__ = [
     "cell_of_bias",
+    "changing_variables",
     "flatten_layers",
     "hear_cleared_losses",
     "hear_compiled_losses",
+    "is_functional",
     "keras_mask",
     "learning_rate_of_update",
     "output_names",
@@ -166,6 +189,7 @@ __all__ = [
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
 argmax = active.argmax
+backup = active.backup
 batch_predictor = active.batch_predictor
 choose = active.choose
 column_sums = active.column_sums
@@ -180,9 +204,11 @@ observed_train_function = active.observed_train_function
 out_of_gradient = active.out_of_gradient
 peaks = active.peaks
 reduced_gradients = active.reduced_gradients
+seldom = active.seldom
 segment_counts = active.segment_counts
 segment_sums = active.segment_sums
 shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
 value_and_grad = active.value_and_grad
+without_gradients = active.without_gradients

@@ -100,6 +100,10 @@ def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    return contextlib.nullcontext()  # they are taken of functions
+
+
 def dense(gradient: Any, shape: Sequence[int]) -> Tensor:
     del shape
     return gradient
@@ -223,6 +227,9 @@ def choose(
     return if_true() if predicate else if_false()
 
 
+seldom = choose
+
+
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
     # A second reader of the gradients changes what XLA fuses, and with it the
     # rounding of the training step. Behind the barrier it is a stranger.
@@ -280,9 +287,21 @@ class StepBuffer:
         self.state = self._empty()
 
 
+def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    del model
+    # Copies, for the step takes the memory of what it is given.
+    *kept, _ = jax.tree.map(jnp.copy, arguments[0])
+
+    def restore(result: Any) -> Any:
+        logs, (*_, metrics) = result
+        return logs, (*kept, metrics)
+
+    return restore
+
+
 def observed_train_function(
     model: Any,
-    observe: Callable[[], contextlib.AbstractContextManager[Any]],
+    observe: Callable[[Any, Any], contextlib.AbstractContextManager[Any]],
     buffers: Iterable[Any],
 ) -> Callable[..., Any]:
     original = model.train_step
@@ -291,7 +310,8 @@ def observed_train_function(
     def train_step(state: Any, data: Any) -> Any:
         *state, stores = state
         with _carried(buffers, stores):
-            with observe():
+            others = zip(model.non_trainable_variables, state[1], strict=True)
+            with observe(data, list(others)):
                 logs, state = original(tuple(state), data)
             stores = tuple(buffer.state for buffer in buffers)
         return logs, (*state, stores)

@@ -10,6 +10,7 @@ from keras import ops
 from keras.src.backend.common import global_state
 from keras.src.backend.common.masking import get_keras_mask
 from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.models.functional import Functional
 
 from keras_concepts._shadow import shadow_in_thread
 from keras_concepts._types import Tensor
@@ -65,6 +66,24 @@ def learning_rate_of_update(optimizer: Any) -> Tensor:
 def flatten_layers(model: Any) -> list[Any]:
     """The model and all layers and cells in it, at any depth, each once."""
     return model._flatten_layers()
+
+
+def changing_variables(model: Any) -> list[Any]:
+    """What a step may assign beside the trained variables: statistics, seeds.
+
+    Not the weights of frozen layers.
+    """
+    weights = {id(variable) for variable in model.weights}
+    found = {id(v): v for v in model.variables if id(v) not in weights}
+    for layer in model._flatten_layers():
+        # Those that the layer has made so, whether it is frozen or not.
+        found |= {id(v): v for v in layer._non_trainable_variables}
+    return list(found.values())
+
+
+def is_functional(model: Any) -> bool:
+    """Whether the model is a graph of layers that Keras can rebuild."""
+    return isinstance(model, Functional)
 
 
 def output_names(model: Any) -> list[str]:

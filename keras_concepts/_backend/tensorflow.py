@@ -8,13 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
+from tensorflow.python.ops import control_flow_util
 
 from keras_concepts._shadow import shadow, shadow_in_thread
 from keras_concepts._types import Tensor
-
-# The barrier exists under XLA only, and a trace cannot be asked whether it is
-# made for XLA: the model that is traced can.
-_tracing_for_xla = False
 
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
@@ -75,6 +72,10 @@ def out_of_gradient(
 ) -> contextlib.AbstractContextManager[None]:
     del model, loss_tracker, values  # the tape records, and hides nothing
     return contextlib.nullcontext()
+
+
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    return contextlib.nullcontext()  # no tape is open
 
 
 def dense(gradient: Any, shape: Sequence[int]) -> Tensor:
@@ -142,6 +143,9 @@ def choose(
     return tf.cond(predicate, if_true, if_false)
 
 
+seldom = choose
+
+
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
     if tf.executing_eagerly():
         return tensors
@@ -153,12 +157,17 @@ def isolate(tensors: list[Tensor]) -> list[Tensor]:
     leaves: dict[Any, Tensor] = {}
     for tensor in tensors:
         _collect_leaves(tensor, leaves)
-    if _tracing_for_xla:
+    if _traced_for_xla():  # the barrier exists nowhere else
         # Not the integers among them: XLA must know the shape of a Reshape.
         floats = {ref: x for ref, x in leaves.items() if x.dtype.is_floating}
         walled = optimization_barrier(*floats.values())
         leaves |= dict(zip(floats, walled, strict=True))
     return [_made_again(tensor, leaves) for tensor in tensors]
+
+
+def _traced_for_xla() -> bool:
+    graph = tf.compat.v1.get_default_graph()
+    return control_flow_util.GraphOrParentsInXlaContext(graph)
 
 
 def _is_elementwise(tensor: Tensor) -> bool:
@@ -190,14 +199,15 @@ def _made_again(tensor: Tensor, made: dict[Any, Tensor]) -> Tensor:
     return made[tensor.ref()]
 
 
+# Not `Tanh` and `Sigmoid`: Grappler makes one operation of a product and the
+# activation after it, unless somebody reads what is between them.
 # fmt: off
 _ELEMENTWISE = frozenset([
     "Add", "AddN", "AddV2", "Cast", "Div", "DivNoNan", "Exp", "ExpandDims",
     "Identity", "Maximum", "Minimum", "Mul", "MulNoNan", "Neg", "RealDiv",
     "Reciprocal", "Reshape", "Rsqrt", "RsqrtGrad", "Select", "SelectV2",
-    "Sigmoid", "SigmoidGrad", "Sqrt", "SqrtGrad", "Square", "Squeeze",
-    "SquaredDifference", "StopGradient", "Sub", "Tanh", "TanhGrad",
-    "Transpose",
+    "SigmoidGrad", "Sqrt", "SqrtGrad", "Square", "Squeeze",
+    "SquaredDifference", "StopGradient", "Sub", "TanhGrad", "Transpose",
 ])
 # fmt: on
 
@@ -283,9 +293,22 @@ def _local(value: Tensor) -> tf.Variable:
     )
 
 
+def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    del arguments
+    variables = [*model.variables, *model.optimizer.variables]
+    values = [snapshot(variable) for variable in variables]
+
+    def restore(result: Any) -> Any:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return result
+
+    return restore
+
+
 def observed_train_function(
     model: Any,
-    observe: Callable[[], contextlib.AbstractContextManager[Any]],
+    observe: Callable[[Any, Any], contextlib.AbstractContextManager[Any]],
     buffers: Iterable[Any],
 ) -> Callable[..., Any]:
     del buffers  # tf.Variables: the traced step holds them
@@ -294,8 +317,7 @@ def observed_train_function(
     def train_step(data: Any) -> Any:
         if not _is_first_replica():
             return original(data)
-        for_xla = model.jit_compile and not model.run_eagerly
-        with _tracing(for_xla=for_xla), observe():
+        with observe(data, None):
             return original(data)
 
     previous = model.train_function
@@ -303,16 +325,6 @@ def observed_train_function(
         model.make_train_function(force=True)
     observed, model.train_function = model.train_function, previous
     return observed
-
-
-@contextlib.contextmanager
-def _tracing(for_xla: bool) -> Iterator[None]:
-    global _tracing_for_xla
-    outer, _tracing_for_xla = _tracing_for_xla, for_xla
-    try:
-        yield
-    finally:
-        _tracing_for_xla = outer
 
 
 @contextlib.contextmanager

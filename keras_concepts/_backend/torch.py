@@ -82,6 +82,10 @@ def out_of_gradient(
     return contextlib.nullcontext()
 
 
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    return torch.no_grad()
+
+
 def dense(gradient: Any, shape: Sequence[int]) -> Tensor:
     del shape
     return gradient.detach()
@@ -165,6 +169,15 @@ def choose(
     return torch.where(predicate, if_true(), if_false())
 
 
+def seldom(
+    predicate: Tensor,
+    if_true: Callable[[], Tensor],
+    if_false: Callable[[], Tensor],
+) -> Tensor:
+    with torch.no_grad():
+        return if_true() if predicate else if_false()
+
+
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
     return tensors
 
@@ -208,9 +221,22 @@ class StepBuffer:
         self._count = 0
 
 
+def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    del arguments
+    variables = [*model.variables, *model.optimizer.variables]
+    values = [snapshot(variable) for variable in variables]
+
+    def restore(result: Any) -> Any:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return result
+
+    return restore
+
+
 def observed_train_function(
     model: Any,
-    observe: Callable[[], contextlib.AbstractContextManager[Any]],
+    observe: Callable[[Any, Any], contextlib.AbstractContextManager[Any]],
     buffers: Iterable[Any],
 ) -> Callable[..., Any]:
     del buffers  # written in place
@@ -219,7 +245,7 @@ def observed_train_function(
     step, model.train_function = model.train_function, previous
 
     def observed(data: Any) -> Any:
-        with observe():
+        with observe(data[0], None):
             return step(data)
 
     return observed

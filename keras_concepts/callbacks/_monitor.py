@@ -59,7 +59,7 @@ class StepMonitor(Monitor):
     # Keras may run the other callbacks of a batch asynchronously: this one has
     # no hook that is called for a batch.
     async_safe = True
-    _hears_parts = False
+    _hears: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -82,14 +82,7 @@ class StepMonitor(Monitor):
         self._check(model)
         self.recording = self._new_recording(model)
         self._begin()
-        self._observer = StepObserver(
-            model,
-            Schedule(self.every, self.max_samples),
-            capacity=self.max_samples or 256,
-            first_step=self.recording.next_step,
-            make_tap=self._make_tap,
-            hears_parts=self._hears_parts,
-        )
+        self._observer = self._make_observer(model)
         ObservedTrainFunction.attach(model, self._observer)
 
     def on_epoch_begin(
@@ -114,6 +107,16 @@ class StepMonitor(Monitor):
 
     def _begin(self) -> None:
         """Opens what a training needs beside the recording."""
+
+    def _make_observer(self, model: Any) -> StepObserver:
+        return StepObserver(
+            model,
+            Schedule(self.every, self.max_samples),
+            capacity=self.max_samples or 256,
+            first_step=self.recording.next_step,
+            make_tap=self._make_tap,
+            hears=self._hears,
+        )
 
     def _make_tap(self, variables: list[Any], capacity: int) -> Any:
         """What measures a step: see `StepObserver`."""

@@ -113,7 +113,7 @@ class PenaltyReporter(StepMonitor):
     ['loss', 'data_loss', 'penalty', 'added_loss', 'penalty_share']
     """
 
-    _hears_parts = True
+    _hears = ("parts",)
 
     def __init__(
         self,

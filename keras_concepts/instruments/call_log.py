@@ -73,15 +73,15 @@ def logged_calls(model: Any) -> Iterator[list[Call]]:
     calls: list[Call] = []
     open_calls: list[Call] = []
     with contextlib.ExitStack() as stack:
-        for layer in _callable(model):
+        for layer in visible_layers(model):
             stack.enter_context(
                 shadow(layer, "call", _logged(layer, calls, open_calls))
             )
         yield calls
 
 
-def _callable(model: Any) -> list[Any]:
-    """Every layer and operation of the model whose calls can be seen."""
+def visible_layers(model: Any) -> list[Any]:
+    """The model, and each layer and operation in it whose calls can be seen."""
     layers = _backend.flatten_layers(model)
     hidden = {
         id(inner)

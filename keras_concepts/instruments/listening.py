@@ -28,7 +28,11 @@ class Heard:
         rate: Learning rate of the update.
         loss: The batch's loss, or `None` if nobody told.
         batch_size: Samples that `loss` is the mean of, a tensor or a number.
+        batch: What the step was given.
+        others: Pairs of the variables that are not trained and their values
+            before the step, if somebody asked.
         parts: What the loss is the sum of, see `hear_loss_parts`.
+        batch_norms: Batch against moving statistics, see `hear_batch_norms`.
     """
 
     variables: list[Any] = dataclasses.field(default_factory=list)
@@ -40,7 +44,12 @@ class Heard:
     rate: Any = float("nan")
     loss: Any = None
     batch_size: Any = float("nan")
+    batch: Any = None
+    others: list[tuple[Any, Any]] | None = None
     parts: dict[tuple[str, Any], Any] = dataclasses.field(default_factory=dict)
+    batch_norms: dict[tuple[int, int], Any] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @contextlib.contextmanager

@@ -7,11 +7,11 @@ from typing import Any
 def named(owners: Sequence[Any]) -> list[tuple[Any, str]]:
     """Each with its path; the second of the same path is `path (2)`."""
     counts: dict[str, int] = {}
-    named = []
+    found = []
     for owner in owners:
         path = owner.path or owner.name
         counts[path] = counts.get(path, 0) + 1
-        named.append(
+        found.append(
             (owner, path if counts[path] == 1 else f"{path} ({counts[path]})")
         )
-    return named
+    return found

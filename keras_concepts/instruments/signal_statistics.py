@@ -124,13 +124,17 @@ def error_by_lag(state_error: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def memory_horizon(by_lag: np.ndarray) -> int:
-    """How many steps get back more than 1 % of the largest gradient.
+    """How many steps back more than 1 % of the largest gradient gets.
+
+    To the last such step: on the way there may be weaker ones, as where a
+    training strengthens what comes from the first steps.
 
     Args:
         by_lag: What `error_by_lag` gives.
     """
     largest = by_lag.max(initial=0.0)
-    return int(np.sum(by_lag > FADED * largest)) if largest > 0.0 else 0
+    reached = np.flatnonzero(by_lag > FADED * largest)
+    return int(reached[-1]) + 1 if len(reached) else 0
 
 
 class _Samples:

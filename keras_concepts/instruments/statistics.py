@@ -39,7 +39,7 @@ def measure(
         variable. And, layer after layer, the largest absolute gradient of each
         unit, of shape `(units,)`.
     """
-    gradients, before, after, loss = _isolated(heard)
+    gradients, before, after, loss = isolated(heard)
     position = {id(v): i for i, v in enumerate(heard.variables)}
     places = [position.get(id(variable)) for variable in variables]
     sizes = [math.prod(variable.shape) for variable in heard.variables]
@@ -83,7 +83,7 @@ def measure(
     return row, ops.concatenate(unit_peaks or [ops.zeros((0,))])
 
 
-def _isolated(heard: Heard) -> tuple[list[Any], list[Any], list[Any], Any]:
+def isolated(heard: Heard) -> tuple[list[Any], list[Any], list[Any], Any]:
     """Float32 copies to measure, walled off from the training step."""
     gradients = [
         None if _is_value(gradient, variable) else _backend.dense_rows(gradient)
@@ -121,7 +121,7 @@ def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     nonfinite = _backend.choose(
         ops.all(ops.isfinite(norms)),
         lambda: ops.zeros_like(norms),
-        lambda: ops.stack([_nonfinite_entries(g) for g in gradients]),
+        lambda: ops.stack([nonfinite_entries(g) for g in gradients]),
     )
     return norms, peaks, nonfinite
 
@@ -147,7 +147,8 @@ def _scaled_norm(x: Tensor) -> Tensor:
     return unit * ops.sqrt(ops.sum(ops.square(x / unit)))
 
 
-def _nonfinite_entries(x: Tensor) -> Tensor:
+def nonfinite_entries(x: Tensor) -> Tensor:
+    """How many entries are NaN or infinite, float32."""
     return _float32(ops.sum(ops.cast(~ops.isfinite(x), "int32")))
 
 

@@ -1,6 +1,6 @@
 """Measuring the steps of one `fit` that a schedule asks for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from keras_concepts.instruments.listening import Heard
@@ -18,7 +18,15 @@ class StepObserver:
         first_step: Number of the first step.
         make_tap: From the trainable variables, what measures a step: an object
             with `buffer`, `record(heard)` and `read(steps)`.
-        hears_parts: Whether the tap asks for `heard.parts`.
+        hears: What the tap asks for beside gradients and weights: any of
+            `"parts"` (`heard.parts`), `"batch_norms"` (`heard.batch_norms`) and
+            `"batch"` (`heard.batch` and `heard.others`).
+        when_full: Called with what was read as soon as the device is full;
+            `read` does not give it again.
+        can_reject: Whether `rejects` may ever be true.
+
+    Attributes:
+        rejects: Whether the weights shall be as before the last step.
     """
 
     def __init__(
@@ -28,11 +36,16 @@ class StepObserver:
         capacity: int,
         first_step: int,
         make_tap: Callable[..., Any],
-        hears_parts: bool = False,
+        hears: Collection[str] = (),
+        when_full: Callable[[Any], None] | None = None,
+        can_reject: bool = False,
     ) -> None:
         self.schedule = schedule
         self.capacity = max(capacity, model.steps_per_execution)
-        self.hears_parts = hears_parts
+        self.hears = hears
+        self.can_reject = can_reject
+        self.rejects = False
+        self._when_full = when_full
         self.tap: Any = None
         self._make_tap = make_tap
         # A model without an input shape is built by its first step. (On JAX
@@ -41,9 +54,23 @@ class StepObserver:
             self.tap = self._tap(model.trainable_variables)
         self._pending: list[int] = []
         self._read: list[Any] = []
+        self._first_step = first_step
         self._step = first_step
         self._epoch_start = first_step
         self._epoch_steps: int | None = None
+
+    @property
+    def epoch_start(self) -> int:
+        """Number of the first step of the epoch."""
+        return self._epoch_start
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken since the beginning."""
+        taken = self._step
+        if self._epoch_steps is not None:
+            taken = min(taken, self._epoch_start + self._epoch_steps)
+        return taken - self._first_step
 
     def _tap(self, variables: list[Any]) -> Any:
         return self._make_tap(variables, capacity=self.capacity)
@@ -74,9 +101,13 @@ class StepObserver:
             self._pending += range(self._step, self._step + steps)
         self._step += steps
         self.schedule.advance(steps, measured)
+        if self._when_full and len(self._pending) + steps > self.capacity:
+            self._drain()
+            for samples in self.read():
+                self._when_full(samples)
 
     def _drain(self) -> None:
-        if self.tap is not None:
+        if self.tap is not None and self._pending:
             self._read.append(self.tap.read(self._pending))
         self._pending = []
 

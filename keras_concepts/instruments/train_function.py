@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from keras_concepts import _backend
+from keras_concepts.instruments.batch_norm_tap import hear_batch_norms
 from keras_concepts.instruments.listening import listen
 from keras_concepts.instruments.loss_parts import hear_loss_parts
 from keras_concepts.instruments.step_observer import StepObserver
@@ -60,6 +61,9 @@ class ObservedTrainFunction:
         for observer in due:
             observer.make_room(steps)
         function = self._functions[tuple(map(id, due))]
+        restore = None
+        if any(observer.can_reject for observer in due):
+            restore = _backend.backup(self._model, args)
         try:
             result = function(*args)
         except _backend.END_OF_DATA:
@@ -69,6 +73,8 @@ class ObservedTrainFunction:
             raise
         for observer in self._observers:
             observer.advance(steps, measured=observer in due)
+        if restore is not None and any(o.rejects for o in due):
+            result = restore(result)
         return result
 
     def _build(self) -> None:
@@ -91,18 +97,32 @@ class ObservedTrainFunction:
                 )
 
     @contextlib.contextmanager
-    def _observe(self, due: Sequence[StepObserver]) -> Iterator[None]:
+    def _observe(
+        self, due: Sequence[StepObserver], batch: Any, others: Any
+    ) -> Iterator[None]:
         model = self._model
+        if others is None and any(
+            "batch" in observer.hears for observer in due
+        ):
+            others = [
+                (variable, _backend.snapshot(variable))
+                for variable in _backend.changing_variables(model)
+            ]
         tracker = next((m for m in model.metrics if m.name == "loss"), None)
         with contextlib.ExitStack() as stack:
             heard = stack.enter_context(
                 listen(model.optimizer, model.trainable_variables, tracker)
             )
-            if any(observer.hears_parts for observer in due):
+            if any("parts" in observer.hears for observer in due):
                 stack.enter_context(
                     hear_loss_parts(model, tracker, heard.parts)
                 )
+            if any("batch_norms" in observer.hears for observer in due):
+                stack.enter_context(
+                    hear_batch_norms(model, tracker, heard.batch_norms)
+                )
             yield
+        heard.batch, heard.others = batch, others
         if heard.variables:
             for observer in due:
                 observer.record(heard)

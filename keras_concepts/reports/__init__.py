@@ -1,5 +1,10 @@
 """Reports: tables, figures and event files of a recording or a model."""
 
+from keras_concepts.reports.batch_norm import (
+    batch_norm_table,
+    print_batch_norms,
+)
+from keras_concepts.reports.batch_norm_figure import plot_batch_norms
 from keras_concepts.reports.figures import plot_gradient_stacks, plot_gradients
 from keras_concepts.reports.memory_figure import plot_memory
 from keras_concepts.reports.penalties import penalty_table, print_penalties
@@ -17,13 +22,16 @@ __all__ = [
     "Sparsity",
     "SparsityRow",
     "TensorBoardWriter",
+    "batch_norm_table",
     "gradient_table",
     "penalty_table",
+    "plot_batch_norms",
     "plot_gradient_stacks",
     "plot_gradients",
     "plot_memory",
     "plot_penalties",
     "plot_signals",
+    "print_batch_norms",
     "print_gradients",
     "print_penalties",
     "print_signals",

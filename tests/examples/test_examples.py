@@ -14,13 +14,15 @@ from keras_concepts import Recording
 from scripts import assert_drawn, run
 
 pytest.importorskip("sklearn")
-_ = pytest.importorskip("matplotlib")
+image = pytest.importorskip("matplotlib.image")
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "vanishing_gradients.py"
 IMBALANCED = ROOT / "examples" / "imbalanced_f1.py"
+BATCH_NORM = ROOT / "examples" / "batch_norm_shift.py"
 DROPOUT = ROOT / "examples" / "dropout_ensemble.py"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+MEMORY = ROOT / "examples" / "memory_horizon.py"
 REGULARIZATION = ROOT / "examples" / "regularization.py"
 RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
 NUMBER = r"\d[\d.]*(?:e-?\d+)?"
@@ -29,6 +31,11 @@ SENTENCES = {
         rf"Updates are (too \w+|in the band) \({NUMBER}\) at learning rate "
         rf"1e-05, .* 0\.001, .* 0\.03; those of the best network "
         rf"\(\d+% right\) are (too \w+|in the band)\."
+    ),
+    "is_batch_norm_lying": (
+        r"After \d+ steps the moving statistics hold \d+% of their initial "
+        rf"value and are off by {NUMBER} σ: \d+% right at inference, \d+% by "
+        r"the batch's own statistics, \d+% at inference after recalibration\."
     ),
     "how_sure_is_my_model": (
         r"Turned by \d+ degrees, \d+% of the digits are read right; one pass "
@@ -56,6 +63,25 @@ SENTENCES = {
     "when_did_units_die": (
         r"Most died in epoch \d in hidden_\d \(\d+ of 64 units\); of all the "
         r"dead, (\d+ of \d+ in hidden_\d(, )?)+ came back\."
+    ),
+    "where_did_the_nan_come_from": (
+        r"At step \d+ the activation of (.*/)?mean was not finite: [1-9]\d* of "
+        r"32 sentences are empty; without such, no step fails\."
+    ),
+    "does_the_error_get_back": (
+        rf"Of the last layer's error signal, {NUMBER} gets back to the first "
+        rf"before the training and {NUMBER} after it; \d+% of new digits are "
+        r"read right\."
+    ),
+    "how_far_back_does_it_see": (
+        r"The gradient gets \d+ of 64 steps back before the training and "
+        r"\d+ after it; the forget gate, 0\.7\d on average, ends at "
+        r"0\.\d\d, and \d+% of new digits are read right\."
+    ),
+    "which_units_saturate": (
+        r"Saturated units: (\d+ → \d+(, )?){3} at rate 0\.001 "
+        r"\(\d+% right\); [1-9]\d? → 6\d, 0 → [1-9]\d?, 0 → [1-9]\d? at "
+        r"rate 0\.03 \(\d+% right\)\."
     ),
     "which_layer_vanishes": (
         rf"In epoch 0 the first layer's gradient is {NUMBER} of the last's: "
@@ -324,6 +350,79 @@ def test_conclusion_follows_the_numbers(scores, verdict):
     assert verdict in example["conclude"](runs, digits)
 
 
+def test_memory_horizon(tmp_path):
+    out = tmp_path / "new" / "folder"
+    names = ["LSTM", "Chrono LSTM"]
+    output = run(
+        MEMORY,
+        *("--quick", "--networks", *names, "--units", 8, "--out", out),
+        cwd=tmp_path,
+    )
+    table = dict(
+        re.findall(r"^(Chrono LSTM|LSTM) +(\d.*\d) *$", output, re.MULTILINE)
+    )
+    assert list(table) == names
+    for name, cells in table.items():
+        weights, accuracy, first, last, gradient, _ = cells.split()
+        assert weights == "752"  # 4 * 8 * (10 + 8 + 1) + (8 + 1) * 16
+        assert 0.0 <= float(accuracy) <= 1.0
+        stem = name.lower().replace(" ", "_")
+        recording = Recording.load(out / f"{stem}.jsonl")
+        horizons = recording.select(quantity="memory_horizon").value
+        assert [float(first), float(last)] == horizons[[0, -1]].tolist()
+        errors = next(iter(recording.select(quantity="state_error_rms")))
+        assert len(errors.values) == 22
+        assert gradient == f"{errors.values[20] / errors.values[0]:.1g}"
+        with (out / f"{stem}.csv").open() as file:
+            log = [float(row["memory_horizon"]) for row in csv.DictReader(file)]
+        assert log == horizons[1:].tolist()
+    for picture in ("gradients", "memory", "curves"):
+        assert str(out / f"{picture}.png") in output
+        assert_drawn(out / f"{picture}.png")
+    sentence = " ".join(output.split("\n\n")[-1].split())
+    assert sentence.startswith(
+        "Over a lag of 20 steps, after 2 epochs, letters"
+    )
+    assert sentence.count(". ") == 0
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [
+        (
+            {"LSTM": 0.12, "Chrono LSTM": 0.98, "GRU": 0.13, "Chrono GRU": 1},
+            "LSTM solves the task with Chrono and learns nothing without and "
+            "GRU solves the task with Chrono and learns nothing without",
+        ),
+        (
+            {"LSTM": 0.5, "Chrono LSTM": 0.8, "GRU": 0.9, "Chrono GRU": 0.7},
+            "Chrono helps LSTM and Chrono harms GRU",
+        ),
+        (
+            {"SimpleRNN": 0.99, "LSTM": 0.12, "Chrono LSTM": 0.13},
+            "LSTM learned nothing, with or without Chrono and SimpleRNN is the "
+            "best of all",
+        ),
+        (
+            {"LSTM": 0.12, "Chrono LSTM": 0.5, "GRU": 0.97, "Chrono GRU": 1},
+            "LSTM learns with Chrono and learns nothing without and Chrono "
+            "makes no difference to GRU",
+        ),
+        ({"GRU": 1.0}, "nothing is compared with Chrono"),
+    ],
+)
+def test_memory_is_judged_by_the_numbers(accuracy, verdict):
+    example = runpy.run_path(str(MEMORY))
+    nothing = np.zeros(0)
+    runs = [
+        example["Run"](
+            name, 0, value, {}, [], nothing, nothing, Recording(), 1.0
+        )
+        for name, value in accuracy.items()
+    ]
+    assert example["verdict"](runs) == verdict
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe(recipe, tmp_path):
     out = tmp_path / "new" / "folder"
@@ -417,3 +516,20 @@ def assert_refused(script, arguments, message, monkeypatch, capsys, tmp_path):
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_batch_normalization(tmp_path):
+    printed = run(BATCH_NORM, "--quick", "--out", tmp_path, cwd=tmp_path)
+    found = re.search(
+        r"after 20 steps it reads (\d+)% by the batch's statistics and (\d+)% "
+        r"at inference, which recalibration mends: (\d+)%",
+        " ".join(printed.split()),
+    )
+    batch, inference, repaired = map(int, found.groups())
+    assert inference < repaired - 10
+    assert abs(repaired - batch) < 5
+    for name in ("batch_norm.png", "shift.png"):
+        assert image.imread(tmp_path / name).std() > 0.05
+    with (tmp_path / "results.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6

@@ -156,14 +156,16 @@ def test_lags_are_counted_from_each_sequences_end():
 
 
 @pytest.mark.parametrize(
-    ("by_lag", "horizon"),
+    ("by_lag", "steps"),
     [
-        ([1.0, 0.5, 0.02, 0.005], 3),
-        ([1e-9, 1e-10, 1e-12], 2),
+        ([1.0, 0.5, 0.02, 0.009, 0.0], 3),
+        ([1.0, 0.001, 0.001, 0.02, 0.001], 4),  # strong again farther back
+        ([0.001, 1.0, 0.02], 3),
         ([0.0, 0.0], 0),
         ([], 0),
-        ([0.001, 0.5, 1.0], 2),
+        ([np.nan, 1.0], 0),
+        ([np.inf, 1.0], 0),
     ],
 )
-def test_horizon(by_lag, horizon):
-    assert memory_horizon(np.array(by_lag)) == horizon
+def test_horizon_is_the_last_step_above_one_percent(by_lag, steps):
+    assert memory_horizon(np.array(by_lag, np.float64)) == steps

@@ -1,0 +1,159 @@
+"""What batch normalization does in training and what at inference."""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._dropout_family import dropout_off
+from keras_concepts._running_sums import Moments, unit_moments
+from keras_concepts._types import Tensor
+
+
+class Shift(NamedTuple):
+    """The moving statistics of each channel against those of a batch.
+
+    Attributes:
+        mean_shift: `(μ_moving - μ_batch) / σ_batch`, float32, `(channels,)`.
+        log_variance_ratio: `log(σ²_moving / σ²_batch)`.
+        batches: 1, or 0 if nothing of the batch counts, as the others then.
+    """
+
+    mean_shift: Tensor
+    log_variance_ratio: Tensor
+    batches: Tensor
+
+
+def batch_norm_layers(layers: list[Any]) -> list[Any]:
+    """The batch normalization layers among `layers`."""
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in layers if isinstance(layer, kind)]
+
+
+def is_training(layer: Any, training: bool | None) -> bool:
+    """Whether the layer uses the batch's statistics: not if it is frozen."""
+    return bool(training) and layer.trainable
+
+
+def batch_moments(layer: Any, inputs: Tensor, mask: Tensor | None) -> Moments:
+    """Moments of each channel of a layer's inputs.
+
+    A copy, walled off from what else is computed from them.
+    """
+    # Masks count positions, whichever axis the channels are.
+    [x] = _backend.isolate([ops.stop_gradient(inputs)])
+    return unit_moments(ops.cast(x, "float32"), mask, layer.axis)
+
+
+def batch_against_moving(
+    layer: Any, inputs: Tensor, mask: Tensor | None
+) -> Shift:
+    """The moving statistics as they are now against those of a batch.
+
+    To each variance the layer's `epsilon` is added, as where it normalizes.
+    """
+    batch = batch_moments(layer, inputs, mask)
+    n = ops.maximum(ops.cast(batch.count, "float32"), 1.0)
+    variance = batch.squares / n + layer.epsilon
+    mean = ops.cast(_backend.snapshot(layer.moving_mean), "float32")
+    moving = ops.cast(_backend.snapshot(layer.moving_variance), "float32")
+    shift = (mean - batch.mean - batch.rest) / ops.sqrt(variance)
+    seen = ops.ones_like(shift) * ops.cast(batch.count > 0, "float32")
+    ratio = ops.log(moving + layer.epsilon) - ops.log(variance)
+    return Shift(seen * shift, seen * ratio, seen)
+
+
+class TrainingPass:
+    """Runs a model as in training, and moves nothing of it.
+
+    Batch normalization uses the statistics of the batch where it does so in
+    training: not in a frozen layer, nor where the model's author calls it with
+    `training=False`. The dropout family is off. What layers assign to their
+    variables is forgotten.
+
+    Args:
+        model: A built model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.layers = batch_norm_layers(_backend.flatten_layers(model))
+
+    @property
+    def variables(self) -> list[Any]:
+        """What the pass depends on."""
+        model = self.model
+        return [*model.trainable_variables, *model.non_trainable_variables]
+
+    def moments(self, values: list[Tensor], x: Any) -> list[list[Moments]]:
+        """Moments of the inputs of each of `layers`, one for each of its calls.
+
+        Args:
+            values: What to take `variables` for.
+            x: A batch of inputs, in tensors.
+        """
+        state = list(zip(self.variables, values, strict=True))
+        heard: list[list[Moments]] = [[] for _ in self.layers]
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(dropout_off(self.model))
+            for layer, moments in zip(self.layers, heard, strict=True):
+                stack.enter_context(_heard(layer, moments))
+            stack.enter_context(keras.StatelessScope(state_mapping=state))
+            _ = self.model(x, training=True)
+        return heard
+
+    def loss(
+        self, x: Any, y: Any, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        """The loss of a batch, in training mode or at inference."""
+        model = self.model
+        compute_loss = model.compute_loss
+        known = inspect.signature(compute_loss).parameters
+        mode = {"training": training} if "training" in known else {}
+        # Keras looks for regularized weights in this list alone.
+        state = [(v, _backend.snapshot(v)) for v in self.variables]
+        with (
+            dropout_off(model),
+            keras.StatelessScope(state, collect_losses=True),
+            _backend.without_gradients(),
+        ):
+            y_pred = model(x, training=training)
+            return compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **mode
+            )
+
+
+def _heard(
+    layer: Any, moments: list[Moments]
+) -> contextlib.AbstractContextManager[None]:
+    return hear_batches(
+        layer,
+        lambda inputs, mask: moments.append(batch_moments(layer, inputs, mask)),
+    )
+
+
+def hear_batches(
+    layer: Any, hear: Callable[[Tensor, Tensor | None], None]
+) -> contextlib.AbstractContextManager[None]:
+    """Calls `hear(inputs, mask)` before a layer normalizes a training batch.
+
+    Args:
+        layer: Batch normalization layer.
+        hear: Function.
+    """
+    original = layer.call
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs).arguments
+        if is_training(layer, given.get("training")):
+            hear(given["inputs"], given.get("mask"))
+        return original(*args, **kwargs)
+
+    return _backend.shadow_in_step(layer, "call", call)

@@ -1,0 +1,235 @@
+"""Whether batch normalization does at inference what it did in training."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_concepts import _backend
+from keras_concepts._batch_norm import TrainingPass, batch_norm_layers
+from keras_concepts.callbacks._monitor import StepMonitor
+from keras_concepts.instruments.batch_norm_tap import (
+    BatchNormSamples,
+    BatchNormTap,
+    ChannelShifts,
+)
+
+
+class BatchNormShiftMonitor(StepMonitor):
+    r"""Compares the moving statistics of batch normalization with the batches.
+
+    In training a layer normalizes with the mean and the variance of the batch,
+    at inference with moving averages of them. Where the averages are off, the
+    model that is evaluated is not the one that was trained: with too few steps
+    for the momentum, after a change of the data, with very small batches.
+
+    For every `keras.layers.BatchNormalization` at any depth (and subclasses,
+    unchanged) the batch's statistics are taken inside the training step, and
+    compared with the moving ones as the step found them, of each channel
+
+    $$d = \frac{\mu_{moving} - \mu_{batch}}{\sigma_{batch}} \qquad
+        r = \log \frac{\sigma^2_{moving}}{\sigma^2_{batch}}$$
+
+    with the layer's `epsilon` in each variance. Weights, optimizer and saved
+    files are the same to the last bit as without the monitor.
+
+    Recorded once an epoch, at its last measured step, for each layer (`layer`
+    is its path):
+
+    | quantity | meaning |
+    |---|---|
+    | `mean_shift` | `d`, mean over the epoch's steps; a row a channel |
+    | `log_variance_ratio` | `r`, the same; a row a channel, in their order |
+    | `batch_norm_shift` | median over the channels of abs(`mean_shift`) |
+    | `batch_norm_variance` | the same of `log_variance_ratio` |
+    | `initial_share` | how much of its initial value an average still holds |
+    | `calls` | training batches in a step: 2 where a layer is called twice |
+
+    Both are signed before the mean, so that the noise of small batches averages
+    out. Above 1, and above log 2, inference is not what was trained. The
+    initial share is `momentum**k`, with `k` the calls since the optimizer was
+    made: at the default momentum 0.82 after 20 steps, 0.01 after 460. Of a
+    model that was trained before and compiled anew, the initial value is what
+    it came with, and a large share no fault.
+
+    A layer that is frozen (`layer.trainable = False`), or that the model calls
+    with `training=False`, is in inference mode in training too: it is recorded
+    with 0 `calls` and nothing else. Under `tf.distribute` the batch is the
+    first replica's share, also where `synchronized=True`.
+
+    And of the whole model (`layer` is `""`):
+
+    | quantity | meaning |
+    |---|---|
+    | `batch_norm_shift` | that of the worst layer |
+    | `training_loss` | loss of the probe, normalized by its own statistics |
+    | `inference_loss` | loss of the probe at inference |
+    | `inference_gap` | the second minus the first |
+
+    The last three need a `probe`. Dropout is off in both, so that the gap is
+    that of batch normalization alone. Nothing of the model moves.
+
+    Added to the logs of each epoch, where `History` finds it and so do
+    callbacks that come *after* the monitor in the list: `batch_norm_shift`, the
+    median over the channels of the worst layer; NaN if all are frozen. Lower is
+    better, so `EarlyStopping` on it needs `mode="min"`.
+
+    Args:
+        probe: Batch `(x, y)` or `(x, y, sample_weight)`, of the size of a
+            training batch or larger; `None` for no gap.
+        every: Measure every n-th step of an epoch, at least 1.
+        max_samples: Measure at most this many steps an epoch, spread evenly;
+            the others run at full speed. `None` for all that `every` asks for.
+        record_to: File for the recording, appended to after each epoch; missing
+            folders are made. See `Recording`.
+
+    Raises:
+        TypeError: `every` or `max_samples` is not an integer.
+        ValueError: `every` or `max_samples` is below 1, `probe` is no tuple of
+            two or three; or, when `fit` begins, the model has no batch
+            normalization, no optimizer or no trainable variable.
+        OSError: `record_to` cannot be written, when `fit` begins.
+
+    Source: Ioffe & Szegedy (2015), *Batch normalization*, algorithms 1 and 2.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> import keras_concepts as kc
+    >>> model = keras.Sequential(
+    ...     [keras.layers.BatchNormalization(), keras.layers.Dense(1)]
+    ... )
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.array([[1.0], [3.0]] * 32), np.ones((64, 1))
+    >>> monitor = kc.callbacks.BatchNormShiftMonitor(probe=(x, y))
+    >>> history = model.fit(x, y, shuffle=False, verbose=0, callbacks=[monitor])
+    >>> round(history.history["batch_norm_shift"][0], 2)  # after 0 and 1 step
+    1.99
+    >>> rows = monitor.recording
+    >>> round(float(rows.select(quantity="initial_share").value[0]), 2)
+    0.98
+    """
+
+    _hears = ("batch_norms",)
+
+    def __init__(
+        self,
+        probe: Any = None,
+        every: int = 1,
+        *,
+        max_samples: int | None = 32,
+        record_to: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(every, max_samples=max_samples, record_to=record_to)
+        if probe is not None and not (
+            isinstance(probe, Sequence) and len(probe) in (2, 3)
+        ):
+            raise ValueError(
+                "`probe` of `BatchNormShiftMonitor` must be `(x, y)` or "
+                "`(x, y, sample_weight)`. Received: "
+                f"{type(probe).__name__}"
+                + (f" of {len(probe)}." if hasattr(probe, "__len__") else ".")
+            )
+        self.probe = probe
+        self._updates_before = 0
+
+    def _check(self, model: Any) -> None:
+        super()._check(model)
+        if not batch_norm_layers(_backend.flatten_layers(model)):
+            raise ValueError(
+                "`BatchNormShiftMonitor` needs a model with a "
+                "`keras.layers.BatchNormalization`. Received: model "
+                f"{model.name!r} without one."
+            )
+
+    def _begin(self) -> None:
+        optimizer = self.model.optimizer
+        # Each batch counts, also where several make one update.
+        batches = optimizer.gradient_accumulation_steps or 1
+        updates = keras.ops.convert_to_numpy(optimizer.iterations)
+        self._updates_before = batches * int(updates)
+
+    def _make_tap(self, variables: list[Any], capacity: int) -> BatchNormTap:
+        del variables
+        return BatchNormTap(self.model, capacity=capacity)
+
+    def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
+        joined = BatchNormSamples.joined(samples)
+        step = joined.steps[-1]
+        taken = self._observer.steps if self._observer else 0
+        worst = np.nan
+        for layer in joined.shifts():
+            rows = _rows(layer, self._updates_before + taken)
+            for quantity, values in rows.items():
+                self.recording.append(
+                    epoch,
+                    layer.path,
+                    quantity,
+                    np.full(np.size(values), step),
+                    values,
+                )
+            worst = np.fmax(worst, rows.get("batch_norm_shift", np.nan))
+        whole = {"batch_norm_shift": float(worst)}
+        for quantity, value in (whole | self._gap()).items():
+            self.recording.append(epoch, "", quantity, step, value)
+        return whole
+
+    def _gap(self) -> dict[str, float]:
+        """Loss of the probe in both modes, and how far they are apart."""
+        if self.probe is None:
+            return {}
+        batch = keras.tree.map_structure(
+            keras.ops.convert_to_tensor, tuple(self.probe)
+        )
+        run = TrainingPass(self.model)
+        training = float(run.loss(*batch, training=True))
+        inference = float(run.loss(*batch, training=False))
+        return {
+            "training_loss": training,
+            "inference_loss": inference,
+            "inference_gap": inference - training,
+        }
+
+    def summary(self, console: Any = None) -> None:
+        """Prints the shifts of the last epoch as a table, one line a layer.
+
+        Args:
+            console: `rich.console.Console` to print to.
+        """
+        from keras_concepts.reports import print_batch_norms
+
+        print_batch_norms(self.recording, console)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws the shifts of all layers over the epochs, and the gap.
+
+        Needs the extra `keras-concepts[plot]`.
+
+        Args:
+            path: Image file to write.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+        """
+        from keras_concepts.reports import plot_batch_norms
+
+        figure = plot_batch_norms(self.recording)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+
+def _rows(layer: ChannelShifts, updates: int) -> dict[str, Any]:
+    """What to record of a layer; of one in inference mode that it is."""
+    if not layer.calls:
+        return {"calls": 0.0}
+    return {
+        "mean_shift": layer.mean_shift,
+        "log_variance_ratio": layer.log_variance_ratio,
+        "batch_norm_shift": np.median(np.abs(layer.mean_shift)),
+        "batch_norm_variance": np.median(np.abs(layer.log_variance_ratio)),
+        "initial_share": layer.momentum ** (layer.calls * updates),
+        "calls": layer.calls,
+    }

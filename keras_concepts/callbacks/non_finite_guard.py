@@ -1,0 +1,250 @@
+"""Where a NaN came from."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_concepts._validation import check_positive_int
+from keras_concepts.callbacks._monitor import StepMonitor
+from keras_concepts.instruments.nonfinite_tap import (
+    Fault,
+    NonFiniteSamples,
+    NonFiniteTap,
+)
+from keras_concepts.instruments.schedule import Schedule
+from keras_concepts.instruments.step_observer import StepObserver
+
+# From a scale of 2^15 down to 2^-25: nothing finite would need that.
+_MOST_SKIPS = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class NonFinite:
+    """The first NaN or infinity of a training.
+
+    Attributes:
+        step: Counted from 0 over the training.
+        epoch: Counted from 0.
+        batch: Counted from 0 in the epoch.
+        kind: `"input"`, `"activation"`, `"loss"`, `"gradient"` or `"weight"`.
+        layer: Path of the layer or variable, name of an operation, `"x"`, `"y"`
+            or `"sample_weight"`; `""` for the loss.
+        count: How many of its entries were not finite.
+        message: All of it in one sentence.
+    """
+
+    step: int
+    epoch: int
+    batch: int
+    kind: str
+    layer: str
+    count: int
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class NonFiniteGuard(StepMonitor):
+    """Names the first step, layer and kind of a NaN or infinity.
+
+    Of what is not finite in a step, the first is named, in the order in which
+    it is computed: inputs and labels, activations in the order of the calls,
+    the loss, gradients from the last layer to the first, weights. Each step is
+    checked on the device, inside the compiled step. Only in one that fails, the
+    batch passes the model once more, with the weights from before the step, to
+    find the layer. A NaN that never reaches loss, gradients or weights is not
+    heard of, and does no harm.
+
+    The host looks every `check_every` steps and at the end of each epoch: so
+    the step is exact, and the message comes that much later. With
+    `before_update=True` the host looks after every step and undoes a bad one:
+    model and optimizer are as they were before it. That costs a copy of all
+    weights and waiting for the device at each step.
+
+    Steps that a `LossScaleOptimizer` skips because gradients overflow are no
+    alarm, unless there are 40 in a row. A layer whose `call` Keras runs in a
+    trace of its own (`keras.remat`) is not seen: then step and kind are named
+    without the layer. A mask of `-inf` that an attention layer of your own
+    adds counts as an activation if the step fails for another reason.
+
+    With `steps_per_execution`, `before_update` undoes all steps of the
+    execution. Under `tf.distribute` the first replica's share is looked at.
+
+    Recorded once an epoch, at its last step, of the whole model (`layer` is
+    `""`): `loss` of the last step, `checked_steps`, `skipped_steps`. And of
+    the first fault, at its step: `non_finite_<kind>` of the layer, which is the
+    count of such entries, and `non_finite_batch`, the batch in its epoch. (To
+    look at that batch again, do not shuffle.)
+
+    Args:
+        stop: Whether to stop the training.
+        before_update: Whether to keep a bad update from the weights.
+        check_every: Steps after which the host looks, at least 1. Without
+            meaning if `before_update`.
+        record_to: File for the recording; missing folders are made.
+        sink: Called with the one message.
+
+    Attributes:
+        found: `NonFinite`, or `None` while all is well.
+
+    Raises:
+        TypeError: `check_every` is not an integer.
+        ValueError: `check_every` is below 1; or, when `fit` begins, the model
+            has no optimizer or no trainable variable.
+        OSError: `record_to` cannot be written, when `fit` begins.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> import keras_concepts as kc
+    >>> model = keras.Sequential([keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> guard = kc.callbacks.NonFiniteGuard(sink=lambda message: None)
+    >>> x = np.ones((64, 4))
+    >>> x[40, 2] = np.nan
+    >>> fitted = model.fit(
+    ...     x, x[:, :1], shuffle=False, verbose=0, callbacks=[guard]
+    ... )
+    >>> guard.found.step, guard.found.kind, guard.found.layer
+    (1, 'input', 'x')
+    """
+
+    def __init__(
+        self,
+        stop: bool = True,
+        *,
+        before_update: bool = False,
+        check_every: int = 100,
+        record_to: str | os.PathLike[str] | None = None,
+        sink: Callable[[str], Any] = print,
+    ) -> None:
+        super().__init__(1, max_samples=None, record_to=record_to)
+        check_positive_int("NonFiniteGuard", "check_every", check_every)
+        self.stop = stop
+        self.before_update = before_update
+        self.check_every = check_every
+        self.sink = sink
+        self.found: NonFinite | None = None
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        super().on_epoch_begin(epoch, logs)
+        self._epoch = epoch
+        self._checked = self._skipped = 0
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._observer is None:
+            return
+        for samples in self._observer.read():
+            self._look(samples)
+        if self._checked:
+            for quantity, value in (
+                ("loss", self._loss),
+                ("checked_steps", self._checked),
+                ("skipped_steps", self._skipped),
+            ):
+                self.recording.append(epoch, "", quantity, self._step, value)
+        self.recording.flush()
+
+    def _begin(self) -> None:
+        self.found = None
+        # Those of the model itself, as reading `self.model` in a step waits.
+        self._trained = self.model
+        self._step = -1
+        self._loss = np.nan
+        self._skips_in_a_row = 0
+
+    def _make_observer(self, model: Any) -> StepObserver:
+        return StepObserver(
+            model,
+            Schedule(),
+            capacity=1 if self.before_update else self.check_every,
+            first_step=self.recording.next_step,
+            make_tap=self._make_tap,
+            hears=("batch",),
+            when_full=self._look,
+            can_reject=self.before_update,
+        )
+
+    def _make_tap(self, variables: list[Any], capacity: int) -> NonFiniteTap:
+        return NonFiniteTap(self._trained, variables, capacity=capacity)
+
+    def _look(self, samples: NonFiniteSamples) -> None:
+        """Judges some steps in a row, and remembers the last."""
+        for step, loss, skipped, fault in zip(*samples, strict=True):
+            self._step, self._loss = int(step), float(loss)
+            self._checked += 1
+            self._skipped += bool(skipped)
+            self._skips_in_a_row = (self._skips_in_a_row + 1) * bool(skipped)
+            alarm = not skipped or self._skips_in_a_row >= _MOST_SKIPS
+            if fault is not None and alarm and self.found is None:
+                self._report(int(step), fault)
+
+    def _report(self, step: int, fault: Fault) -> None:
+        observer = self._observer
+        if observer is None:
+            return
+        batch = step - observer.epoch_start
+        message = (
+            f"NonFiniteGuard: at step {step} (epoch {self._epoch}, batch "
+            f"{batch}) came the first value that is not finite: {fault.where}."
+        )
+        if self._skips_in_a_row:
+            message += f" Loss scaling skipped {_MOST_SKIPS} steps in a row."
+        if self.before_update:
+            observer.rejects = True
+            message += " The weights are as they were before that step."
+        if self.stop:
+            self._trained.stop_training = True
+            message += " The training was stopped."
+        self.found = NonFinite(
+            step,
+            self._epoch,
+            batch,
+            fault.kind,
+            fault.layer,
+            fault.count,
+            message,
+        )
+        for layer, quantity, value in (
+            (fault.layer, f"non_finite_{fault.kind}", fault.count),
+            ("", "non_finite_batch", batch),
+        ):
+            self.recording.append(self._epoch, layer, quantity, step, value)
+        self.recording.flush()
+        _ = self.sink(message)
+
+    def summary(self, console: Any = None) -> None:
+        """Prints what was checked in each epoch, and what was found.
+
+        Args:
+            console: `rich.console.Console` to print to.
+        """
+        from keras_concepts.reports.non_finite import print_non_finite
+
+        print_non_finite(self.recording, console)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws the loss at the end of each epoch, and where it broke off.
+
+        Needs the extra `keras-concepts[plot]`.
+
+        Args:
+            path: Image file to write.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+        """
+        from keras_concepts.reports.non_finite import plot_non_finite
+
+        figure = plot_non_finite(self.recording)
+        if path is not None:
+            figure.savefig(path)
+        return figure

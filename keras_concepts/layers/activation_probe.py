@@ -1,0 +1,231 @@
+"""What the units of a layer do, over all of training."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._registration import serializable
+from keras_concepts._running_sums import (
+    UnitTotals,
+    add_to,
+    counted,
+    mean_and_variance,
+    unit_moments,
+    value,
+)
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_choice
+
+# Size of the derivative over its maximum, from the output.
+_SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "elu": lambda a: ops.minimum(a, 0.0) + 1.0,
+    "relu": lambda a: ops.cast(a > 0.0, "float32"),
+    "sigmoid": lambda a: 4.0 * a * (1.0 - a),
+    "softplus": lambda a: 1.0 - ops.exp(-a),
+    "softsign": lambda a: ops.square(1.0 - ops.abs(a)),
+    "tanh": lambda a: 1.0 - ops.square(a),
+}
+_FLAT, _MOSTLY = 0.05, 0.9
+_ZEROS, _FLATS = UnitTotals.rows, UnitTotals.rows + 2
+
+
+class ActivationStatistics(NamedTuple):
+    """What was seen of each unit, arrays of shape `(units,)`.
+
+    All but `entries` and `dead` are NaN where nothing was.
+
+    Attributes:
+        entries: How many were seen.
+        mean: Mean.
+        std: Standard deviation, of the entries and not of a larger population.
+        rms: Root of the mean square.
+        zero_share: Share of entries that were exactly 0, from 0 to 1.
+        dead: Whether there were entries and all were exactly 0.
+        flat_share: Share of entries where the activation's derivative was less
+            than 5% of its maximum; `None` without a named activation.
+        saturated: Whether that share is above 90%; `None` without one.
+    """
+
+    entries: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    rms: np.ndarray
+    zero_share: np.ndarray
+    dead: np.ndarray
+    flat_share: np.ndarray | None
+    saturated: np.ndarray | None
+
+
+@serializable
+class ActivationProbe(keras.layers.Layer):
+    r"""Hands its input on, and keeps statistics of it over all of training.
+
+    Of each unit or channel (last axis), over every entry of every training
+    batch since the last `reset`: mean, standard deviation, RMS, share of zeros,
+    and whether it is dead or saturated. Put it behind the layer to be watched:
+
+    ```python
+    hidden, probe = keras.layers.Dense(64, "relu"), ActivationProbe("relu")
+    model = keras.Sequential([hidden, probe, keras.layers.Dense(10)])
+    model.fit(x, y)
+    probe.statistics().dead.sum()
+    model = kc.strip_probes(model)
+    ```
+
+    A unit is dead if each of its outputs was exactly 0: of a ReLU the same as
+    never above 0. It is saturated if $|\varphi'| < 0.05 \max |\varphi'|$ in
+    more than 90% of its outputs, so that little gradient passes. For that the
+    probe must know the activation. (On TensorFlow without XLA put it behind the
+    activation, not before: a product and a tanh or sigmoid are one operation
+    there unless a layer reads what is between them, and that is rounded
+    otherwise.)
+
+    Only training counts, `evaluate` and `predict` do not, nor do entries that
+    are masked. The statistics are non-trainable weights, saved with the model;
+    they are float32 under each dtype policy, take the same time each batch, and
+    count to $2^{48}$ exactly. They change nothing: a training ends with the
+    same weights, to the last bit, with the probe and without. A NaN among the
+    activations stays in the moments until `reset`.
+
+    Under `tf.distribute` the statistics are those of the first replica's share
+    of each batch.
+
+    Args:
+        activation: What the watched layer ends in: `"elu"` (of alpha 1),
+            `"relu"`, `"sigmoid"`, `"softplus"`, `"softsign"` or `"tanh"`.
+            `None` for any other, of which no saturation is known.
+        kwargs: Arguments of `keras.layers.Layer`.
+
+    Input shape:
+        `(batch, ..., units)`. A mask is over the first axes.
+
+    Output shape:
+        The same.
+
+    Raises:
+        ValueError: `activation` is none of these; or, when it is built, the
+            number of units is not known.
+
+    Source: 90% of outputs and 5% of the slope as in SageMaker Debugger's rules
+    for saturated activations, there of tanh and sigmoid.
+
+    Example:
+
+    >>> probe = ActivationProbe("relu")
+    >>> x = np.array([[1.0, 0.0], [3.0, 0.0]], "float32")
+    >>> y = probe(x, training=True)
+    >>> statistics = probe.statistics()
+    >>> statistics.mean.tolist(), statistics.std.tolist()
+    ([2.0, 0.0], [1.0, 0.0])
+    >>> statistics.dead.tolist()
+    [False, True]
+    """
+
+    def __init__(self, activation: str | None = None, **kwargs: Any) -> None:
+        check_choice(
+            "ActivationProbe", "activation", activation, [None, *_SLOPES]
+        )
+        super().__init__(**kwargs)
+        self.activation = activation
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the weight that holds the statistics."""
+        units = input_shape[-1] if len(input_shape) > 1 else None
+        if units is None:
+            raise ValueError(
+                "`ActivationProbe` needs an input `(batch, ..., units)` with a "
+                f"known number of units. Received: shape {tuple(input_shape)}."
+            )
+        self.state = keras.Variable(
+            "zeros",
+            shape=(_FLATS + 2, units),
+            dtype="float32",
+            trainable=False,
+            autocast=False,
+            synchronization="on_read",
+            aggregation="only_first_replica",
+            name="statistics",
+        )
+
+    def call(
+        self,
+        inputs: Tensor,
+        training: bool | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """The inputs."""
+        if training:
+            [watched] = _backend.isolate([ops.stop_gradient(inputs)])
+            state = ops.convert_to_tensor(self.state.value)
+            self.state.assign(_added(state, watched, mask, self.activation))
+        return inputs
+
+    def statistics(self) -> ActivationStatistics:
+        """What was seen since the last `reset`."""
+        if not self.built:
+            raise ValueError(
+                "`ActivationProbe.statistics` needs a layer that was built. "
+                f"Received: {self.name!r}, which has not been called yet."
+            )
+        state = keras.ops.convert_to_numpy(self.state.value)
+        count, zeros, flats = (
+            value(state[row : row + 2]) for row in (1, _ZEROS, _FLATS)
+        )
+        mean, variance = mean_and_variance(state)
+        known = self.activation is not None
+        with np.errstate(invalid="ignore"):  # 0 / 0
+            zero_share, flat_share = zeros / count, flats / count
+        return ActivationStatistics(
+            count,
+            mean,
+            np.sqrt(variance),
+            np.sqrt(mean**2 + variance),
+            zero_share,
+            zero_share == 1.0,
+            flat_share if known else None,
+            flat_share > _MOSTLY if known else None,
+        )
+
+    def reset(self) -> None:
+        """Forgets what was seen."""
+        if self.built:
+            self.state.assign(ops.zeros_like(self.state.value))
+
+    def compute_output_spec(
+        self, inputs: Any, training: bool | None = None, mask: Any = None
+    ) -> Any:
+        """That of the input."""
+        return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """That of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "activation": self.activation}
+
+
+def _added(
+    state: Tensor, x: Tensor, mask: Tensor | None, activation: str | None
+) -> Tensor:
+    """The state and a batch together."""
+    x = ops.cast(x, "float32")
+    entries = counted(x, mask)
+
+    def share(wanted: Tensor) -> Tensor:
+        if entries is not None:
+            wanted = ops.logical_and(wanted, entries)
+        axes = list(range(len(x.shape) - 1))
+        return ops.sum(ops.cast(wanted, "int32"), axes)
+
+    totals = UnitTotals.unpacked(state).plus(unit_moments(x, mask))
+    zeros = add_to(state[_ZEROS:_FLATS], share(ops.equal(x, 0.0)))
+    flats = state[_FLATS:]
+    if activation is not None:
+        flats = add_to(flats, share(_SLOPES[activation](x) < _FLAT))
+    return ops.concatenate([totals.packed(), zeros, flats], axis=0)

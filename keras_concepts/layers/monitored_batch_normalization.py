@@ -1,0 +1,171 @@
+"""Batch normalization that knows how far off its moving statistics are."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_concepts._batch_norm import batch_against_moving, is_training
+from keras_concepts._registration import serializable
+from keras_concepts._running_sums import add_to, value
+from keras_concepts._types import Tensor
+
+
+class BatchNormStatistics(NamedTuple):
+    """Batch statistics against moving ones, float64.
+
+    All arrays are of shape `(channels,)`, NaN where no batch was seen.
+
+    Attributes:
+        batches: Training batches that were seen.
+        mean_shift: `(μ_moving - μ_batch) / σ_batch`, mean over the batches.
+        log_variance_ratio: `log(σ²_moving / σ²_batch)`, mean over them.
+        initial_share: How much of the value that they had before the first of
+            these batches remains in the moving statistics: `momentum**batches`.
+    """
+
+    batches: int
+    mean_shift: np.ndarray
+    log_variance_ratio: np.ndarray
+    initial_share: float
+
+
+# Keras files the weights of a layer under the name of its class: so it bears
+# that of the plain layer, whose files it reads and writes.
+@serializable
+class BatchNormalization(keras.layers.BatchNormalization):
+    r"""`keras.layers.BatchNormalization` that measures its own shift.
+
+    In training the layer normalizes with the mean and the variance of the
+    batch, at inference with moving averages of them. It keeps of each channel,
+    over all training batches since the last `reset`,
+
+    $$d = \frac{\mu_{moving} - \mu_{batch}}{\sqrt{\sigma^2_{batch}}} \qquad
+        r = \log \frac{\sigma^2_{moving}}{\sigma^2_{batch}}$$
+
+    with the moving statistics as the batch found them and the layer's `epsilon`
+    added to each variance, as where it normalizes. Both are means over batches,
+    signed: the noise of small batches averages out, what is left is 0 in a
+    layer whose moving statistics are right. Above 1, and above log 2, inference
+    is not what was trained.
+
+    Everything else is Keras' layer, to the last bit. What it measures is not
+    among its `weights`: files, `get_weights` and `set_weights` are those of the
+    plain layer, in both directions, and saving loses it. (For Keras' files the
+    class must be named as the plain one is; it is exported as
+    `MonitoredBatchNormalization`.) What it measures is among its
+    `variables`, as random seeds are, and so moves with the training on each
+    backend. A layer that is frozen is in inference mode, and measures nothing.
+
+    Under `tf.distribute` what is measured is the first replica's share of each
+    batch, also where `synchronized=True`.
+
+    Args:
+        axis: As in Keras; so are all arguments.
+        momentum: Weight of the old value in the moving averages.
+        kwargs: See `keras.layers.BatchNormalization`.
+
+    Input shape:
+        Any, with a known number of channels along `axis`.
+
+    Output shape:
+        The same.
+
+    Source: Ioffe & Szegedy (2015), *Batch normalization*, algorithms 1 and 2.
+
+    Example:
+
+    >>> layer = MonitoredBatchNormalization()
+    >>> x = np.array([[1.0], [3.0]], "float32")
+    >>> for _ in range(5):
+    ...     y = layer(x, training=True)
+    >>> statistics = layer.statistics()
+    >>> round(float(statistics.mean_shift[0]), 2)  # from -2 / 1, slowly to 0
+    -1.96
+    >>> round(statistics.initial_share, 2)
+    0.95
+    """
+
+    def __init__(
+        self, axis: int = -1, momentum: float = 0.99, **kwargs: Any
+    ) -> None:
+        super().__init__(axis=axis, momentum=momentum, **kwargs)
+        self._measured: _Untracked | None = None
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the weights, and what is measured beside them."""
+        super().build(input_shape)
+        self._measured = _Untracked(
+            keras.Variable(
+                "zeros",
+                shape=(6, input_shape[self.axis]),
+                dtype="float32",
+                trainable=False,
+                autocast=False,
+                synchronization="on_read",
+                aggregation="only_first_replica",
+                name="measured",
+            )
+        )
+
+    @property
+    def variables(self) -> list[Any]:
+        """All state, and so what was measured, which `weights` leaves out."""
+        own = [] if self._measured is None else [self._measured.variable]
+        return [*super().variables, *own]
+
+    def call(
+        self,
+        inputs: Tensor,
+        training: bool | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """As in Keras."""
+        if is_training(self, training) and self._measured is not None:
+            variable = self._measured.variable
+            words = ops.convert_to_tensor(variable.value)
+            found = batch_against_moving(self, inputs, mask)
+            variable.assign(
+                ops.concatenate(
+                    [
+                        add_to(words[2 * i : 2 * i + 2], part)
+                        for i, part in enumerate(found)
+                    ]
+                )
+            )
+        return super().call(inputs, training=training, mask=mask)
+
+    def statistics(self) -> BatchNormStatistics:
+        """What was seen since the last `reset`."""
+        if self._measured is None:
+            raise ValueError(
+                "`MonitoredBatchNormalization.statistics` needs a layer that "
+                f"was built. Received: {self.name!r}, which has not been "
+                "called yet."
+            )
+        words = ops.convert_to_numpy(self._measured.variable.value)
+        shift, ratio, batches = (value(words[i : i + 2]) for i in (0, 2, 4))
+        with np.errstate(invalid="ignore"):  # 0 / 0
+            return BatchNormStatistics(
+                int(batches.max()),
+                shift / batches,
+                ratio / batches,
+                float(self.momentum ** batches.max()),
+            )
+
+    def reset(self) -> None:
+        """Forgets what was seen. The moving statistics stay."""
+        if self._measured is not None:
+            variable = self._measured.variable
+            variable.assign(ops.zeros_like(variable.value))
+
+
+MonitoredBatchNormalization = BatchNormalization
+
+
+class _Untracked:
+    """Keeps a variable from Keras, which takes each attribute for a weight."""
+
+    def __init__(self, variable: Any) -> None:
+        self.variable = variable

@@ -1,0 +1,121 @@
+"""A picture of how far the moving statistics are off."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_concepts.recording import Recording
+from keras_concepts.reports.batch_norm import (
+    SHIFT,
+    VARIANCE,
+    batch_norm_paths,
+    layer_names,
+)
+from keras_concepts.reports.canvas import new_figure
+from keras_concepts.reports.heatmap import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.history import over_steps
+from keras_concepts.reports.names import shorten
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MODES = {
+    "training_loss": ("#0072b2", "batch's statistics"),
+    "inference_loss": ("#d55e00", "at inference"),
+}
+_LINE = {"lw": 1.6, "marker": "o", "ms": 3}
+_LEGEND = {"edgecolor": "none", "framealpha": 1.0, "fontsize": TICK_SIZE}
+_MOST_NAMES = 8
+_LONGEST_NAME = 26
+
+
+def plot_batch_norms(
+    recording: Recording, title: str | None = None
+) -> "Figure":
+    """Draws shifts of the layers over the epochs, dark to light with depth.
+
+    On the left the median shift of the mean in each layer, then the median size
+    of the log ratio of the variances; above the dashed lines inference is
+    another model. On the right the loss of the probe in both modes or, without
+    a probe, how much of their initial value the moving statistics hold.
+
+    Args:
+        recording: What a `BatchNormShiftMonitor` recorded.
+        title: Text above; by default the largest shift.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    rows = recording.select("", "batch_norm_shift")
+    if not len(rows):
+        figure = new_figure(8.0, 2.0)
+        figure.suptitle(title or "No batch normalization has been recorded.")
+        return figure
+    steps, order = np.unique(rows.step, return_index=True)
+    epochs = rows.epoch[order]
+    figure = new_figure(12.0, 3.9)
+    shift, variance, last = figure.subplots(1, 3)
+    _draw_layers(shift, recording, "batch_norm_shift", steps, SHIFT)
+    shift.set_title("shift of the mean, in σ", loc="left", size=LABEL_SIZE)
+    _draw_layers(variance, recording, "batch_norm_variance", steps, VARIANCE)
+    variance.set_title(
+        "|log(moving / batch variance)|", loc="left", size=LABEL_SIZE
+    )
+    if "inference_gap" in recording.quantities:
+        for quantity, (colour, label) in _MODES.items():
+            values = over_steps(recording, quantity, [""], steps)[0]
+            last.plot(values, color=colour, label=label, **_LINE)
+        last.set_title("loss of the probe", loc="left", size=LABEL_SIZE)
+    else:
+        _draw_layers(last, recording, "initial_share", steps, None)
+        last.set_title(
+            "share of the initial value", loc="left", size=LABEL_SIZE
+        )
+    for axes in (shift, variance, last):
+        axes.set_ylim(0.0, 1.05 * axes.get_ylim()[1])
+        axes.set_xlabel("epoch", size=LABEL_SIZE)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.xaxis.set_major_formatter(lambda x, _: _epoch(epochs, x))
+        axes.tick_params(labelsize=TICK_SIZE)
+        axes.spines[["top", "right"]].set_visible(False)
+    shift.legend(**_LEGEND)
+    if "inference_gap" in recording.quantities:
+        last.legend(**_LEGEND)
+    figure.suptitle(title or _headline(rows), size=LABEL_SIZE + 2)
+    return figure
+
+
+def _draw_layers(
+    axes: Any,
+    recording: Recording,
+    quantity: str,
+    steps: np.ndarray,
+    limit: float | None,
+) -> None:
+    from matplotlib import colormaps
+
+    paths = batch_norm_paths(recording)
+    colours = colormaps["viridis"](np.linspace(0.0, 0.9, len(paths)))
+    values = over_steps(recording, quantity, paths, steps)
+    # Of many layers the first and the last are named.
+    named = set(range(len(paths)))
+    if len(paths) > _MOST_NAMES:
+        named = {0, len(paths) - 1}
+    for i, name in enumerate(layer_names(paths)):
+        label = shorten(name, _LONGEST_NAME) if i in named else None
+        axes.plot(values[i], color=colours[i], label=label, **_LINE)
+    if limit is not None:
+        axes.axhline(limit, color="0.5", lw=1, ls="--")
+
+
+def _epoch(epochs: np.ndarray, position: float) -> str:
+    inside = position == int(position) and 0 <= position < len(epochs)
+    return str(epochs[int(position)]) if inside else ""
+
+
+def _headline(rows: Recording) -> str:
+    first, last = rows.value[[0, -1]]
+    return (
+        "Moving against batch statistics: worst layer off by "
+        f"{first:.2g} σ at first, {last:.2g} σ in the end"
+    )

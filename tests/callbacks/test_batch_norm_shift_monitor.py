@@ -1,0 +1,254 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_concepts as kc
+from batch_norms import MovingStatistics, moments
+from keras_concepts.callbacks import BatchNormShiftMonitor
+
+X = np.random.default_rng(0).normal(3.0, 2.0, (24, 6)).astype("float32")
+Y = (X[:, :3] - 3.0).argmax(axis=1)
+
+
+def numpy(variables):
+    return [keras.ops.convert_to_numpy(v).copy() for v in variables]
+
+
+def fit(model, monitor, epochs=2, loss="sparse_categorical_crossentropy", **a):
+    model.compile(keras.optimizers.SGD(a.pop("rate", 0.1)), loss, **a)
+    return model.fit(
+        X, Y, 8, epochs, verbose=0, shuffle=False, callbacks=[monitor]
+    ).history
+
+
+def values(monitor, layer, quantity, epoch):
+    rows = monitor.recording.select(f"*{layer}", quantity, epoch)
+    assert len(set(rows.step)) == 1
+    return rows.value
+
+
+def assert_recorded(monitor, layer, epoch, oracle, calls=1):
+    """What the oracle saw since it was made, and forget it."""
+    shift, ratio = oracle.shift()
+    found = [
+        values(monitor, layer, quantity, epoch)
+        for quantity in ("mean_shift", "log_variance_ratio")
+    ]
+    np.testing.assert_allclose(found[0], shift, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1], ratio, rtol=1e-5, atol=1e-5)
+    assert values(monitor, layer, "calls", epoch) == [calls]
+    np.testing.assert_allclose(
+        values(monitor, layer, "batch_norm_shift", epoch),
+        np.median(np.abs(shift)),
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        values(monitor, layer, "batch_norm_variance", epoch),
+        np.median(np.abs(ratio)),
+        rtol=1e-5,
+    )
+    oracle.shifts, oracle.ratios = [], []
+
+
+class Told(layers.Layer):
+    """A functional model would not keep `training=False` for a layer in it."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer(x, training=False)
+
+
+def test_numbers_of_nested_shared_and_frozen_layers():
+    """In a training that moves no weight, against float64 NumPy."""
+    norm = layers.BatchNormalization(momentum=0.9, name="shared")
+    frozen = layers.BatchNormalization(name="frozen", trainable=False)
+    told = Told(layers.BatchNormalization(name="told"))
+    dense = layers.Dense(4)
+    inner = keras.Sequential(
+        [layers.Dropout(0.0), layers.BatchNormalization(name="inner")]
+    )
+    x = keras.Input((6,))
+    hidden = told(frozen(dense(x)))
+    h = inner(hidden) + layers.Dense(4)(norm(x) + norm(2.0 * x))
+    model = keras.Model(x, layers.Dense(3, "softmax")(h))
+    monitor = BatchNormShiftMonitor()
+    logs = fit(model, monitor, epochs=2, rate=0.0)
+    w, b = (v.astype("float64") for v in numpy(dense.weights))
+    shared, inside = MovingStatistics(6, 0.9), MovingStatistics(4)
+    for epoch in (0, 1):
+        for start in (0, 8, 16):
+            rows = X[start : start + 8].astype("float64")
+            shared.see(rows)
+            shared.see(2.0 * rows)
+            inside.see((rows @ w + b) / 1.001)  # twice by 1 + epsilon
+        worst = max(
+            np.median(np.abs(oracle.shift()[0])) for oracle in (shared, inside)
+        )
+        assert logs["batch_norm_shift"][epoch] == pytest.approx(worst, 1e-5)
+        assert_recorded(monitor, "shared", epoch, shared, calls=2)
+        assert_recorded(monitor, "inner", epoch, inside)
+        share = values(monitor, "shared", "initial_share", epoch)
+        assert share == pytest.approx(0.9 ** (6 * (epoch + 1)))
+        for name in ("frozen", "told"):
+            assert values(monitor, name, "calls", epoch) == [0.0]
+            rows = monitor.recording.select(f"*{name}", "mean_shift")
+            assert not len(rows)
+    text = []
+    monitor.summary(
+        type("Console", (), {"print": lambda _, t: text.append(t)})()
+    )
+    assert text[0].row_count == 4
+    for a, b in zip(
+        numpy([norm.moving_mean, norm.moving_variance]),
+        [shared.mean, shared.variance],
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_the_updates_go_on_from_fit_to_fit():
+    model = keras.Sequential(
+        [keras.Input((6,)), layers.BatchNormalization(), layers.Dense(3)]
+    )
+    monitor = BatchNormShiftMonitor(max_samples=2)  # of three steps
+    fit(model, monitor, epochs=1)
+    share = values(monitor, "norm*", "initial_share", 0)
+    assert share == pytest.approx(0.99**3)
+    model.fit(X, Y, 8, verbose=0, callbacks=[monitor])
+    share = values(monitor, "norm*", "initial_share", 0)
+    assert share == pytest.approx(0.99**6)
+
+
+def train(callbacks, **arguments):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Reshape((3, 2, 1)),
+            layers.Conv2D(4, 2, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(8, kernel_regularizer="l2"),
+            layers.BatchNormalization(),
+            layers.Activation("tanh"),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+    model.compile(
+        "adam",
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        **arguments,
+    )
+    history = model.fit(X, Y, 8, epochs=2, verbose=0, callbacks=callbacks)
+    return model, history.history
+
+
+@pytest.mark.parametrize("arguments", [{}, {"jit_compile": False}])
+def test_changes_no_bit(arguments):
+    """Nor does the probe move weights, statistics, seeds or metrics."""
+    if keras.backend.backend() == "jax" and arguments:
+        pytest.skip("JAX without jit is slow, and the same operations")
+    plain, logs = train([], **arguments)
+    monitor = BatchNormShiftMonitor(probe=(X, Y))
+    watched, watched_logs = train([monitor], **arguments)
+    assert logs.items() <= watched_logs.items()
+    states = [
+        [*m.variables, *m.metrics_variables, *m.optimizer.variables]
+        for m in (plain, watched)
+    ]
+    for a, b in zip(*map(numpy, states), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_gap_is_that_of_batch_normalization_alone():
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.1)),
+        ]
+    )
+    weight = np.arange(24.0)
+    monitor = BatchNormShiftMonitor((X, Y, weight))
+    fit(model, monitor, epochs=1, loss="mse")
+    gamma, beta, mean, variance, w, b = (
+        v.astype("float64") for v in numpy(model.weights)
+    )
+
+    def loss(mean, variance):
+        normal = (X - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+        error = (normal @ w + b)[:, 0] - Y
+        return np.mean(weight * error**2) + 0.1 * np.sum(w**2)
+
+    _, batch_mean, batch_variance = moments(X)
+    expected = loss(batch_mean, batch_variance), loss(mean, variance)
+    found = [
+        monitor.recording.select("", name).value.item()
+        for name in ("training_loss", "inference_loss", "inference_gap")
+    ]
+    np.testing.assert_allclose(found[:2], expected, rtol=1e-5)
+    assert found[2] == pytest.approx(found[1] - found[0])
+
+
+def accuracy(model, x, training):
+    """In training mode nothing may move."""
+    with keras.StatelessScope():
+        p = model(x, training=training)
+    return np.mean(keras.ops.convert_to_numpy(p).argmax(axis=1) == Y)
+
+
+def test_the_classic_trap_is_seen_and_repaired():
+    """20 short epochs at the default momentum."""
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(32),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Dense(32),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+    random = np.random.default_rng(1)
+    for layer in model.layers[::3]:
+        layer.set_weights(
+            [
+                random.normal(0, w.shape[0] ** -0.5, w.shape)
+                for w in layer.get_weights()
+            ]
+        )
+    x = 100.0 + 3.0 * X
+    model.compile(
+        keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy"
+    )
+    monitor = BatchNormShiftMonitor(probe=(x, Y))
+    model.fit(x, Y, 24, epochs=20, verbose=0, callbacks=[monitor])
+    assert accuracy(model, x, training=True) > 0.95
+    assert accuracy(model, x, training=False) < 0.6
+    kc.recalibrate_batch_norm(model, x, 24)
+    assert accuracy(model, x, training=False) > 0.95
+    last = monitor.recording.select(epoch=19)
+    assert last.select("", "batch_norm_shift").value > 1.0
+    assert last.select("", "inference_gap").value > 0.5
+    assert last.select("*", "initial_share").value == pytest.approx(0.99**20)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="`probe`"):
+        BatchNormShiftMonitor(probe=X)
+    with pytest.raises(ValueError, match="`probe`"):
+        BatchNormShiftMonitor(probe=(X,))
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
+    with pytest.raises(ValueError, match="BatchNormalization"):
+        fit(model, BatchNormShiftMonitor())
