@@ -15,7 +15,8 @@ from keras import layers
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-import keras_concepts as kc
+from keras_concepts.callbacks import SignalMonitor
+from keras_concepts.reports import plot_memory
 
 STEPS = 64
 UNITS = 32
@@ -39,12 +40,12 @@ def main() -> None:
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    monitor = kc.callbacks.SignalMonitor(probe=(x[:256], y[:256]))
+    monitor = SignalMonitor(probe=(x[:256], y[:256]))
     model.fit(x, y, epochs=epochs, verbose=0, callbacks=[monitor])
     right = model.evaluate(x_test, y_test, verbose=0)[1]
 
     picture = out / "how_far_back_does_it_see.png"
-    kc.reports.plot_memory(monitor.recording).savefig(picture)
+    plot_memory(monitor.recording).savefig(picture)
     gate = monitor.recording.select(quantity="forget_gate_mean").value
     horizon = monitor.recording.select(quantity="memory_horizon").value
     print(

@@ -43,6 +43,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import keras_concepts as kc
+from keras_concepts.reports import plot_memory
 
 SYMBOLS = 8
 LETTERS = 2
@@ -203,17 +204,17 @@ def plot_gradients(runs: Sequence[Run], path: pathlib.Path) -> None:
     figure, panels = plt.subplots(
         1, 2, figsize=(10, 4.4), dpi=120, layout="constrained", sharey=True
     )
-    moments = ("before the training", "after the training")
-    for axes, moment, place in zip(panels, moments, (5, 6), strict=True):
+    for axes, moment in zip(panels, ("before", "after"), strict=True):
         for run in runs:
-            shares = run[place] / run[place].max()
+            errors = run.before if moment == "before" else run.after
+            shares = errors / errors.max()
             # What is exactly zero has no place on a logarithmic scale.
             shares[shares == 0.0] = np.nan
             axes.semilogy(
                 shares, color=COLOURS[run.name], lw=2.5, label=run.name
             )
         axes.axhline(0.01, color="0.3", ls="--", lw=1)
-        axes.set_title(moment, loc="left", weight="bold")
+        axes.set_title(f"{moment} the training", loc="left", weight="bold")
         axes.set_xlabel("steps back from the question mark")
         axes.set_ylim(1e-10, 3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -230,8 +231,10 @@ def plot_curves(runs: Sequence[Run], lag: int, path: pathlib.Path) -> None:
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(10, 4.4), dpi=120, layout="constrained"
     )
-    for run in runs:
-        style = {"color": COLOURS[run.name], "lw": 2.5, "marker": "o", "ms": 4}
+    for i, run in enumerate(runs):
+        # Each thinner than the one before, which it may lie upon.
+        width = 1.5 + 0.8 * (len(runs) - i)
+        style = {"color": COLOURS[run.name], "lw": width}
         epochs = range(1, len(run.horizons))
         left.plot(epochs, run.history["accuracy"], **style, label=run.name)
         right.plot(run.horizons, **style)
@@ -340,7 +343,7 @@ def main() -> None:
 
     plot_gradients(runs, options.out / "gradients.png")
     plot_curves(runs, options.lag, options.out / "curves.png")
-    memory = kc.reports.plot_memory(together(runs))
+    memory = plot_memory(together(runs))
     memory.savefig(options.out / "memory.png")
     print(
         f"\nGradient through time: {options.out / 'gradients.png'}"

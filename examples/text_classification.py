@@ -307,7 +307,7 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
         caption=f"Accuracy and macro F1 of {len(test.y):,} test texts. Epochs: "
         "trained, and the one whose weights were kept. Penalty: its share of "
         "the loss in the last epoch. Memory: steps back at which 1 % of the "
-        "gradient is left.",
+        "gradient is left. CPU: seconds of all cores together.",
         caption_justify="left",
     )
     result.add_column("", no_wrap=True)
@@ -319,6 +319,7 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
         "penalty",
         "memory",
         "seconds",
+        "CPU",
     ):
         result.add_column(header, justify="right")
     for run in runs:
@@ -338,6 +339,7 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
             penalty,
             memory,
             f"{run.seconds:.0f}",
+            f"{run.cpu_seconds:.0f}",
         )
     return result
 

@@ -9,6 +9,7 @@ from keras_concepts import (
     losses,
     metrics,
     regularizers,
+    reports,
 )
 from keras_concepts.check_gradients import GradientCheck, check_gradients
 from keras_concepts.check_masks import MaskReport, check_masks
@@ -39,6 +40,7 @@ __all__ = [
     "metrics",
     "recalibrate_batch_norm",
     "regularizers",
+    "reports",
     "sparsity",
     "strip_probes",
 ]

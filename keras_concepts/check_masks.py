@@ -10,7 +10,8 @@ import keras
 
 from keras_concepts import _backend
 from keras_concepts.instruments.call_log import logged_calls
-from keras_concepts.instruments.mask_trace import MaskFinding, MaskTrace
+from keras_concepts.instruments.mask_finding import MaskFinding
+from keras_concepts.instruments.mask_trace import MaskTrace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +89,10 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
     ...     [keras.layers.Embedding(9, 4), keras.layers.LSTM(2)]
     ... )
     >>> report = check_masks(model, np.array([[1, 2, 3, 4], [5, 6, 0, 0]]))
-    >>> [(finding.layer, finding.problem) for finding in report.findings]
-    [('sequential/embedding', 'no_mask'), ('sequential/lstm', 'unmasked')]
+    >>> for finding in report.findings:
+    ...     print(finding.layer.split("/")[-1], finding.problem)
+    embedding no_mask
+    lstm unmasked
     >>> report.findings[0].padding, report.findings[0].side
     (0.25, 'right')
     """

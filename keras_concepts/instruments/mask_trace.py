@@ -14,6 +14,15 @@ from keras_concepts import _backend
 from keras_concepts._padding import Padding, padding_of_ids
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.call_log import Call, is_mask
+from keras_concepts.instruments.mask_finding import MaskFinding, remedy
+from keras_concepts.instruments.mask_tensors import (
+    finite,
+    is_sequence,
+    is_tensor,
+    padding_of,
+    same_values,
+    values,
+)
 
 # They take a mask, and without one do no harm to the outputs of real steps.
 _INDIFFERENT = (
@@ -22,33 +31,6 @@ _INDIFFERENT = (
     keras.layers.Softmax,
     keras.layers.TimeDistributed,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskFinding:
-    """One place where padding is read as data.
-
-    Attributes:
-        layer: Path of the layer, or name of the operation.
-        problem: `"no_mask"`, `"lost"`, `"unmasked"` or `"empty_row"`; see
-            `check_masks`.
-        padding: Share of the batch's steps that are padding.
-        side: Where it lies: `"left"`, `"right"`, `"both"` (at both ends of a
-            row), `"mixed"` (left in some rows, right in others), `"inside"` or
-            `"none"`.
-        evidence: What was seen.
-        advice: What to change.
-    """
-
-    layer: str
-    problem: str
-    padding: float
-    side: str
-    evidence: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.layer} {self.evidence}. {self.advice}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,20 +82,18 @@ class MaskTrace:
         ]
 
     def _judge(self, call: Call) -> None:
-        outputs = [x for x in keras.tree.flatten(call.outputs) if _is_tensor(x)]
+        outputs = [x for x in keras.tree.flatten(call.outputs) if is_tensor(x)]
         if isinstance(call.layer, keras.layers.Embedding):
             unmasked = self._embedded(call, outputs[0])
         else:
             unmasked = self._passed(call, outputs)
         for tensor in outputs:
-            padding = _padding_of(_backend.keras_mask(tensor))
+            padding = padding_of(_backend.keras_mask(tensor))
             if padding is not None:
                 self._keep(call.parent, tensor, _Track(padding, call.name))
             elif id(tensor) in self._tracks:
                 self._keep(call.parent, tensor, self._tracks[id(tensor)][1])
-            elif unmasked is not None and _is_sequence(
-                tensor, unmasked.padding
-            ):
+            elif unmasked is not None and is_sequence(tensor, unmasked.padding):
                 self._keep(call.parent, tensor, unmasked)
 
     def _keep(self, owner: Call | None, tensor: Tensor, track: _Track) -> None:
@@ -121,7 +101,7 @@ class MaskTrace:
         self._at_hand.setdefault(id(owner), []).append((tensor, track))
 
     def _embedded(self, call: Call, output: Tensor) -> _Track | None:
-        ids = _values(call.tensors()[0])
+        ids = values(call.tensors()[0])
         if ids is None or _backend.keras_mask(output) is not None:
             return None
         padding = padding_of_ids(ids)
@@ -166,7 +146,7 @@ class MaskTrace:
         """Masked sequences came in, and what came out has no mask."""
         rank = max(len(x.shape) for x in call.tensors())
         if any(
-            len(x.shape) >= rank and _is_sequence(x, track.padding)
+            len(x.shape) >= rank and is_sequence(x, track.padding)
             for x in outputs
         ):
             what = "is given a mask and hands none on"
@@ -181,7 +161,7 @@ class MaskTrace:
             "lost",
             track.padding,
             f"({type(call.layer).__name__}) {what}; {track.padding}",
-            _remedy(call.layer),
+            remedy(call.layer),
         )
         return dataclasses.replace(track, cause=call.name)
 
@@ -192,11 +172,11 @@ class MaskTrace:
             return
         if call.name not in self.arrived:
             self.arrived.append(call.name)
-        padding = _padding_of(given[0])
+        padding = padding_of(given[0])
         if padding is None or not padding.empty_rows:
             return
         empty = np.asarray(padding.steps.all(axis=1))
-        if _finite(call.tensors(), empty) and not _finite(outputs, empty):
+        if finite(call.tensors(), empty) and not finite(outputs, empty):
             self._find(
                 call.name,
                 "empty_row",
@@ -224,7 +204,7 @@ class MaskTrace:
 
     def _track(self, call: Call, tensor: Tensor) -> _Track | None:
         """What is known of a tensor that a call was given."""
-        padding = _padding_of(_backend.keras_mask(tensor))
+        padding = padding_of(_backend.keras_mask(tensor))
         if id(tensor) in self._tracks:
             track = self._tracks[id(tensor)][1]
         elif padding is not None:
@@ -250,10 +230,10 @@ class MaskTrace:
             (other, track)
             for owner in (parent, call)
             for other, track in reversed(self._at_hand.get(id(owner), []))
-            if _is_sequence(tensor, track.padding)
+            if is_sequence(tensor, track.padding)
         ]
         for other, track in candidates:
-            if _same_values(tensor, other):
+            if same_values(tensor, other):
                 return track
         if not candidates or hasattr(parent.layer, "operations"):
             return None
@@ -280,25 +260,6 @@ class MaskTrace:
         _ = self._findings.setdefault((layer, problem), finding)
 
 
-def _remedy(layer: Any) -> str:
-    if isinstance(layer, keras.layers.Lambda):
-        return "Pass `mask=` to the Lambda."
-    if not isinstance(layer, keras.Layer):
-        return (
-            "Write it as a layer with `supports_masking = True`, or pass "
-            "`mask=` to the layers after it."
-        )
-    if type(layer).__module__.startswith("keras."):
-        return (
-            "Put a layer that uses the mask in its place, or pass `mask=` to "
-            "the layers after it and keep padded steps from counting."
-        )
-    return (
-        "Set `self.supports_masking = True` in its constructor, if each step "
-        "of its output belongs to the same step of its input."
-    )
-
-
 def _wants_mask(layer: Any) -> bool:
     return (
         isinstance(layer, keras.Layer)
@@ -313,7 +274,7 @@ def _reads_padding(call: Call, padding: Padding) -> bool:
         return True
 
     def moved(x: Any, by: float) -> Any:
-        if not _is_tensor(x) or not _is_sequence(x, padding):
+        if not is_tensor(x) or not is_sequence(x, padding):
             return x
         where = padding.steps.reshape(
             padding.steps.shape + (1,) * (len(x.shape) - 2)
@@ -330,49 +291,6 @@ def _reads_padding(call: Call, padding: Padding) -> bool:
             }
         )
         pairs = zip(before, keras.tree.flatten(after), strict=True)
-        if not all(_same_values(a, b) for a, b in pairs):
+        if not all(same_values(a, b) for a, b in pairs):
             return True
     return False
-
-
-def _is_tensor(x: Any) -> bool:
-    return hasattr(x, "shape") and hasattr(x, "dtype")
-
-
-def _is_sequence(tensor: Tensor, padding: Padding) -> bool:
-    shape = tuple(tensor.shape)
-    return len(shape) >= 3 and shape[:2] == padding.steps.shape
-
-
-def _values(tensor: Any) -> np.ndarray | None:
-    """The tensor as an array, or `None` inside a trace."""
-    try:
-        return None if tensor is None else ops.convert_to_numpy(tensor)
-    except (NotImplementedError, TypeError):
-        return None
-
-
-def _padding_of(mask: Any) -> Padding | None:
-    mask = _values(mask)
-    if mask is None or mask.ndim != 2:
-        return None
-    return Padding(~mask.astype(bool))
-
-
-def _same_values(a: Tensor, b: Tensor) -> bool:
-    if tuple(a.shape) != tuple(b.shape):
-        return False
-    a, b = (_values(ops.cast(x, "float32")) for x in (a, b))
-    # A cast to half precision rounds.
-    return a is not None and b is not None and np.allclose(a, b, 1e-2, 1e-6)
-
-
-def _finite(tensors: list[Tensor], rows: np.ndarray) -> bool:
-    arrays = [_values(x) for x in tensors if len(x.shape)]
-    return all(
-        np.isfinite(array[rows].astype("float64")).all()
-        for array in arrays
-        if array is not None
-        and array.dtype.kind in "fV"
-        and len(array) == len(rows)
-    )

@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_concepts._saturation import FLAT, MOSTLY
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.forward_probe import LayerSignal
 from keras_concepts.instruments.recurrent_pass import Steps
 
-# A unit is saturated if its slope is below this share of the steepest ...
-FLAT = 0.05
-# ... in more than this share of the samples.
-MOSTLY = 0.9
 # How far back a gradient reaches: to where it is this share of its largest.
 FADED = 0.01
 # The gate that holds on to the state, in each kind of cell that has one.

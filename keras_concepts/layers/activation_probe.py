@@ -17,6 +17,7 @@ from keras_concepts._running_sums import (
     unit_moments,
     value,
 )
+from keras_concepts._saturation import FLAT, MOSTLY
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
 
@@ -29,7 +30,6 @@ _SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
     "softsign": lambda a: ops.square(1.0 - ops.abs(a)),
     "tanh": lambda a: 1.0 - ops.square(a),
 }
-_FLAT, _MOSTLY = 0.05, 0.9
 _ZEROS, _FLATS = UnitTotals.rows, UnitTotals.rows + 2
 
 
@@ -188,7 +188,7 @@ class ActivationProbe(keras.layers.Layer):
             zero_share,
             zero_share == 1.0,
             flat_share if known else None,
-            flat_share > _MOSTLY if known else None,
+            flat_share > MOSTLY if known else None,
         )
 
     def reset(self) -> None:
@@ -227,5 +227,5 @@ def _added(
     zeros = add_to(state[_ZEROS:_FLATS], share(ops.equal(x, 0.0)))
     flats = state[_FLATS:]
     if activation is not None:
-        flats = add_to(flats, share(_SLOPES[activation](x) < _FLAT))
+        flats = add_to(flats, share(_SLOPES[activation](x) < FLAT))
     return ops.concatenate([totals.packed(), zeros, flats], axis=0)

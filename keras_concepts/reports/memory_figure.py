@@ -42,8 +42,8 @@ def plot_memory(recording: Recording, title: str | None = None) -> "Figure":
 
     A panel a layer: steps back from the last one that was read, over the
     epochs, of which `start` is before the training. The colour is RMS dL/dh_t
-    as a share of the largest in its column, the line the memory horizon: how
-    many steps have more than 1 % of it.
+    as a share of the largest in its column, from 1e-4 on; the line the memory
+    horizon: how many steps back more than 1 % of it gets.
 
     Args:
         recording: What a `SignalMonitor` recorded.
@@ -88,7 +88,7 @@ def draw_memory(
         shown = _shares(over_lags(found, layer))
         zeros |= bool((shown.values == 0.0).any())
         image = draw_cells(axes, shown, (np.log10(_LEAST_SHARE), 0.0))
-        entries |= patches(shown, "no such step")
+        entries |= patches(shown, "not recorded")
         axes.invert_yaxis()  # steps back count upwards
         axes.yaxis.get_major_locator().set_params(integer=True)
         label_columns(axes, epoch_labels(found))

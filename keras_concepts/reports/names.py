@@ -32,9 +32,18 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def layer_names(paths: Sequence[str]) -> list[str]:
-    """`short_names` of layers: `model/block/dense` becomes `block/dense`."""
+    """Names of layers: the last part of the path, if no other ends in it.
+
+    `model/bidirectional/forward_lstm` becomes `forward_lstm`; of two that end
+    in `dense`, one becomes `encoder/dense` and the other `decoder/dense`.
+    """
     names = short_names([path + _OF_LAYER for path in paths])
-    return [name.removesuffix(_OF_LAYER) for name in names]
+    lasts = [path.rpartition("/")[2] for path in paths]
+    count = Counter(lasts)
+    return [
+        last if count[last] == 1 else name.removesuffix(_OF_LAYER)
+        for name, last in zip(names, lasts, strict=True)
+    ]
 
 
 def shorten(name: str, width: int) -> str:

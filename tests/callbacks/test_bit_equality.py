@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_concepts.callbacks import GradientMonitor
+from keras_concepts.callbacks import (
+    BatchNormShiftMonitor,
+    GradientMonitor,
+    NonFiniteGuard,
+    PenaltyReporter,
+    SignalMonitor,
+)
 
 OPTIMIZERS = {
     "sgd_momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9),
@@ -75,10 +81,13 @@ def train(make_optimizer, compile_arguments, digits, callbacks):
 
 
 def assert_same_training(make_optimizer, arguments, digits, **monitor):
+    monitors = [GradientMonitor(**monitor)]
+    assert_monitors_change_nothing(make_optimizer, arguments, digits, monitors)
+
+
+def assert_monitors_change_nothing(make_optimizer, arguments, digits, monitors):
     plain, logs = train(make_optimizer, arguments, digits, [])
-    watched, watched_logs = train(
-        make_optimizer, arguments, digits, [GradientMonitor(**monitor)]
-    )
+    watched, watched_logs = train(make_optimizer, arguments, digits, monitors)
     for a, b in zip(plain.variables, watched.variables, strict=True):
         np.testing.assert_array_equal(
             keras.ops.convert_to_numpy(a),
@@ -138,3 +147,15 @@ def test_several_steps_an_execution(digits):
     if keras.backend.backend() == "torch":
         pytest.skip("steps_per_execution must be 1 with torch")
     assert_same_training(OPTIMIZERS["adam"], {"steps_per_execution": 3}, digits)
+
+
+def test_all_monitors_together(digits):
+    monitors = [
+        GradientMonitor(max_samples=2),
+        PenaltyReporter(),
+        BatchNormShiftMonitor(probe=digits, max_samples=2),
+        SignalMonitor(probe=digits),
+        NonFiniteGuard(),
+    ]
+    assert_monitors_change_nothing(OPTIMIZERS["adam"], {}, digits, monitors)
+    assert all(len(monitor.recording) for monitor in monitors)

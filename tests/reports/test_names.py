@@ -1,6 +1,6 @@
 import pytest
 
-from keras_concepts.reports.names import short_names, shorten
+from keras_concepts.reports.names import layer_names, short_names, shorten
 
 
 def test_drops_what_all_share_and_what_tells_nothing():
@@ -36,6 +36,19 @@ def test_two_variables_never_get_one_name():
 def test_of_nothing_and_of_a_bare_name():
     assert short_names([]) == []
     assert short_names(["kernel"]) == ["kernel"]
+
+
+def test_layers_have_the_last_part_of_their_path():
+    paths = ["m/bi/forward_lstm", "m/bi/backward_lstm", "m/a/dense", "m/dense"]
+    assert layer_names(paths) == [
+        "forward_lstm",
+        "backward_lstm",
+        "a/dense",
+        "dense",
+    ]
+    assert layer_names(["m/dense"]) == layer_names(["dense"]) == ["dense"]
+    assert layer_names(["gru", "gru (2)"]) == ["gru", "gru (2)"]
+    assert layer_names([]) == []
 
 
 @pytest.mark.parametrize("width", range(1, 15))

@@ -51,6 +51,14 @@ def test_table_of_a_stack(stack):
     assert title == "Epoch 1 (from 0): step 20, loss of the probe 0.5"
 
 
+def test_table_shows_the_last_measurement(record_signals):
+    recording = record_signals({"a": {"error_rms": 1.0}})
+    later = record_signals({"a": {"error_rms": 2.0}}, measured=1, start=30)
+    for series in later:
+        recording.append(*series)
+    assert _cells(recording)["a"][5] == "2.0e+00"
+
+
 def test_recurrent_layers_have_a_memory_and_a_gate(record_signals):
     recording = record_signals(
         {
