@@ -519,7 +519,7 @@ def predict(options: argparse.Namespace) -> None:
     how = {"max_length": about["max_length"], "keep": about["keep"]}
     for text in options.texts:
         found = vocabulary.coverage([text], **how)
-        if found.empty or found.unknown == found.tokens - found.lost:
+        if found.unknown == found.tokens - found.lost:
             sys.exit(
                 f"A text must hold {vocabulary.unit} that the classifier has "
                 f"seen in training. Received: {text!r}."
