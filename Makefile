@@ -32,7 +32,8 @@ help: ## list the targets
 	@echo 'make demo [EXAMPLE=$(subst $(space),|,$(EXAMPLES))]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
 
-demo: $(ENV)/.installed-demo ## run an example
+demo: $(ENV)/.installed-demo $(if $(filter text_%,$(EXAMPLE)),$(ENV)/.installed-text)
+demo: ## run an example
 	$(RUN) $(ENV)/bin/python examples/$(EXAMPLE).py $(ARGS)
 
 test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
@@ -82,6 +83,11 @@ $(ENVIRONMENTS:%=.venv/%/.created): .venv/%/.created:
 $(BACKENDS:%=.venv/%/.installed-demo): .venv/%/.installed-demo: pyproject.toml | .venv/%/.created
 	$(if $(filter torch,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
 	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,examples]'
+	@touch $@
+
+$(BACKENDS:%=.venv/%/.installed-text): .venv/%/.installed-text: .venv/%/.installed-demo
+	.venv/$*/$(PIP_INSTALL) -e '.[text]'
+	.venv/$*/$(PIP_INSTALL) --no-deps 'german-nouns>=1.2'
 	@touch $@
 
 $(BACKENDS:%=.venv/%/.installed-test): .venv/%/.installed-test: pyproject.toml | .venv/%/.created

@@ -18,6 +18,7 @@ from keras_concepts.recalibrate_batch_norm import recalibrate_batch_norm
 from keras_concepts.recording import Recording
 from keras_concepts.reports.sparsity import sparsity
 from keras_concepts.strip_probes import strip_probes
+from keras_concepts.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "MCPrediction",
     "MaskReport",
     "Recording",
+    "Vocabulary",
     "callbacks",
     "check_gradients",
     "check_masks",

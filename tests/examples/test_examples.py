@@ -2,17 +2,16 @@
 
 import csv
 import math
-import os
 import pathlib
 import re
 import runpy
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 from keras_concepts import Recording
+from scripts import assert_drawn, run
 
 pytest.importorskip("sklearn")
 image = pytest.importorskip("matplotlib.image")
@@ -90,33 +89,6 @@ SENTENCES = {
         + r"\."
     ),
 }
-
-
-def run(script, *arguments, cwd):
-    environment = os.environ | {
-        "COLUMNS": "80",
-        "MPLBACKEND": "Agg",
-        "OMP_NUM_THREADS": "1",  # torch's threads wait for each other's cores
-    }
-    paths = [str(ROOT), environment.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    done = subprocess.run(
-        [sys.executable, str(script), *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def assert_drawn(path):
-    pixels = image.imread(path)[..., :3]
-    assert min(pixels.shape[:2]) >= 400
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
-    assert 0.02 < np.mean(pixels.min(axis=2) < 0.9) < 0.98
 
 
 def rows(output):
@@ -537,6 +509,7 @@ def test_bad_option_of_dropout_ensemble(
 
 def assert_refused(script, arguments, message, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(script.parent)  # as Python does
     monkeypatch.setattr(sys, "argv", [script.name, *arguments])
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(script), run_name="__main__")

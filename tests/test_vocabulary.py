@@ -1,0 +1,112 @@
+import json
+
+import numpy as np
+import pytest
+
+from keras_concepts import Vocabulary
+
+TEXTS = ["The cat sat.", "the dog sat on the cat", "A dog!"]
+
+
+def test_learns_the_frequent_tokens_of_the_texts_first():
+    vocabulary = Vocabulary.learn(TEXTS, min_count=1)
+    # By count, then by the alphabet, whatever the order of the texts.
+    assert vocabulary.tokens == ["the", "cat", "dog", "sat", "a", "on"]
+    assert (
+        vocabulary.tokens == Vocabulary.learn(TEXTS[::-1], min_count=1).tokens
+    )
+    assert Vocabulary.learn(TEXTS).tokens == ["the", "cat", "dog", "sat"]
+    assert Vocabulary.learn(TEXTS, max_tokens=2).tokens == ["the", "cat"]
+    assert len(Vocabulary.learn(TEXTS, max_tokens=2)) == 5
+
+
+def test_rows_are_padded_and_end_with_a_mark():
+    vocabulary = Vocabulary(["the", "cat"])
+    rows = vocabulary.encode(["The CAT", "a cat, the cat", "", "!?"], 4)
+    assert rows.dtype == np.int32
+    np.testing.assert_array_equal(
+        rows, [[3, 4, 2, 0], [1, 4, 3, 2], [2, 0, 0, 0], [2, 0, 0, 0]]
+    )
+    assert vocabulary.encode([], 4).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("keep", "row"), [("start", [3, 4, 2]), ("end", [4, 5, 2])]
+)
+def test_long_texts_lose_one_end(keep, row):
+    vocabulary = Vocabulary(["a", "b", "c"], "characters")
+    assert vocabulary.encode(["abc"], 3, keep=keep).tolist() == [row]
+    assert vocabulary.encode(["abc"], 1, keep=keep).tolist() == [[2]]
+
+
+def test_a_text_of_the_very_length_is_kept_whole():
+    vocabulary = Vocabulary(["a", "b", "c"], "characters")
+    for keep in ("start", "end"):
+        assert vocabulary.encode(["abc"], 4, keep=keep).tolist() == [
+            [3, 4, 5, 2]
+        ]
+
+
+def test_coverage_counts_what_is_lost():
+    vocabulary = Vocabulary(["the", "cat"])
+    found = vocabulary.coverage(["the cat", "", "a dog the cat sat"], 4)
+    assert found.texts == 3
+    assert found.empty == 1
+    assert found.truncated == 1
+    assert found.tokens == 7
+    assert found.lost == 2
+    assert found.unknown == 2  # "sat" was cut off
+
+
+@pytest.mark.parametrize("unit", ["words", "characters"])
+def test_saved_and_loaded(unit, tmp_path):
+    texts = ["Ärger über 漢字", "e\u0301 \u2028 '\"\\ \x00"]
+    vocabulary = Vocabulary.learn(texts, unit, min_count=1)
+    vocabulary.save(tmp_path / "vocabulary.json")
+    loaded = Vocabulary.load(tmp_path / "vocabulary.json")
+    assert loaded.tokens == vocabulary.tokens
+    assert loaded.unit == unit
+    np.testing.assert_array_equal(
+        loaded.encode(texts, 16), vocabulary.encode(texts, 16)
+    )
+    assert (loaded.encode(texts, 16) != 1).all()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        json.dumps({"format": "another", "version": 1}),
+        json.dumps({"format": "keras-concepts vocabulary", "version": 2}),
+        json.dumps({"format": "keras-concepts vocabulary", "version": 1}),
+    ],
+)
+def test_other_files_are_refused(content, tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"must be a file that .*other\.json"):
+        Vocabulary.load(path)
+    with pytest.raises(OSError, match="missing"):
+        Vocabulary.load(tmp_path / "missing.json")
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="one of: 'words', 'characters'"):
+        Vocabulary([], "bytes")
+    with pytest.raises(ValueError, match=r"more than once: \['a'\]"):
+        Vocabulary(["a", "b", "a"])
+    with pytest.raises(ValueError, match="min_count=0"):
+        Vocabulary.learn(TEXTS, min_count=0)
+    with pytest.raises(TypeError, match=r"max_tokens=1\.5"):
+        Vocabulary.learn(TEXTS, max_tokens=1.5)
+    vocabulary = Vocabulary.learn(TEXTS)
+    with pytest.raises(ValueError, match="max_length=0"):
+        vocabulary.encode(TEXTS, 0)
+    with pytest.raises(ValueError, match="one of: 'start', 'end'"):
+        vocabulary.encode(TEXTS, 4, keep="middle")
+    with pytest.raises(TypeError, match="Received: None of type NoneType"):
+        vocabulary.encode(["text", None], 4)
+    with pytest.raises(TypeError, match="a sequence of strings, not one"):
+        vocabulary.encode("text", 4)
