@@ -15,7 +15,7 @@ from keras_concepts.recording import Recording
 class Monitor(keras.callbacks.Callback):
     """Keeps a recording of a training.
 
-    A subclass defines `summary` and `plot`.
+    A subclass defines `_reports`.
 
     Args:
         record_to: File for the recording.
@@ -30,6 +30,36 @@ class Monitor(keras.callbacks.Callback):
         super().__init__()
         self.record_to = record_to
         self.recording = Recording()
+
+    def summary(self, console: Any = None) -> None:
+        """Prints what was recorded as a table.
+
+        Args:
+            console: `rich.console.Console` to print to.
+        """
+        print_recording, _ = self._reports()
+        print_recording(self.recording, console)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws what was recorded.
+
+        Needs the extra `keras-concepts[plot]`.
+
+        Args:
+            path: Image file to write.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+        """
+        _, draw_recording = self._reports()
+        figure = draw_recording(self.recording)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def _reports(self) -> tuple[Any, Any]:
+        """The functions that print and draw a recording."""
+        raise NotImplementedError
 
     def _new_recording(self, model: Any) -> Recording:
         try:

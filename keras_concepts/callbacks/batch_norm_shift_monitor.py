@@ -76,6 +76,9 @@ class BatchNormShiftMonitor(StepMonitor):
     median over the channels of the worst layer; NaN if all are frozen. Lower is
     better, so `EarlyStopping` on it needs `mode="min"`.
 
+    `summary()` prints the shifts of the last epoch, one line a layer.
+    `plot()` draws those of all layers over the epochs, and the gap.
+
     Args:
         probe: Batch `(x, y)` or `(x, y, sample_weight)`, of the size of a
             training batch or larger; `None` for no gap.
@@ -192,33 +195,10 @@ class BatchNormShiftMonitor(StepMonitor):
             "inference_gap": inference - training,
         }
 
-    def summary(self, console: Any = None) -> None:
-        """Prints the shifts of the last epoch as a table, one line a layer.
+    def _reports(self) -> tuple[Any, Any]:
+        from keras_concepts.reports import plot_batch_norms, print_batch_norms
 
-        Args:
-            console: `rich.console.Console` to print to.
-        """
-        from keras_concepts.reports import print_batch_norms
-
-        print_batch_norms(self.recording, console)
-
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draws the shifts of all layers over the epochs, and the gap.
-
-        Needs the extra `keras-concepts[plot]`.
-
-        Args:
-            path: Image file to write.
-
-        Returns:
-            The `matplotlib.figure.Figure`.
-        """
-        from keras_concepts.reports import plot_batch_norms
-
-        figure = plot_batch_norms(self.recording)
-        if path is not None:
-            figure.savefig(path)
-        return figure
+        return print_batch_norms, plot_batch_norms
 
 
 def _rows(layer: ChannelShifts, updates: int) -> dict[str, Any]:

@@ -60,6 +60,9 @@ class GradientMonitor(StepMonitor):
     - `update_ratio`: RMS update divided by RMS weight, median over steps and
       kernels; about 1e-3 is usual.
 
+    `summary()` prints the last epoch as a table, one line a variable. `plot()`
+    draws RMS gradients: layers over steps, and first against last layer.
+
     Args:
         every: Measure every n-th step of an epoch, at least 1.
         max_samples: Measure at most this many steps an epoch; where that
@@ -127,33 +130,10 @@ class GradientMonitor(StepMonitor):
             self._writer.close()
             self._writer = None
 
-    def summary(self, console: Any = None) -> None:
-        """Prints a table of the last epoch, one line a variable.
+    def _reports(self) -> tuple[Any, Any]:
+        from keras_concepts.reports import plot_gradients, print_gradients
 
-        Args:
-            console: `rich.console.Console` to print to.
-        """
-        from keras_concepts.reports import print_gradients
-
-        print_gradients(self.recording, console)
-
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draws RMS gradients: layers over steps, and first against last layer.
-
-        Needs the extra `keras-concepts[plot]`.
-
-        Args:
-            path: Image file to write.
-
-        Returns:
-            The `matplotlib.figure.Figure`.
-        """
-        from keras_concepts.reports import plot_gradients
-
-        figure = plot_gradients(self.recording)
-        if path is not None:
-            figure.savefig(path)
-        return figure
+        return print_gradients, plot_gradients
 
 
 def _record(recording: Recording, epoch: int, samples: GradientSamples) -> None:

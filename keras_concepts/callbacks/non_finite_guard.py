@@ -80,6 +80,9 @@ class NonFiniteGuard(StepMonitor):
     count of such entries, and `non_finite_batch`, the batch in its epoch. (To
     look at that batch again, do not shuffle.)
 
+    `summary()` prints what was checked in each epoch, and what was found.
+    `plot()` draws the loss at the end of each epoch, and where it broke off.
+
     Args:
         stop: Whether to stop the training.
         before_update: Whether to keep a bad update from the weights.
@@ -221,30 +224,10 @@ class NonFiniteGuard(StepMonitor):
         self.recording.flush()
         _ = self.sink(message)
 
-    def summary(self, console: Any = None) -> None:
-        """Prints what was checked in each epoch, and what was found.
+    def _reports(self) -> tuple[Any, Any]:
+        from keras_concepts.reports.non_finite import (
+            plot_non_finite,
+            print_non_finite,
+        )
 
-        Args:
-            console: `rich.console.Console` to print to.
-        """
-        from keras_concepts.reports.non_finite import print_non_finite
-
-        print_non_finite(self.recording, console)
-
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draws the loss at the end of each epoch, and where it broke off.
-
-        Needs the extra `keras-concepts[plot]`.
-
-        Args:
-            path: Image file to write.
-
-        Returns:
-            The `matplotlib.figure.Figure`.
-        """
-        from keras_concepts.reports.non_finite import plot_non_finite
-
-        figure = plot_non_finite(self.recording)
-        if path is not None:
-            figure.savefig(path)
-        return figure
+        return print_non_finite, plot_non_finite

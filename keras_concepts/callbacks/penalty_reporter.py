@@ -80,6 +80,9 @@ class PenaltyReporter(StepMonitor):
     callbacks that come *after* the reporter in the list: `penalty` and
     `penalty_share`.
 
+    `summary()` prints the parts of the last epoch's loss as a table. `plot()`
+    draws them over the epochs, one upon the other.
+
     Args:
         every: Measure every n-th step of an epoch, at least 1.
         max_samples: Measure at most this many steps an epoch, spread evenly;
@@ -130,33 +133,10 @@ class PenaltyReporter(StepMonitor):
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         return _record(self.recording, epoch, PenaltySamples.joined(samples))
 
-    def summary(self, console: Any = None) -> None:
-        """Prints the parts of the last epoch's loss as a table.
+    def _reports(self) -> tuple[Any, Any]:
+        from keras_concepts.reports import plot_penalties, print_penalties
 
-        Args:
-            console: `rich.console.Console` to print to.
-        """
-        from keras_concepts.reports import print_penalties
-
-        print_penalties(self.recording, console)
-
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draws the parts of the loss over the epochs, one upon the other.
-
-        Needs the extra `keras-concepts[plot]`.
-
-        Args:
-            path: Image file to write.
-
-        Returns:
-            The `matplotlib.figure.Figure`.
-        """
-        from keras_concepts.reports import plot_penalties
-
-        figure = plot_penalties(self.recording)
-        if path is not None:
-            figure.savefig(path)
-        return figure
+        return print_penalties, plot_penalties
 
 
 def _record(

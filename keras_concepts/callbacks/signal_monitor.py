@@ -71,6 +71,10 @@ class SignalMonitor(Monitor):
     layer reads all of its states, every state has a short way to a loss, and
     the horizon does not say how far back the layer reads.
 
+    `summary()` prints the last measurement as a table, one line a layer.
+    `plot()` draws error signals and activations, layers over epochs, and of
+    recurrent layers the gradient through time, steps over epochs.
+
     Args:
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, one batch of a
             few hundred rows: enough to call a unit dead. With `(x,)` or
@@ -167,34 +171,10 @@ class SignalMonitor(Monitor):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._probe = None  # which holds on to the model and the batch
 
-    def summary(self, console: Any = None) -> None:
-        """Prints a table of the last measurement, one line a layer.
+    def _reports(self) -> tuple[Any, Any]:
+        from keras_concepts.reports import plot_signals, print_signals
 
-        Args:
-            console: `rich.console.Console` to print to.
-        """
-        from keras_concepts.reports import print_signals
-
-        print_signals(self.recording, console)
-
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draws error signals and activations: layers over epochs.
-
-        Of recurrent layers also the gradient through time: steps over epochs.
-        Needs the extra `keras-concepts[plot]`.
-
-        Args:
-            path: Image file to write.
-
-        Returns:
-            The `matplotlib.figure.Figure`.
-        """
-        from keras_concepts.reports import plot_signals
-
-        figure = plot_signals(self.recording)
-        if path is not None:
-            figure.savefig(path)
-        return figure
+        return print_signals, plot_signals
 
     def _count_updates(self) -> int:
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
