@@ -398,7 +398,7 @@ def plot_through_time(runs: Sequence[Run], path: pathlib.Path) -> None:
         axes.set_title(f"gradient through time, {title}", loc="left")
         axes.set(yscale="log", ylim=(1e-8, 2.0), xlabel="steps back")
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("RMS of dL/dh, share of the largest")
+    panels[0].set_ylabel("RMS gradient of the state, share of the largest")
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path)
