@@ -26,8 +26,7 @@ WORDS, BATCH = 1000, 32
 def main() -> None:
     epochs, out = parse()
     x, y = sentences()
-    lengths = np.count_nonzero(x, axis=1)
-    full = lengths > 0
+    full = (lengths := np.count_nonzero(x, axis=1)) > 0
     found, again = watch(x, y, epochs), watch(x[full], y[full], epochs)
     start = found.batch * BATCH
     empty = start + np.flatnonzero(lengths[start : start + BATCH] == 0)
@@ -37,6 +36,7 @@ def main() -> None:
     axes.axvspan(start, start + BATCH, color="#d55e00", alpha=0.3, lw=0)
     axes.plot(empty, 0 * empty, "v", color="#d55e00")
     axes.set(xlabel="sentence", ylabel="words left in it")
+    axes.set_title("Shaded: the batch of the first NaN. Triangles: no words.")
     figure.savefig(picture := out / "where_did_the_nan_come_from.png")
     print(
         f"Picture: {picture}\nAt step {found.step} the {found.kind} of "
