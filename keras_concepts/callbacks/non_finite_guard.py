@@ -67,9 +67,10 @@ class NonFiniteGuard(StepMonitor):
 
     Steps that a `LossScaleOptimizer` skips because gradients overflow are no
     alarm, unless there are 40 in a row. A layer whose `call` Keras runs in a
-    trace of its own (`keras.remat`) is not seen: then step and kind are named
-    without the layer. A mask of `-inf` that an attention layer of your own
-    adds counts as an activation if the step fails for another reason.
+    trace of its own (`keras.remat`) is not seen: then the step is named and
+    where it came to light, the loss or a gradient, but no layer. A mask of
+    `-inf` that an attention layer of your own adds counts as an activation if
+    the step fails for another reason.
 
     With `steps_per_execution`, `before_update` undoes all steps of the
     execution. Under `tf.distribute` the first replica's share is looked at.

@@ -24,6 +24,7 @@ from keras_concepts.instruments.statistics import isolated, nonfinite_entries
 
 # Loss; whether it, a gradient or a weight is not finite.
 _STEP_COLUMNS = 4
+_UNSEEN = " (the layers could not be looked at: it may have come from one)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,7 @@ class NonFiniteTap:
         self.variables = list(variables)
         self.capacity = capacity
         self.layers = visible_layers(model)
+        self.sees_layers = True
         self.skips = isinstance(
             model.optimizer, keras.optimizers.LossScaleOptimizer
         )
@@ -134,7 +136,8 @@ class NonFiniteTap:
         except Exception:
             # A model of somebody's own may not bear a second pass, or a layer
             # be called in a trace that nothing may leave. The training must
-            # go on, and step and kind are known without.
+            # go on, and where it came to light is known without.
+            self.sees_layers = False
             return _backend.seldom(bad, without_layers, nothing)
 
     def _counts(self, heard: Heard, tensors: list[list[Any]]) -> Tensor:
@@ -180,12 +183,14 @@ class NonFiniteTap:
         if events[:, 0].any():
             return self._first_event(events)
         if loss_bad:
-            where = "the loss, of finite outputs"
+            where = "the loss"
+            where += ", of finite outputs" if self.sees_layers else _UNSEEN
             return Fault("loss", "", 1, where)
         if gradients.any():
             # Back-propagation comes to the last layer first.
             i = int(np.flatnonzero(gradients)[-1])
             where = f"the gradient of {paths[i]}, of a finite loss"
+            where += "" if self.sees_layers else _UNSEEN
             return Fault("gradient", paths[i], int(gradients[i]), where)
         if after.any():
             i = int(np.flatnonzero(after)[0])

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import keras_concepts as kc
 from keras_concepts.callbacks import NonFiniteGuard
+from keras_concepts.instruments import nonfinite_tap
 
 BACKEND = keras.backend.backend()
 
@@ -411,6 +412,18 @@ def test_healthy_training_is_the_same_to_the_bit(kind, jit_compile):
     for values in runs.values():
         for a, b in zip(runs["plain"], values, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_layers_that_bear_no_second_pass(monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("not again")
+
+    monkeypatch.setattr(nonfinite_tap, "nonfinite_events", refuse)
+    messages = []
+    guard = fit(*plant("activation"), NonFiniteGuard(sink=messages.append))
+    assert (guard.found.step, guard.found.kind) == (2, "loss")
+    assert "could not be looked at" in messages[0]
+    assert "finite outputs" not in messages[0]
 
 
 def test_check_every():
