@@ -116,9 +116,9 @@ And `keras_internals.py`, for all of them:
 `output_names(model)`
 :   Name of each output that has a loss of its own, if there are several.
 
-`hear_cleared_losses(layer, hear)`
-:   Context manager for a training step. Calls `hear()` when Keras forgets the
-    losses that a layer has added.
+`hear_dropped_losses(layer, hear)`
+:   Context manager for a training step. Calls `hear(losses)` when Keras, which
+    is about to call the layer, drops losses that were added before.
 
 `hear_compiled_losses(model, hear)`
 :   Context manager for a training step. Calls `hear(name, value)` with what the
@@ -149,8 +149,8 @@ from keras_concepts._backend.keras_internals import (
     cell_of_bias,
     changing_variables,
     flatten_layers,
-    hear_cleared_losses,
     hear_compiled_losses,
+    hear_dropped_losses,
     is_functional,
     keras_mask,
     learning_rate_of_update,
@@ -176,8 +176,8 @@ __all__ = [
     "cell_of_bias",
     "changing_variables",
     "flatten_layers",
-    "hear_cleared_losses",
     "hear_compiled_losses",
+    "hear_dropped_losses",
     "is_functional",
     "keras_mask",
     "learning_rate_of_update",

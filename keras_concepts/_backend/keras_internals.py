@@ -9,6 +9,10 @@ import keras
 from keras import ops
 from keras.src.backend.common import global_state
 from keras.src.backend.common.masking import get_keras_mask
+from keras.src.backend.common.stateless_scope import (
+    get_stateless_scope,
+    in_stateless_scope,
+)
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.models.functional import Functional
 
@@ -152,17 +156,32 @@ def _heard(
     return shadow_in_thread(metric, "update_state", update_state)
 
 
-def hear_cleared_losses(
-    layer: Any, hear: Callable[[], None]
+def hear_dropped_losses(
+    layer: Any, hear: Callable[[list[Tensor]], None]
 ) -> contextlib.AbstractContextManager[None]:
-    """Calls `hear()` when Keras forgets the losses that a layer has added."""
+    """Calls `hear(losses)` with added losses that Keras drops again.
+
+    Keras clears the losses of a layer that is called from outside any other. In
+    a stateless scope these are all layers of the model, and the losses are told
+    apart by `id`, of which the layer keeps those of the step before: where
+    Python has given one of them to the loss of another layer since, that one is
+    dropped.
+    """
     original = layer._clear_losses
 
     def clear() -> None:
-        hear()
+        before = _losses_held(layer)
         original()
+        left = {id(loss) for loss in _losses_held(layer)}
+        hear([loss for loss in before if id(loss) not in left])
 
     return shadow_in_thread(layer, "_clear_losses", clear)
+
+
+def _losses_held(layer: Any) -> list[Tensor]:
+    if in_stateless_scope():
+        return list(get_stateless_scope().losses)
+    return list(layer._losses)
 
 
 def weight_decay(optimizer: Any, variable: Any) -> float:

@@ -1,7 +1,6 @@
 """Hearing what the loss of a training step is the sum of."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,15 +31,22 @@ def hear_loss_parts(
         loss_tracker: Metric that receives the loss, or `None`.
         parts: Dictionary to fill. Read it after the step.
     """
+    # Loss of a layer, key of its part, value.
+    added: list[tuple[Any, tuple[str, Any], Any]] = []
 
     def hear(kind: str, owner: Any, value: Any) -> None:
-        value = ops.stop_gradient(ops.sum(ops.cast(value, "float32")))
-        parts[kind, owner] = parts.get((kind, owner), 0.0) + value
+        parts[kind, owner] = parts.get((kind, owner), 0.0) + _detached(value)
 
-    def forget(layer: Any) -> None:
-        # On JAX a layer's second call within a step drops what the first added.
-        for kind in (ACTIVITY_PENALTY, ADDED_LOSS):
-            _ = parts.pop((kind, id(layer)), None)
+    def hear_added(kind: str, owner: Any, loss: Any) -> None:
+        added.append((loss, (kind, owner), _detached(loss)))
+        hear(kind, owner, loss)
+
+    def drop(losses: list[Any]) -> None:
+        dropped = set(map(id, losses))
+        changed = {key for loss, key, _ in added if id(loss) in dropped}
+        added[:] = [each for each in added if id(each[0]) not in dropped]
+        for key in changed:
+            parts[key] = sum(value for _, its, value in added if its == key)
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(
@@ -52,13 +58,13 @@ def hear_loss_parts(
             )
         )
         for layer in _backend.flatten_layers(model):
-            stack.enter_context(_hear_layer(layer, hear))
-            stack.enter_context(
-                _backend.hear_cleared_losses(
-                    layer, functools.partial(forget, layer)
-                )
-            )
+            stack.enter_context(_hear_layer(layer, hear_added))
+            stack.enter_context(_backend.hear_dropped_losses(layer, drop))
         yield
+
+
+def _detached(value: Any) -> Any:
+    return ops.stop_gradient(ops.sum(ops.cast(value, "float32")))
 
 
 @contextlib.contextmanager
