@@ -5,6 +5,7 @@ BACKEND ?= tensorflow
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
+JOBS ?= 2
 EXAMPLE ?= vanishing_gradients
 
 BACKENDS := tensorflow jax torch
@@ -28,7 +29,7 @@ PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help demo test lint types package bench clean
 
 help: ## list the targets
-	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [PYTHON=python3]'
+	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [JOBS=2] [PYTHON=python3]'
 	@echo 'make demo [EXAMPLE=$(subst $(space),|,$(EXAMPLES))]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
 
@@ -37,7 +38,7 @@ demo: ## run an example
 	$(RUN) $(ENV)/bin/python examples/$(EXAMPLE).py $(ARGS)
 
 test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
-	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest $(ARGS)
+	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: .venv/lint/.installed ## check format and style
 	$(LINT)/ruff format --check

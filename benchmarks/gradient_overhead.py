@@ -22,7 +22,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 TARGET = 0.05
@@ -60,10 +60,13 @@ def flush_denormals() -> None:
         torch.set_flush_denormal(True)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+def parse_arguments(
+    doc: str | None = __doc__, models: Sequence[str] = ("mlp", "cnn", "gru")
+) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, help="timed epochs of each run")
-    parser.add_argument("--models", nargs="+", choices=["mlp", "cnn", "gru"])
+    if models:
+        parser.add_argument("--models", nargs="+", choices=models)
     parser.add_argument("--quick", action="store_true", help="small and short")
     parser.add_argument("--threads", type=int, default=1, help="cores to use")
     return parser.parse_args()

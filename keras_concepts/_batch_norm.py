@@ -74,7 +74,7 @@ class TrainingPass:
     Batch normalization uses the statistics of the batch where it does so in
     training: not in a frozen layer, nor where the model's author calls it with
     `training=False`. The dropout family is off. What layers assign to their
-    variables is forgotten.
+    variables is forgotten. Each pass is compiled once for batches of one shape.
 
     Args:
         model: A built model.
@@ -83,46 +83,48 @@ class TrainingPass:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.layers = batch_norm_layers(_backend.flatten_layers(model))
+        variables = model.variables
+        self._moments = _backend.compiled_pass(self._heard_moments, variables)
+        self._loss = {
+            training: _backend.compiled_pass(
+                functools.partial(self._loss_in_mode, training), variables
+            )
+            for training in (True, False)
+        }
 
-    @property
-    def variables(self) -> list[Any]:
-        """What the pass depends on."""
-        model = self.model
-        return [*model.trainable_variables, *model.non_trainable_variables]
-
-    def moments(self, values: list[Tensor], x: Any) -> list[list[Moments]]:
+    def moments(self, x: Any) -> list[list[Moments]]:
         """Moments of the inputs of each of `layers`, one for each of its calls.
 
         Args:
-            values: What to take `variables` for.
             x: A batch of inputs, in tensors.
         """
-        state = list(zip(self.variables, values, strict=True))
-        heard: list[list[Moments]] = [[] for _ in self.layers]
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(dropout_off(self.model))
-            for layer, moments in zip(self.layers, heard, strict=True):
-                stack.enter_context(_heard(layer, moments))
-            stack.enter_context(keras.StatelessScope(state_mapping=state))
-            _ = self.model(x, training=True)
-        return heard
+        with _backend.without_gradients():
+            return self._moments(x)
 
     def loss(
         self, x: Any, y: Any, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
         """The loss of a batch, in training mode or at inference."""
-        model = self.model
-        compute_loss = model.compute_loss
+        with _backend.without_gradients():
+            return self._loss[training](x, y, sample_weight)
+
+    def _heard_moments(self, x: Any) -> list[list[Moments]]:
+        heard: list[list[Moments]] = [[] for _ in self.layers]
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(dropout_off(self.model))
+            for layer, moments in zip(self.layers, heard, strict=True):
+                stack.enter_context(_heard(layer, moments))
+            _ = self.model(x, training=True)
+        return heard
+
+    def _loss_in_mode(
+        self, training: bool, x: Any, y: Any, sample_weight: Any
+    ) -> Tensor:
+        compute_loss = self.model.compute_loss
         known = inspect.signature(compute_loss).parameters
         mode = {"training": training} if "training" in known else {}
-        # Keras looks for regularized weights in this list alone.
-        state = [(v, _backend.snapshot(v)) for v in self.variables]
-        with (
-            dropout_off(model),
-            keras.StatelessScope(state, collect_losses=True),
-            _backend.without_gradients(),
-        ):
-            y_pred = model(x, training=training)
+        with dropout_off(self.model):
+            y_pred = self.model(x, training=training)
             return compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **mode
             )

@@ -1,14 +1,13 @@
 """Moving statistics that are those of the data."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts import _backend
 from keras_concepts._batch_norm import TrainingPass
 from keras_concepts._running_sums import Moments
 from keras_concepts._validation import check_positive_int
@@ -83,8 +82,8 @@ def recalibrate_batch_norm(
     training = TrainingPass(model)
     found = [_Population() for _ in training.layers]
     batches = itertools.islice(_batches(data, batch_size), steps)
-    for moments in _moments(training, batches):
-        for population, calls in zip(found, moments, strict=True):
+    for x in batches:
+        for population, calls in zip(found, training.moments(x), strict=True):
             for each in calls:
                 population.add(each)
     if not any(np.any(population.count) for population in found):
@@ -119,17 +118,6 @@ class _Population:
         share = added / np.maximum(self.count, 1.0)
         self.mean = self.mean + distance * share
         self.squares = self.squares + squares + distance**2 * before * share
-
-
-def _moments(
-    training: TrainingPass, batches: Iterable[Any]
-) -> Iterator[list[list[Moments]]]:
-    """Of each batch, the moments of each call of each layer."""
-    compiled = _backend.compiled(training.moments)
-    values = [_backend.snapshot(variable) for variable in training.variables]
-    for x in batches:
-        with _backend.without_gradients():
-            yield compiled(values, x)
 
 
 def _batches(data: Any, batch_size: int) -> Iterator[Any]:

@@ -137,6 +137,7 @@ class BatchNormShiftMonitor(StepMonitor):
             )
         self.probe = probe
         self._updates_before = 0
+        self._pass: TrainingPass | None = None
 
     def _check(self, model: Any) -> None:
         super()._check(model)
@@ -153,6 +154,7 @@ class BatchNormShiftMonitor(StepMonitor):
         batches = optimizer.gradient_accumulation_steps or 1
         updates = keras.ops.convert_to_numpy(optimizer.iterations)
         self._updates_before = batches * int(updates)
+        self._pass = None  # made once the model is built
 
     def _make_tap(self, variables: list[Any], capacity: int) -> BatchNormTap:
         del variables
@@ -186,9 +188,12 @@ class BatchNormShiftMonitor(StepMonitor):
         batch = keras.tree.map_structure(
             keras.ops.convert_to_tensor, tuple(self.probe)
         )
-        run = TrainingPass(self.model)
-        training = float(run.loss(*batch, training=True))
-        inference = float(run.loss(*batch, training=False))
+        if self._pass is None:
+            self._pass = TrainingPass(self.model)
+        training, inference = (
+            float(self._pass.loss(*batch, training=mode))
+            for mode in (True, False)
+        )
         return {
             "training_loss": training,
             "inference_loss": inference,
