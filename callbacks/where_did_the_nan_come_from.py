@@ -29,18 +29,18 @@ def main() -> None:
     full = (lengths := np.count_nonzero(x, axis=1)) > 0
     found, again = watch(x, y, epochs), watch(x[full], y[full], epochs)
     start = found.batch * BATCH
-    empty = start + np.flatnonzero(lengths[start : start + BATCH] == 0)
+    empty = np.count_nonzero(lengths[start : start + BATCH] == 0)
+    shown = lengths[: start + 10 * BATCH]
     figure = Figure((9, 4), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    axes.plot(lengths[: start + 10 * BATCH], ".", color="0.6")
+    axes = figure.add_subplot(xlabel="sentence", ylabel="words left in it")
+    axes.plot(shown, ".", color="0.6")
     axes.axvspan(start, start + BATCH, color="#d55e00", alpha=0.3, lw=0)
-    axes.plot(empty, 0 * empty, "v", color="#d55e00")
-    axes.set(xlabel="sentence", ylabel="words left in it")
+    axes.plot(np.flatnonzero(shown == 0), shown[shown == 0], "v", c="#d55e00")
     axes.set_title("Shaded: the batch of the first NaN. Triangles: no words.")
     figure.savefig(picture := out / "where_did_the_nan_come_from.png")
     print(
         f"Picture: {picture}\nAt step {found.step} the {found.kind} of "
-        f"{found.layer} was not finite: {len(empty)} of {BATCH} sentences are "
+        f"{found.layer} was not finite: {empty} of {BATCH} sentences are "
         f"empty; without such, {again.layer if again else 'no step'} fails."
     )
 

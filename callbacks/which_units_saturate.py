@@ -36,12 +36,12 @@ def main() -> None:
             order = np.argsort(-grid.sum(axis=1), kind="stable")
             colours = ListedColormap(["0.92", "#d55e00"])
             axes.imshow(grid[order], colours, aspect="auto", vmin=0, vmax=1)
-            axes.set(title=name, xlabel="epochs of training", yticks=[])
+            axes.set(title=f"{name}, rate {rate}", yticks=[])
             axes.xaxis.get_major_locator().set_params(integer=True)
-        panels[0].set_ylabel(f"rate {rate}: units, orange if saturated")
         ends = saturated.sum(axis=1)[:, [0, -1]]
         changes = ", ".join(f"{before} → {after}" for before, after in ends)
         sentences.append(f"{changes} at rate {rate} ({right:.0%} right)")
+    figure.supxlabel("epochs of training; a line a unit, orange if saturated")
     figure.savefig(picture := out / "which_units_saturate.png")
     print(f"Picture: {picture}\nSaturated units: {'; '.join(sentences)}.")
 

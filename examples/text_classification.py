@@ -111,7 +111,10 @@ NUMBERS = Run._fields[:-3]
 
 
 def prepare(corpus: Corpus, options: argparse.Namespace) -> Data:
-    parts = split(corpus, options.split == "group", options.seed)
+    try:
+        parts = split(corpus, options.split == "group", options.seed)
+    except ValueError as error:
+        sys.exit(f"These texts cannot be split, try more --rows: {error}")
     vocabulary = kc.Vocabulary.learn(
         (corpus.texts[row] for row in parts[0]),
         corpus.unit,
@@ -147,7 +150,10 @@ def build(name: str, data: Data, options: argparse.Namespace) -> keras.Model:
         [
             layers.Input((options.max_length,), dtype="int32"),
             layers.Embedding(
-                len(data.vocabulary), options.embedding, mask_zero=options.mask
+                len(data.vocabulary),
+                options.embedding,
+                mask_zero=options.mask,
+                name="embedding",
             ),
             layers.SpatialDropout1D(options.embedding_dropout),
             reader[name](options.units, **gates),
@@ -307,7 +313,8 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
         caption=f"Accuracy and macro F1 of {len(test.y):,} test texts. Epochs: "
         "trained, and the one whose weights were kept. Penalty: its share of "
         "the loss in the last epoch. Memory: steps back at which 1 % of the "
-        "gradient is left. CPU: seconds of all cores together.",
+        f"gradient is left in the last epoch, of {test.x.shape[1]}. CPU: "
+        "seconds of all cores together.",
         caption_justify="left",
     )
     result.add_column("", no_wrap=True)
@@ -356,7 +363,7 @@ def plot_curves(runs: Sequence[Run], path: pathlib.Path) -> None:
     left, right = figure.subplots(1, 2)
     for run in runs:
         if not run.history:
-            dotted = {"color": "0.2", "ls": ":", "lw": 2}
+            dotted = {"color": "black", "ls": ":", "lw": 2, "zorder": 3}
             right.axhline(run.validation_f1, **dotted, label=run.name)
             continue
         colour = COLOURS[run.name]
@@ -366,12 +373,13 @@ def plot_curves(runs: Sequence[Run], path: pathlib.Path) -> None:
         scores = run.history["val_f1_score"]
         right.plot(epochs, scores, color=colour, lw=2.5, label=run.name)
         best = int(np.argmax(scores))
-        right.plot(best + 1, scores[best], "o", color=colour, ms=8, mec="white")
+        dot = {"color": colour, "ms": 8, "mec": "white", "zorder": 4}
+        right.plot(best + 1, scores[best], "o", **dot)
     left.plot([], [], "--", color="0.3", label="training texts")
     left.plot([], [], color="0.3", lw=2.5, label="validation texts")
     left.legend(frameon=False)
     left.set_title("loss", loc="left")
-    right.set_title("macro F1 of the validation texts", loc="left")
+    right.set_title("macro F1 of the validation texts, dot: kept", loc="left")
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -394,13 +402,13 @@ def plot_through_time(runs: Sequence[Run], path: pathlib.Path) -> None:
             share = values / max(values.max(), np.finfo("float32").tiny)
             axes.plot(share, color=COLOURS[run.name], lw=2.5, label=run.name)
     for axes, title in zip(panels, ("untrained", "last epoch"), strict=True):
-        axes.axhline(0.01, color="0.4", ls="--", lw=1)
+        axes.axhline(0.01, color="0.4", ls="--", lw=1, label="1 %")
         axes.set_title(f"gradient through time, {title}", loc="left")
         axes.set(yscale="log", ylim=(1e-8, 2.0), xlabel="steps back")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("RMS gradient of the state, share of the largest")
     handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path)
 
 
@@ -424,13 +432,13 @@ def conclude(runs: Sequence[Run], test: Texts) -> str:
             f"{gain:+.1%} ± {margin:.1%})"
         )
     return (
-        f"Of the networks that read in order, validation chose {best}. It is "
-        f"right about {right[best].mean():.1%} of the {len(test.y):,} test "
-        f"texts: {' and '.join(parts)}."
+        f"Of the networks that read in order, validation chose {best}. It gets "
+        f"{right[best].mean():.1%} of the {len(test.y):,} test texts right: "
+        f"{' and '.join(parts)}."
     )
 
 
-def report(run: Run, data: Data, out: pathlib.Path) -> str:
+def report(run: Run, data: Data, path: pathlib.Path) -> str:
     """Each class of the test texts, as a table and as a figure."""
     names, y = data.corpus.classes, data.test.y
     predicted = np.eye(len(names))[run.predicted]
@@ -438,7 +446,9 @@ def report(run: Run, data: Data, out: pathlib.Path) -> str:
     scores.update_state(y, predicted)
     matrix = kc.metrics.ConfusionMatrix(normalize="true", class_names=names)
     matrix.update_state(y, predicted)
-    matrix.plot(out / "confusion.png")
+    figure = matrix.plot()
+    figure.suptitle(f"{run.name}: share of each class, {len(y):,} test texts")
+    figure.savefig(path)
     return scores.table()
 
 
@@ -472,13 +482,15 @@ def compare(options: argparse.Namespace) -> None:
     console.print(table(runs, test))
     best = max(runs[1:], key=lambda run: run.validation_f1)
     console.print(f"\n{best.name}, chosen by validation, class by class:\n")
-    console.print(report(best, data, options.out))
+    console.print(report(best, data, options.out / "confusion.png"))
     write(runs, options.out / "results.csv")
     plot_curves(runs, options.out / "curves.png")
     plot_through_time(runs, options.out / "through_time.png")
     data.vocabulary.save(options.out / "vocabulary.json")
     about = {
         "model": f"{file_name(best.name)}.keras",
+        "trained": f"{len(data.learn.y):,} {corpus.source} texts",
+        "validation_f1": best.validation_f1,
         "classes": corpus.classes,
         "max_length": options.max_length,
         "keep": corpus.keep,
@@ -491,6 +503,8 @@ def compare(options: argparse.Namespace) -> None:
         f"\nClassifier: {options.out / about['model']}\n"
     )
     console.print(conclude(runs, test))
+    if options.quick:
+        console.print("--quick shows that it runs, not who wins.")
 
 
 def amounts(data: Data) -> Table:
@@ -509,13 +523,17 @@ def predict(options: argparse.Namespace) -> None:
     """Classifies texts by what an earlier process has saved."""
     try:
         about = json.loads((options.out / ABOUT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        vocabulary = kc.Vocabulary.load(options.out / "vocabulary.json")
+        model = keras.saving.load_model(options.out / about["model"])
+    except (FileNotFoundError, ValueError) as error:
         sys.exit(
             f"There is no classifier in {options.out}. Train one first: python "
-            f"{sys.argv[0]} --data {options.data}"
+            f"{sys.argv[0]} --data {options.data}. Received: {error}"
         )
-    vocabulary = kc.Vocabulary.load(options.out / "vocabulary.json")
-    model = keras.saving.load_model(options.out / about["model"])
+    print(
+        f"{about['model']}, learned from {about['trained']}, macro F1 "
+        f"{about['validation_f1']:.3f} of validation texts"
+    )
     how = {"max_length": about["max_length"], "keep": about["keep"]}
     for text in options.texts:
         found = vocabulary.coverage([text], **how)
@@ -588,7 +606,7 @@ def parse() -> argparse.Namespace:
     )
     for name in ("max-length", "units", "epochs", "batch-size", "rows"):
         parser.add_argument(f"--{name}", type=count, metavar="N")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0, metavar="N")
     parser.add_argument(
         "--chrono",
         type=count,
@@ -624,9 +642,13 @@ def parse() -> argparse.Namespace:
 
 
 def count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    return natural(text, least=1)
+
+
+def natural(text: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(
-            f"must be an integer of at least 1. Received: {text!r}."
+            f"must be an integer of at least {least}. Received: {text!r}."
         )
     return int(text)
 

@@ -117,6 +117,7 @@ class ConfusionMatrix(Agreement):
             include_values=size <= 20,
             values_format=".0f" if whole else ".2f",
             xticks_rotation="vertical" if self.class_names else "horizontal",
+            im_kw={} if self.normalize is None else {"vmin": 0.0, "vmax": 1.0},
         )
         if path is not None:
             ax.figure.savefig(path)

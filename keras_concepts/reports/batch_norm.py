@@ -15,7 +15,7 @@ from keras_concepts.reports.names import short_names
 
 # From where on inference is another model: `rules` will know better.
 SHIFT, VARIANCE = 1.0, float(np.log(2.0))
-_EMPTY = "No batch normalization has been recorded yet."
+EMPTY = "No batch normalization has been recorded yet."
 _ABOUT = (
     "Shift: of the moving mean from the batches', in standard deviations. "
     "Variance: moving over the batches'. Both over the channels. Initial: "
@@ -79,7 +79,7 @@ def print_batch_norms(
     """
     console = console or Console()
     table = batch_norm_table(recording)
-    console.print(table if table.columns else _EMPTY)
+    console.print(table if table.columns else EMPTY)
 
 
 def batch_norm_table(recording: Recording) -> Table:
@@ -99,7 +99,7 @@ def batch_norm_table(recording: Recording) -> Table:
     epoch = last_epoch(recording)
     paths = batch_norm_paths(epoch)
     if not paths:
-        return Table(title=Text(_EMPTY))
+        return Table(title=Text(EMPTY))
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 0, 0, 1),

@@ -6,13 +6,20 @@ import numpy as np
 
 from keras_concepts.recording import Recording
 from keras_concepts.reports.batch_norm import (
+    EMPTY,
     SHIFT,
     VARIANCE,
     batch_norm_paths,
     layer_names,
 )
-from keras_concepts.reports.canvas import new_figure
-from keras_concepts.reports.heatmap import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.canvas import (
+    LABEL_SIZE,
+    TICK_SIZE,
+    TITLE_SIZE,
+    add_legend,
+    empty_figure,
+    new_figure,
+)
 from keras_concepts.reports.history import over_steps
 from keras_concepts.reports.names import shorten
 
@@ -20,11 +27,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MODES = {
-    "training_loss": ("#0072b2", "batch's statistics"),
-    "inference_loss": ("#d55e00", "at inference"),
+    "training_loss": ("#0072b2", "loss by batch statistics"),
+    "inference_loss": ("#d55e00", "loss at inference"),
 }
 _LINE = {"lw": 1.6, "marker": "o", "ms": 3}
-_LEGEND = {"edgecolor": "none", "framealpha": 1.0, "fontsize": TICK_SIZE}
 _MOST_NAMES = 8
 _LONGEST_NAME = 26
 
@@ -48,26 +54,26 @@ def plot_batch_norms(
     """
     rows = recording.select("", "batch_norm_shift")
     if not len(rows):
-        figure = new_figure(8.0, 2.0)
-        figure.suptitle(title or "No batch normalization has been recorded.")
-        return figure
+        return empty_figure(title or EMPTY)
     steps, order = np.unique(rows.step, return_index=True)
     epochs = rows.epoch[order]
-    figure = new_figure(12.0, 3.9)
+    figure = new_figure(12.0, 4.4)
     shift, variance, last = figure.subplots(1, 3)
-    _draw_layers(shift, recording, "batch_norm_shift", steps, SHIFT)
+    entries = _draw_layers(shift, recording, "batch_norm_shift", steps)
+    entries.append(_mark(shift, SHIFT))
     shift.set_title("shift of the mean, in σ", loc="left", size=LABEL_SIZE)
-    _draw_layers(variance, recording, "batch_norm_variance", steps, VARIANCE)
+    _ = _draw_layers(variance, recording, "batch_norm_variance", steps)
+    _ = _mark(variance, VARIANCE)
     variance.set_title(
         "|log(moving / batch variance)|", loc="left", size=LABEL_SIZE
     )
     if "inference_gap" in recording.quantities:
         for quantity, (colour, label) in _MODES.items():
             values = over_steps(recording, quantity, [""], steps)[0]
-            last.plot(values, color=colour, label=label, **_LINE)
+            entries += last.plot(values, color=colour, label=label, **_LINE)
         last.set_title("loss of the probe", loc="left", size=LABEL_SIZE)
     else:
-        _draw_layers(last, recording, "initial_share", steps, None)
+        _ = _draw_layers(last, recording, "initial_share", steps)
         last.set_title(
             "share of the initial value", loc="left", size=LABEL_SIZE
         )
@@ -78,20 +84,15 @@ def plot_batch_norms(
         axes.xaxis.set_major_formatter(lambda x, _: _epoch(epochs, x))
         axes.tick_params(labelsize=TICK_SIZE)
         axes.spines[["top", "right"]].set_visible(False)
-    shift.legend(**_LEGEND)
-    if "inference_gap" in recording.quantities:
-        last.legend(**_LEGEND)
-    figure.suptitle(title or _headline(rows), size=LABEL_SIZE + 2)
+    add_legend(figure, entries)
+    figure.suptitle(title or _headline(rows), size=TITLE_SIZE)
     return figure
 
 
 def _draw_layers(
-    axes: Any,
-    recording: Recording,
-    quantity: str,
-    steps: np.ndarray,
-    limit: float | None,
-) -> None:
+    axes: Any, recording: Recording, quantity: str, steps: np.ndarray
+) -> list[Any]:
+    """Returns the lines that are named."""
     from matplotlib import colormaps
 
     paths = batch_norm_paths(recording)
@@ -101,11 +102,16 @@ def _draw_layers(
     named = set(range(len(paths)))
     if len(paths) > _MOST_NAMES:
         named = {0, len(paths) - 1}
+    lines = []
     for i, name in enumerate(layer_names(paths)):
-        label = shorten(name, _LONGEST_NAME) if i in named else None
-        axes.plot(values[i], color=colours[i], label=label, **_LINE)
-    if limit is not None:
-        axes.axhline(limit, color="0.5", lw=1, ls="--")
+        label = shorten(name, _LONGEST_NAME)
+        lines += axes.plot(values[i], color=colours[i], label=label, **_LINE)
+    return [line for i, line in enumerate(lines) if i in named]
+
+
+def _mark(axes: Any, limit: float) -> Any:
+    label = "above: another model at inference"
+    return axes.axhline(limit, color="0.5", lw=1, ls="--", label=label)
 
 
 def _epoch(epochs: np.ndarray, position: float) -> str:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANELS = {
-    "error_rms": ("error signal", "RMS dL/da"),
-    "activation_std": ("activation", "standard deviation"),
+    "error_rms": "error signal, RMS dL/da",
+    "activation_std": "activation, standard deviation",
 }
 
 
@@ -87,12 +87,11 @@ def _draw_layers(
     panels = part.subplots(1, len(present), squeeze=False)[0]
     entries = {}
     for axes, quantity in zip(panels, present, strict=True):
-        name, meaning = _PANELS[quantity]
         shown = over_epochs(found, layers, quantity)
         image = draw_cells(axes, shown, colour_span([shown]))
         zeros = bool((shown.values == 0.0).any())
-        draw_colour_bar(part, image, axes, zeros, meaning)
-        axes.set_title(name, loc="left", size=LABEL_SIZE, weight="bold")
+        draw_colour_bar(part, image, axes, zeros, "")
+        axes.set_title(_PANELS[quantity], loc="left", size=LABEL_SIZE)
         label_columns(axes, epoch_labels(found))
         axes.set_xlabel("epoch", size=LABEL_SIZE)
         axes.set_yticks([])

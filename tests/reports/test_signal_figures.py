@@ -49,7 +49,11 @@ def test_error_signals_and_activations_are_log10(record_signals):
         assert bottom > top
         assert _labels(axes.get_xticklabels()) == ["start", "0", "1"]
     assert _labels(errors.get_yticklabels()) == ["a", "b"]
-    assert [b.get_ylabel() for b in bars] == ["RMS dL/da", "standard deviation"]
+    assert len(bars) == 2
+    assert [axes.get_title(loc="left") for axes in (errors, activations)] == [
+        "error signal, RMS dL/da",
+        "activation, standard deviation",
+    ]
     assert figure.get_suptitle() == (
         r"The first layer's error signal is $1.0\times10^{-3}$ times the "
         r"last's at first, $1.0\times10^{-3}$ in the end"
@@ -125,8 +129,8 @@ def test_memory_stands_below_the_layers(record_signals):
     figure = plot_signals(record_signals(layers))
     titles = [axes.get_title("left") for axes in figure.axes]
     assert [t for t in titles if t] == [
-        "error signal",
-        "activation",
+        "error signal, RMS dL/da",
+        "activation, standard deviation",
         "lstm",
         "gru",
     ]
