@@ -37,6 +37,10 @@ demo: $(ENV)/.installed-demo $(if $(filter text_%,$(EXAMPLE)),$(ENV)/.installed-
 demo: ## run an example
 	$(RUN) $(ENV)/bin/python examples/$(EXAMPLE).py $(ARGS)
 
+# What JAX compiled once serves both processes, the examples and the next run.
+test: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.pytest_cache/jax
+test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
+test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
 	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
 
