@@ -35,7 +35,9 @@ def main() -> None:
         text = f"{share:.1%} (pull {pull / rest:.2g}, {right:.0%} right)"
         results.append(f"{text} at L2 {strength:g}")
         axes.stackplot(range(epochs), parts, colors=["0.8", "#d55e00"])
-        axes.set_title(f"L2 {strength:g}: {share:.0%}, {right:.0%} right")
+        axes.set_title(
+            f"L2 {strength:g}: penalty {share:.0%}, {right:.0%} right"
+        )
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("loss: data in grey, penalty in orange")
