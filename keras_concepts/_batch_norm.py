@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -83,12 +83,14 @@ class TrainingPass:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.layers = batch_norm_layers(_backend.flatten_layers(model))
-        variables = model.variables
-        self._moments = _backend.compiled_pass(self._heard_moments, variables)
+        make = functools.partial(
+            _backend.compiled_pass,
+            variables=model.variables,
+            eager=model.run_eagerly,
+        )
+        self._moments = make(self._heard_moments)
         self._loss = {
-            training: _backend.compiled_pass(
-                functools.partial(self._loss_in_mode, training), variables
-            )
+            training: make(functools.partial(self._loss_in_mode, training))
             for training in (True, False)
         }
 
@@ -98,14 +100,14 @@ class TrainingPass:
         Args:
             x: A batch of inputs, in tensors.
         """
-        with _backend.without_gradients():
+        with _as_it_was():
             return self._moments(x)
 
     def loss(
         self, x: Any, y: Any, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
         """The loss of a batch, in training mode or at inference."""
-        with _backend.without_gradients():
+        with _as_it_was():
             return self._loss[training](x, y, sample_weight)
 
     def _heard_moments(self, x: Any) -> list[list[Moments]]:
@@ -128,6 +130,14 @@ class TrainingPass:
             return compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **mode
             )
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    # A recurrent layer draws from the backend's generator even where its
+    # dropout is off.
+    with _backend.without_gradients(), _backend.fixed_randomness(0):
+        yield
 
 
 def _heard(

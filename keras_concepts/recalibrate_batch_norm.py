@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts._batch_norm import TrainingPass
+from keras_concepts._batches import as_fed
 from keras_concepts._running_sums import Moments
 from keras_concepts._validation import check_positive_int
 
@@ -83,7 +84,8 @@ def recalibrate_batch_norm(
     found = [_Population() for _ in training.layers]
     batches = itertools.islice(_batches(data, batch_size), steps)
     for x in batches:
-        for population, calls in zip(found, training.moments(x), strict=True):
+        moments = training.moments(as_fed(x))
+        for population, calls in zip(found, moments, strict=True):
             for each in calls:
                 population.add(each)
     if not any(np.any(population.count) for population in found):
@@ -121,7 +123,7 @@ class _Population:
 
 
 def _batches(data: Any, batch_size: int) -> Iterator[Any]:
-    """Inputs in tensors, batch after batch."""
+    """Inputs, batch after batch."""
     if isinstance(data, list | tuple | dict) or hasattr(data, "shape"):
         if isinstance(data, list | tuple) and len(data) == 1:
             [data] = data
@@ -136,9 +138,7 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
             )
         for start in range(0, lengths.pop(), batch_size):
             yield keras.tree.map_structure(
-                lambda array, start=start: _tensor(
-                    array[start : start + batch_size]
-                ),
+                lambda array, start=start: array[start : start + batch_size],
                 data,
             )
         return
@@ -156,7 +156,7 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
         ) from error
     for batch in iterator:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        yield keras.tree.map_structure(_tensor, x)
+        yield x
 
 
 def _length(array: Any) -> int:
@@ -167,12 +167,6 @@ def _length(array: Any) -> int:
             "`data` of `recalibrate_batch_norm` must hold arrays with at least "
             f"one axis. Received: {type(array).__name__}."
         ) from error
-
-
-def _tensor(array: Any) -> Any:
-    # Batches may come from another framework than the backend.
-    known = array if ops.is_tensor(array) else np.asarray(array)
-    return ops.convert_to_tensor(known)
 
 
 def _check(model: Any) -> None:

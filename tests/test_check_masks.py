@@ -164,6 +164,25 @@ def test_subclassed(policy):
         keras.config.set_dtype_policy(before)
 
 
+def test_attention_takes_the_mask_off_its_input():
+    """So that what else reads the input has none. The embedding made it."""
+
+    class Block(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.words = layers.Embedding(9, 4, mask_zero=True, name="words")
+            self.attention = layers.MultiHeadAttention(1, 4, name="attention")
+            self.add = layers.Add(name="add")
+            self.pool = layers.GlobalAveragePooling1D(name="pool")
+
+        def call(self, inputs):
+            x = self.words(inputs)
+            return self.pool(self.add([x, self.attention(x, x)]))
+
+    report = kc.check_masks(Block(), RIGHT)
+    assert problems(report) == [("add", "lost"), ("pool", "unmasked")]
+
+
 def test_nested_and_several_inputs():
     """Of two encoders of one shape, the one that loses its mask is named."""
 

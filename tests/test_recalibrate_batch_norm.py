@@ -164,6 +164,25 @@ def test_nothing_else_changes():
     )
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="no generator of its own"
+)
+def test_random_generator_of_the_backend():
+    """From which an LSTM draws even if its dropout is off."""
+    import torch
+
+    model = keras.Sequential(
+        [
+            keras.Input((3, 2)),
+            layers.BatchNormalization(),
+            layers.LSTM(2, dropout=0.2),
+        ]
+    )
+    before = torch.get_rng_state()
+    kc.recalibrate_batch_norm(model, X.reshape(-1, 3, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_errors():
     model = network()
     for data, error, text in (

@@ -18,10 +18,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     `has_aux` the function gives a scalar and a structure of other tensors, and
     so does this.
 
-`compiled_pass(function, variables)`
-:   The function, made fast for many calls with tensors of the same shapes. It
-    reads the values that the `variables` have at each call; what it assigns to
-    any variable is forgotten.
+`compiled_pass(function, variables, eager)`
+:   The function, made fast for many calls with tensors of the same shapes
+    unless it is to run eagerly. It reads the values that the `variables` have
+    at each call; what it assigns to any variable is forgotten.
 
 `compiled(function)`
 :   The function, made fast for many eager calls with tensors of the same shapes
@@ -92,9 +92,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     their values before the step, or is `None` if they can still be read.
 
 `backup(model, arguments)`
-:   Keeps the values that model and optimizer have before a step, which is a
-    call of the train function with `arguments`. Gives a function from the
-    step's result to what it would be if those values had not changed.
+:   Keeps the values that model, optimizer and metrics have before a step,
+    which is a call of the train function with `arguments`. Gives a function
+    from the step's result to what it would be if those values had not changed.
 
 `batch_predictor(model)`
 :   Context manager. Gives a function from a batch of inputs to the model's
@@ -129,8 +129,11 @@ And `keras_internals.py`, for all of them:
 :   What an update takes off the variable beside following the gradient, as a
     share of `learning_rate * variable`.
 
-`keras_mask(tensor)`
+`keras_mask(tensor)`, `set_keras_mask(tensor, mask)`
 :   The mask that Keras' layers left on a tensor, or `None`.
+
+`in_symbolic_scope()`
+:   Whether Keras only asks a model for the shapes of its outputs.
 
 `cell_of_bias()`
 :   The recurrent cell whose bias is asked of the initializer that calls this,
@@ -151,11 +154,13 @@ from keras_concepts._backend.keras_internals import (
     flatten_layers,
     hear_compiled_losses,
     hear_dropped_losses,
+    in_symbolic_scope,
     is_functional,
     keras_mask,
     learning_rate_of_update,
     output_names,
     running_optimizer,
+    set_keras_mask,
     weight_decay,
 )
 
@@ -178,11 +183,13 @@ __all__ = [
     "flatten_layers",
     "hear_compiled_losses",
     "hear_dropped_losses",
+    "in_symbolic_scope",
     "is_functional",
     "keras_mask",
     "learning_rate_of_update",
     "output_names",
     "running_optimizer",
+    "set_keras_mask",
     "weight_decay",
 ]
 

@@ -39,15 +39,15 @@ def value_and_grad(
 
 
 def compiled_pass(
-    function: Callable[..., Any], variables: Sequence[Any]
+    function: Callable[..., Any], variables: Sequence[Any], eager: bool
 ) -> Callable[..., Any]:
-    @jax.jit
     def run(values: list[Tensor], *tensors: Tensor) -> Any:
         mapping = list(zip(variables, values, strict=True))
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    return lambda *tensors: run([v.value for v in variables], *tensors)
+    step = run if eager else jax.jit(run)
+    return lambda *tensors: step([v.value for v in variables], *tensors)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -290,11 +290,11 @@ class StepBuffer:
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del model
     # Copies, for the step takes the memory of what it is given.
-    *kept, _ = jax.tree.map(jnp.copy, arguments[0])
+    kept = jax.tree.map(jnp.copy, arguments[0])
 
     def restore(result: Any) -> Any:
-        logs, (*_, metrics) = result
-        return logs, (*kept, metrics)
+        logs, _ = result
+        return logs, kept
 
     return restore
 

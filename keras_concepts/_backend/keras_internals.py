@@ -7,11 +7,13 @@ from typing import Any
 
 import keras
 from keras import ops
-from keras.src.backend.common import global_state
-from keras.src.backend.common.masking import get_keras_mask
+from keras.src.backend.common import global_state, masking
 from keras.src.backend.common.stateless_scope import (
     get_stateless_scope,
     in_stateless_scope,
+)
+from keras.src.backend.common.symbolic_scope import (
+    in_symbolic_scope as _in_symbolic_scope,
 )
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.models.functional import Functional
@@ -23,7 +25,17 @@ from keras_concepts._types import Tensor
 def keras_mask(tensor: Tensor) -> Tensor | None:
     """The mask that Keras' layers left on a tensor, or `None`."""
     # Not always an attribute: where tensors take none, Keras keeps a table.
-    return get_keras_mask(tensor)
+    return masking.get_keras_mask(tensor)
+
+
+def set_keras_mask(tensor: Tensor, mask: Tensor) -> None:
+    """Leaves a mask on a tensor, as Keras' layers do."""
+    masking.set_keras_mask(tensor, mask)
+
+
+def in_symbolic_scope() -> bool:
+    """Whether Keras only asks a model for the shapes of its outputs."""
+    return _in_symbolic_scope()
 
 
 def running_optimizer() -> Any | None:

@@ -46,16 +46,15 @@ def value_and_grad(
 
 
 def compiled_pass(
-    function: Callable[..., Any], variables: Sequence[Any]
+    function: Callable[..., Any], variables: Sequence[Any], eager: bool
 ) -> Callable[..., Any]:
-    @tf.function(autograph=False)
     def run(*tensors: Tensor) -> Any:
         # Keras asks the scope alone for the weights that it regularizes.
         mapping = [(v, v.value) for v in variables]
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    return run
+    return run if eager else tf.function(run, autograph=False)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -295,7 +294,11 @@ def _local(value: Tensor) -> tf.Variable:
 
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del arguments
-    variables = [*model.variables, *model.optimizer.variables]
+    variables = [
+        *model.variables,
+        *model.optimizer.variables,
+        *model.metrics_variables,
+    ]
     values = [snapshot(variable) for variable in variables]
 
     def restore(result: Any) -> Any:

@@ -52,8 +52,10 @@ def _detached(tensors: Any) -> Any:
 
 
 def compiled_pass(
-    function: Callable[..., Any], variables: Sequence[Any]
+    function: Callable[..., Any], variables: Sequence[Any], eager: bool
 ) -> Callable[..., Any]:
+    del eager  # PyTorch always is
+
     def run(*tensors: Tensor) -> Any:
         # Keras asks the scope alone for the weights that it regularizes.
         mapping = [(v, v.value) for v in variables]
@@ -223,7 +225,11 @@ class StepBuffer:
 
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del arguments
-    variables = [*model.variables, *model.optimizer.variables]
+    variables = [
+        *model.variables,
+        *model.optimizer.variables,
+        *model.metrics_variables,
+    ]
     values = [snapshot(variable) for variable in variables]
 
     def restore(result: Any) -> Any:

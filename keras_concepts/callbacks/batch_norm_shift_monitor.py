@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_concepts import _backend
 from keras_concepts._batch_norm import TrainingPass, batch_norm_layers
+from keras_concepts._batches import as_fed
 from keras_concepts.callbacks._monitor import StepMonitor
 from keras_concepts.instruments.batch_norm_tap import (
     BatchNormSamples,
@@ -141,7 +142,9 @@ class BatchNormShiftMonitor(StepMonitor):
 
     def _check(self, model: Any) -> None:
         super()._check(model)
-        if not batch_norm_layers(_backend.flatten_layers(model)):
+        if model.built and not batch_norm_layers(
+            _backend.flatten_layers(model)
+        ):
             raise ValueError(
                 "`BatchNormShiftMonitor` needs a model with a "
                 "`keras.layers.BatchNormalization`. Received: model "
@@ -185,9 +188,7 @@ class BatchNormShiftMonitor(StepMonitor):
         """Loss of the probe in both modes, and how far they are apart."""
         if self.probe is None:
             return {}
-        batch = keras.tree.map_structure(
-            keras.ops.convert_to_tensor, tuple(self.probe)
-        )
+        batch = as_fed(tuple(self.probe))
         if self._pass is None:
             self._pass = TrainingPass(self.model)
         training, inference = (

@@ -182,14 +182,19 @@ class NonFiniteGuard(StepMonitor):
 
     def _look(self, samples: NonFiniteSamples) -> None:
         """Judges some steps in a row, and remembers the last."""
+        bad = False
         for step, loss, skipped, fault in zip(*samples, strict=True):
             self._step, self._loss = int(step), float(loss)
             self._checked += 1
             self._skipped += bool(skipped)
             self._skips_in_a_row = (self._skips_in_a_row + 1) * bool(skipped)
             alarm = not skipped or self._skips_in_a_row >= _MOST_SKIPS
-            if fault is not None and alarm and self.found is None:
-                self._report(int(step), fault)
+            if fault is not None and alarm:
+                bad = True
+                if self.found is None:
+                    self._report(int(step), fault)
+        if self._observer is not None:
+            self._observer.rejects = bad and self.before_update
 
     def _report(self, step: int, fault: Fault) -> None:
         observer = self._observer
@@ -203,7 +208,6 @@ class NonFiniteGuard(StepMonitor):
         if self._skips_in_a_row:
             message += f" Loss scaling skipped {_MOST_SKIPS} steps in a row."
         if self.before_update:
-            observer.rejects = True
             message += " The weights are as they were before that step."
         if self.stop:
             self._trained.stop_training = True

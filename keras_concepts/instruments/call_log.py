@@ -31,6 +31,7 @@ class Call:
         layer: The layer or operation.
         parent: The call of the layer that called it, or `None`.
         arguments: What it was called with, by name.
+        masks: The mask that each of its tensors bore then, by `id`.
         outputs: What it returned.
         children: How many recorded calls were made inside it.
         again: Calls it once more.
@@ -39,6 +40,7 @@ class Call:
     layer: Any
     parent: "Call | None"
     arguments: dict[str, Any]
+    masks: dict[int, Tensor] = dataclasses.field(default_factory=dict)
     outputs: Any = None
     children: int = 0
     again: Callable[..., Any] = lambda **_: None
@@ -115,6 +117,10 @@ def _logged(
             return original(*other.args, **other.kwargs)
 
         entry = Call(layer, parent, dict(bound.arguments), again=again)
+        for tensor in entry.tensors():
+            mask = _backend.keras_mask(tensor)
+            if mask is not None:
+                entry.masks[id(tensor)] = mask
         open_calls.append(entry)
         try:
             entry.outputs = original(*args, **kwargs)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -58,6 +59,14 @@ class Call:
     zeros: int | None = None
     steps: Steps | None = None
     state_zeros: list[int] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(eq=False)
+class _Time:
+    """Where a `TimeDistributed` is, and the mask that it was given."""
+
+    mask: Tensor | None
+    step: int = -1
 
 
 class Watched:
@@ -131,8 +140,8 @@ class Pass:
         self._outputs = outputs
         self._zeros = zeros
         self._begun = 0
-        # Step and mask of each `TimeDistributed` that is running.
-        self._times: list[list[Any]] = []
+        # Of each `TimeDistributed` that is running, the outermost first.
+        self._times: list[_Time] = []
 
     def run(self, model: Any, x: Any, training: bool) -> Any:
         """The outputs of the model."""
@@ -155,6 +164,7 @@ class Pass:
     def _hear(self, index: int) -> Iterator[None]:
         watched = self._watched[index]
         layer, original = watched.layer, watched.layer.call
+        first = next(iter(inspect.signature(original).parameters), "")
         function: Any = watched.function
         running: list[Call] = []
 
@@ -162,10 +172,16 @@ class Pass:
         def call(*args: Any, **kwargs: Any) -> Any:
             running.append(Call(index, self._begun))
             self._begun += 1
+            inputs = args[0] if args else kwargs.get(first)
+            # Now, since attention takes them off its inputs.
+            masks = kwargs.get("mask")
+            if masks is None:
+                masks = keras.tree.map_structure(_backend.keras_mask, inputs)
             if watched.is_activation:
-                args = (argument(args[0]), *args[1:])
+                inputs = argument(inputs)
+                args, kwargs = (inputs, *args[1:]), _without(first, kwargs)
             outputs = original(*args, **kwargs)
-            return self._ended(running.pop(), outputs, args, kwargs)
+            return self._ended(running.pop(), outputs, inputs, masks)
 
         def argument(z: Tensor) -> Tensor:
             if not running:  # called by something else
@@ -201,17 +217,20 @@ class Pass:
     def _hear_time(self, wrapper: Any) -> Iterator[None]:
         """Keeps the mask of each time step: Keras hands it on to few layers."""
         original, original_inner = wrapper.call, wrapper.layer.call
+        running: list[_Time] = []
 
         @functools.wraps(original)
         def call(*args: Any, **kwargs: Any) -> Any:
-            self._times.append([-1, kwargs.get("mask")])
+            running.append(_Time(kwargs.get("mask")))
+            self._times.append(running[-1])
             outputs = original(*args, **kwargs)
-            _ = self._times.pop()
+            self._times.remove(running.pop())
             return outputs
 
         @functools.wraps(original_inner)
         def inner(*args: Any, **kwargs: Any) -> Any:
-            self._times[-1][0] += 1
+            if running:  # or else the layer is called without the wrapper
+                running[-1].step += 1
             return original_inner(*args, **kwargs)
 
         with (
@@ -221,21 +240,27 @@ class Pass:
             yield
 
     def _mask_of_time(self) -> Tensor | None:
-        if not self._times:
-            return None
-        step, mask = self._times[-1]
-        return None if mask is None else mask[:, step]
+        # One within another is given its share of the outer one's mask.
+        for time in reversed(self._times):
+            if time.mask is not None:
+                return time.mask[:, time.step]
+        return None
 
-    def _ended(self, call: Call, outputs: Any, args: Any, kwargs: Any) -> Any:
+    def _ended(self, call: Call, outputs: Any, inputs: Any, masks: Any) -> Any:
         tensors = keras.tree.flatten(outputs)
         place = next((i for i, x in enumerate(tensors) if _is_float(x)), None)
         if place is None:
             return outputs
+        mask = _backend.keras_mask(tensors[place])
         if call.zeros is None:
             tensors[place], call.zeros = self._with_zeros(tensors[place])
         call.activation = tensors[place]
         layer = self._watched[call.layer].layer
-        call.mask = _output_mask(layer, call.activation, args, kwargs)
+        if mask is not None:  # some layers leave it there themselves
+            _backend.set_keras_mask(call.activation, mask)
+        elif inputs is not None and layer.supports_masking:
+            mask = layer.compute_mask(inputs, masks)
+        call.mask = _fitting(mask, call.activation)
         if call.mask is None:
             call.mask = self._mask_of_time()
         self.calls.append(call)
@@ -262,17 +287,14 @@ def _is_float(tensor: Any) -> bool:
     )
 
 
-def _output_mask(
-    layer: Any, activation: Tensor, args: Any, kwargs: Any
-) -> Tensor | None:
-    """The mask that Keras will leave on a layer's output, if it fits."""
-    if not args or not layer.supports_masking:
-        return None
-    before = kwargs.get("mask")
-    if before is None:
-        before = keras.tree.map_structure(_backend.keras_mask, args[0])
-    for mask in keras.tree.flatten(layer.compute_mask(args[0], before)):
+def _fitting(masks: Any, activation: Tensor) -> Tensor | None:
+    """The first of some masks, if it is one of the activation's first axes."""
+    for mask in keras.tree.flatten(masks):
         if mask is not None:
             shape = tuple(mask.shape)
             return mask if shape == activation.shape[: len(shape)] else None
     return None
+
+
+def _without(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in arguments.items() if key != name}

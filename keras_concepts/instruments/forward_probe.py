@@ -5,11 +5,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._batches import as_fed
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.forward_pass import Call, Pass, watched_layers
 from keras_concepts.instruments.listening import loss_scale
@@ -152,7 +152,7 @@ class ForwardProbe:
         self._model = model
         self._training = training
         self._reduce = reduce
-        self._batch = [_tensors(part) for part in (x, y, sample_weight)]
+        self._batch = as_fed([x, y, sample_weight])
         if not model.built:
             _ = model(self._batch[0])
         self._watched = watched_layers(model)
@@ -164,15 +164,25 @@ class ForwardProbe:
         self._sites: list[tuple[tuple[int, ...], str]] | None = None
         self._outputs: frozenset[int] = frozenset()
         self._template: Any = None
-        self._pass = _backend.compiled_pass(self._run, model.variables)
+        self._pass = _backend.compiled_pass(
+            self._run,
+            model.variables,
+            eager=getattr(model, "run_eagerly", False),
+        )
 
     def __call__(self) -> Any:
         """`Signals` at the model's present weights, or what `reduce` made."""
         optimizer = getattr(self._model, "optimizer", None)
-        scale = 1.0 if optimizer is None else loss_scale(optimizer)
-        scale = ops.convert_to_tensor(scale, "float32")
+        scale = 1.0 if optimizer is None else float(loss_scale(optimizer))
         states = [ops.convert_to_tensor(state) for state in self._states]
-        result = self._pass(states, scale, *self._batch)
+        while True:
+            result, finite = self._pass(
+                states, ops.convert_to_tensor(scale, "float32"), *self._batch
+            )
+            # The optimizer finds a scale that fits; before, it skips steps.
+            if scale <= 1.0 or bool(finite):
+                break
+            scale /= 16.0
         if self._reduce is not None:
             return result
         return join(self._template, result)
@@ -183,7 +193,8 @@ class ForwardProbe:
         zeros = [ops.zeros(*site) for site in self._sites or ()]
         if y is None:
             forward, _ = self._forward(states, x)
-            return self._reduced(Signals(None, self._layers(forward.calls)))
+            signals = Signals(None, self._layers(forward.calls))
+            return self._reduced(signals), ops.ones((), "bool")
         template = None
 
         def scaled_loss(zeros: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -201,7 +212,10 @@ class ForwardProbe:
         )
         loss, calls = join(template, tensors)
         errors = [ops.cast(error, "float32") / scale for error in errors]
-        return self._reduced(Signals(loss, self._layers(calls, errors)))
+        finite = ops.ones((), "bool")
+        for error in errors:
+            finite = ops.logical_and(finite, ops.all(ops.isfinite(error)))
+        return self._reduced(Signals(loss, self._layers(calls, errors))), finite
 
     def _explore(self, states: Any, x: Any) -> None:
         """Finds where to add zeros: first it must know the outputs."""
@@ -255,18 +269,3 @@ class ForwardProbe:
 
 def _at(errors: list[Tensor] | None, place: int | None) -> Tensor | None:
     return None if errors is None or place is None else errors[place]
-
-
-def _tensors(structure: Any) -> Any:
-    """As `fit` feeds them: fractions in `floatx`."""
-
-    def tensor(array: Any) -> Tensor | None:
-        if array is None:
-            return None
-        array = ops.convert_to_tensor(array)
-        dtype = keras.backend.standardize_dtype(array.dtype)
-        if keras.backend.is_float_dtype(dtype):
-            array = ops.cast(array, keras.config.floatx())
-        return array
-
-    return keras.tree.map_structure(tensor, structure)

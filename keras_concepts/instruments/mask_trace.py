@@ -67,6 +67,10 @@ class MaskTrace:
         self._tracks: dict[int, tuple[Tensor, _Track]] = {}
         # What the code of a layer's `call` had in hand, by that call.
         self._at_hand: dict[int, list[tuple[Tensor, _Track]]] = {}
+        # Attention takes the masks off its inputs: so also those they bore.
+        self._masks = {
+            key: mask for call in calls for key, mask in call.masks.items()
+        }
         for call in calls:
             self._judge(call)
 
@@ -81,6 +85,10 @@ class MaskTrace:
             or finding.layer not in mended
         ]
 
+    def _mask(self, tensor: Tensor) -> Tensor | None:
+        mask = _backend.keras_mask(tensor)
+        return self._masks.get(id(tensor)) if mask is None else mask
+
     def _judge(self, call: Call) -> None:
         outputs = [x for x in keras.tree.flatten(call.outputs) if is_tensor(x)]
         if isinstance(call.layer, keras.layers.Embedding):
@@ -88,7 +96,7 @@ class MaskTrace:
         else:
             unmasked = self._passed(call, outputs)
         for tensor in outputs:
-            padding = padding_of(_backend.keras_mask(tensor))
+            padding = padding_of(self._mask(tensor))
             if padding is not None:
                 self._keep(call.parent, tensor, _Track(padding, call.name))
             elif id(tensor) in self._tracks:
@@ -102,7 +110,7 @@ class MaskTrace:
 
     def _embedded(self, call: Call, output: Tensor) -> _Track | None:
         ids = values(call.tensors()[0])
-        if ids is None or _backend.keras_mask(output) is not None:
+        if ids is None or self._mask(output) is not None:
             return None
         padding = padding_of_ids(ids)
         if padding is None:
@@ -124,8 +132,7 @@ class MaskTrace:
         if given and not call.children:
             self._use(call, given, outputs)
         if all(
-            id(x) in self._tracks or _backend.keras_mask(x) is not None
-            for x in outputs
+            id(x) in self._tracks or self._mask(x) is not None for x in outputs
         ):
             return None
         lost = next((track for track in known if track.cause), None)
@@ -204,7 +211,7 @@ class MaskTrace:
 
     def _track(self, call: Call, tensor: Tensor) -> _Track | None:
         """What is known of a tensor that a call was given."""
-        padding = padding_of(_backend.keras_mask(tensor))
+        padding = padding_of(self._mask(tensor))
         if id(tensor) in self._tracks:
             track = self._tracks[id(tensor)][1]
         elif padding is not None:

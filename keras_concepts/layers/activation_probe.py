@@ -129,7 +129,8 @@ class ActivationProbe(keras.layers.Layer):
         check_choice(
             "ActivationProbe", "activation", activation, [None, *_SLOPES]
         )
-        super().__init__(**kwargs)
+        # Else a layer of another dtype before or behind it would notice.
+        super().__init__(autocast=False, **kwargs)
         self.activation = activation
         self.supports_masking = True
 

@@ -244,6 +244,71 @@ def test_the_classic_trap_is_seen_and_repaired():
     assert last.select("*", "initial_share").value == pytest.approx(0.99**20)
 
 
+class Unbuilt(keras.Model):
+    """Its layers, or only their weights, are made by the first step."""
+
+    def __init__(self, early):
+        super().__init__()
+        self.early = early
+        if early:
+            self.make()
+
+    def make(self):
+        self.norm = layers.BatchNormalization(name="norm")
+        self.dense = layers.Dense(3, "softmax")
+
+    def build(self, shape):
+        if not self.early:
+            self.make()
+        self.norm.build(shape)
+        self.dense.build(shape)
+        self.built = True
+
+    def call(self, x, training=False):
+        return self.dense(self.norm(x, training=training))
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_model_that_the_first_step_builds(early):
+    monitor = BatchNormShiftMonitor(probe=(X, Y))
+    oracle = MovingStatistics(6)
+    for batch in (X[:8], X[8:16], X[16:]):
+        oracle.see(batch)
+    _ = fit(Unbuilt(early), monitor, epochs=1)
+    assert_recorded(monitor, "norm", 0, oracle)
+
+
+def test_a_probe_is_fed_as_fit_does():
+    """In `floatx`, and eagerly where the model runs so."""
+
+    class Model(keras.Model):
+        def call(self, x, training=False):
+            x = self.norm(x, training=training)
+            return self.dense(
+                x
+                if float(keras.ops.mean(keras.ops.stop_gradient(x))) > -9.0
+                else -x
+            )
+
+        def compute_loss(self, x, y, y_pred, *_, **__):
+            return keras.ops.mean(keras.ops.square(y - y_pred))
+
+    model = Model()
+    model.norm, model.dense = layers.BatchNormalization(), layers.Dense(1)
+    x, y = X.astype("float64"), X[:, :1].astype("float64")
+    model(X)
+    model.compile("sgd", run_eagerly=True)
+    monitor = BatchNormShiftMonitor(probe=(x, y))
+    _ = model.fit(x, y, 8, verbose=0, callbacks=[monitor])
+    loss = monitor.recording.select("", "inference_loss").value
+    mean = np.mean((model.predict(X, verbose=0) - X[:, :1]) ** 2)
+    np.testing.assert_allclose(loss, mean, rtol=1e-5)
+    kc.recalibrate_batch_norm(model, X, 8)
+    np.testing.assert_allclose(
+        numpy([model.norm.moving_mean])[0], X.mean(axis=0), rtol=1e-5
+    )
+
+
 def test_errors():
     with pytest.raises(ValueError, match="`probe`"):
         BatchNormShiftMonitor(probe=X)

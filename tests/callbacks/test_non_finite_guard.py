@@ -166,9 +166,17 @@ def test_goes_on_if_it_shall():
     guard = NonFiniteGuard(
         stop=False, before_update=True, sink=lambda message: None
     )
+    fit(model, xy, guard, epochs=1)
+    weights = model.get_weights()
     fit(model, xy, guard, epochs=2)
     assert guard.found.step == 2
     assert guard.recording.select("", "checked_steps").value.tolist() == [4, 4]
+    # One of four steps was undone in each epoch, in the logs as well.
+    assert int(model.optimizer.iterations) == 9
+    assert np.isfinite(model.history.history["loss"]).all()
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        assert np.isfinite(after).all()
+        assert (before != after).any()
 
 
 def test_fully_masked_row():

@@ -386,6 +386,93 @@ def test_masks():
     )
 
 
+def test_masks_behind_attention():
+    """It takes them off its inputs, and puts one on its output."""
+    ids = token_ids()
+    words = keras.Input((6,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True)(words)
+    x = layers.MultiHeadAttention(1, 4, name="attention")(x, x)
+    model = keras.Model(words, layers.Dense(1)(layers.LSTM(2)(x)))
+    model.compile("sgd", "mse")
+    signals = forward_probe(model, ids, np.ones((4, 1)), training=False)
+    by_name = {s.layer.split("/")[-1]: s for s in signals.layers}
+    attention = by_name["attention"]
+    np.testing.assert_array_equal(numpy(attention.mask), ids != 0)
+    assert not numpy(by_name["lstm"].steps.error)[ids == 0].any()
+    np.testing.assert_allclose(
+        float(signals.loss), model.evaluate(ids, np.ones(4), verbose=0), 1e-5
+    )
+
+
+def test_masks_of_layers_within_time():
+    """A layer used at each step and without steps; two axes of time."""
+    ids = np.array([[1, 2, 0], [3, 0, 0]])
+    words = keras.Input((3,), dtype="int32")
+    x = layers.Embedding(4, 2, mask_zero=True)(words)
+    dense = layers.Dense(2, name="dense")
+    outputs = [layers.TimeDistributed(dense)(x), dense(x)]
+    signals = forward_probe(keras.Model(words, outputs), ids)
+    found = [s for s in signals.layers if s.layer.split("/")[-1] == "dense"]
+    *steps, whole = sorted(found, key=lambda s: len(s.activation.shape))
+    assert len(steps) == 3
+    for time, signal in enumerate(steps):
+        np.testing.assert_array_equal(numpy(signal.mask), ids[:, time] != 0)
+    np.testing.assert_array_equal(numpy(whole.mask), ids != 0)
+
+    inner = layers.TimeDistributed(layers.Dense(2, name="inner"))
+    model = keras.Sequential(
+        [
+            keras.Input((3, 2, 2)),
+            layers.Masking(),
+            layers.TimeDistributed(inner),
+        ]
+    )
+    x = np.arange(12.0).reshape(3, 2, 2) * (ids != 0)[:, :, None, None]
+    mask = np.any(x != 0, axis=-1)
+    found = forward_probe(model, x).layers[1:]
+    places = [(i, k) for i in range(3) for k in range(2)]
+    assert len(found) == 6
+    for (i, k), signal in zip(places, found, strict=True):
+        np.testing.assert_array_equal(numpy(signal.mask), mask[:, i, k])
+
+
+def test_activation_layer_called_by_keyword():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.relu = layers.ReLU()
+
+        def call(self, x):
+            return self.relu(inputs=x)
+
+    x = np.array([[-1.0, 2.0]], "float32")
+    [signal] = forward_probe(Model(), x).layers
+    assert numpy(signal.activation).tolist() == [[0.0, 2.0]]
+    assert numpy(signal.slope).tolist() == [[0.0, 1.0]]
+
+
+def test_a_model_that_runs_eagerly(digits):
+    """Its code may ask for values."""
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(3, "softmax")
+
+        def call(self, x):
+            mean = float(ops.mean(ops.stop_gradient(x)))
+            return self.dense(x if mean < 9.0 else -x)
+
+    x, y = digits
+    model = Model()
+    model(x)
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    signals = forward_probe(model, x, y)
+    np.testing.assert_allclose(
+        float(signals.loss), model.evaluate(x, y, verbose=0), 1e-5
+    )
+
+
 def test_zeros_in_place_of_masked_outputs():
     ids = token_ids()
     model = keras.Sequential(
@@ -566,6 +653,27 @@ def mixed_precision():
         yield
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def test_a_loss_scale_that_overflows():
+    """As the first one often does; the optimizer then skips steps."""
+    with mixed_precision():
+        model = keras.Sequential(
+            [
+                keras.Input((12,)),
+                layers.Dense(8, "relu"),
+                layers.Dense(1, dtype="float32"),
+            ]
+        )
+        model.compile("adam", "mse")
+        model.optimizer.build(model.trainable_variables)
+        assert float(model.optimizer.dynamic_scale) == 2.0**15
+        x, y = np.ones((4, 12)), np.full((4, 1), 1e4)
+        hidden, out = forward_probe(model, x, y).layers
+        kernel = numpy(model.layers[-1].kernel)
+        expected = (numpy(out.activation) - y) / 2 @ kernel.T
+        # float16 has 11 bits.
+        np.testing.assert_allclose(numpy(hidden.error), expected, rtol=2e-3)
 
 
 def test_channels_first():

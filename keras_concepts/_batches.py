@@ -1,0 +1,29 @@
+"""Batches as `fit` hands them to a model."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_concepts._types import Tensor
+
+
+def as_fed(structure: Any) -> Any:
+    """Arrays as tensors of the backend, fractions in `floatx`.
+
+    Args:
+        structure: Of arrays, also those of another framework, and `None`.
+    """
+
+    def tensor(array: Any) -> Tensor | None:
+        if array is None:
+            return None
+        known = array if ops.is_tensor(array) else np.asarray(array)
+        known = ops.convert_to_tensor(known)
+        dtype = keras.backend.standardize_dtype(known.dtype)
+        if keras.backend.is_float_dtype(dtype):
+            known = ops.cast(known, keras.config.floatx())
+        return known
+
+    return keras.tree.map_structure(tensor, structure)
