@@ -489,7 +489,7 @@ def compare(options: argparse.Namespace) -> None:
     data.vocabulary.save(options.out / "vocabulary.json")
     about = {
         "model": f"{file_name(best.name)}.keras",
-        "trained": f"{len(data.learn.y):,} {corpus.source} texts",
+        "trained": f"{len(data.learn.y):,} texts ({corpus.source})",
         "validation_f1": best.validation_f1,
         "classes": corpus.classes,
         "max_length": options.max_length,

@@ -85,15 +85,20 @@ def test_from_the_words_to_a_saved_classifier(tmp_path):
     for picture in pictures:
         assert_drawn(folder / f"{picture}.png")
     sentence = " ".join(output.split("\n\n")[-1].split())
+    assert sentence.endswith("--quick shows that it runs, not who wins.")
     assert sentence.startswith("Of the networks that read in order, validation")
     assert "better than order-blind" in sentence
 
     answers = run(
         SCRIPT, "predict", "Freundlichkeit", "Motor", "--out", out, cwd=tmp_path
     )
-    for line, word in zip(
-        answers.splitlines(), ("Freundlichkeit", "Motor"), strict=True
-    ):
+    origin, *answers = answers.splitlines()
+    assert re.fullmatch(
+        r"\w+\.keras, learned from [\d,]+ texts \(German nouns of Wiktionary, "
+        r"CC BY-SA 4.0\), macro F1 0\.\d{3} of validation texts",
+        origin,
+    )
+    for line, word in zip(answers, ("Freundlichkeit", "Motor"), strict=True):
         percents = re.fullmatch(
             rf"'{word}': (\w+) (\d+)%, (\w+) (\d+)%, (\w+) (\d+)%", line
         )
@@ -266,6 +271,21 @@ def test_nothing_trained_yet(script, tmp_path):
     assert "--data nouns" in str(stopped.value)
 
 
+def test_a_classifier_without_its_vocabulary(script, trained):
+    (trained / "nouns" / "vocabulary.json").unlink()
+    with pytest.raises(SystemExit) as stopped:
+        script("predict", "abc", "--out", trained)
+    assert "There is no classifier in" in str(stopped.value)
+    assert "vocabulary.json" in str(stopped.value)
+
+
+@needs_nouns
+def test_too_few_texts(script, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        script("--rows", "5", "--out", tmp_path)
+    assert "cannot be split, try more --rows" in str(stopped.value)
+
+
 @pytest.fixture
 def trained(tmp_path):
     import keras
@@ -279,9 +299,8 @@ def trained(tmp_path):
     model = keras.Sequential([keras.layers.Input((8,)), *layers])
     model.save(folder / "gru.keras")
     about = {"model": "gru.keras", "classes": ["yes", "no"], "max_length": 8}
-    (folder / "classifier.json").write_text(
-        json.dumps(about | {"keep": "start"})
-    )
+    about |= {"keep": "start", "trained": "3 texts", "validation_f1": 0.5}
+    (folder / "classifier.json").write_text(json.dumps(about))
     return tmp_path
 
 
@@ -297,7 +316,8 @@ def test_nothing_to_classify(text, script, trained):
 
 def test_several_texts(script, trained, capsys):
     script("predict", "abc", "xa", "--out", trained)
-    lines = capsys.readouterr().out.splitlines()
+    origin, *lines = capsys.readouterr().out.splitlines()
+    assert origin.startswith("gru.keras, learned from 3 texts, macro F1 0.500")
     assert [line.split(":")[0] for line in lines] == ["'abc'", "'xa'"]
     with pytest.raises(SystemExit):
         script("predict", "--out", trained)
