@@ -49,7 +49,7 @@ def running_optimizer() -> Any | None:
 
 
 def cell_of_bias() -> Any | None:
-    """The recurrent cell whose bias is asked of the calling initializer.
+    """Keras' recurrent cell whose bias is asked of the calling initializer.
 
     `None` if it cannot be told. To be called in `__call__` itself.
     """
@@ -60,7 +60,10 @@ def cell_of_bias() -> Any | None:
     caller = scopes[-1].caller if scopes else None
     wrapper = sys._getframe(2).f_locals.get("self")
     for owner in (caller, wrapper):
-        if hasattr(owner, "unit_forget_bias") or hasattr(owner, "reset_after"):
+        gated = hasattr(owner, "unit_forget_bias") or hasattr(
+            owner, "reset_after"
+        )
+        if gated or isinstance(owner, keras.layers.SimpleRNNCell):
             return owner
     return None
 

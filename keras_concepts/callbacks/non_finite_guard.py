@@ -61,9 +61,9 @@ class NonFiniteGuard(StepMonitor):
 
     The host looks every `check_every` steps and at the end of each epoch: so
     the step is exact, and the message comes that much later. With
-    `before_update=True` the host looks after every step and undoes a bad one:
-    model and optimizer are as they were before it. That costs a copy of all
-    weights and waiting for the device at each step.
+    `before_update=True` the host looks after every step and undoes each bad
+    one: model, optimizer and metrics are as they were before it. That costs a
+    copy of them all and waiting for the device at each step.
 
     Steps that a `LossScaleOptimizer` skips because gradients overflow are no
     alarm, unless there are 40 in a row. A layer whose `call` Keras runs in a
@@ -90,7 +90,7 @@ class NonFiniteGuard(StepMonitor):
         check_every: Steps after which the host looks, at least 1. Without
             meaning if `before_update`.
         record_to: File for the recording; missing folders are made.
-        sink: Called with the one message.
+        sink: Called with the message, which is of the first fault alone.
 
     Attributes:
         found: `NonFinite`, or `None` while all is well.

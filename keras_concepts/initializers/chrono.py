@@ -54,7 +54,8 @@ class Chrono(keras.initializers.Initializer):
 
     Raises:
         ValueError: `max_lag` is below 2; or, when called, the shape is not
-            that of a whole bias, or the order of the gates is unknown.
+            that of a whole bias, the order of the gates is unknown, or there
+            are none, as in a SimpleRNN.
 
     Example:
 
@@ -80,6 +81,11 @@ class Chrono(keras.initializers.Initializer):
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
         shape = tuple(int(size) for size in shape)
         cell = _backend.cell_of_bias()
+        if isinstance(cell, keras.layers.SimpleRNNCell):
+            raise ValueError(
+                "`Chrono` needs the gates of an LSTM or a GRU. Received: layer "
+                f"{cell.name!r} of a SimpleRNN, which has none."
+            )
         if cell is not None and getattr(cell, "unit_forget_bias", False):
             raise ValueError(
                 "`Chrono` sets the forget gate of an LSTM, and with "

@@ -199,6 +199,12 @@ class TestWhose:
         assert (f > 0).all()
         np.testing.assert_array_equal(i, -f)
 
+    def test_no_gates(self):
+        """Also where the size would fit an LSTM."""
+        layer = layers.SimpleRNN(4, bias_initializer=Chrono(9))
+        with pytest.raises(ValueError, match="of a SimpleRNN, which has none"):
+            layer.build((None, 5, 3))
+
     @pytest.mark.parametrize("max_lag", [1.5, float("nan")])
     def test_too_short(self, max_lag):
         with pytest.raises(ValueError, match="at least 2"):
