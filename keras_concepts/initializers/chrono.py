@@ -81,7 +81,7 @@ class Chrono(keras.initializers.Initializer):
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
         shape = tuple(int(size) for size in shape)
         cell = _backend.cell_of_bias()
-        if isinstance(cell, keras.layers.SimpleRNNCell):
+        if cell is not None and isinstance(cell, keras.layers.SimpleRNNCell):
             raise ValueError(
                 "`Chrono` needs the gates of an LSTM or a GRU. Received: layer "
                 f"{cell.name!r} of a SimpleRNN, which has none."
