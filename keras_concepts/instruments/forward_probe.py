@@ -160,6 +160,7 @@ class ForwardProbe:
         self._seeds = [v for v in model.variables if id(v) not in weights]
         # Copies on the host: JAX gives the variables' own memory away.
         self._states = [np.array(ops.convert_to_numpy(v)) for v in self._seeds]
+        self._is_scaled = self._scale() > 1.0
         # Known once the first pass was made or traced.
         self._sites: list[tuple[tuple[int, ...], str]] | None = None
         self._outputs: frozenset[int] = frozenset()
@@ -172,8 +173,7 @@ class ForwardProbe:
 
     def __call__(self) -> Any:
         """`Signals` at the model's present weights, or what `reduce` made."""
-        optimizer = getattr(self._model, "optimizer", None)
-        scale = 1.0 if optimizer is None else float(loss_scale(optimizer))
+        scale = self._scale()
         states = [ops.convert_to_tensor(state) for state in self._states]
         while True:
             result, finite = self._pass(
@@ -186,6 +186,10 @@ class ForwardProbe:
         if self._reduce is not None:
             return result
         return join(self._template, result)
+
+    def _scale(self) -> float:
+        optimizer = getattr(self._model, "optimizer", None)
+        return 1.0 if optimizer is None else float(loss_scale(optimizer))
 
     def _run(self, states: Any, scale: Any, x: Any, y: Any, weight: Any) -> Any:
         if self._sites is None:
@@ -213,7 +217,7 @@ class ForwardProbe:
         loss, calls = join(template, tensors)
         errors = [ops.cast(error, "float32") / scale for error in errors]
         finite = ops.ones((), "bool")
-        for error in errors:
+        for error in errors if self._is_scaled else []:
             finite = ops.logical_and(finite, ops.all(ops.isfinite(error)))
         return self._reduced(Signals(loss, self._layers(calls, errors))), finite
 
