@@ -104,6 +104,7 @@ def forward_probe(
 
     Example:
 
+    >>> import keras
     >>> model = keras.Sequential(
     ...     [keras.Input((4,)), keras.layers.Dense(3, "relu", name="hidden")]
     ... )
