@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
     base.flush_denormals()
     rounds = arguments.rounds or (1 if arguments.quick else 5)
     started = time.perf_counter()
-    console = Console(width=100)
+    console = Console(width=120)
     base.print_facts(console, arguments.threads)
     case = base.CASES["mlp"]._replace(build=network)
     if arguments.quick:
