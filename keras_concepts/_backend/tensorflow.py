@@ -50,7 +50,8 @@ def compiled_pass(
 ) -> Callable[..., Any]:
     def run(*tensors: Tensor) -> Any:
         # Keras asks the scope alone for the weights that it regularizes.
-        mapping = [(v, v.value) for v in variables]
+        # As tensors: a regularizer may ask one for what a variable has not.
+        mapping = [(v, tf.convert_to_tensor(v.value)) for v in variables]
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 

@@ -8,6 +8,7 @@ import pytest
 from keras import layers, ops
 
 from autodiff import derivative
+from keras_concepts import regularizers
 from keras_concepts.instruments import forward_probe
 from keras_concepts.instruments.forward_probe import ForwardProbe
 
@@ -690,3 +691,15 @@ def test_needs_a_loss(digits):
     model = keras.Sequential([keras.Input((12,)), layers.Dense(3)])
     with pytest.raises(ValueError, match="has not been compiled"):
         forward_probe(model, *digits)
+
+
+def test_regularizer_that_moves_axes():
+    regularizer = regularizers.GroupLasso(0.1, axis=-1)
+    layer = keras.layers.Conv2D(2, 3, kernel_regularizer=regularizer)
+    model = keras.Sequential([keras.Input((5, 5, 1)), layer])
+    model.compile("sgd", "mse")
+    x = np.ones((4, 5, 5, 1))
+    signals = forward_probe(model, x, model.predict(x, verbose=0))
+    kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
+    expected = 0.1 * 3.0 * np.sqrt((kernel**2).sum((0, 1, 2))).sum()
+    assert float(signals.loss) == pytest.approx(expected, rel=1e-5)
