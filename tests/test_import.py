@@ -31,7 +31,7 @@ def saved(tmp_path_factory):
     model = keras.Sequential(
         [
             keras.Input((4,)),
-            kc.layers.MonteCarloDropout(0.5),
+            kc.layers.ActivationProbe(),
             keras.layers.Dense(2, kernel_regularizer=kc.regularizers.L1(0.1)),
         ]
     )
