@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_concepts import _backend
-from keras_concepts.instruments.naming import named
+from keras_concepts.instruments.owners import named
 
 _PACKAGES = ("keras", "keras-concepts", "numpy", "tensorflow", "jax", "torch")
 

@@ -6,12 +6,13 @@ from typing import Any
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts import quantities as q
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.step.capture_updates import Heard
 
-STEP_COLUMNS = ("loss", "applied")
-GRADIENT_COLUMNS = ("gradient_rms", "gradient_max", "gradient_nonfinite")
-WEIGHT_COLUMNS = ("weight_rms", "update_rms")
+STEP_COLUMNS = (q.BATCH_LOSS, q.APPLIED)
+GRADIENT_COLUMNS = (q.GRADIENT_RMS, q.GRADIENT_MAX, q.GRADIENT_NONFINITE)
+WEIGHT_COLUMNS = (q.WEIGHT_RMS, q.UPDATE_RMS)
 VARIABLE_COLUMNS = GRADIENT_COLUMNS + WEIGHT_COLUMNS
 
 _NOT_MEASURED = float("nan")

@@ -8,10 +8,11 @@ import keras
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts import quantities as q
 
-DATA_LOSS = "data_loss"
-ACTIVITY_PENALTY = "activity_penalty"
-ADDED_LOSS = "added_loss"
+DATA_LOSS = q.DATA_LOSS
+ACTIVITY_PENALTY = q.ACTIVITY_PENALTY
+ADDED_LOSS = q.ADDED_LOSS
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts import quantities as q
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.gradients.statistics import l2_norms
 from keras_concepts.instruments.owners import named
@@ -22,12 +23,12 @@ from keras_concepts.instruments.step.capture_updates import Heard
 from keras_concepts.regularizers.l1_l2 import as_penalty
 from keras_concepts.regularizers.penalty import Penalty
 
-LOSS = "loss"
+LOSS = q.BATCH_LOSS
 BATCH_SIZE = "batch_size"
-APPLIED = "applied"
-PENALTY_GRADIENT = "penalty_gradient_norm"
-DATA_GRADIENT = "data_gradient_norm"
-DECAY_PULL = "decay_pull"
+APPLIED = q.APPLIED
+PENALTY_GRADIENT = q.PENALTY_GRADIENT_NORM
+DATA_GRADIENT = q.DATA_GRADIENT_NORM
+DECAY_PULL = q.DECAY_PULL
 
 
 class Column(NamedTuple):
@@ -205,14 +206,14 @@ def _absent(column: Column) -> float:
 
 
 def penalty_terms(regularizer: Any, weight: Any) -> list[str]:
-    """Names of the addends of a regularizer, `"penalty"` if it is a stranger.
+    """Names of the terms of a regularizer, `OTHER_PENALTY` if it is unknown.
 
     Args:
         regularizer: Any Keras regularizer or function.
         weight: Variable or tensor that it is the regularizer of.
     """
     known = as_penalty(regularizer)
-    return ["penalty"] if known is None else list(known.terms(weight))
+    return [q.OTHER_PENALTY] if known is None else list(known.terms(weight))
 
 
 def _penalty(
@@ -228,7 +229,7 @@ def _penalty(
         lambda tensors: ops.sum(regularizer(tensors[0])), [weight]
     )
     known = as_penalty(regularizer)
-    terms = {"penalty": value} if known is None else known.terms(weight)
+    terms = {q.OTHER_PENALTY: value} if known is None else known.terms(weight)
     return terms, gradient
 
 
