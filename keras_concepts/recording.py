@@ -86,6 +86,7 @@ class Recording:
             this name, it becomes `monitor (2)`.
         run: Identity of the run, shared by all monitors of one `fit`; by
             default a new one.
+        metadata: Earlier name of `facts`.
 
     Attributes:
         monitor: As written to the rows.
@@ -117,7 +118,11 @@ class Recording:
         *,
         monitor: str = "",
         run: str | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
+        if metadata is not None:
+            _warn_renamed("metadata", "facts")
+            facts = metadata
         self.path = None if path is None else pathlib.Path(path)
         self.monitor = monitor
         self.run = 0
@@ -151,8 +156,7 @@ class Recording:
         else:
             self.run = 1 + max(run.number for run in written.runs)
         earlier = [s for s in written if s.run < self.run and len(s.steps)]
-        self.next_step = 1 + max((s.steps.max() for s in earlier), default=-1)
-        self.next_step = int(self.next_step)
+        self.next_step = max(map(_steps_taken, earlier), default=0)
         self.next_epoch = 1 + max((s.epoch for s in earlier), default=-1)
 
     def append(
@@ -400,6 +404,15 @@ class Recording:
         fields = [getattr(series, field) for series in self._series]
         lengths = [len(series.steps) for series in self._series]
         return np.repeat(np.array(fields, dtype=dtype), lengths)
+
+
+def _steps_taken(series: Series) -> int:
+    """Steps that had been taken once the series was measured."""
+    quantity = quantities.described(series.quantity)
+    between_steps = series.monitor == quantities.FIT or (
+        quantity.cadence == "probe"
+    )
+    return int(series.steps.max()) + (not between_steps)
 
 
 def _matches(name: str, pattern: str | None) -> bool:
