@@ -408,10 +408,8 @@ class Recording:
 
 def _steps_taken(series: Series) -> int:
     """Steps that had been taken once the series was measured."""
-    quantity = quantities.described(series.quantity)
-    between_steps = series.monitor == quantities.FIT or (
-        quantity.cadence == "probe"
-    )
+    concept = quantities.concept_of(series.monitor)
+    between_steps = concept is not None and concept.between_steps
     return int(series.steps.max()) + (not between_steps)
 
 
