@@ -47,6 +47,12 @@ class Series(NamedTuple):
     index: np.ndarray
     values: np.ndarray
 
+    @property
+    def layer(self) -> str:
+        """Earlier name of `owner`."""
+        _warn_renamed("layer", "owner")
+        return self.owner
+
 
 @dataclasses.dataclass
 class Run:

@@ -93,7 +93,7 @@ class GradientMonitor(StepMonitor):
     >>> history = model.fit(x, y, verbose=0, callbacks=[monitor])
     >>> sorted(history.history)[:2]
     ['dead_units', 'gradient_attenuation']
-    >>> monitor.recording.select(layer="*/kernel").quantities[:2]
+    >>> monitor.recording.select(owner="*/kernel").quantities[:2]
     ['gradient_rms', 'gradient_max']
     """
 

@@ -113,7 +113,7 @@ class PenaltyReporter(StepMonitor):
     >>> history = model.fit(x, y, verbose=0, callbacks=[reporter])
     >>> sorted(history.history)
     ['loss', 'penalty', 'penalty_share']
-    >>> reporter.recording.select(layer="").quantities
+    >>> reporter.recording.select(owner="").quantities
     ['loss', 'data_loss', 'penalty', 'added_loss', 'penalty_share']
     """
 
