@@ -1,7 +1,6 @@
 """Whether batch normalization does at inference what it did in training."""
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,6 +9,7 @@ import numpy as np
 from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts._batches import as_fed
+from keras_concepts._validation import check_probe
 from keras_concepts.callbacks._monitor import StepMonitor
 from keras_concepts.instruments.batch_norm.batch_norm_tap import (
     BatchNormSamples,
@@ -95,9 +95,10 @@ class BatchNormShiftMonitor(StepMonitor):
             folders are made. See `Recording`.
 
     Raises:
-        TypeError: `every` or `max_samples` is not an integer.
-        ValueError: `every` or `max_samples` is below 1, `probe` is no tuple of
-            two or three; or, when `fit` begins, the model has no batch
+        TypeError: `every` or `max_samples` is not an integer, or `probe` is no
+            tuple.
+        ValueError: `every` or `max_samples` is below 1, `probe` has not two or
+            three parts; or, when `fit` begins, the model has no batch
             normalization, no optimizer or no trainable variable.
         OSError: `record_to` cannot be written, when `fit` begins.
 
@@ -132,15 +133,8 @@ class BatchNormShiftMonitor(StepMonitor):
         record_to: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(every, max_samples=max_samples, record_to=record_to)
-        if probe is not None and not (
-            isinstance(probe, Sequence) and len(probe) in (2, 3)
-        ):
-            raise ValueError(
-                "`probe` of `BatchNormShiftMonitor` must be `(x, y)` or "
-                "`(x, y, sample_weight)`. Received: "
-                f"{type(probe).__name__}"
-                + (f" of {len(probe)}." if hasattr(probe, "__len__") else ".")
-            )
+        if probe is not None:
+            check_probe("BatchNormShiftMonitor", probe, least=2)
         self.probe = probe
         self._updates_before = 0
         self._pass: TrainingPass | None = None

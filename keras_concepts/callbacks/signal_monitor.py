@@ -1,13 +1,14 @@
 """Activations and error signals of every layer, epoch by epoch."""
 
 import os
+import warnings
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_concepts import quantities as q
-from keras_concepts._validation import check_positive_int
+from keras_concepts._validation import check_positive_int, check_probe
 from keras_concepts.callbacks._monitor import Monitor
 from keras_concepts.instruments.signals.forward_probe import ForwardProbe
 from keras_concepts.instruments.signals.signal_summary import SignalSummary
@@ -81,15 +82,17 @@ class SignalMonitor(Monitor):
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, one batch of a
             few hundred rows: enough to call a unit dead. With `(x,)` or
             `(x, None)` there are activations only.
-        every: Measure after every n-th epoch, at least 1.
+        every_epochs: Measure after every n-th epoch, at least 1.
         training: Whether the layers do as in training, with batch statistics
             and dropout (the same units each time), or as in inference.
         record_to: File for the recording, appended to after each measurement.
             See `Recording`.
+        every: Earlier name of `every_epochs`.
 
     Raises:
-        TypeError: `every` is not an integer, or `probe` no tuple.
-        ValueError: `every` is below 1, or `probe` has not one to three parts.
+        TypeError: `every_epochs` is not an integer, or `probe` no tuple.
+        ValueError: `every_epochs` is below 1, or `probe` has not one to three
+            parts.
         OSError: `record_to` cannot be written, when `fit` begins.
 
     Example:
@@ -112,26 +115,25 @@ class SignalMonitor(Monitor):
     def __init__(
         self,
         probe: Any,
-        every: int = 1,
+        every_epochs: int = 1,
         *,
         training: bool = True,
         record_to: str | os.PathLike[str] | None = None,
+        every: int | None = None,
     ) -> None:
         super().__init__(record_to=record_to)
-        check_positive_int(type(self).__name__, "every", every)
-        if not isinstance(probe, tuple | list):
-            raise TypeError(
-                "`probe` of `SignalMonitor` must be a tuple `(x, y)`. "
-                f"Received: probe of type {type(probe).__name__}."
+        if every is not None:
+            warnings.warn(
+                "`every` of `SignalMonitor` counts epochs and is now called "
+                "`every_epochs`; the old name will go with the next version.",
+                DeprecationWarning,
+                stacklevel=2,
             )
-        if not 1 <= len(probe) <= 3:
-            raise ValueError(
-                "`probe` of `SignalMonitor` must be `(x,)`, `(x, y)` or "
-                "`(x, y, sample_weight)`. Received: a tuple of "
-                f"{len(probe)} parts."
-            )
+            every_epochs = every
+        check_positive_int(type(self).__name__, "every_epochs", every_epochs)
+        check_probe("SignalMonitor", probe)
         self.probe = probe
-        self.every = every
+        self.every_epochs = every_epochs
         self.training = training
         self._probe: ForwardProbe | None = None
         self._summary = SignalSummary()
@@ -168,7 +170,7 @@ class SignalMonitor(Monitor):
         if self._log is None:
             return
         self._log.end_epoch(epoch, self._step, logs)
-        if self._epochs % self.every == 0:
+        if self._epochs % self.every_epochs == 0:
             values = self._measure(self._log.epoch(epoch))
             if logs is not None:
                 logs.update(values)

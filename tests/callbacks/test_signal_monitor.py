@@ -153,7 +153,7 @@ def test_recurrent_layers(digits):
 
 
 def test_every(digits):
-    monitor = SignalMonitor(probe=digits, every=2)
+    monitor = SignalMonitor(probe=digits, every_epochs=2)
     history = fit(network(), digits, [monitor], epochs=5).history
     losses = monitor.recording.select(quantity="probe_loss")
     assert losses.epoch.tolist() == [-1, 1, 3]
@@ -245,13 +245,19 @@ def test_file_is_continued(digits, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"probe": np.ones(3)}, TypeError, r"must be a tuple `\(x, y\)`"),
+        ({"probe": np.ones(3)}, TypeError, r"must be `\(x,\)`, `\(x, y\)`"),
         ({"probe": ()}, ValueError, "a tuple of 0 parts"),
         ({"probe": (1, 2, 3, 4)}, ValueError, "a tuple of 4 parts"),
-        ({"probe": (1, 2), "every": 0}, ValueError, "at least 1"),
-        ({"probe": (1, 2), "every": 1.5}, TypeError, "an integer"),
+        ({"probe": (1, 2), "every_epochs": 0}, ValueError, "at least 1"),
+        ({"probe": (1, 2), "every_epochs": 1.5}, TypeError, "an integer"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         SignalMonitor(**arguments)
+
+
+def test_every_is_now_called_every_epochs(digits):
+    with pytest.warns(DeprecationWarning, match="`every_epochs`"):
+        monitor = SignalMonitor(digits, every=3)
+    assert monitor.every_epochs == 3
