@@ -41,13 +41,13 @@ class BatchNormShiftMonitor(StepMonitor):
     with the layer's `epsilon` in each variance. Weights, optimizer and saved
     files are the same to the last bit as without the monitor.
 
-    Recorded once an epoch, at its last measured step, for each layer (`layer`
-    is its path):
+    Recorded once an epoch, at its last measured step, for each layer (the owner
+    of a row is its path):
 
     | quantity | meaning |
     |---|---|
-    | `mean_shift` | `d`, mean over the epoch's steps; a row a channel |
-    | `log_variance_ratio` | `r`, the same; a row a channel, in their order |
+    | `mean_shift` | `d`, mean over the steps; the index is the channel |
+    | `log_variance_ratio` | `r`, the same; the index is the channel |
     | `batch_norm_shift` | median over the channels of abs(`mean_shift`) |
     | `batch_norm_variance` | the same of `log_variance_ratio` |
     | `initial_share` | how much of its initial value an average still holds |
@@ -65,7 +65,7 @@ class BatchNormShiftMonitor(StepMonitor):
     with 0 `calls` and nothing else. Under `tf.distribute` the batch is the
     first replica's share, also where `synchronized=True`.
 
-    And of the whole model (`layer` is `""`):
+    And for the run (the owner is `""`):
 
     | quantity | meaning |
     |---|---|

@@ -83,11 +83,12 @@ class NonFiniteGuard(StepMonitor):
     With `steps_per_execution`, `before_update` undoes all steps of the
     execution. Under `tf.distribute` the first replica's share is looked at.
 
-    Recorded once an epoch, at its last step, of the whole model (`layer` is
-    `""`): `loss` of the last step, `checked_steps`, `skipped_steps`. And of
-    the first fault, at its step: `non_finite_<kind>` of the layer, which is the
-    count of such entries, and `non_finite_batch`, the batch in its epoch. (To
-    look at that batch again, do not shuffle.)
+    Recorded once an epoch, at its last step, for the run (the owner of a row is
+    `""`): `batch_loss`, `checked_steps`, `skipped_steps`. And for the first
+    fault, at its step, how many of its entries are NaN or infinite:
+    `non_finite_input`, `non_finite_activation`, `non_finite_loss`,
+    `non_finite_gradient` or `non_finite_weight`; and `non_finite_batch`, the
+    batch of its epoch, from 0. (To look at that batch again, do not shuffle.)
 
     `summary()` prints what was checked in each epoch, and what was found.
     `plot()` draws the loss at the end of each epoch, and where it broke off.

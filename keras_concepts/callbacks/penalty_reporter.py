@@ -37,12 +37,12 @@ class PenaltyReporter(StepMonitor):
     parts add up to it. Weights, optimizer and saved files are the same to the
     last bit as without the reporter.
 
-    Recorded once an epoch, at its last measured step, of the whole model
-    (`layer` is `""`):
+    Recorded once an epoch, at its last measured step, for the run (the owner of
+    a row is `""`):
 
     | quantity | meaning |
     |---|---|
-    | `loss` | the sum of the next four |
+    | `epoch_loss` | the sum of the next four |
     | `data_loss` | what the losses given to `compile` add, weighted |
     | `penalty` | what regularizers of weights and activities add |
     | `added_loss` | what layers add by `add_loss` |
@@ -50,14 +50,14 @@ class PenaltyReporter(StepMonitor):
     | `penalty_share` | size of `penalty` over those of the four, 0 to 1 |
 
     Something is left where the model has a `compute_loss` of its own. If
-    several outputs have a loss, each has its weighted `data_loss` (`layer` is
-    its name); each layer (`layer` is its path) has its `activity_penalty` and
-    `added_loss`, if any; and each trainable variable (`layer` is its path)
+    several outputs have a loss, each has its weighted `data_loss` (the owner is
+    its name); each layer (the owner is its path) has its `activity_penalty` and
+    `added_loss`, if any; and each trainable variable (the owner is its path)
 
     | quantity | meaning |
     |---|---|
     | `l1`, `l2`, `group_lasso` | term of a known regularizer |
-    | `penalty` | what any other regularizer adds |
+    | `other_penalty` | what any other regularizer adds |
     | `penalty_gradient_norm` | L2 norm of the regularizer's gradient |
     | `data_gradient_norm` | L2 norm of the rest of the gradient |
     | `decay_pull` | L2 norm of what weight decay takes off in one update |
@@ -113,8 +113,9 @@ class PenaltyReporter(StepMonitor):
     >>> history = model.fit(x, y, verbose=0, callbacks=[reporter])
     >>> sorted(history.history)
     ['loss', 'penalty', 'penalty_share']
-    >>> reporter.recording.select(owner="").quantities
-    ['loss', 'data_loss', 'penalty', 'added_loss', 'penalty_share']
+    >>> rows = reporter.recording.select(monitor="PenaltyReporter")
+    >>> rows.select(owner="").quantities
+    ['epoch_loss', 'data_loss', 'penalty', 'added_loss', 'penalty_share']
     """
 
     _hears = ("parts",)

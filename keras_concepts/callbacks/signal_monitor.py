@@ -25,16 +25,16 @@ class SignalMonitor(Monitor):
     the monitor, to the last bit.
 
     Recorded for each layer that has weights or an activation function, over
-    all samples and positions but padding (`layer` is its `path`; layers in the
-    order in which they are called):
+    all samples and positions but padding (the owner of a row is the layer's
+    path):
 
     | quantity | meaning |
     |---|---|
     | `activation_mean`, `activation_std`, `activation_rms` | of all entries |
     | `zero_share` | share of entries that are exactly 0, from 0 to 1 |
     | `units` | size of the last axis, or of that of the channels |
-    | `dead_units` | units that are 0 in every sample |
-    | `saturated_units` | units whose activation function is nearly flat |
+    | `zero_activation_units` | how many units are 0 in every sample |
+    | `saturated_units` | how many have a nearly flat activation function |
     | `error_rms` | root mean square of dL/da |
     | `error_attenuation` | `error_rms` over that of the last layer |
 
@@ -51,19 +51,20 @@ class SignalMonitor(Monitor):
     | `hidden_error_rms` | in an LSTM, that of dL/dh_t |
     | `memory_horizon` | steps that 1 % of the largest `state_error_rms` gets |
     | `forget_gate_mean`, `update_gate_mean` | of the gate that keeps it |
-    | `saturated_gate_units` | units for which that gate is saturated |
+    | `saturated_gate_units` | how many units have that gate saturated |
 
     This is the gradient through time, with respect to what carries the memory:
-    the state h, in an LSTM the carry c. It has a row for each lag, beginning at
-    the last step that the layer reads. The horizon is no longer than the
-    sequences. A gate of mean `g` keeps a state for about `1 / (1 - g)` steps.
+    the state h, in an LSTM the carry c. It has a row for each lag, which is the
+    index: 0 is the last step that the layer reads. The horizon is no longer
+    than the sequences. A gate of mean `g` keeps a state for about
+    `1 / (1 - g)` steps.
 
-    A row `dead_unit`, `saturated_unit` or `saturated_gate_unit` has the index
-    of each unit concerned. All calls of a shared layer, and all time steps
-    inside `TimeDistributed`, are samples of one layer. The whole model (`layer`
-    is `""`) has the `loss` of the probe. `step` is the number of steps taken so
-    far (of updates, in data of unknown length), and `epoch` the one that ended;
-    before the training, step 0 of the first epoch.
+    Each of the units counted has a row `zero_activation_unit`,
+    `saturated_unit` or `saturated_gate_unit`, whose index is the unit. All
+    calls of a shared layer, and all time steps inside `TimeDistributed`, are
+    samples of one layer. The run (the owner is `""`) has the `probe_loss`. The
+    step of a row is the number of steps taken so far (of updates, in data of
+    unknown length), and its epoch the one that has ended: -1 before the first.
 
     Added to the logs of each epoch that is measured, for callbacks that come
     later in the list: `error_attenuation`, of the first layer over the last;
