@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_concepts._batch_norm import TrainingPass
 from keras_concepts._batches import as_fed
-from keras_concepts._running_sums import Moments
+from keras_concepts._numerics.moments import Moments
 from keras_concepts._validation import check_positive_int
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_concepts._saturation import FLAT, MOSTLY
+from keras_concepts._numerics.saturation import FLAT, MOSTLY
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.forward_probe import LayerSignal
 from keras_concepts.instruments.recurrent_pass import Steps

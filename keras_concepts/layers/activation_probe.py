@@ -1,6 +1,5 @@
 """What the units of a layer do, over all of training."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -8,28 +7,18 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._registration import serializable
-from keras_concepts._running_sums import (
+from keras_concepts._numerics.moments import (
     UnitTotals,
-    add_to,
     counted,
     mean_and_variance,
     unit_moments,
-    value,
 )
-from keras_concepts._saturation import FLAT, MOSTLY
+from keras_concepts._numerics.saturation import FLAT, MOSTLY, SLOPE_OF_OUTPUT
+from keras_concepts._numerics.words import add_to, total_of
+from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
 
-# Size of the derivative over its maximum, from the output.
-_SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
-    "elu": lambda a: ops.minimum(a, 0.0) + 1.0,
-    "relu": lambda a: ops.cast(a > 0.0, "float32"),
-    "sigmoid": lambda a: 4.0 * a * (1.0 - a),
-    "softplus": lambda a: 1.0 - ops.exp(-a),
-    "softsign": lambda a: ops.square(1.0 - ops.abs(a)),
-    "tanh": lambda a: 1.0 - ops.square(a),
-}
 _ZEROS, _FLATS = UnitTotals.rows, UnitTotals.rows + 2
 
 
@@ -127,7 +116,10 @@ class ActivationProbe(keras.layers.Layer):
 
     def __init__(self, activation: str | None = None, **kwargs: Any) -> None:
         check_choice(
-            "ActivationProbe", "activation", activation, [None, *_SLOPES]
+            "ActivationProbe",
+            "activation",
+            activation,
+            [None, *SLOPE_OF_OUTPUT],
         )
         # Else a layer of another dtype before or behind it would notice.
         super().__init__(autocast=False, **kwargs)
@@ -175,7 +167,8 @@ class ActivationProbe(keras.layers.Layer):
             )
         state = keras.ops.convert_to_numpy(self.state.value)
         count, zeros, flats = (
-            value(state[row : row + 2]) for row in (1, _ZEROS, _FLATS)
+            total_of(state[row : row + 2], "float64")
+            for row in (1, _ZEROS, _FLATS)
         )
         mean, variance = mean_and_variance(state)
         known = self.activation is not None
@@ -228,5 +221,5 @@ def _added(
     zeros = add_to(state[_ZEROS:_FLATS], share(ops.equal(x, 0.0)))
     flats = state[_FLATS:]
     if activation is not None:
-        flats = add_to(flats, share(_SLOPES[activation](x) < FLAT))
+        flats = add_to(flats, share(SLOPE_OF_OUTPUT[activation](x) < FLAT))
     return ops.concatenate([totals.packed(), zeros, flats], axis=0)

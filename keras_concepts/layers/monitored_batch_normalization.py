@@ -6,9 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts._batch_norm import batch_against_moving, is_training
+from keras_concepts._numerics.batch_statistics import (
+    batch_against_moving,
+    is_training,
+)
+from keras_concepts._numerics.words import add_to, total_of
 from keras_concepts._registration import serializable
-from keras_concepts._running_sums import add_to, value
 from keras_concepts._types import Tensor
 
 
@@ -145,7 +148,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 "called yet."
             )
         words = ops.convert_to_numpy(self._measured.variable.value)
-        shift, ratio, batches = (value(words[i : i + 2]) for i in (0, 2, 4))
+        shift, ratio, batches = (
+            total_of(words[i : i + 2], "float64") for i in (0, 2, 4)
+        )
         with np.errstate(invalid="ignore"):  # 0 / 0
             return BatchNormStatistics(
                 int(batches.max()),

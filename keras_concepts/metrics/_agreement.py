@@ -5,11 +5,11 @@ from typing import Any, Unpack
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_probability
 from keras_concepts.metrics._class_amounts import Indices, count, overlap
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum
 from keras_concepts.metrics._rows import Rows, above
 
 

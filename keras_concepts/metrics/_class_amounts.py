@@ -12,8 +12,8 @@ import keras
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._types import Tensor
-from keras_concepts.metrics._exact_sum import ExactSum
 
 # A number that is no class, also after the numbers of others were added to it.
 NOWHERE = -(2**30)

@@ -6,12 +6,13 @@ from typing import Any, Literal, TypeAlias, Unpack
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_amounts import Classes, count, overlap
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
 from keras_concepts.metrics._rows import Rows, choose_classes
 
 Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
@@ -163,7 +164,9 @@ class ClassCounts(ClassMetric):
 
     def result(self) -> Any:
         if self.average == "samples":
-            total, weight = ops.unstack(value(self._words(), self._computing))
+            total, weight = ops.unstack(
+                total_of(self._words(), self._computing)
+            )
             score = _scores.ratio(total, weight, self.zero_division)
         else:
             score = self._average(self._score(*self._totals()), self.average)
@@ -183,7 +186,7 @@ class ClassCounts(ClassMetric):
         words = self._chosen_words()
         if self.average == "micro":
             words = ops.sum(words, axis=2)
-        return ops.unstack(value(words, self._computing))[::-1]
+        return ops.unstack(total_of(words, self._computing))[::-1]
 
     def _chosen_words(self) -> Tensor:
         words = self._words()
@@ -222,7 +225,7 @@ class ClassCounts(ClassMetric):
         words = self._chosen_words()
         if self.average == "micro":
             words = ops.sum(words, axis=2)
-        return value(words[:, which] - words[:, 2], self._computing)
+        return total_of(words[:, which] - words[:, 2], self._computing)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -5,13 +5,15 @@ from typing import Any, Unpack
 import numpy as np
 from keras import ops
 
+from keras_concepts._numerics import histogram
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_positive_int
-from keras_concepts.metrics import _histogram, _scores
+from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_amounts import Indices, count
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
 
 
 @serializable
@@ -105,13 +107,11 @@ class BestThresholdFBeta(ClassMetric):
         return self.class_id
 
     def _edges(self, *, logits: bool) -> np.ndarray:
-        edges = _histogram.logit_edges(self.bins)
-        return (edges if logits else _histogram.sigmoid(edges)).astype(
-            "float32"
-        )
+        edges = histogram.logit_edges(self.bins)
+        return (edges if logits else histogram.sigmoid(edges)).astype("float32")
 
     def result(self) -> dict[str, Any]:
-        counts = value(self._counts.words, self._computing)
+        counts = total_of(self._counts.words, self._computing)
         # What lies above each threshold: all bins to its right.
         above = ops.flip(ops.cumsum(ops.flip(counts, axis=1), axis=1), axis=1)
         hits, predicted = ops.unstack(above[:, 1:])

@@ -5,10 +5,11 @@ from typing import Any, Unpack
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
 from keras_concepts.metrics._rows import probabilities
 
 
@@ -77,7 +78,7 @@ class BrierScore(ClassMetric):
         self._sums.add(_backend.column_sums(pairs))
 
     def result(self) -> Any:
-        error, weight = ops.unstack(value(self._sums.words, self._computing))
+        error, weight = ops.unstack(total_of(self._sums.words, self._computing))
         return self._cast(_scores.ratio(error, weight, 0.0))
 
     def get_config(self) -> dict[str, Any]:

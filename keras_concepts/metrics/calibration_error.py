@@ -8,13 +8,15 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics import histogram
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
-from keras_concepts.metrics import _histogram, _scores
+from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_amounts import Indices, count
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
 from keras_concepts.metrics._rows import Rows, probabilities
 
 
@@ -122,12 +124,12 @@ class CalibrationError(ClassMetric):
 
     def _edges(self) -> np.ndarray:
         if self.spacing == "even":
-            return _histogram.even_edges(self.bins)
-        edges = _histogram.logit_edges(self.bins)
-        return _histogram.sigmoid(edges).astype("float32")
+            return histogram.even_edges(self.bins)
+        edges = histogram.logit_edges(self.bins)
+        return histogram.sigmoid(edges).astype("float32")
 
     def result(self) -> Any:
-        words = value(self._sums.words, self._computing)
+        words = total_of(self._sums.words, self._computing)
         confidence, hits, weight = ops.unstack(words)
         share = _scores.ratio(weight, ops.sum(weight), 0.0)
         gap = ops.abs(_scores.ratio(hits - confidence, weight, 0.0))
@@ -141,7 +143,7 @@ class CalibrationError(ClassMetric):
 
     def curve(self) -> CalibrationCurve:
         """The bins that are not empty, as NumPy arrays."""
-        words = keras.ops.convert_to_numpy(value(self._sums.words))
+        words = keras.ops.convert_to_numpy(total_of(self._sums.words))
         confidence, hits, weight = words[:, words[2] > 0].astype("float64")
         return CalibrationCurve(
             confidence / weight, hits / weight, weight / weight.sum()

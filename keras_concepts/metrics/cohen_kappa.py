@@ -4,6 +4,8 @@ from typing import Any, Literal, Unpack
 
 from keras import ops
 
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
@@ -11,7 +13,6 @@ from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_amounts import Columns, Indices, count
 from keras_concepts.metrics._class_metric import ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
 from keras_concepts.metrics._rows import Rows
 
 
@@ -89,9 +90,9 @@ class CohenKappa(Agreement):
         words = self._words()
         true, predicted, _ = ops.unstack(words, axis=1)
         total = ops.sum(true, axis=1, keepdims=True)
-        rows = value(total, self._computing)
+        rows = total_of(total, self._computing)
         predicted, others, true = (
-            _scores.ratio(value(cell, self._computing), rows, 0.0)
+            _scores.ratio(total_of(cell, self._computing), rows, 0.0)
             for cell in (predicted, total - predicted, true)
         )
         if self.weights is None:
@@ -101,7 +102,7 @@ class CohenKappa(Agreement):
             distance = self._distance(numbers[:, None], numbers)
             distance = ops.cast(distance, true.dtype)
             expected = ops.sum(true[:, None] * distance * predicted)
-        observed = value(self._disagreement.words, self._computing)
+        observed = total_of(self._disagreement.words, self._computing)
         observed = _scores.ratio(observed, rows, 0.0)[0]
         undefined = 1 - self.zero_division
         return self._cast(1 - _scores.ratio(observed, expected, undefined))

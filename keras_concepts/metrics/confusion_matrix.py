@@ -7,6 +7,8 @@ from typing import Any, Literal, Unpack
 import keras
 from keras import ops
 
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
@@ -14,7 +16,6 @@ from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_amounts import Indices, count
 from keras_concepts.metrics._class_metric import ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
 from keras_concepts.metrics._rows import Rows
 
 
@@ -79,7 +80,7 @@ class ConfusionMatrix(Agreement):
         count(self._counts, rows.weighted(cells))
 
     def result(self) -> Tensor:
-        cells = value(self._words(), self._computing)
+        cells = total_of(self._words(), self._computing)
         size = round(cells.shape[0] ** 0.5)
         matrix = ops.reshape(cells, (size, size))
         if self.normalize is not None:

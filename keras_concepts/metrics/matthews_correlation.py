@@ -4,11 +4,11 @@ from typing import Any, Unpack
 
 from keras import ops
 
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_metric import ReadingOptions
-from keras_concepts.metrics._exact_sum import value
 
 
 @serializable
@@ -73,9 +73,9 @@ class MatthewsCorrelation(Agreement):
             "true": true,
             "others_true": total - true,
         }
-        rows = value(total, self._computing)
+        rows = total_of(total, self._computing)
         share = {
-            name: _scores.ratio(value(cell, self._computing), rows, 0.0)
+            name: _scores.ratio(total_of(cell, self._computing), rows, 0.0)
             for name, cell in cells.items()
         }
         covariance = ops.sum(
