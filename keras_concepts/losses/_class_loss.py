@@ -7,13 +7,14 @@ import keras
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._types import Tensor
-from keras_concepts._validation import check_between
-from keras_concepts.losses._labels import (
-    aligned,
+from keras_concepts._labels.targets import (
+    Targets,
     binary_targets,
     categorical_targets,
 )
+from keras_concepts._labels.weights import aligned
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_between
 from keras_concepts.losses._log_probabilities import logits_of
 
 
@@ -100,9 +101,7 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         losses = self._losses(targets, y_pred, counted, sample_weight)
         return ops.cast(self._reduced(*losses), self.dtype)
 
-    def _matched(
-        self, y_true: Any, y_pred: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _matched(self, y_true: Any, y_pred: Tensor) -> Targets:
         match = binary_targets if self.binary else categorical_targets
         return match(
             type(self).__name__,

@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_concepts._labels.predictions import probabilities
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_at_least, check_choice
 from keras_concepts.losses._class_loss import ClassLoss
@@ -58,10 +59,8 @@ class OverlapLoss(ClassLoss):
         counted: Tensor | None,
         weights: Tensor | None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        if self.from_logits and self.binary:
-            y_pred = ops.sigmoid(y_pred)
-        elif self.from_logits:
-            y_pred = ops.softmax(y_pred, axis=-1)
+        if self.from_logits:
+            y_pred = probabilities(y_pred, binary=self.binary)
         by_sample = self.over == "sample"
         inner = tuple(range(by_sample, len(y_pred.shape) - 1))
         if not inner:

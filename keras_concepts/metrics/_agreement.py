@@ -4,13 +4,14 @@ from typing import Any, Unpack
 
 from keras import ops
 
-from keras_concepts import _backend
+from keras_concepts._labels.class_amounts import Indices, overlap
+from keras_concepts._labels.predictions import above, largest
+from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_probability
-from keras_concepts.metrics._class_amounts import Indices, count, overlap
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._rows import Rows, above
+from keras_concepts.metrics._counting import count
 
 
 class Agreement(ClassMetric):
@@ -78,8 +79,8 @@ class Agreement(ClassMetric):
                 f"{num_classes} classes."
             )
         if not isinstance(labels, Indices):
-            labels = Indices(_largest(labels.amounts), num_classes)
-        return labels, Indices(_largest(rows.scores), num_classes)
+            labels = Indices(largest(labels.amounts), num_classes)
+        return labels, Indices(largest(rows.scores), num_classes)
 
     def _words(self) -> Tensor:
         if self._counts is None:
@@ -92,7 +93,3 @@ class Agreement(ClassMetric):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "threshold": self.threshold}
-
-
-def _largest(amounts: Tensor) -> Tensor:
-    return ops.cast(_backend.argmax(amounts)[:, None], "int32")

@@ -6,14 +6,16 @@ from typing import Any, Literal, TypeAlias, Unpack
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._labels.class_amounts import Classes, overlap
+from keras_concepts._labels.predictions import choose_classes
+from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _scores
-from keras_concepts.metrics._class_amounts import Classes, count, overlap
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._rows import Rows, choose_classes
+from keras_concepts.metrics._counting import count
 
 Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
 AVERAGES = (None, "micro", "macro", "weighted", "samples")
@@ -149,9 +151,7 @@ class ClassCounts(ClassMetric):
             )
         ]
         scores = self._score(*counts)
-        weights = ops.ones_like(scores)
-        if rows.weights is not None:
-            weights = ops.cast(rows.weights[:, 0], "float32")
+        weights = rows.float_weights()
         undefined = ops.isnan(scores)
         weights = ops.where(undefined, 0, weights)
         scores = ops.where(undefined, 0, scores)

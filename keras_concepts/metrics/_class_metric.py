@@ -5,9 +5,9 @@ from typing import Any, Literal, TypedDict
 import keras
 
 from keras_concepts import _backend
+from keras_concepts._labels.rows import Rows, read_rows
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
-from keras_concepts.metrics._rows import Rows, read_rows
 
 
 class ReadingOptions(TypedDict, total=False):
@@ -57,7 +57,7 @@ class ClassMetric(keras.Metric):
         if num_classes is not None:
             check_positive_int(owner, "num_classes", num_classes)
         self.num_classes = num_classes
-        self.labels = labels
+        self.labels: Literal["auto", "sparse", "dense"] = labels
         self.from_logits = from_logits
         self.ignore_class = ignore_class
         self.axis = axis

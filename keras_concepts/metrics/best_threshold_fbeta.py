@@ -5,6 +5,7 @@ from typing import Any, Unpack
 import numpy as np
 from keras import ops
 
+from keras_concepts._labels.class_amounts import Indices
 from keras_concepts._numerics import histogram
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
@@ -12,8 +13,8 @@ from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_positive_int
 from keras_concepts.metrics import _scores
-from keras_concepts.metrics._class_amounts import Indices, count
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
+from keras_concepts.metrics._counting import count
 
 
 @serializable
@@ -80,20 +81,18 @@ class BestThresholdFBeta(ClassMetric):
         num_classes = rows.scores.shape[1]
         self._check_num_classes(num_classes)
         column = self._column(num_classes)
-        scores, logits = ops.cast(rows.scores, "float32"), self.from_logits
-        if logits and num_classes > 1:
-            scores, logits = ops.softmax(scores), False
+        # Logits of a sigmoid are compared with edges that are logits.
+        logits = self.from_logits and num_classes == 1
+        scores = rows.probabilities(from_logits=self.from_logits and not logits)
         scores = ops.take(scores, column, axis=1)
         edges = ops.convert_to_tensor(self._edges(logits=logits))
         bins = ops.searchsorted(edges, scores, side="left")
         labels = rows.labels.dense()[:, column]
-        ones = ops.ones_like(labels)
-        if rows.weights is not None:
-            ones = ops.cast(rows.weights[:, 0], "float32")
+        weights = rows.float_weights()
         count(
             self._counts,
-            Indices(bins[:, None], self.bins, (labels * ones)[:, None]),
-            Indices(bins[:, None], self.bins, ones[:, None]),
+            Indices(bins[:, None], self.bins, (labels * weights)[:, None]),
+            Indices(bins[:, None], self.bins, weights[:, None]),
         )
 
     def _column(self, num_classes: int) -> int:

@@ -10,7 +10,6 @@ from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._rows import probabilities
 
 
 @serializable
@@ -66,14 +65,12 @@ class BrierScore(ClassMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_num_classes(found)
-        error = probabilities(rows.scores, from_logits=self.from_logits)
+        error = rows.probabilities(from_logits=self.from_logits)
         error = error - rows.labels.dense()
         error = ops.sum(ops.square(error), axis=1, keepdims=True)
         if self.scale_by_half and found > 1:
             error = error / 2
-        weights = ops.ones_like(error)
-        if rows.weights is not None:
-            weights = ops.cast(rows.weights, "float32")
+        weights = rows.float_weights()[:, None]
         pairs = ops.concatenate([error * weights, weights], axis=1)
         self._sums.add(_backend.column_sums(pairs))
 

@@ -4,6 +4,8 @@ from typing import Any, Literal, Unpack
 
 from keras import ops
 
+from keras_concepts._labels.class_amounts import Columns, Indices
+from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
@@ -11,9 +13,8 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
-from keras_concepts.metrics._class_amounts import Columns, Indices, count
 from keras_concepts.metrics._class_metric import ReadingOptions
-from keras_concepts.metrics._rows import Rows
+from keras_concepts.metrics._counting import count
 
 
 @serializable

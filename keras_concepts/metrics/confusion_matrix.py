@@ -7,6 +7,8 @@ from typing import Any, Literal, Unpack
 import keras
 from keras import ops
 
+from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
@@ -14,9 +16,8 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
-from keras_concepts.metrics._class_amounts import Indices, count
 from keras_concepts.metrics._class_metric import ReadingOptions
-from keras_concepts.metrics._rows import Rows
+from keras_concepts.metrics._counting import count
 
 
 @serializable
