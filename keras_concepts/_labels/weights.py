@@ -40,13 +40,12 @@ def aligned(
     is_scalar = len(x.shape) == 0
     while len(x.shape) < len(rows):
         x = ops.expand_dims(x, -1)
+    kept = 0 if stretch_first or is_scalar else 1
     stretched = [
-        rows[i]
-        if size == 1 and i < len(rows) and (i or stretch_first)
-        else size
-        for i, size in enumerate(x.shape)
+        length if size == 1 and i >= kept else size
+        for i, (size, length) in enumerate(zip(x.shape, rows, strict=False))
     ]
-    if not is_scalar and not fits(stretched, rows):
+    if len(x.shape) > len(rows) or not fits(stretched, rows):
         raise ValueError(
             f"`{name}` of `{owner}` must be a scalar or have the shape of the "
             f"predictions without the axis of the classes, {rows}, or "

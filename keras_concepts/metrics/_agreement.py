@@ -8,14 +8,13 @@ from keras_concepts._labels.class_amounts import Indices, overlap
 from keras_concepts._labels.predictions import above, largest
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
-from keras_concepts._types import Tensor
 from keras_concepts._validation import check_probability
-from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
+from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
 from keras_concepts.metrics._counting import count
 
 
-class Agreement(ClassMetric):
-    """Base of metrics of one true and one predicted class a row.
+class Agreement(CountingMetric):
+    """Base of metrics of one true and one predicted class per row.
 
     Args:
         name: Name of the metric.
@@ -38,12 +37,10 @@ class Agreement(ClassMetric):
         if threshold is not None:
             check_probability(type(self).__name__, "threshold", threshold)
         self.threshold = threshold
-        self._counts: Any = None
         if self.num_classes is not None:
             self._build(self.num_classes)
 
     def _build(self, num_classes: int) -> None:
-        """Makes the state."""
         self._counts = ExactSum(self, "counts", (3, num_classes))
 
     def update_state(
@@ -52,9 +49,7 @@ class Agreement(ClassMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         labels, predictions = self._classes(rows)
         predictions = predictions.where(labels.numbers >= 0)
-        self._check_num_classes(labels.num_classes)
-        if self._counts is None:
-            self._build(labels.num_classes)
+        self._prepare(labels.num_classes)
         self._add(rows, labels, predictions)
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
@@ -81,15 +76,6 @@ class Agreement(ClassMetric):
         if not isinstance(labels, Indices):
             labels = Indices(largest(labels.amounts), num_classes)
         return labels, Indices(largest(rows.scores), num_classes)
-
-    def _words(self) -> Tensor:
-        if self._counts is None:
-            raise ValueError(
-                f"`{type(self).__name__}` has counted nothing yet and does not "
-                "know its classes. Call `update_state` first, or give "
-                "`num_classes`."
-            )
-        return self._counts.words
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "threshold": self.threshold}

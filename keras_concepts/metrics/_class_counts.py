@@ -1,4 +1,4 @@
-"""What F-beta, precision, recall and the report share: three counts a class."""
+"""Three counts per class, for F-beta, precision, recall and the report."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, Unpack
@@ -14,7 +14,7 @@ from keras_concepts._numerics.words import total_of
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _scores
-from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
+from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
 from keras_concepts.metrics._counting import count
 
 Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
@@ -35,7 +35,7 @@ class ChoiceOptions(CountOptions, total=False):
     top_k: int | None
 
 
-class ClassCounts(ClassMetric):
+class ClassCounts(CountingMetric):
     """Base of metrics that follow from hits, predicted and true of each class.
 
     Args:
@@ -77,12 +77,10 @@ class ClassCounts(ClassMetric):
         self.class_ids = class_ids
         self.zero_division = zero_division
         self.absent = absent
-        self._counts: Any = None
         if self.num_classes is not None:
             self._build(self.num_classes)
 
     def _build(self, num_classes: int) -> None:
-        """Makes the state."""
         for number in self.class_ids or ():
             if not 0 <= number < num_classes:
                 raise ValueError(
@@ -116,10 +114,8 @@ class ClassCounts(ClassMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
-        self._check_num_classes(found)
         self._check_top_k(found)
-        if self._counts is None:
-            self._build(found)
+        self._prepare(found)
         predictions = choose_classes(
             rows.scores,
             threshold=self.threshold,
@@ -171,15 +167,6 @@ class ClassCounts(ClassMetric):
         else:
             score = self._average(self._score(*self._totals()), self.average)
         return self._cast(score)
-
-    def _words(self) -> Tensor:
-        if self._counts is None:
-            raise ValueError(
-                f"`{type(self).__name__}` has counted nothing yet and does not "
-                "know its classes. Call `update_state` first, or give "
-                "`num_classes`."
-            )
-        return self._counts.words
 
     def _totals(self) -> list[Tensor]:
         """Hits, predicted and true, of each class or pooled for `"micro"`."""

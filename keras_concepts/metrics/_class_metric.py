@@ -113,3 +113,28 @@ class ClassMetric(keras.Metric):
             "axis": self.axis,
             "use_mask": self.use_mask,
         }
+
+
+class CountingMetric(ClassMetric):
+    """Base of metrics whose counts are made once the classes are known."""
+
+    _counts: Any = None
+
+    def _build(self, num_classes: int) -> None:
+        """Makes `_counts`, an `ExactSum`."""
+        raise NotImplementedError
+
+    def _prepare(self, num_classes: int) -> None:
+        """Makes the counts, unless an earlier batch did."""
+        self._check_num_classes(num_classes)
+        if self._counts is None:
+            self._build(num_classes)
+
+    def _words(self) -> Tensor:
+        """Words of the counts, see `ExactSum.words`."""
+        if self._counts is None:
+            raise ValueError(
+                f"`{type(self).__name__}` has no counts before the first "
+                "batch. Call `update_state` first, or pass `num_classes`."
+            )
+        return self._counts.words

@@ -60,13 +60,13 @@ class EntryCounts(ClassCounts):
         class_ids = options.get("class_ids")
         if class_ids is not None and (binary or class_id is not None):
             raise ValueError(
-                f"`class_ids` of `{owner}` goes neither with `class_id` nor "
-                f"with average='binary'. Received: class_ids={class_ids!r}, "
+                f"`class_ids` of `{owner}` cannot be combined with `class_id` "
+                f"or average='binary'. Received: class_ids={class_ids!r}, "
                 f"class_id={class_id!r} and average={average!r}."
             )
         if binary and options.get("num_classes") is not None:
             raise ValueError(
-                f"`num_classes` of `{owner}` does not go with "
+                f"`num_classes` of `{owner}` cannot be combined with "
                 "average='binary', which counts entries. Received: "
                 f"num_classes={options.get('num_classes')!r}."
             )
