@@ -1,7 +1,7 @@
 """Which classes rows have, and how much of each, in two forms.
 
-The cheaper one is taken: `Indices`, a few class numbers a row, or `Columns`, an
-amount for every class.
+The cheaper one is taken: `Indices`, a few class numbers per row, or `Columns`,
+an amount for every class.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Indices(NamedTuple):
     amounts: Tensor | None = None
 
     def at(self, numbers: Tensor) -> Tensor:
-        """Amounts of the given classes; needs one number a row."""
+        """Amounts of the given classes; needs one number per row."""
         same = numbers == self.numbers
         if self.amounts is None:
             return ops.cast(same, "int32")

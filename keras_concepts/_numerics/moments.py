@@ -31,7 +31,7 @@ def unit_moments(
 ) -> Moments:
     """Moments of a batch, over all axes but one.
 
-    In two passes, and the second mends the first (Chan, Golub & LeVeque 1983,
+    In two passes; the second corrects the first (Chan, Golub & LeVeque 1983,
     eq. 1.7): with `d = x - m` the mean is `m + mean(d)` and the sum of squares
     `sum(d²) - n mean(d)²`. A float32 mean of many entries far from 0 is off by
     more than their rounding.

@@ -51,11 +51,11 @@ class ActivationStatistics(NamedTuple):
 
 @serializable
 class ActivationProbe(keras.layers.Layer):
-    r"""Hands its input on, and keeps statistics of it over all of training.
+    r"""Passes its input on, and keeps statistics of it over all of training.
 
     Of each unit or channel (last axis), over every entry of every training
     batch since the last `reset`: mean, standard deviation, RMS, share of zeros,
-    and whether it is dead or saturated. Put it behind the layer to be watched:
+    and whether it is dead or saturated. Put it after the layer to be watched:
 
     ```python
     hidden, probe = keras.layers.Dense(64, "relu"), ActivationProbe("relu")
@@ -68,15 +68,15 @@ class ActivationProbe(keras.layers.Layer):
     A unit is dead if each of its outputs was exactly 0: of a ReLU the same as
     never above 0. It is saturated if $|\varphi'| < 0.05 \max |\varphi'|$ in
     more than 90% of its outputs, so that little gradient passes. For that the
-    probe must know the activation. (On TensorFlow without XLA put it behind the
-    activation, not before: a product and a tanh or sigmoid are one operation
-    there unless a layer reads what is between them, and that is rounded
-    otherwise.)
+    probe must know the activation. (On TensorFlow without XLA, put it after the
+    activation, not before: there a product and a tanh or sigmoid are one
+    operation unless a layer reads what is between them, and are rounded
+    differently.)
 
     Only training counts, `evaluate` and `predict` do not, nor do entries that
     are masked. The statistics are non-trainable weights, saved with the model;
     they are float32 under each dtype policy, take the same time each batch, and
-    count to $2^{48}$ exactly. They change nothing: a training ends with the
+    count to $2^{48}$ exactly. They change nothing: training ends with the
     same weights, to the last bit, with the probe and without. A NaN among the
     activations stays in the moments until `reset`.
 
@@ -86,7 +86,7 @@ class ActivationProbe(keras.layers.Layer):
     Args:
         activation: What the watched layer ends in: `"elu"` (of alpha 1),
             `"relu"`, `"sigmoid"`, `"softplus"`, `"softsign"` or `"tanh"`.
-            `None` for any other, of which no saturation is known.
+            `None` for any other, whose saturation is not measured.
         kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -121,7 +121,7 @@ class ActivationProbe(keras.layers.Layer):
             activation,
             [None, *SLOPE_OF_OUTPUT],
         )
-        # Else a layer of another dtype before or behind it would notice.
+        # Otherwise a layer of another dtype before or after it would notice.
         super().__init__(autocast=False, **kwargs)
         self.activation = activation
         self.supports_masking = True
@@ -162,7 +162,7 @@ class ActivationProbe(keras.layers.Layer):
         """What was seen since the last `reset`."""
         if not self.built:
             raise ValueError(
-                "`ActivationProbe.statistics` needs a layer that was built. "
+                "`ActivationProbe.statistics` needs a layer that is built. "
                 f"Received: {self.name!r}, which has not been called yet."
             )
         state = keras.ops.convert_to_numpy(self.state.value)

@@ -58,7 +58,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     plain layer, in both directions, and saving loses it. (For Keras' files the
     class must be named as the plain one is; it is exported as
     `MonitoredBatchNormalization`.) What it measures is among its
-    `variables`, as random seeds are, and so moves with the training on each
+    `variables`, as random seeds are, and so is updated in training on each
     backend. A layer that is frozen is in inference mode, and measures nothing.
 
     Under `tf.distribute` what is measured is the first replica's share of each
@@ -144,7 +144,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if self._measured is None:
             raise ValueError(
                 "`MonitoredBatchNormalization.statistics` needs a layer that "
-                f"was built. Received: {self.name!r}, which has not been "
+                f"is built. Received: {self.name!r}, which has not been "
                 "called yet."
             )
         words = ops.convert_to_numpy(self._measured.variable.value)

@@ -37,8 +37,8 @@ class TemperatureScaling(keras.layers.Layer):
     The temperature is a weight that is saved with the model and that no
     optimizer trains: on the training data the best temperature is too low.
 
-    One number cannot mend every fault. It does not shift logits, so it leaves a
-    bias towards one class, as from class weights, where it was.
+    One number cannot correct every error. It does not shift logits, so a bias
+    towards one class, as from class weights, stays.
 
     Args:
         initial: Temperature until `fit`, above 0.

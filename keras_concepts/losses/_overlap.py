@@ -23,7 +23,7 @@ def tversky_index(
     """`(TP + s) / (TP + α FP + β FN + s)`, and which of the ratios count.
 
     Without smoothing, a ratio without a positive label does not count: it is 0
-    for any prediction of above 0, and teaches nothing.
+    for every prediction above 0, and has no gradient.
     """
     agreed = ops.sum(weights * targets * predictions, axis)
     false_positive = ops.sum(weights * (1.0 - targets) * predictions, axis)

@@ -30,7 +30,7 @@ class ClassMetric(keras.Metric):
         num_classes: Number of classes. By default known from the first batch.
         labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
             label for each class (one-hot, several-hot or soft); or `"auto"`,
-            which its shape tells.
+            as its shape says.
         from_logits: Whether `y_pred` holds logits, not probabilities.
         ignore_class: Rows with this label are left out.
         axis: Axis of the classes in `y_pred`.

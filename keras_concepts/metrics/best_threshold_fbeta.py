@@ -28,11 +28,11 @@ class BestThresholdFBeta(ClassMetric):
     row is predicted positive if its probability is above the threshold.
 
     The thresholds tried lie evenly in the logit, from -16 to 16, so that those
-    of rare events, near 0, are among them. Memory is two counts a threshold.
+    of rare events, near 0, are among them. Memory is two counts per threshold.
 
-    A threshold that was chosen on the data that it is judged on flatters: read
-    it off the validation data, and pass it to `F1Score(threshold=...)` for the
-    test data.
+    A threshold that is chosen and judged on the same data looks better than it
+    is: choose it on the validation data, and pass it to
+    `F1Score(threshold=...)` for the test data.
 
     Args:
         beta: How many times as important as precision recall is.
@@ -118,8 +118,8 @@ class BestThresholdFBeta(ClassMetric):
 
         scores = self._fbeta(hits, predicted, true)
         best = ops.argmax(scores)
-        # A threshold inside a bin is at best one that parts the bin's positive
-        # rows from its negative ones.
+        # A threshold inside a bin is at best one that separates the bin's
+        # positive rows from its negative ones.
         outside = ops.pad(above[:, 1:], ((0, 0), (0, 1)))
         possible = outside + counts[0]
         ceiling = ops.max(self._fbeta(possible[0], possible[1], true))

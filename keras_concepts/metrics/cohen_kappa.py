@@ -28,8 +28,8 @@ class CohenKappa(Agreement):
     ```
 
     In `[-1, 1]`, higher is better; a guess has 0. Equal to
-    `sklearn.metrics.cohen_kappa_score`. Memory is three counts a class and one
-    sum, not a matrix.
+    `sklearn.metrics.cohen_kappa_score`. Memory is three counts per class and
+    one sum, not a matrix.
 
     Args:
         weights: How much two classes disagree: `None`, 1 if they differ;

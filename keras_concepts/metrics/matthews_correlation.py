@@ -26,7 +26,7 @@ class MatthewsCorrelation(Agreement):
 
     In `[-1, 1]`, higher is better; a guess has 0, and so has 0 / 0. Equal to
     `sklearn.metrics.matthews_corrcoef`, also where classes are rare. Memory is
-    three counts a class, not a matrix.
+    three counts per class, not a matrix.
 
     Args:
         threshold: For a single column, the probability above which class 1 is
