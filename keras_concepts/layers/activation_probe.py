@@ -18,6 +18,7 @@ from keras_concepts._numerics.words import add_to, total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
+from keras_concepts.layers._measured import measured_variable
 
 _ZEROS, _FLATS = UnitTotals.rows, UnitTotals.rows + 2
 
@@ -134,16 +135,7 @@ class ActivationProbe(keras.layers.Layer):
                 "`ActivationProbe` needs an input `(batch, ..., units)` with a "
                 f"known number of units. Received: shape {tuple(input_shape)}."
             )
-        self.state = keras.Variable(
-            "zeros",
-            shape=(_FLATS + 2, units),
-            dtype="float32",
-            trainable=False,
-            autocast=False,
-            synchronization="on_read",
-            aggregation="only_first_replica",
-            name="statistics",
-        )
+        self.state = measured_variable(_FLATS + 2, units, "statistics")
 
     def call(
         self,

@@ -13,6 +13,7 @@ from keras_concepts._numerics.batch_statistics import (
 from keras_concepts._numerics.words import add_to, total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
+from keras_concepts.layers._measured import measured_variable
 
 
 class BatchNormStatistics(NamedTuple):
@@ -100,16 +101,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """Makes the weights, and what is measured beside them."""
         super().build(input_shape)
         self._measured = _Untracked(
-            keras.Variable(
-                "zeros",
-                shape=(6, input_shape[self.axis]),
-                dtype="float32",
-                trainable=False,
-                autocast=False,
-                synchronization="on_read",
-                aggregation="only_first_replica",
-                name="measured",
-            )
+            measured_variable(6, input_shape[self.axis], "measured")
         )
 
     @property

@@ -4,13 +4,13 @@ from typing import Any, Unpack
 
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Indices, overlap
+from keras_concepts._labels.class_amounts import Indices
 from keras_concepts._labels.predictions import above, largest
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._validation import check_probability
 from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
-from keras_concepts.metrics._counting import count
+from keras_concepts.metrics._counting import count_hits
 
 
 class Agreement(CountingMetric):
@@ -53,9 +53,7 @@ class Agreement(CountingMetric):
         self._add(rows, labels, predictions)
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
-        hits = overlap(labels, predictions)
-        counted = (labels, predictions, hits)
-        count(self._counts, *map(rows.weighted, counted))
+        count_hits(self._counts, rows, labels, predictions)
 
     def _classes(self, rows: Rows) -> tuple[Indices, Indices]:
         """The true and the predicted class of each row."""

@@ -5,7 +5,6 @@ from typing import Any, Literal, TypeAlias, Unpack
 
 from keras import ops
 
-from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import Classes, overlap
 from keras_concepts._labels.predictions import choose_classes
 from keras_concepts._labels.rows import Rows
@@ -15,7 +14,7 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
-from keras_concepts.metrics._counting import count
+from keras_concepts.metrics._counting import add_mean, count_hits
 
 Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
 AVERAGES = (None, "micro", "macro", "weighted", "samples")
@@ -128,9 +127,7 @@ class ClassCounts(CountingMetric):
             self._add_classes(rows, predictions)
 
     def _add_classes(self, rows: Rows, predictions: Classes) -> None:
-        hits = overlap(rows.labels, predictions)
-        counted = (rows.labels, predictions, hits)
-        count(self._counts, *map(rows.weighted, counted))
+        count_hits(self._counts, rows, rows.labels, predictions)
 
     def _add_samples(self, rows: Rows, predictions: Classes) -> None:
         num_classes = predictions.num_classes
@@ -151,8 +148,7 @@ class ClassCounts(CountingMetric):
         undefined = ops.isnan(scores)
         weights = ops.where(undefined, 0, weights)
         scores = ops.where(undefined, 0, scores)
-        pairs = ops.stack([scores * weights, weights], axis=1)
-        self._counts.add(_backend.column_sums(pairs))
+        add_mean(self._counts, scores, weights)
 
     def _score(self, hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
         """The score of each class or sample."""

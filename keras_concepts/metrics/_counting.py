@@ -2,8 +2,31 @@
 
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Classes, Indices
+from keras_concepts import _backend
+from keras_concepts._labels.class_amounts import Classes, Indices, overlap
+from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._types import Tensor
+
+
+def count_hits(
+    total: ExactSum, rows: Rows, labels: Classes, predictions: Classes
+) -> None:
+    """Adds labels, predictions and hits to totals of shape `(3, classes)`."""
+    counted = (labels, predictions, overlap(labels, predictions))
+    count(total, *map(rows.weighted, counted))
+
+
+def add_mean(total: ExactSum, values: Tensor, weights: Tensor) -> None:
+    """Adds to the two totals whose quotient is a weighted mean.
+
+    Args:
+        total: Of shape `(2,)`.
+        values: `(rows,)`.
+        weights: `(rows,)`.
+    """
+    pairs = ops.stack([values * weights, weights], axis=1)
+    total.add(_backend.column_sums(pairs))
 
 
 def count(total: ExactSum, *each: Classes) -> None:

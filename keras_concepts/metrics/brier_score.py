@@ -4,12 +4,12 @@ from typing import Any, Unpack
 
 from keras import ops
 
-from keras_concepts import _backend
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
+from keras_concepts.metrics._counting import add_mean
 
 
 @serializable
@@ -67,12 +67,10 @@ class BrierScore(ClassMetric):
         self._check_num_classes(found)
         error = rows.probabilities(from_logits=self.from_logits)
         error = error - rows.labels.dense()
-        error = ops.sum(ops.square(error), axis=1, keepdims=True)
+        error = ops.sum(ops.square(error), axis=1)
         if self.scale_by_half and found > 1:
             error = error / 2
-        weights = rows.float_weights()[:, None]
-        pairs = ops.concatenate([error * weights, weights], axis=1)
-        self._sums.add(_backend.column_sums(pairs))
+        add_mean(self._sums, error, rows.float_weights())
 
     def result(self) -> Any:
         error, weight = ops.unstack(total_of(self._sums.words, self._computing))
