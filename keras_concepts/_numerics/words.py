@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts._numerics.dtypes import dtype_of
+from keras_concepts._numerics.dtypes import cast, dtype_of
 from keras_concepts._types import Tensor
 
 
@@ -41,7 +41,7 @@ def exact_floats(tensor: Tensor) -> list[Tensor]:
     parts = [tensor]
     if keras.backend.is_int_dtype(dtype_of(tensor)):
         parts = [ops.bitwise_and(tensor, bits) for bits in (~0xFFFF, 0xFFFF)]
-    return [ops.cast(part, "float32") for part in parts]
+    return [cast(part, "float32") for part in parts]
 
 
 def add_to(words: Tensor, value: Tensor) -> Tensor:
