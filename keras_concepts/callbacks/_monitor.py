@@ -6,9 +6,10 @@ from typing import Any
 import keras
 
 from keras_concepts._validation import check_positive_int
-from keras_concepts.instruments.schedule import Schedule
-from keras_concepts.instruments.step_observer import StepObserver
-from keras_concepts.instruments.train_function import ObservedTrainFunction
+from keras_concepts.callbacks._run_log import RunLog
+from keras_concepts.instruments.step.schedule import Schedule
+from keras_concepts.instruments.step.step_observer import StepObserver
+from keras_concepts.instruments.step.train_function import ObservedTrainFunction
 from keras_concepts.recording import Recording
 
 
@@ -30,6 +31,7 @@ class Monitor(keras.callbacks.Callback):
         super().__init__()
         self.record_to = record_to
         self.recording = Recording()
+        self._log: RunLog | None = None
 
     def summary(self, console: Any = None) -> None:
         """Prints what was recorded as a table.
@@ -61,11 +63,13 @@ class Monitor(keras.callbacks.Callback):
         """The functions that print and draw a recording."""
         raise NotImplementedError
 
-    def _new_recording(self, model: Any) -> Recording:
+    def _open_log(self, model: Any) -> RunLog:
         try:
-            return Recording(
-                self.record_to, metadata=_metadata(model, self.params)
+            log = RunLog(
+                type(self).__name__, self.record_to, model, self.params
             )
+            self.recording = log.recording
+            return log
         except (OSError, ValueError) as error:
             raise type(error)(
                 f"`record_to` of `{type(self).__name__}` must be a file that "
@@ -110,7 +114,7 @@ class StepMonitor(Monitor):
         self._stop()
         model = self.model
         self._check(model)
-        self.recording = self._new_recording(model)
+        self._log = self._open_log(model)
         self._begin()
         self._observer = self._make_observer(model)
         ObservedTrainFunction.attach(model, self._observer)
@@ -118,19 +122,29 @@ class StepMonitor(Monitor):
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self._observer is not None:
+        if self._log is not None and self._observer is not None:
+            _ = self._log.epoch(epoch)
             self._observer.begin_epoch(self.params.get("steps"))
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        samples = self._observer.read() if self._observer else []
-        if not samples:
+        if self._log is None or self._observer is None:
             return
-        values = self._record(epoch, samples)
+        self._end_log_epoch(epoch, logs)
+        samples = self._observer.read()
+        if not samples:
+            self.recording.flush()
+            return
+        values = self._record(self._log.epoch(epoch), samples)
         self.recording.flush()
         if logs is not None:
             logs.update(values)
+
+    def _end_log_epoch(self, epoch: int, logs: dict[str, Any] | None) -> None:
+        if self._log is not None and self._observer is not None:
+            step = self.recording.next_step + self._observer.steps
+            self._log.end_epoch(epoch, step, logs)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._stop()
@@ -178,13 +192,3 @@ class StepMonitor(Monitor):
                 "Received: a model without one. Are all layers frozen "
                 "(`layer.trainable = False`)?"
             )
-
-
-def _metadata(model: Any, params: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "keras": keras.version(),
-        "backend": keras.backend.backend(),
-        "model": model.name,
-        "optimizer": model.optimizer.name,
-        "steps_per_epoch": params.get("steps"),
-    }

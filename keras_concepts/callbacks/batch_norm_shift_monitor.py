@@ -8,14 +8,19 @@ import keras
 import numpy as np
 
 from keras_concepts import _backend
-from keras_concepts._batch_norm import TrainingPass, batch_norm_layers
+from keras_concepts import quantities as q
 from keras_concepts._batches import as_fed
 from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.batch_norm_tap import (
+from keras_concepts.instruments.batch_norm.batch_norm_tap import (
     BatchNormSamples,
     BatchNormTap,
     ChannelShifts,
 )
+from keras_concepts.instruments.batch_norm.capture_batches import (
+    batch_norm_layers,
+)
+from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
+from keras_concepts.quantities import Quantity
 
 
 class BatchNormShiftMonitor(StepMonitor):
@@ -175,16 +180,17 @@ class BatchNormShiftMonitor(StepMonitor):
                     epoch,
                     layer.path,
                     quantity,
-                    np.full(np.size(values), step),
+                    step,
                     values,
+                    index=np.arange(len(values)) if quantity.index else None,
                 )
-            worst = np.fmax(worst, rows.get("batch_norm_shift", np.nan))
-        whole = {"batch_norm_shift": float(worst)}
+            worst = np.fmax(worst, rows.get(q.BATCH_NORM_SHIFT, np.nan))
+        whole = {q.BATCH_NORM_SHIFT: float(worst)}
         for quantity, value in (whole | self._gap()).items():
             self.recording.append(epoch, "", quantity, step, value)
-        return whole
+        return {"batch_norm_shift": float(worst)}
 
-    def _gap(self) -> dict[str, float]:
+    def _gap(self) -> dict[Quantity, float]:
         """Loss of the probe in both modes, and how far they are apart."""
         if self.probe is None:
             return {}
@@ -196,9 +202,9 @@ class BatchNormShiftMonitor(StepMonitor):
             for mode in (True, False)
         )
         return {
-            "training_loss": training,
-            "inference_loss": inference,
-            "inference_gap": inference - training,
+            q.TRAINING_LOSS: training,
+            q.INFERENCE_LOSS: inference,
+            q.INFERENCE_GAP: inference - training,
         }
 
     def _reports(self) -> tuple[Any, Any]:
@@ -207,15 +213,15 @@ class BatchNormShiftMonitor(StepMonitor):
         return print_batch_norms, plot_batch_norms
 
 
-def _rows(layer: ChannelShifts, updates: int) -> dict[str, Any]:
+def _rows(layer: ChannelShifts, updates: int) -> dict[Quantity, Any]:
     """What to record of a layer; of one in inference mode that it is."""
     if not layer.calls:
-        return {"calls": 0.0}
+        return {q.CALLS: 0.0}
     return {
-        "mean_shift": layer.mean_shift,
-        "log_variance_ratio": layer.log_variance_ratio,
-        "batch_norm_shift": np.median(np.abs(layer.mean_shift)),
-        "batch_norm_variance": np.median(np.abs(layer.log_variance_ratio)),
-        "initial_share": layer.momentum ** (layer.calls * updates),
-        "calls": layer.calls,
+        q.MEAN_SHIFT: layer.mean_shift,
+        q.LOG_VARIANCE_RATIO: layer.log_variance_ratio,
+        q.BATCH_NORM_SHIFT: np.median(np.abs(layer.mean_shift)),
+        q.BATCH_NORM_VARIANCE: np.median(np.abs(layer.log_variance_ratio)),
+        q.INITIAL_SHARE: layer.momentum ** (layer.calls * updates),
+        q.CALLS: layer.calls,
     }

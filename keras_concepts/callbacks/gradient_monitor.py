@@ -7,12 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_concepts import quantities as q
 from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.gradient_tap import (
+from keras_concepts.instruments.gradients.gradient_tap import (
     GradientSamples,
     GradientTap,
 )
-from keras_concepts.instruments.statistics import (
+from keras_concepts.instruments.gradients.statistics import (
     GRADIENT_COLUMNS,
     WEIGHT_COLUMNS,
 )
@@ -138,9 +139,9 @@ class GradientMonitor(StepMonitor):
 
 def _record(recording: Recording, epoch: int, samples: GradientSamples) -> None:
     steps = samples.steps
-    recording.append(epoch, "", "loss", steps, samples.loss)
-    recording.append(epoch, "", "gradient_norm", steps, samples.global_norm)
-    recording.append(epoch, "", "applied", steps, samples.applied)
+    recording.append(epoch, "", q.BATCH_LOSS, steps, samples.loss)
+    recording.append(epoch, "", q.GRADIENT_NORM, steps, samples.global_norm)
+    recording.append(epoch, "", q.APPLIED, steps, samples.applied)
     for i, path in enumerate(samples.paths):
         for quantity in GRADIENT_COLUMNS + WEIGHT_COLUMNS:
             values = samples.quantity(quantity)[:, i]
@@ -148,10 +149,15 @@ def _record(recording: Recording, epoch: int, samples: GradientSamples) -> None:
     for layer, peaks in samples.unit_peaks.items():
         dead = np.flatnonzero(peaks == 0.0)
         last = steps[-1]
-        recording.append(epoch, layer, "units", last, len(peaks))
-        recording.append(epoch, layer, "dead_units", last, len(dead))
+        recording.append(epoch, layer, q.UNITS, last, len(peaks))
+        recording.append(epoch, layer, q.ZERO_GRADIENT_UNITS, last, len(dead))
         recording.append(
-            epoch, layer, "dead_unit", np.full(len(dead), last), dead
+            epoch,
+            layer,
+            q.ZERO_GRADIENT_UNIT,
+            last,
+            np.ones(len(dead)),
+            index=dead,
         )
 
 

@@ -7,18 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts import quantities as q
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.nonfinite_tap import (
+from keras_concepts.instruments.non_finite.non_finite_tap import (
     Fault,
     NonFiniteSamples,
     NonFiniteTap,
 )
-from keras_concepts.instruments.schedule import Schedule
-from keras_concepts.instruments.step_observer import StepObserver
+from keras_concepts.instruments.step.schedule import Schedule
+from keras_concepts.instruments.step.step_observer import StepObserver
 
 # From a scale of 2^15 down to 2^-25: nothing finite would need that.
 _MOST_SKIPS = 40
+_FAULTS = {
+    "input": q.NON_FINITE_INPUT,
+    "activation": q.NON_FINITE_ACTIVATION,
+    "loss": q.NON_FINITE_LOSS,
+    "gradient": q.NON_FINITE_GRADIENT,
+    "weight": q.NON_FINITE_WEIGHT,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,15 +152,17 @@ class NonFiniteGuard(StepMonitor):
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self._observer is None:
+        if self._observer is None or self._log is None:
             return
         for samples in self._observer.read():
             self._look(samples)
+        self._end_log_epoch(epoch, logs)
+        epoch = self._log.epoch(epoch)
         if self._checked:
             for quantity, value in (
-                ("loss", self._loss),
-                ("checked_steps", self._checked),
-                ("skipped_steps", self._skipped),
+                (q.BATCH_LOSS, self._loss),
+                (q.CHECKED_STEPS, self._checked),
+                (q.SKIPPED_STEPS, self._skipped),
             ):
                 self.recording.append(epoch, "", quantity, self._step, value)
         self.recording.flush()
@@ -222,8 +232,8 @@ class NonFiniteGuard(StepMonitor):
             message,
         )
         for layer, quantity, value in (
-            (fault.layer, f"non_finite_{fault.kind}", fault.count),
-            ("", "non_finite_batch", batch),
+            (fault.layer, _FAULTS[fault.kind], fault.count),
+            ("", q.NON_FINITE_BATCH, batch),
         ):
             self.recording.append(self._epoch, layer, quantity, step, value)
         self.recording.flush()

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts import quantities as q
 from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.loss_parts import (
+from keras_concepts.instruments.penalties.loss_parts import (
     ADDED_LOSS,
     DATA_LOSS,
 )
-from keras_concepts.instruments.penalty_tap import (
+from keras_concepts.instruments.penalties.penalty_tap import (
     APPLIED,
     BATCH_SIZE,
     DATA_GRADIENT,
@@ -144,7 +145,7 @@ def _record(
 ) -> dict[str, float]:
     """Means of an epoch; returns those of the logs."""
     step = samples.steps[-1]
-    totals = {DATA_LOSS: np.nan, "penalty": 0.0, ADDED_LOSS: 0.0}
+    totals = {DATA_LOSS: np.nan, q.PENALTY: 0.0, ADDED_LOSS: 0.0}
     rows = []
     for column, values in zip(samples.columns, samples.values.T, strict=True):
         mean = _mean(column.quantity, values, samples)
@@ -161,23 +162,23 @@ def _record(
             if not values.any():
                 continue
         elif column.quantity != DATA_LOSS:
-            totals["penalty"] += mean
+            totals[q.PENALTY] += mean
         rows.append((column.name, column.quantity, mean))
     loss = _mean(LOSS, samples.quantity(LOSS), samples)
     if np.isnan(totals[DATA_LOSS]):  # nobody called what `compile` was given
-        totals[DATA_LOSS] = loss - totals["penalty"] - totals[ADDED_LOSS]
+        totals[DATA_LOSS] = loss - totals[q.PENALTY] - totals[ADDED_LOSS]
     size = sum(map(abs, totals.values()))
     other = loss - sum(totals.values())
     if abs(other) > _ROUNDING * max(size, abs(loss)):
-        totals["other_loss"] = other
+        totals[q.OTHER_LOSS] = other
         size += abs(other)
-    share = abs(totals["penalty"]) / size if size else 0.0
-    whole = {LOSS: loss} | totals | {"penalty_share": share}
+    share = abs(totals[q.PENALTY]) / size if size else 0.0
+    whole = {q.EPOCH_LOSS: loss} | totals | {q.PENALTY_SHARE: share}
     for quantity, value in whole.items():
         recording.append(epoch, "", quantity, step, value)
     for name, quantity, value in rows:
         recording.append(epoch, name, quantity, step, value)
-    return {"penalty": totals["penalty"], "penalty_share": share}
+    return {"penalty": totals[q.PENALTY], "penalty_share": share}
 
 
 def _mean(quantity: str, values: np.ndarray, samples: PenaltySamples) -> float:

@@ -6,10 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_concepts import quantities as q
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._monitor import Monitor
-from keras_concepts.instruments.forward_probe import ForwardProbe
-from keras_concepts.instruments.signal_summary import SignalSummary
+from keras_concepts.instruments.signals.forward_probe import ForwardProbe
+from keras_concepts.instruments.signals.signal_summary import SignalSummary
+from keras_concepts.quantities import Quantity
 
 
 class SignalMonitor(Monitor):
@@ -138,7 +140,7 @@ class SignalMonitor(Monitor):
         self._epochs = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.recording = self._new_recording(self.model)
+        self._log = self._open_log(self.model)
         self._summary = SignalSummary()
         self._probe = ForwardProbe(
             self.model,
@@ -153,8 +155,8 @@ class SignalMonitor(Monitor):
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self._epochs == 0:
-            _ = self._measure(epoch)
+        if self._epochs == 0 and self._log is not None:
+            _ = self._measure(self._log.epoch(epoch) - 1)
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -163,10 +165,14 @@ class SignalMonitor(Monitor):
         self._step += self.params.get("steps") or updates - self._updates
         self._updates = updates
         self._epochs += 1
+        if self._log is None:
+            return
+        self._log.end_epoch(epoch, self._step, logs)
         if self._epochs % self.every == 0:
-            values = self._measure(epoch)
+            values = self._measure(self._log.epoch(epoch))
             if logs is not None:
                 logs.update(values)
+        self.recording.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._probe = None  # which holds on to the model and the batch
@@ -185,21 +191,27 @@ class SignalMonitor(Monitor):
         rows = self._summary.rows(self._probe())
         for layer, quantities in rows.items():
             for quantity, values in quantities.items():
-                steps = np.full(len(values), self._step)
-                self.recording.append(epoch, layer, quantity, steps, values)
+                index = None
+                if quantity.index == "unit":
+                    index, values = values, np.ones(len(values))
+                elif quantity.index:
+                    index = np.arange(len(values))
+                self.recording.append(
+                    epoch, layer, quantity, self._step, values, index=index
+                )
         self.recording.flush()
         return _log_values([rows[layer] for layer in rows if layer])
 
 
-def _log_values(layers: list[dict[str, np.ndarray]]) -> dict[str, float]:
-    def of_all(quantity: str) -> list[float]:
+def _log_values(layers: list[dict[Quantity, np.ndarray]]) -> dict[str, float]:
+    def of_all(quantity: Quantity) -> list[float]:
         return [float(x[quantity][0]) for x in layers if quantity in x]
 
     values = {}
-    if attenuation := of_all("error_attenuation"):
+    if attenuation := of_all(q.ERROR_ATTENUATION):
         values["error_attenuation"] = attenuation[0]
-    if saturated := of_all("saturated_units"):
+    if saturated := of_all(q.SATURATED_UNITS):
         values["saturated_units"] = sum(saturated)
-    if horizons := of_all("memory_horizon"):
+    if horizons := of_all(q.MEMORY_HORIZON):
         values["memory_horizon"] = min(horizons)
     return values
