@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._batch_norm import batch_against_moving
+from keras_concepts._numerics.batch_statistics import batch_against_moving
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_concepts import _backend
-from keras_concepts._batch_norm import is_training
+from keras_concepts._numerics.batch_statistics import is_training
 from keras_concepts._types import Tensor
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_concepts import _backend
-from keras_concepts._batch_norm import batch_moments
 from keras_concepts._dropout_family import dropout_off
-from keras_concepts._running_sums import Moments
+from keras_concepts._numerics.batch_statistics import batch_moments
+from keras_concepts._numerics.moments import Moments
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,

@@ -11,6 +11,12 @@ import keras
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.activation_slopes import (
+    activation_of,
+    is_activation,
+    is_elementwise,
+    slope_of,
+)
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.owners import named
@@ -19,12 +25,6 @@ from keras_concepts.instruments.signals.recurrent_pass import (
     gates_of,
     hear_steps,
     step_slopes,
-)
-from keras_concepts.instruments.slopes import (
-    activation_of,
-    is_activation,
-    is_elementwise,
-    slope_of,
 )
 
 # A model or wrapper has the outputs of the layers in it.

@@ -8,14 +8,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_concepts._shadow import shadow
-from keras_concepts._types import Tensor
-from keras_concepts.instruments.slopes import (
+from keras_concepts._numerics.activation_slopes import (
     Slope,
     activation_of,
     is_elementwise,
     slope_of,
 )
+from keras_concepts._shadow import shadow
+from keras_concepts._types import Tensor
 
 # Which gates a cell asks `recurrent_activation` for, in its order.
 _GATES = {

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import quantities as q
-from keras_concepts._saturation import FLAT, MOSTLY
+from keras_concepts._numerics.saturation import FLAT, MOSTLY
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.signals.forward_probe import LayerSignal
 from keras_concepts.instruments.signals.recurrent_pass import Steps
