@@ -71,6 +71,21 @@ class Run:
     monitors: list[str] = dataclasses.field(default_factory=list)
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    def layer_of(self, variable: str) -> str:
+        """Path of the layer that a variable belongs to.
+
+        Args:
+            variable: Path of a variable, as the owner of a row.
+
+        Raises:
+            KeyError: The facts do not name such a variable.
+        """
+        layers = {
+            each["path"]: each["layer"]
+            for each in self.facts.get("variables", ())
+        }
+        return layers[variable]
+
 
 class Recording:
     """Tidy rows `(run, monitor, step, epoch, owner, quantity, index, value)`.
