@@ -13,7 +13,7 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.owners import named
+from keras_concepts.instruments.owners import owner_names
 from keras_concepts.instruments.signals.recurrent_pass import (
     Steps,
     gates_of,
@@ -106,9 +106,10 @@ def watched_layers(model: Any) -> list[Watched]:
         for part in _backend.flatten_layers(layer)
         if part is not layer
     }
+    names = owner_names(model)
     return [
-        Watched(layer, name)
-        for layer, name in named(layers)
+        Watched(layer, names.of(layer))
+        for layer in layers
         if not isinstance(layer, _CONTAINERS) and id(layer) not in inside
     ]
 
