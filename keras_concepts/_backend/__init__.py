@@ -142,7 +142,7 @@ And `keras_internals.py`, for all of them:
 
 `cell_of_bias()`
 :   The recurrent cell whose bias is asked of the initializer that calls this,
-    or `None` if it cannot be told.
+    or `None` if it is not known.
 
 `running_optimizer()`
 :   The optimizer whose `apply` is running, or `None`.

@@ -51,7 +51,7 @@ def running_optimizer() -> Any | None:
 def cell_of_bias() -> Any | None:
     """Keras' recurrent cell whose bias is asked of the calling initializer.
 
-    `None` if it cannot be told. To be called in `__call__` itself.
+    `None` if it is not known. To be called in `__call__` itself.
     """
     # A layer whose `build` runs is on top of the stack of name scopes. But a
     # variable that is made in a trace gets its value later. Then only the

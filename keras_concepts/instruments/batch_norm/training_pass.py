@@ -18,7 +18,7 @@ from keras_concepts.instruments.batch_norm.capture_batches import (
 
 
 class TrainingPass:
-    """Runs a model as in training, and moves nothing of it.
+    """Runs a model in training mode without changing it.
 
     Batch normalization uses the statistics of the batch where it does so in
     training: not in a frozen layer, nor where the model's author calls it with
