@@ -9,6 +9,7 @@ from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._run_log import RunLog
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.instruments.step.step_observer import StepObserver
+from keras_concepts.instruments.step.tap import Tap
 from keras_concepts.instruments.step.train_function import ObservedTrainFunction
 from keras_concepts.recording import Recording
 
@@ -79,36 +80,21 @@ class Monitor(keras.callbacks.Callback):
 
 
 class StepMonitor(Monitor):
-    """Attaches a tap to the steps of `fit` and records what it reads.
+    """Observes the steps of `fit` through a tap.
 
-    A subclass defines `_make_tap` and `_record`.
+    A subclass defines `_make_observer`, and reads the observer when it likes.
 
     Args:
-        every: Measure every n-th step of an epoch, at least 1.
-        max_samples: Measure at most this many steps an epoch; `None` for all
-            that `every` asks for.
         record_to: File for the recording.
     """
 
     # Keras may run the other callbacks of a batch asynchronously: this one has
     # no hook that is called for a batch.
     async_safe = True
-    _hears: tuple[str, ...] = ()
 
-    def __init__(
-        self,
-        every: int,
-        *,
-        max_samples: int | None,
-        record_to: str | os.PathLike[str] | None,
-    ) -> None:
+    def __init__(self, *, record_to: str | os.PathLike[str] | None) -> None:
         super().__init__(record_to=record_to)
-        check_positive_int(type(self).__name__, "every", every)
-        if max_samples is not None:
-            check_positive_int(type(self).__name__, "max_samples", max_samples)
-        self.every = every
-        self.max_samples = max_samples
-        self._observer: StepObserver | None = None
+        self._observer: StepObserver[Any] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._stop()
@@ -126,21 +112,6 @@ class StepMonitor(Monitor):
             _ = self._log.epoch(epoch)
             self._observer.begin_epoch(self.params.get("steps"))
 
-    def on_epoch_end(
-        self, epoch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        if self._log is None or self._observer is None:
-            return
-        self._end_log_epoch(epoch, logs)
-        samples = self._observer.read()
-        if not samples:
-            self.recording.flush()
-            return
-        values = self._record(self._log.epoch(epoch), samples)
-        self.recording.flush()
-        if logs is not None:
-            logs.update(values)
-
     def _end_log_epoch(self, epoch: int, logs: dict[str, Any] | None) -> None:
         if self._log is not None and self._observer is not None:
             step = self.recording.next_step + self._observer.steps
@@ -150,27 +121,10 @@ class StepMonitor(Monitor):
         self._stop()
 
     def _begin(self) -> None:
-        """Opens what a training needs beside the recording."""
+        """Opens what a training run needs beside the recording."""
 
-    def _make_observer(self, model: Any) -> StepObserver:
-        return StepObserver(
-            model,
-            Schedule(self.every, self.max_samples),
-            capacity=self.max_samples or 256,
-            first_step=self.recording.next_step,
-            make_tap=self._make_tap,
-            hears=self._hears,
-        )
-
-    def _make_tap(self, variables: list[Any], capacity: int) -> Any:
-        """What measures a step: see `StepObserver`."""
-        raise NotImplementedError
-
-    def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
-        """Records what the tap read in an epoch; returns values for the logs.
-
-        `samples` is never empty.
-        """
+    def _make_observer(self, model: Any) -> StepObserver[Any]:
+        """Which steps to measure, and with what tap."""
         raise NotImplementedError
 
     def _stop(self) -> None:
@@ -192,3 +146,64 @@ class StepMonitor(Monitor):
                 "Received: a model without one. Are all layers frozen "
                 "(`layer.trainable = False`)?"
             )
+
+
+class SampledMonitor(StepMonitor):
+    """Measures a sample of the steps and records it at the end of each epoch.
+
+    A subclass defines `_make_tap` and `_record`.
+
+    Args:
+        every: Measure every n-th step of an epoch, at least 1.
+        max_samples: Measure at most this many steps an epoch; `None` for all
+            that `every` asks for.
+        record_to: File for the recording.
+    """
+
+    def __init__(
+        self,
+        every: int,
+        *,
+        max_samples: int | None,
+        record_to: str | os.PathLike[str] | None,
+    ) -> None:
+        super().__init__(record_to=record_to)
+        check_positive_int(type(self).__name__, "every", every)
+        if max_samples is not None:
+            check_positive_int(type(self).__name__, "max_samples", max_samples)
+        self.every = every
+        self.max_samples = max_samples
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._log is None or self._observer is None:
+            return
+        self._end_log_epoch(epoch, logs)
+        samples = self._observer.read()
+        values = {}
+        if samples:
+            values = self._record(self._log.epoch(epoch), samples)
+        self.recording.flush()
+        if logs is not None:
+            logs.update(values)
+
+    def _make_observer(self, model: Any) -> StepObserver[Any]:
+        capacity = max(self.max_samples or 256, model.steps_per_execution)
+        return StepObserver(
+            type(self).__name__,
+            self._make_tap(model, capacity),
+            Schedule(self.every, self.max_samples),
+            first_step=self.recording.next_step,
+        )
+
+    def _make_tap(self, model: Any, capacity: int) -> Tap[Any, Any]:
+        """What measures a step, and keeps up to `capacity` steps."""
+        raise NotImplementedError
+
+    def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
+        """Records what the tap read in an epoch; returns values for the logs.
+
+        `samples` is never empty.
+        """
+        raise NotImplementedError

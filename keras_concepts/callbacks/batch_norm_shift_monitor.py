@@ -10,7 +10,7 @@ from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts._batches import as_fed
 from keras_concepts._validation import check_probe
-from keras_concepts.callbacks._monitor import StepMonitor
+from keras_concepts.callbacks._monitor import SampledMonitor
 from keras_concepts.instruments.batch_norm.batch_norm_tap import (
     BatchNormSamples,
     BatchNormTap,
@@ -23,7 +23,7 @@ from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
 from keras_concepts.quantities import Quantity
 
 
-class BatchNormShiftMonitor(StepMonitor):
+class BatchNormShiftMonitor(SampledMonitor):
     r"""Compares the moving statistics of batch normalization with the batches.
 
     In training a layer normalizes with the mean and the variance of the batch,
@@ -122,8 +122,6 @@ class BatchNormShiftMonitor(StepMonitor):
     0.98
     """
 
-    _hears = ("batch_norms",)
-
     def __init__(
         self,
         probe: Any = None,
@@ -158,9 +156,8 @@ class BatchNormShiftMonitor(StepMonitor):
         self._updates_before = batches * int(updates)
         self._pass = None  # made once the model is built
 
-    def _make_tap(self, variables: list[Any], capacity: int) -> BatchNormTap:
-        del variables
-        return BatchNormTap(self.model, capacity=capacity)
+    def _make_tap(self, model: Any, capacity: int) -> BatchNormTap:
+        return BatchNormTap(model, capacity=capacity)
 
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         joined = BatchNormSamples.joined(samples)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_concepts import quantities as q
-from keras_concepts.callbacks._monitor import StepMonitor
+from keras_concepts.callbacks._monitor import SampledMonitor
 from keras_concepts.instruments.gradients.gradient_tap import (
     GradientSamples,
     GradientTap,
@@ -20,7 +20,7 @@ from keras_concepts.instruments.gradients.statistics import (
 from keras_concepts.recording import Recording
 
 
-class GradientMonitor(StepMonitor):
+class GradientMonitor(SampledMonitor):
     """Records the gradients that the optimizer receives during `fit`.
 
     The numbers are the real gradients of each batch, reduced to a few values a
@@ -128,8 +128,8 @@ class GradientMonitor(StepMonitor):
 
             self._writer = TensorBoardWriter(self.tensorboard)
 
-    def _make_tap(self, variables: list[Any], capacity: int) -> GradientTap:
-        return GradientTap(self.model.optimizer, variables, capacity=capacity)
+    def _make_tap(self, model: Any, capacity: int) -> GradientTap:
+        return GradientTap(model.optimizer, model=model, capacity=capacity)
 
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         joined = GradientSamples.joined(samples)

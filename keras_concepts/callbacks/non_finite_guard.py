@@ -65,7 +65,7 @@ class NonFiniteGuard(StepMonitor):
     checked on the device, inside the compiled step. Only in one that fails, the
     batch passes the model once more, with the weights from before the step, to
     find the layer. A NaN that never reaches loss, gradients or weights is not
-    heard of, and does no harm.
+    reported, and does no harm.
 
     The host looks every `check_every` steps and at the end of each epoch: so
     the step is exact, and the message comes that much later. With
@@ -135,7 +135,7 @@ class NonFiniteGuard(StepMonitor):
         record_to: str | os.PathLike[str] | None = None,
         sink: Callable[[str], Any] = print,
     ) -> None:
-        super().__init__(1, max_samples=None, record_to=record_to)
+        super().__init__(record_to=record_to)
         check_positive_int("NonFiniteGuard", "check_every", check_every)
         self.stop = stop
         self.before_update = before_update
@@ -176,20 +176,17 @@ class NonFiniteGuard(StepMonitor):
         self._loss = np.nan
         self._skips_in_a_row = 0
 
-    def _make_observer(self, model: Any) -> StepObserver:
+    def _make_observer(self, model: Any) -> StepObserver[NonFiniteSamples]:
+        steps = 1 if self.before_update else self.check_every
+        capacity = max(steps, model.steps_per_execution)
         return StepObserver(
-            model,
+            type(self).__name__,
+            NonFiniteTap(model, capacity=capacity),
             Schedule(),
-            capacity=1 if self.before_update else self.check_every,
             first_step=self.recording.next_step,
-            make_tap=self._make_tap,
-            hears=("batch",),
             when_full=self._look,
             can_reject=self.before_update,
         )
-
-    def _make_tap(self, variables: list[Any], capacity: int) -> NonFiniteTap:
-        return NonFiniteTap(self._trained, variables, capacity=capacity)
 
     def _look(self, samples: NonFiniteSamples) -> None:
         """Judges some steps in a row, and remembers the last."""

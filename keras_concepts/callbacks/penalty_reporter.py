@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_concepts import quantities as q
-from keras_concepts.callbacks._monitor import StepMonitor
+from keras_concepts.callbacks._monitor import SampledMonitor
 from keras_concepts.instruments.penalties.loss_parts import (
     ADDED_LOSS,
     DATA_LOSS,
@@ -28,7 +28,7 @@ _PULLS = (PENALTY_GRADIENT, DATA_GRADIENT, DECAY_PULL)
 _ROUNDING = 1e-4
 
 
-class PenaltyReporter(StepMonitor):
+class PenaltyReporter(SampledMonitor):
     """Splits the loss of each epoch into data loss and penalties.
 
     Every batch's loss is split inside the training step, with the weights that
@@ -118,8 +118,6 @@ class PenaltyReporter(StepMonitor):
     ['epoch_loss', 'data_loss', 'penalty', 'added_loss', 'penalty_share']
     """
 
-    _hears = ("parts",)
-
     def __init__(
         self,
         every: int = 1,
@@ -129,8 +127,8 @@ class PenaltyReporter(StepMonitor):
     ) -> None:
         super().__init__(every, max_samples=max_samples, record_to=record_to)
 
-    def _make_tap(self, variables: list[Any], capacity: int) -> PenaltyTap:
-        return PenaltyTap(self.model, variables, capacity=capacity)
+    def _make_tap(self, model: Any, capacity: int) -> PenaltyTap:
+        return PenaltyTap(model, capacity=capacity)
 
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         return _record(self.recording, epoch, PenaltySamples.joined(samples))

@@ -11,7 +11,7 @@ from keras_concepts import quantities as q
 from keras_concepts._numerics.saturation import FLAT, MOSTLY
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.signals.forward_probe import LayerSignal
-from keras_concepts.instruments.signals.recurrent_pass import Steps
+from keras_concepts.instruments.signals.recurrent_pass import RecurrentSteps
 
 # How far back a gradient reaches: to where it is this share of its largest.
 FADED = 0.01
@@ -65,7 +65,7 @@ def layer_statistics(calls: Sequence[LayerSignal]) -> dict[str, Tensor]:
     return statistics
 
 
-def step_statistics(calls: Sequence[Steps]) -> dict[str, Tensor]:
+def step_statistics(calls: Sequence[RecurrentSteps]) -> dict[str, Tensor]:
     """Statistics of what a recurrent layer did at each step.
 
     Args:
@@ -205,7 +205,7 @@ def _kept(call: LayerSignal) -> Tensor:
     return ops.reshape(mask, (-1, 1))
 
 
-def _kept_steps(steps: Steps) -> Tensor:
+def _kept_steps(steps: RecurrentSteps) -> Tensor:
     if steps.mask is None:
         return ops.ones(steps.states.shape[:2], "bool")
     return ops.cast(steps.mask, "bool")

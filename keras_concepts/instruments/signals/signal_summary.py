@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_concepts import quantities as q
+from keras_concepts.instruments.owners import unique_name
 from keras_concepts.instruments.signals.forward_probe import (
     LayerSignal,
     Signals,
@@ -51,7 +52,15 @@ class SignalSummary:
         for signal in signals.layers:
             if _is_measured(signal):
                 layers.setdefault(_kind(signal), []).append(signal)
-        self._names = [_name(kind, layers) for kind in layers]
+        # The second width of one layer must not take another layer's name.
+        taken = {kind[0] for kind in layers}
+        seen: set[str] = set()
+        self._names = []
+        for name, *_ in layers:
+            self._names.append(
+                unique_name(name, taken) if name in seen else name
+            )
+            seen.add(name)
         found = [_statistics(calls) for calls in layers.values()]
         return [signals.loss, found]
 
@@ -82,12 +91,6 @@ def _kind(signal: LayerSignal) -> tuple[Any, ...]:
     units = signal.activation.shape[signal.unit_axis]
     time = None if signal.steps is None else signal.steps.states.shape[1]
     return signal.layer, units, time
-
-
-def _name(kind: tuple[Any, ...], kinds: Any) -> str:
-    same = [other for other in kinds if other[0] == kind[0]]
-    place = same.index(kind)
-    return kind[0] if place == 0 else f"{kind[0]} (shape {place + 1})"
 
 
 def _statistics(calls: list[LayerSignal]) -> dict[str, Any]:
