@@ -41,8 +41,21 @@ demo: ## run an example
 test: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.pytest_cache/jax
 test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
+# JAX compiles far more here than it runs, three times as fast without
+# optimization. The tests marked `optimized` do not go without, nor does
+# anything if ARGS are given or this JAX does not know the options.
+PYTEST := $(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS)
+UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
-	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
+ifeq ($(BACKEND)$(ARGS),jax)
+	options='$(UNOPTIMIZED)'; \
+	XLA_FLAGS="$$options" $(ENV)/bin/python -c 'import jax; jax.devices()' \
+		|| options=; \
+	XLA_FLAGS="$$options" $(PYTEST) -m 'not optimized'
+	$(PYTEST) -m optimized
+else
+	$(PYTEST) $(ARGS)
+endif
 
 lint: .venv/lint/.installed ## check format and style
 	$(LINT)/ruff format --check

@@ -3,6 +3,14 @@ import numpy as np
 import pytest
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "optimized: compares bits, exact sums or extremes of compiled code, "
+        "so `make test` lets JAX optimize as it does for users",
+    )
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.clear_session(free_memory=False)  # which takes 0.2 s

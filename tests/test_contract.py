@@ -113,6 +113,7 @@ class TestCallback:
         self.fit(digits, [callback])
         assert {name: getattr(callback, name) for name in names} == before
 
+    @pytest.mark.optimized
     def test_changes_no_weight(self, cls, digits):
         plain = self.fit(digits, [])
         watched = self.fit(digits, [self.make(cls)])

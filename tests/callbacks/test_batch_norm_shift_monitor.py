@@ -152,6 +152,7 @@ def train(callbacks, **arguments):
 
 
 @pytest.mark.parametrize("arguments", [{}, {"jit_compile": False}])
+@pytest.mark.optimized
 def test_changes_no_bit(arguments):
     """Nor does the probe move weights, statistics, seeds or metrics."""
     if keras.backend.backend() == "jax" and arguments:

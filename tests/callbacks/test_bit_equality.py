@@ -13,6 +13,8 @@ from keras_concepts.callbacks import (
     SignalMonitor,
 )
 
+pytestmark = pytest.mark.optimized
+
 OPTIMIZERS = {
     "sgd_momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9),
     "adam": lambda: keras.optimizers.Adam(0.01),

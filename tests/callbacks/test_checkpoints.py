@@ -104,6 +104,7 @@ def test_model_checkpoint(digits, tmp_path):
 
 
 @pytest.mark.parametrize("first", ["monitor", "backup"])
+@pytest.mark.optimized
 def test_backup_and_restore(first, digits, tmp_path):
     def train(epochs, callbacks):
         keras.utils.clear_session()

@@ -494,6 +494,7 @@ class TestChangesNothing:
         ],
         ids=["default", "no_jit", "jit_loss_scaled"],
     )
+    @pytest.mark.optimized
     def test_bits(self, optimizer, jit_compile, digits):
         arguments = {"jit_compile": jit_compile}
         if keras.backend.backend() == "torch" and jit_compile is True:

@@ -89,6 +89,7 @@ def model_with(kind):
     return model
 
 
+@pytest.mark.optimized
 def test_trains_as_the_plain_layer():
     plain = model_with(layers.BatchNormalization)
     logs = plain.fit(X, Y, 8, 2, verbose=0, shuffle=False).history

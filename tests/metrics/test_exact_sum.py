@@ -8,6 +8,8 @@ from keras_concepts import _backend
 from keras_concepts.metrics import F1Score
 from keras_concepts.metrics._exact_sum import ExactSum, value
 
+pytestmark = pytest.mark.optimized
+
 
 class Total(keras.Metric):
     def __init__(self):
