@@ -124,7 +124,7 @@ def test_the_updates_go_on_from_fit_to_fit():
 
 
 def train(callbacks, **arguments):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [

@@ -199,7 +199,7 @@ def network(probe):
 
 
 def train(probe, **arguments):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     model = network(probe)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

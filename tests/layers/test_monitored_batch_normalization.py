@@ -72,7 +72,7 @@ def test_not_built():
 
 
 def model_with(kind):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
