@@ -6,6 +6,14 @@ import pytest
 HAS_KERAS = importlib.util.find_spec("keras") is not None
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "optimized: compares bits, exact sums or extremes of compiled code, "
+        "so `make test` lets JAX optimize as it does for users",
+    )
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     if not HAS_KERAS:

@@ -128,6 +128,7 @@ def test_a_late_clean_up_spares_the_next_fit(digits):
     assert leftovers(model) == []
 
 
+@pytest.mark.optimized
 def test_two_monitors_see_the_same(digits):
     model = make()
     first, second = GradientMonitor(), GradientMonitor(every=2)
@@ -174,6 +175,7 @@ def test_more_samples_than_the_device_holds(digits):
 
 
 class TestCustomLoop:
+    @pytest.mark.optimized
     def test_equals_fit(self, digits):
         x, y = digits
         watched = make("sgd")
