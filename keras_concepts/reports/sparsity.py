@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keras_concepts.reports.cells import Name
-from keras_concepts.reports.names import short_names
+from keras_concepts.reports.drawing.names import short_names
+from keras_concepts.reports.drawing.table_style import Name
 
 _INDEX_BYTES = 4  # int32
 _ABOUT = (

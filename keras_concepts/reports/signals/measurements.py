@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_concepts.recording import Recording, Series
-from keras_concepts.reports.grid import Grid
+from keras_concepts.reports.drawing.grid import Grid
 
 # A GradientMonitor that writes to the same file has `units`, `dead_units` and
 # `loss` as well, but none of these.

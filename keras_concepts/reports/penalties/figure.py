@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.canvas import (
+from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
     TICK_SIZE,
     empty_figure,
     new_figure,
 )
-from keras_concepts.reports.names import shorten
-from keras_concepts.reports.penalties import WHOLE, loss_parts
+from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.penalties.table import WHOLE, loss_parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.canvas import (
+from keras_concepts.reports.drawing.colour_bar import draw_colour_bar
+from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
     TITLE_SIZE,
     add_legend,
     empty_figure,
     new_figure,
 )
-from keras_concepts.reports.colour_bar import draw_colour_bar
-from keras_concepts.reports.curves import draw_curves
-from keras_concepts.reports.grid import colour_span, grid
-from keras_concepts.reports.heatmap import (
+from keras_concepts.reports.drawing.grid import colour_span, grid
+from keras_concepts.reports.drawing.heatmap import (
     draw_heatmap,
     heatmap_height,
     label_layers,
     patches,
 )
-from keras_concepts.reports.history import History, gradient_history
-from keras_concepts.reports.powers import power_text
+from keras_concepts.reports.drawing.scientific_notation import power_text
+from keras_concepts.reports.gradients.curves import draw_curves
+from keras_concepts.reports.gradients.history import History, gradient_history
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from keras_concepts.reports.names import shorten
+from keras_concepts.reports.drawing.names import shorten
 
 _SHORTEST_NAME = 10
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_concepts.reports.canvas import LABEL_SIZE, TICK_SIZE
-from keras_concepts.reports.history import History, ends
-from keras_concepts.reports.names import shorten
+from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.gradients.history import History, ends
 
 _COLOURS = ("#0072b2", "#d55e00")
 _POINTS = 150

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.canvas import new_figure
+from keras_concepts.reports.drawing.figure_style import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

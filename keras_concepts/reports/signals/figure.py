@@ -6,33 +6,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.canvas import (
+from keras_concepts.reports.drawing.colour_bar import draw_colour_bar
+from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
     TITLE_SIZE,
     add_legend,
     empty_figure,
     new_figure,
 )
-from keras_concepts.reports.colour_bar import draw_colour_bar
-from keras_concepts.reports.grid import colour_span
-from keras_concepts.reports.heatmap import (
+from keras_concepts.reports.drawing.grid import colour_span
+from keras_concepts.reports.drawing.heatmap import (
     draw_cells,
     heatmap_height,
     label_columns,
     label_layers,
     patches,
 )
-from keras_concepts.reports.measurements import (
+from keras_concepts.reports.drawing.names import layer_names
+from keras_concepts.reports.drawing.scientific_notation import power_text
+from keras_concepts.reports.signals.measurements import (
     Measurement,
     epoch_labels,
     layers_of,
     measurements,
     over_epochs,
 )
-from keras_concepts.reports.memory_figure import draw_memory, memory_height
-from keras_concepts.reports.names import layer_names
-from keras_concepts.reports.powers import power_text
-from keras_concepts.reports.signals import EMPTY
+from keras_concepts.reports.signals.memory_figure import (
+    draw_memory,
+    memory_height,
+)
+from keras_concepts.reports.signals.table import EMPTY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

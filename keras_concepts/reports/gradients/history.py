@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.names import short_names
+from keras_concepts.reports.drawing.names import short_names
 
 # Weights that act on each unit alone: one number a unit, no fan-in.
 _VECTORS = {"bias", "gamma", "beta", "scale", "alpha"}

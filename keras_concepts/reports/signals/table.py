@@ -8,14 +8,19 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.cells import LogBar, Name, new_table, size_cell
-from keras_concepts.reports.measurements import (
+from keras_concepts.reports.drawing.names import layer_names
+from keras_concepts.reports.drawing.table_style import (
+    LogBar,
+    Name,
+    new_table,
+    size_cell,
+)
+from keras_concepts.reports.signals.measurements import (
     Measurement,
     epoch_labels,
     layers_of,
     measurements,
 )
-from keras_concepts.reports.names import layer_names
 
 EMPTY = "No signals have been recorded yet."
 _ERROR = "RMS\nerror"

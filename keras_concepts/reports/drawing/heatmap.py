@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_concepts.reports.canvas import LABEL_SIZE, TICK_SIZE
-from keras_concepts.reports.grid import Grid, boundaries
-from keras_concepts.reports.history import History
-from keras_concepts.reports.names import shorten
+from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.drawing.grid import Grid, boundaries
+from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.gradients.history import History
 
 NONFINITE = "#e8175d"
 ZERO = "black"

@@ -6,24 +6,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.canvas import (
+from keras_concepts.reports.drawing.colour_bar import draw_colour_bar
+from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
     TITLE_SIZE,
     add_legend,
     empty_figure,
     new_figure,
 )
-from keras_concepts.reports.colour_bar import draw_colour_bar
-from keras_concepts.reports.grid import Grid
-from keras_concepts.reports.heatmap import draw_cells, label_columns, patches
-from keras_concepts.reports.measurements import (
+from keras_concepts.reports.drawing.grid import Grid
+from keras_concepts.reports.drawing.heatmap import (
+    draw_cells,
+    label_columns,
+    patches,
+)
+from keras_concepts.reports.drawing.names import layer_names, shorten
+from keras_concepts.reports.signals.measurements import (
     Measurement,
     epoch_labels,
     layers_of,
     measurements,
     over_lags,
 )
-from keras_concepts.reports.names import layer_names, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,8 +5,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.cells import LogBar, size_cell
-from keras_concepts.reports.history import (
+from keras_concepts.reports.drawing.table_style import LogBar, size_cell
+from keras_concepts.reports.gradients.history import (
     History,
     ends,
     median,

@@ -8,14 +8,17 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.cells import Name, new_table
-from keras_concepts.reports.columns import (
+from keras_concepts.reports.drawing.table_style import Name, new_table
+from keras_concepts.reports.gradients.columns import (
     NONFINITE,
     UPDATE,
     gradient_columns,
     weight_columns,
 )
-from keras_concepts.reports.history import gradient_history, last_epoch
+from keras_concepts.reports.gradients.history import (
+    gradient_history,
+    last_epoch,
+)
 
 _EMPTY = "No gradients have been recorded yet."
 _ABOUT_BAR = (

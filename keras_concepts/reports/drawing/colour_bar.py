@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from keras_concepts.reports.canvas import LABEL_SIZE, TICK_SIZE
-from keras_concepts.reports.powers import power_ticks
+from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.drawing.scientific_notation import power_ticks
 
 
 def draw_colour_bar(

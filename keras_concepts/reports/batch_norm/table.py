@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.cells import Name
-from keras_concepts.reports.history import last_epoch
-from keras_concepts.reports.names import short_names
+from keras_concepts.reports.drawing.names import short_names
+from keras_concepts.reports.drawing.table_style import Name
+from keras_concepts.reports.gradients.history import last_epoch
 
 # From where on inference is another model: `rules` will know better.
 SHIFT, VARIANCE = 1.0, float(np.log(2.0))

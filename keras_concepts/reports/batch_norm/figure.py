@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.batch_norm import (
+from keras_concepts.reports.batch_norm.table import (
     EMPTY,
     SHIFT,
     VARIANCE,
     batch_norm_paths,
     layer_names,
 )
-from keras_concepts.reports.canvas import (
+from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
     TICK_SIZE,
     TITLE_SIZE,
@@ -20,8 +20,8 @@ from keras_concepts.reports.canvas import (
     empty_figure,
     new_figure,
 )
-from keras_concepts.reports.history import over_steps
-from keras_concepts.reports.names import shorten
+from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.gradients.history import over_steps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_concepts.reports.history import History
+from keras_concepts.reports.gradients.history import History
 
 
 class Grid(NamedTuple):

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_concepts.recording import Recording
-from keras_concepts.reports.cells import Name, new_table
-from keras_concepts.reports.history import last_epoch
-from keras_concepts.reports.names import short_names
+from keras_concepts.reports.drawing.names import short_names
+from keras_concepts.reports.drawing.table_style import Name, new_table
+from keras_concepts.reports.gradients.history import last_epoch
 
 WHOLE = {
     "data_loss": "data",

@@ -1,0 +1,1 @@
+"""Reports of the parts of the loss."""

@@ -1,0 +1,1 @@
+"""Reports of activations and error signals."""
