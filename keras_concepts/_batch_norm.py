@@ -1,16 +1,10 @@
 """What batch normalization does in training and what at inference."""
 
-import contextlib
-import functools
-import inspect
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import keras
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._dropout_family import dropout_off
 from keras_concepts._running_sums import Moments, unit_moments
 from keras_concepts._types import Tensor
 
@@ -27,12 +21,6 @@ class Shift(NamedTuple):
     mean_shift: Tensor
     log_variance_ratio: Tensor
     batches: Tensor
-
-
-def batch_norm_layers(layers: list[Any]) -> list[Any]:
-    """The batch normalization layers among `layers`."""
-    kind = keras.layers.BatchNormalization
-    return [layer for layer in layers if isinstance(layer, kind)]
 
 
 def is_training(layer: Any, training: bool | None) -> bool:
@@ -66,106 +54,3 @@ def batch_against_moving(
     seen = ops.ones_like(shift) * ops.cast(batch.count > 0, "float32")
     ratio = ops.log(moving + layer.epsilon) - ops.log(variance)
     return Shift(seen * shift, seen * ratio, seen)
-
-
-class TrainingPass:
-    """Runs a model as in training, and moves nothing of it.
-
-    Batch normalization uses the statistics of the batch where it does so in
-    training: not in a frozen layer, nor where the model's author calls it with
-    `training=False`. The dropout family is off. What layers assign to their
-    variables is forgotten. Each pass is compiled once for batches of one shape.
-
-    Args:
-        model: A built model.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.layers = batch_norm_layers(_backend.flatten_layers(model))
-        make = functools.partial(
-            _backend.compiled_pass,
-            variables=model.variables,
-            eager=model.run_eagerly,
-        )
-        self._moments = make(self._heard_moments)
-        self._loss = {
-            training: make(functools.partial(self._loss_in_mode, training))
-            for training in (True, False)
-        }
-
-    def moments(self, x: Any) -> list[list[Moments]]:
-        """Moments of the inputs of each of `layers`, one for each of its calls.
-
-        Args:
-            x: A batch of inputs, in tensors.
-        """
-        with _as_it_was():
-            return self._moments(x)
-
-    def loss(
-        self, x: Any, y: Any, sample_weight: Any = None, training: bool = True
-    ) -> Tensor:
-        """The loss of a batch, in training mode or at inference."""
-        with _as_it_was():
-            return self._loss[training](x, y, sample_weight)
-
-    def _heard_moments(self, x: Any) -> list[list[Moments]]:
-        heard: list[list[Moments]] = [[] for _ in self.layers]
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(dropout_off(self.model))
-            for layer, moments in zip(self.layers, heard, strict=True):
-                stack.enter_context(_heard(layer, moments))
-            _ = self.model(x, training=True)
-        return heard
-
-    def _loss_in_mode(
-        self, training: bool, x: Any, y: Any, sample_weight: Any
-    ) -> Tensor:
-        compute_loss = self.model.compute_loss
-        known = inspect.signature(compute_loss).parameters
-        mode = {"training": training} if "training" in known else {}
-        with dropout_off(self.model):
-            y_pred = self.model(x, training=training)
-            return compute_loss(
-                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **mode
-            )
-
-
-@contextlib.contextmanager
-def _as_it_was() -> Iterator[None]:
-    # A recurrent layer draws from the backend's generator even where its
-    # dropout is off.
-    with _backend.without_gradients(), _backend.fixed_randomness(0):
-        yield
-
-
-def _heard(
-    layer: Any, moments: list[Moments]
-) -> contextlib.AbstractContextManager[None]:
-    return hear_batches(
-        layer,
-        lambda inputs, mask: moments.append(batch_moments(layer, inputs, mask)),
-    )
-
-
-def hear_batches(
-    layer: Any, hear: Callable[[Tensor, Tensor | None], None]
-) -> contextlib.AbstractContextManager[None]:
-    """Calls `hear(inputs, mask)` before a layer normalizes a training batch.
-
-    Args:
-        layer: Batch normalization layer.
-        hear: Function.
-    """
-    original = layer.call
-    signature = inspect.signature(original)
-
-    @functools.wraps(original)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
-        if is_training(layer, given.get("training")):
-            hear(given["inputs"], given.get("mask"))
-        return original(*args, **kwargs)
-
-    return _backend.shadow_in_step(layer, "call", call)

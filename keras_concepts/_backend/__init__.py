@@ -110,6 +110,12 @@ And `keras_internals.py`, for all of them:
 `changing_variables(model)`
 :   What a step may assign beside the trained variables: statistics, seeds.
 
+`batch_size_of_fit(model)`
+:   Samples in a batch of the `fit` that is running, or `None`.
+
+`compile_arguments(model)`
+:   What `compile` was given, as it was given.
+
 `is_functional(model)`
 :   Whether the model is a graph of layers that Keras can rebuild.
 
@@ -149,8 +155,10 @@ And `keras_internals.py`, for all of them:
 import keras
 
 from keras_concepts._backend.keras_internals import (
+    batch_size_of_fit,
     cell_of_bias,
     changing_variables,
+    compile_arguments,
     flatten_layers,
     hear_compiled_losses,
     hear_dropped_losses,
@@ -178,8 +186,10 @@ else:
     )
 
 __all__ = [
+    "batch_size_of_fit",
     "cell_of_bias",
     "changing_variables",
+    "compile_arguments",
     "flatten_layers",
     "hear_compiled_losses",
     "hear_dropped_losses",

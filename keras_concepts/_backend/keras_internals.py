@@ -100,6 +100,23 @@ def changing_variables(model: Any) -> list[Any]:
     return list(found.values())
 
 
+def batch_size_of_fit(model: Any) -> int | None:
+    """Samples in a batch of the `fit` that is running, `None` if not known."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        iterator = frame.f_locals.get("epoch_iterator")
+        if frame.f_locals.get("self") is model and iterator is not None:
+            return iterator.data_adapter.batch_size
+        frame = frame.f_back
+    return None
+
+
+def compile_arguments(model: Any) -> dict[str, Any]:
+    """What `compile` was given, as it was given; empty before."""
+    arguments = getattr(model, "_compile_config", None)
+    return {} if arguments is None else dict(arguments.config)
+
+
 def is_functional(model: Any) -> bool:
     """Whether the model is a graph of layers that Keras can rebuild."""
     return isinstance(model, Functional)

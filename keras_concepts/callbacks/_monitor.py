@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from keras_concepts._validation import check_positive_int
-from keras_concepts.instruments.schedule import Schedule
-from keras_concepts.instruments.step_observer import StepObserver
-from keras_concepts.instruments.train_function import ObservedTrainFunction
+from keras_concepts.instruments.step.schedule import Schedule
+from keras_concepts.instruments.step.step_observer import StepObserver
+from keras_concepts.instruments.step.train_function import ObservedTrainFunction
 from keras_concepts.recording import Recording
 
 

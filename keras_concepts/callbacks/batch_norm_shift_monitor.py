@@ -8,14 +8,17 @@ import keras
 import numpy as np
 
 from keras_concepts import _backend
-from keras_concepts._batch_norm import TrainingPass, batch_norm_layers
 from keras_concepts._batches import as_fed
 from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.batch_norm_tap import (
+from keras_concepts.instruments.batch_norm.batch_norm_tap import (
     BatchNormSamples,
     BatchNormTap,
     ChannelShifts,
 )
+from keras_concepts.instruments.batch_norm.capture_batches import (
+    batch_norm_layers,
+)
+from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
 
 
 class BatchNormShiftMonitor(StepMonitor):

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 
 from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.gradient_tap import (
+from keras_concepts.instruments.gradients.gradient_tap import (
     GradientSamples,
     GradientTap,
 )
-from keras_concepts.instruments.statistics import (
+from keras_concepts.instruments.gradients.statistics import (
     GRADIENT_COLUMNS,
     WEIGHT_COLUMNS,
 )

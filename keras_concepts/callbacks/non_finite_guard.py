@@ -9,13 +9,13 @@ import numpy as np
 
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.nonfinite_tap import (
+from keras_concepts.instruments.non_finite.non_finite_tap import (
     Fault,
     NonFiniteSamples,
     NonFiniteTap,
 )
-from keras_concepts.instruments.schedule import Schedule
-from keras_concepts.instruments.step_observer import StepObserver
+from keras_concepts.instruments.step.schedule import Schedule
+from keras_concepts.instruments.step.step_observer import StepObserver
 
 # From a scale of 2^15 down to 2^-25: nothing finite would need that.
 _MOST_SKIPS = 40

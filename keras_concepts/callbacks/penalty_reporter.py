@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.loss_parts import (
+from keras_concepts.instruments.penalties.loss_parts import (
     ADDED_LOSS,
     DATA_LOSS,
 )
-from keras_concepts.instruments.penalty_tap import (
+from keras_concepts.instruments.penalties.penalty_tap import (
     APPLIED,
     BATCH_SIZE,
     DATA_GRADIENT,

@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._monitor import Monitor
-from keras_concepts.instruments.forward_probe import ForwardProbe
-from keras_concepts.instruments.signal_summary import SignalSummary
+from keras_concepts.instruments.signals.forward_probe import ForwardProbe
+from keras_concepts.instruments.signals.signal_summary import SignalSummary
 
 
 class SignalMonitor(Monitor):

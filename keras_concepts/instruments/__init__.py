@@ -1,15 +1,15 @@
 """Instruments: how a running training step is measured."""
 
-from keras_concepts.instruments.forward_probe import (
+from keras_concepts.instruments.gradients.gradient_tap import (
+    GradientSamples,
+    GradientTap,
+)
+from keras_concepts.instruments.signals.forward_probe import (
     LayerSignal,
     Signals,
     forward_probe,
 )
-from keras_concepts.instruments.gradient_tap import (
-    GradientSamples,
-    GradientTap,
-)
-from keras_concepts.instruments.recurrent_pass import Steps
+from keras_concepts.instruments.signals.recurrent_pass import Steps
 
 __all__ = [
     "GradientSamples",

@@ -11,10 +11,14 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts._batches import as_fed
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.forward_pass import Call, Pass, watched_layers
-from keras_concepts.instruments.listening import loss_scale
-from keras_concepts.instruments.recurrent_pass import Steps
-from keras_concepts.instruments.structures import join, split
+from keras_concepts.instruments.signals.flatten import flatten, unflatten
+from keras_concepts.instruments.signals.forward_pass import (
+    ForwardPass,
+    LayerCall,
+    watched_layers,
+)
+from keras_concepts.instruments.signals.recurrent_pass import Steps
+from keras_concepts.instruments.step.capture_updates import loss_scale
 
 _SEED = 0
 
@@ -186,7 +190,7 @@ class ForwardProbe:
             scale /= 16.0
         if self._reduce is not None:
             return result
-        return join(self._template, result)
+        return unflatten(self._template, result)
 
     def _scale(self) -> float:
         optimizer = getattr(self._model, "optimizer", None)
@@ -209,13 +213,13 @@ class ForwardProbe:
                 x=x, y=y, y_pred=y_pred, sample_weight=weight
             )
             loss = ops.cast(loss, "float32")
-            template, tensors = split([loss, forward.calls])
+            template, tensors = flatten([loss, forward.calls])
             return loss * scale, tensors
 
         (_, tensors), errors = _backend.value_and_grad(
             scaled_loss, zeros, has_aux=True
         )
-        loss, calls = join(template, tensors)
+        loss, calls = unflatten(template, tensors)
         errors = [ops.cast(error, "float32") / scale for error in errors]
         finite = ops.ones((), "bool")
         for error in errors if self._is_scaled else []:
@@ -231,15 +235,15 @@ class ForwardProbe:
 
     def _forward(
         self, states: Any, x: Any, zeros: Any = None
-    ) -> tuple[Pass, Any]:
+    ) -> tuple[ForwardPass, Any]:
         for seed, state in zip(self._seeds, states, strict=True):
             seed.assign(state)  # forgotten with all else that is assigned
-        forward = Pass(self._watched, self._outputs, zeros)
+        forward = ForwardPass(self._watched, self._outputs, zeros)
         with _backend.fixed_randomness(_SEED):
             return forward, forward.run(self._model, x, self._training)
 
     def _layers(
-        self, calls: list[Call], errors: list[Tensor] | None = None
+        self, calls: list[LayerCall], errors: list[Tensor] | None = None
     ) -> list[LayerSignal]:
         signals = []
         counts = collections.Counter()
@@ -268,7 +272,7 @@ class ForwardProbe:
     def _reduced(self, signals: Signals) -> Any:
         if self._reduce is not None:
             return self._reduce(signals)
-        self._template, tensors = split(signals)
+        self._template, tensors = flatten(signals)
         return tensors
 
 

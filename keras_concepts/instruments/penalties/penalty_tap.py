@@ -11,14 +11,14 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.listening import Heard
-from keras_concepts.instruments.loss_parts import (
+from keras_concepts.instruments.gradients.statistics import l2_norms
+from keras_concepts.instruments.owners import named
+from keras_concepts.instruments.penalties.loss_parts import (
     ACTIVITY_PENALTY,
     ADDED_LOSS,
     DATA_LOSS,
 )
-from keras_concepts.instruments.naming import named
-from keras_concepts.instruments.statistics import l2_norms
+from keras_concepts.instruments.step.capture_updates import Heard
 from keras_concepts.regularizers.l1_l2 import as_penalty
 from keras_concepts.regularizers.penalty import Penalty
 

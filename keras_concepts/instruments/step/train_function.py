@@ -11,10 +11,12 @@ from typing import Any
 import keras
 
 from keras_concepts import _backend
-from keras_concepts.instruments.batch_norm_tap import hear_batch_norms
-from keras_concepts.instruments.listening import listen
-from keras_concepts.instruments.loss_parts import hear_loss_parts
-from keras_concepts.instruments.step_observer import StepObserver
+from keras_concepts.instruments.batch_norm.batch_norm_tap import (
+    hear_batch_norms,
+)
+from keras_concepts.instruments.penalties.loss_parts import hear_loss_parts
+from keras_concepts.instruments.step.capture_updates import listen
+from keras_concepts.instruments.step.step_observer import StepObserver
 
 
 class ObservedTrainFunction:

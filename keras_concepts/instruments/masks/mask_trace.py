@@ -11,11 +11,9 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._padding import Padding, padding_of_ids
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.call_log import Call, is_mask
-from keras_concepts.instruments.mask_finding import MaskFinding, remedy
-from keras_concepts.instruments.mask_tensors import (
+from keras_concepts.instruments.masks.mask_finding import MaskFinding, remedy
+from keras_concepts.instruments.masks.mask_tensors import (
     finite,
     is_sequence,
     is_tensor,
@@ -23,6 +21,8 @@ from keras_concepts.instruments.mask_tensors import (
     same_values,
     values,
 )
+from keras_concepts.instruments.masks.padding import Padding, padding_of_ids
+from keras_concepts.instruments.recorded_calls import RecordedCall, is_mask
 
 # They take a mask, and without one do no harm to the outputs of real steps.
 _INDIFFERENT = (
@@ -52,13 +52,13 @@ class MaskTrace:
     """Judges the calls of one pass, in order.
 
     Args:
-        calls: What `logged_calls` gathered, once its with-block is left.
+        calls: What `recorded_calls` gathered, once its with-block is left.
 
     Attributes:
         arrived: Paths of the layers that were given a mask and use it.
     """
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    def __init__(self, calls: Sequence[RecordedCall]) -> None:
         self.arrived: list[str] = []
         self._findings: dict[tuple[str, str], MaskFinding] = {}
         self._harmed: set[str] = set()  # causes with an unmasked reader
@@ -89,7 +89,7 @@ class MaskTrace:
         mask = _backend.keras_mask(tensor)
         return self._masks.get(id(tensor)) if mask is None else mask
 
-    def _judge(self, call: Call) -> None:
+    def _judge(self, call: RecordedCall) -> None:
         outputs = [x for x in keras.tree.flatten(call.outputs) if is_tensor(x)]
         if isinstance(call.layer, keras.layers.Embedding):
             unmasked = self._embedded(call, outputs[0])
@@ -104,11 +104,13 @@ class MaskTrace:
             elif unmasked is not None and is_sequence(tensor, unmasked.padding):
                 self._keep(call.parent, tensor, unmasked)
 
-    def _keep(self, owner: Call | None, tensor: Tensor, track: _Track) -> None:
+    def _keep(
+        self, owner: RecordedCall | None, tensor: Tensor, track: _Track
+    ) -> None:
         self._tracks[id(tensor)] = tensor, track
         self._at_hand.setdefault(id(owner), []).append((tensor, track))
 
-    def _embedded(self, call: Call, output: Tensor) -> _Track | None:
+    def _embedded(self, call: RecordedCall, output: Tensor) -> _Track | None:
         ids = values(call.tensors()[0])
         if ids is None or self._mask(output) is not None:
             return None
@@ -124,7 +126,9 @@ class MaskTrace:
         )
         return _Track(padding, call.name, cause=call.name)
 
-    def _passed(self, call: Call, outputs: list[Tensor]) -> _Track | None:
+    def _passed(
+        self, call: RecordedCall, outputs: list[Tensor]
+    ) -> _Track | None:
         """What the outputs are, if they lack a mask that they should have."""
         tracks = [self._track(call, tensor) for tensor in call.tensors()]
         known = [track for track in tracks if track is not None]
@@ -148,7 +152,11 @@ class MaskTrace:
         return self._dropped(call, known[0], outputs, used=bool(given))
 
     def _dropped(
-        self, call: Call, track: _Track, outputs: list[Tensor], used: bool
+        self,
+        call: RecordedCall,
+        track: _Track,
+        outputs: list[Tensor],
+        used: bool,
     ) -> _Track | None:
         """Masked sequences came in, and what came out has no mask."""
         rank = max(len(x.shape) for x in call.tensors())
@@ -173,7 +181,7 @@ class MaskTrace:
         return dataclasses.replace(track, cause=call.name)
 
     def _use(
-        self, call: Call, given: list[Tensor], outputs: list[Tensor]
+        self, call: RecordedCall, given: list[Tensor], outputs: list[Tensor]
     ) -> None:
         if isinstance(call.layer, _INDIFFERENT):
             return
@@ -194,7 +202,7 @@ class MaskTrace:
                 "makes the loss and all weights NaN.",
             )
 
-    def _unmasked(self, call: Call, track: _Track) -> None:
+    def _unmasked(self, call: RecordedCall, track: _Track) -> None:
         self._harmed.add(track.cause)
         effect = ""
         if isinstance(call.layer, keras.layers.RNN):
@@ -209,7 +217,7 @@ class MaskTrace:
             f"See {track.cause}, or pass `mask=` to this layer.",
         )
 
-    def _track(self, call: Call, tensor: Tensor) -> _Track | None:
+    def _track(self, call: RecordedCall, tensor: Tensor) -> _Track | None:
         """What is known of a tensor that a call was given."""
         padding = padding_of(self._mask(tensor))
         if id(tensor) in self._tracks:
@@ -222,7 +230,7 @@ class MaskTrace:
             self._keep(call, tensor, track)
         return track
 
-    def _unknown(self, call: Call, tensor: Tensor) -> _Track | None:
+    def _unknown(self, call: RecordedCall, tensor: Tensor) -> _Track | None:
         """A tensor that no call has returned.
 
         Keras casts what it hands to a layer, so it may be another tensor of
@@ -275,7 +283,7 @@ def _wants_mask(layer: Any) -> bool:
     )
 
 
-def _reads_padding(call: Call, padding: Padding) -> bool:
+def _reads_padding(call: RecordedCall, padding: Padding) -> bool:
     """Whether the outputs change if nothing but the padded steps does."""
     if not padding.steps.any():
         return True

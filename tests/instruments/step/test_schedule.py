@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from keras_concepts.instruments.schedule import Schedule
+from keras_concepts.instruments.step.schedule import Schedule
 
 
 def measured(schedule, steps, known=True, stride=1):

@@ -9,8 +9,8 @@ from keras import ops
 
 from keras_concepts._saturation import FLAT, MOSTLY
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.forward_probe import LayerSignal
-from keras_concepts.instruments.recurrent_pass import Steps
+from keras_concepts.instruments.signals.forward_probe import LayerSignal
+from keras_concepts.instruments.signals.recurrent_pass import Steps
 
 # How far back a gradient reaches: to where it is this share of its largest.
 FADED = 0.01

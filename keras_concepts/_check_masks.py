@@ -9,9 +9,9 @@ from typing import Any
 import keras
 
 from keras_concepts import _backend
-from keras_concepts.instruments.call_log import logged_calls
-from keras_concepts.instruments.mask_finding import MaskFinding
-from keras_concepts.instruments.mask_trace import MaskTrace
+from keras_concepts.instruments.masks.mask_finding import MaskFinding
+from keras_concepts.instruments.masks.mask_trace import MaskTrace
+from keras_concepts.instruments.recorded_calls import recorded_calls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +108,7 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
         if not model.built:
             model(inputs, training=False)
         with _as_it_was(model):
-            with logged_calls(model) as calls:
+            with recorded_calls(model) as calls:
                 model(inputs, training=False)
             trace = MaskTrace(calls)
     return MaskReport(trace.findings, trace.arrived)

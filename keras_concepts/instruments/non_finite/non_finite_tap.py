@@ -11,16 +11,19 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.call_log import visible_layers
-from keras_concepts.instruments.listening import Heard
-from keras_concepts.instruments.naming import named
-from keras_concepts.instruments.nonfinite_pass import (
+from keras_concepts.instruments.gradients.statistics import (
+    isolated,
+    nonfinite_entries,
+)
+from keras_concepts.instruments.non_finite.non_finite_pass import (
     EVENT_COLUMNS,
     LABELS,
     event_count,
     nonfinite_events,
 )
-from keras_concepts.instruments.statistics import isolated, nonfinite_entries
+from keras_concepts.instruments.owners import named
+from keras_concepts.instruments.recorded_calls import visible_layers
+from keras_concepts.instruments.step.capture_updates import Heard
 
 # Loss; whether it, a gradient or a weight is not finite.
 _STEP_COLUMNS = 4

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from keras_concepts.instruments import LayerSignal, Steps
-from keras_concepts.instruments.signal_statistics import (
+from keras_concepts.instruments.signals.signal_statistics import (
     error_by_lag,
     layer_statistics,
     memory_horizon,

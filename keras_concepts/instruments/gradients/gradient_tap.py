@@ -9,13 +9,13 @@ import numpy as np
 
 from keras_concepts import _backend
 from keras_concepts._validation import check_positive_int
-from keras_concepts.instruments.listening import Heard, listen
-from keras_concepts.instruments.statistics import (
+from keras_concepts.instruments.gradients.statistics import (
     STEP_COLUMNS,
     VARIABLE_COLUMNS,
     measure,
     row_length,
 )
+from keras_concepts.instruments.step.capture_updates import Heard, listen
 
 
 @dataclasses.dataclass

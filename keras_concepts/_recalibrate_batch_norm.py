@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts._batch_norm import TrainingPass
 from keras_concepts._batches import as_fed
 from keras_concepts._running_sums import Moments
 from keras_concepts._validation import check_positive_int
+from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
 
 
 def recalibrate_batch_norm(

@@ -9,7 +9,7 @@ from keras import ops
 from keras_concepts._types import Tensor
 
 
-def split(structure: Any) -> tuple[Any, list[Tensor]]:
+def flatten(structure: Any) -> tuple[Any, list[Tensor]]:
     """A structure without its tensors, and the tensors.
 
     Args:
@@ -26,8 +26,8 @@ def split(structure: Any) -> tuple[Any, list[Tensor]]:
     return _mapped(place, structure), tensors
 
 
-def join(template: Any, tensors: list[Tensor]) -> Any:
-    """What `split` has split."""
+def unflatten(template: Any, tensors: list[Tensor]) -> Any:
+    """The structure that `flatten` took apart."""
     return _mapped(
         lambda part: tensors[part.index] if isinstance(part, _Place) else part,
         template,

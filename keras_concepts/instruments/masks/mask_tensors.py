@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_concepts._padding import Padding
 from keras_concepts._types import Tensor
+from keras_concepts.instruments.masks.padding import Padding
 
 
 def is_tensor(x: Any) -> bool:

@@ -10,7 +10,7 @@ from keras import layers, ops
 from autodiff import derivative
 from keras_concepts import regularizers
 from keras_concepts.instruments import forward_probe
-from keras_concepts.instruments.forward_probe import ForwardProbe
+from keras_concepts.instruments.signals.forward_probe import ForwardProbe
 
 
 def numpy(tensor):

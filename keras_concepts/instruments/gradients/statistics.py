@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.listening import Heard
+from keras_concepts.instruments.step.capture_updates import Heard
 
 STEP_COLUMNS = ("loss", "applied")
 GRADIENT_COLUMNS = ("gradient_rms", "gradient_max", "gradient_nonfinite")

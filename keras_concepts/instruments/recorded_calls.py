@@ -24,7 +24,7 @@ _CLOSED = (
 
 
 @dataclasses.dataclass
-class Call:
+class RecordedCall:
     """One call of a layer, or of an operation in a functional model.
 
     Attributes:
@@ -38,7 +38,7 @@ class Call:
     """
 
     layer: Any
-    parent: "Call | None"
+    parent: "RecordedCall | None"
     arguments: dict[str, Any]
     masks: dict[int, Tensor] = dataclasses.field(default_factory=dict)
     outputs: Any = None
@@ -67,17 +67,17 @@ def is_mask(argument: str) -> bool:
 
 
 @contextlib.contextmanager
-def logged_calls(model: Any) -> Iterator[list[Call]]:
+def recorded_calls(model: Any) -> Iterator[list[RecordedCall]]:
     """Gathers the calls made inside the with-block, in order of their ends.
 
     What recurrent, attention and `TimeDistributed` layers call is left out.
     """
-    calls: list[Call] = []
-    open_calls: list[Call] = []
+    calls: list[RecordedCall] = []
+    open_calls: list[RecordedCall] = []
     with contextlib.ExitStack() as stack:
         for layer in visible_layers(model):
             stack.enter_context(
-                shadow(layer, "call", _logged(layer, calls, open_calls))
+                shadow(layer, "call", _recording(layer, calls, open_calls))
             )
         yield calls
 
@@ -101,8 +101,8 @@ def visible_layers(model: Any) -> list[Any]:
     return [each for key, each in found.items() if key not in hidden]
 
 
-def _logged(
-    layer: Any, calls: list[Call], open_calls: list[Call]
+def _recording(
+    layer: Any, calls: list[RecordedCall], open_calls: list[RecordedCall]
 ) -> Callable[..., Any]:
     original = layer.call
     signature = inspect.signature(original)
@@ -116,7 +116,7 @@ def _logged(
             other.arguments.update(changes)
             return original(*other.args, **other.kwargs)
 
-        entry = Call(layer, parent, dict(bound.arguments), again=again)
+        entry = RecordedCall(layer, parent, dict(bound.arguments), again=again)
         for tensor in entry.tensors():
             mask = _backend.keras_mask(tensor)
             if mask is not None:

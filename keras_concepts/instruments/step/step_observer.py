@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
-from keras_concepts.instruments.listening import Heard
-from keras_concepts.instruments.schedule import Schedule
+from keras_concepts.instruments.step.capture_updates import Heard
+from keras_concepts.instruments.step.schedule import Schedule
 
 
 class StepObserver:

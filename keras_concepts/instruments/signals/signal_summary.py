@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 from keras import ops, tree
 
-from keras_concepts.instruments.forward_probe import LayerSignal, Signals
-from keras_concepts.instruments.signal_statistics import (
+from keras_concepts.instruments.signals.forward_probe import (
+    LayerSignal,
+    Signals,
+)
+from keras_concepts.instruments.signals.signal_statistics import (
     error_by_lag,
     layer_statistics,
     memory_horizon,

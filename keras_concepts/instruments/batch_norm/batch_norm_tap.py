@@ -10,14 +10,14 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._batch_norm import (
-    batch_against_moving,
+from keras_concepts._batch_norm import batch_against_moving
+from keras_concepts._types import Tensor
+from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
     hear_batches,
 )
-from keras_concepts._types import Tensor
-from keras_concepts.instruments.listening import Heard
-from keras_concepts.instruments.naming import named
+from keras_concepts.instruments.owners import named
+from keras_concepts.instruments.step.capture_updates import Heard
 
 
 @contextlib.contextmanager

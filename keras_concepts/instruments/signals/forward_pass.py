@@ -13,8 +13,8 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.naming import named
-from keras_concepts.instruments.recurrent_pass import (
+from keras_concepts.instruments.owners import named
+from keras_concepts.instruments.signals.recurrent_pass import (
     Steps,
     gates_of,
     hear_steps,
@@ -37,7 +37,7 @@ _CONTAINERS = (
 
 
 @dataclasses.dataclass
-class Call:
+class LayerCall:
     """What one call of a layer made.
 
     Attributes:
@@ -113,7 +113,7 @@ def watched_layers(model: Any) -> list[Watched]:
     ]
 
 
-class Pass:
+class ForwardPass:
     """A pass of a model whose layers are heard.
 
     Args:
@@ -134,7 +134,7 @@ class Pass:
         outputs: frozenset[int] = frozenset(),
         zeros: Sequence[Tensor] | None = None,
     ) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[LayerCall] = []
         self.sites: list[tuple[tuple[int, ...], str]] = []
         self._watched = watched
         self._outputs = outputs
@@ -166,11 +166,11 @@ class Pass:
         layer, original = watched.layer, watched.layer.call
         first = next(iter(inspect.signature(original).parameters), "")
         function: Any = watched.function
-        running: list[Call] = []
+        running: list[LayerCall] = []
 
         @functools.wraps(original)
         def call(*args: Any, **kwargs: Any) -> Any:
-            running.append(Call(index, self._begun))
+            running.append(LayerCall(index, self._begun))
             self._begun += 1
             inputs = args[0] if args else kwargs.get(first)
             # Now, since attention takes them off its inputs.
@@ -246,7 +246,9 @@ class Pass:
                 return time.mask[:, time.step]
         return None
 
-    def _ended(self, call: Call, outputs: Any, inputs: Any, masks: Any) -> Any:
+    def _ended(
+        self, call: LayerCall, outputs: Any, inputs: Any, masks: Any
+    ) -> Any:
         tensors = keras.tree.flatten(outputs)
         place = next((i for i, x in enumerate(tensors) if _is_float(x)), None)
         if place is None:
