@@ -99,7 +99,7 @@ BATCH_LOSS = Quantity(
 UNITS = Quantity(
     "units",
     "layer",
-    "epoch",
+    "once",
     "units",
     "number of units: size of the axis of units or channels",
 )

@@ -1,35 +1,29 @@
 """A picture of how far the moving statistics are off."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports.batch_norm.table import (
-    EMPTY,
-    SHIFT,
-    VARIANCE,
-    batch_norm_paths,
-    layer_names,
-)
+from keras_concepts.reports.batch_norm.table import EMPTY, MONITOR
+from keras_concepts.reports.drawing.epoch_axis import label_epochs
 from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
-    TICK_SIZE,
     TITLE_SIZE,
     add_legend,
     empty_figure,
     new_figure,
 )
-from keras_concepts.reports.drawing.names import shorten
-from keras_concepts.reports.gradients.history import over_steps
+from keras_concepts.reports.drawing.names import layer_names, shorten
+from keras_concepts.reports.selection import epochs_of, over_epochs, rows_of
+from keras_concepts.thresholds import BATCH_NORM_SHIFT, BATCH_NORM_VARIANCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MODES = {
-    "training_loss": ("#0072b2", "loss by batch statistics"),
-    "inference_loss": ("#d55e00", "loss at inference"),
-}
+_MODES = {q.TRAINING_LOSS: "#0072b2", q.INFERENCE_LOSS: "#d55e00"}
 _LINE = {"lw": 1.6, "marker": "o", "ms": 3}
 _MOST_NAMES = 8
 _LONGEST_NAME = 26
@@ -41,9 +35,13 @@ def plot_batch_norms(
     """Draws shifts of the layers over the epochs, dark to light with depth.
 
     On the left the median shift of the mean in each layer, then the median size
-    of the log ratio of the variances; above the dashed lines inference is
-    another model. On the right the loss of the probe in both modes or, without
-    a probe, how much of their initial value the moving statistics hold.
+    of the log ratio of the variances; the dashed lines are where the typical
+    channel is a standard deviation off, and where one variance is twice the
+    other: above, the model at inference is not the one that was trained. On the
+    right the loss of the probe in both modes or, without a probe, how much of
+    their initial value the moving statistics hold. Of more than 8 layers those
+    are named that have been worst in one of the first two panels, the first and
+    the last.
 
     Args:
         recording: What a `BatchNormShiftMonitor` recorded.
@@ -52,76 +50,106 @@ def plot_batch_norms(
     Raises:
         ImportError: matplotlib is not installed.
     """
-    rows = recording.select("", "batch_norm_shift")
-    if not len(rows):
+    rows = rows_of(recording, MONITOR)
+    epochs = epochs_of(rows, q.CALLS)
+    if not epochs:
         return empty_figure(title or EMPTY)
-    steps, order = np.unique(rows.step, return_index=True)
-    epochs = rows.epoch[order]
-    figure = new_figure(12.0, 4.4)
-    shift, variance, last = figure.subplots(1, 3)
-    entries = _draw_layers(shift, recording, "batch_norm_shift", steps)
-    entries.append(_mark(shift, SHIFT))
-    shift.set_title("shift of the mean, in σ", loc="left", size=LABEL_SIZE)
-    _ = _draw_layers(variance, recording, "batch_norm_variance", steps)
-    _ = _mark(variance, VARIANCE)
-    variance.set_title(
-        "|log(moving / batch variance)|", loc="left", size=LABEL_SIZE
-    )
-    if "inference_gap" in recording.quantities:
-        for quantity, (colour, label) in _MODES.items():
-            values = over_steps(recording, quantity, [""], steps)[0]
-            entries += last.plot(values, color=colour, label=label, **_LINE)
-        last.set_title("loss of the probe", loc="left", size=LABEL_SIZE)
-    else:
-        _ = _draw_layers(last, recording, "initial_share", steps)
-        last.set_title(
-            "share of the initial value", loc="left", size=LABEL_SIZE
+    paths = rows.select(quantity=q.CALLS).owners
+    values = {
+        quantity: over_epochs(rows, quantity, paths, epochs)
+        for quantity in (
+            q.BATCH_NORM_SHIFT,
+            q.BATCH_NORM_VARIANCE,
+            q.INITIAL_SHARE,
         )
+    }
+    figure = new_figure(12.0, 4.6)
+    shift, variance, last = figure.subplots(1, 3)
+    entries = _draw_layers(shift, values[q.BATCH_NORM_SHIFT], paths, values)
+    _ = _draw_layers(variance, values[q.BATCH_NORM_VARIANCE], paths, values)
+    _mark(shift, BATCH_NORM_SHIFT, "1 σ")
+    _mark(variance, BATCH_NORM_VARIANCE, "log 2: twice the other")
+    _label(shift, f"median {q.MEAN_SHIFT.label} (σ of the batch)")
+    _label(variance, "median |log(moving / batch variance)|")
+    if q.INFERENCE_GAP in rows.quantities:
+        entries += _draw_losses(last, rows, epochs)
+        _label(last, "loss of the probe")
+    else:
+        _ = _draw_layers(last, values[q.INITIAL_SHARE], paths, values)
+        _label(last, "share of the initial value still held")
     for axes in (shift, variance, last):
         axes.set_ylim(0.0, 1.05 * axes.get_ylim()[1])
-        axes.set_xlabel("epoch", size=LABEL_SIZE)
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        axes.xaxis.set_major_formatter(lambda x, _: _epoch(epochs, x))
-        axes.tick_params(labelsize=TICK_SIZE)
-        axes.spines[["top", "right"]].set_visible(False)
+        label_epochs(axes, epochs)
     add_legend(figure, entries)
-    figure.suptitle(title or _headline(rows), size=TITLE_SIZE)
+    worst = over_epochs(rows, q.BATCH_NORM_SHIFT, [""], epochs)[0]
+    figure.suptitle(title or _headline(worst), size=TITLE_SIZE)
     return figure
 
 
 def _draw_layers(
-    axes: Any, recording: Recording, quantity: str, steps: np.ndarray
+    axes: Any,
+    values: np.ndarray,
+    paths: Sequence[str],
+    shown: dict[q.Quantity, np.ndarray],
 ) -> list[Any]:
     """Returns the lines that are named."""
     from matplotlib import colormaps
 
-    paths = batch_norm_paths(recording)
     colours = colormaps["viridis"](np.linspace(0.0, 0.9, len(paths)))
-    values = over_steps(recording, quantity, paths, steps)
-    # Of many layers the first and the last are named.
-    named = set(range(len(paths)))
-    if len(paths) > _MOST_NAMES:
-        named = {0, len(paths) - 1}
+    named = _named(shown)
+    names = shorten(layer_names(paths), _LONGEST_NAME)
     lines = []
-    for i, name in enumerate(layer_names(paths)):
-        label = shorten(name, _LONGEST_NAME)
-        lines += axes.plot(values[i], color=colours[i], label=label, **_LINE)
-    return [line for i, line in enumerate(lines) if i in named]
+    for i, layer in enumerate(values):
+        style = _LINE if i in named else {**_LINE, "alpha": 0.4}
+        lines += axes.plot(layer, color=colours[i], label=names[i], **style)
+    return [lines[i] for i in named]
 
 
-def _mark(axes: Any, limit: float) -> Any:
-    label = "above: another model at inference"
-    return axes.axhline(limit, color="0.5", lw=1, ls="--", label=label)
+def _named(shown: dict[q.Quantity, np.ndarray]) -> list[int]:
+    """Which layers the legend names, in order: all that were ever measured."""
+    shift, variance = shown[q.BATCH_NORM_SHIFT], shown[q.BATCH_NORM_VARIANCE]
+    measured = np.flatnonzero(np.isfinite(shift).any(axis=1))
+    if len(measured) <= _MOST_NAMES:
+        return measured.tolist()
+    worst = {
+        int(measured[np.argmax(np.nanmax(values[measured], axis=1))])
+        for values in (shift, variance)
+    }
+    return sorted({*worst, int(measured[0]), int(measured[-1])})
 
 
-def _epoch(epochs: np.ndarray, position: float) -> str:
-    inside = position == int(position) and 0 <= position < len(epochs)
-    return str(epochs[int(position)]) if inside else ""
+def _draw_losses(
+    axes: Any, rows: Recording, epochs: Sequence[tuple[int, int]]
+) -> list[Any]:
+    lines = []
+    for quantity, colour in _MODES.items():
+        (values,) = over_epochs(rows, quantity, [""], epochs)
+        lines += axes.plot(values, color=colour, label=quantity.label, **_LINE)
+    return lines
 
 
-def _headline(rows: Recording) -> str:
-    first, last = rows.value[[0, -1]]
-    return (
-        "Moving against batch statistics: worst layer off by "
-        f"{first:.2g} σ at first, {last:.2g} σ in the end"
+def _label(axes: Any, text: str) -> None:
+    axes.set_title(text, loc="left", size=LABEL_SIZE)
+
+
+def _mark(axes: Any, limit: float, text: str) -> None:
+    axes.axhline(limit, color="0.4", lw=1, ls="--")
+    axes.annotate(
+        text,
+        (1.0, limit),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        color="0.3",
     )
+
+
+def _headline(worst: np.ndarray) -> str:
+    if not np.isfinite(worst).any():
+        return "All batch normalization layers are in inference mode"
+    first, last = worst[[0, -1]]
+    text = "Largest distance of a moving mean from the batches' mean:"
+    if len(worst) == 1:
+        return f"{text} {last:.2g} σ"
+    return f"{text} {first:.2g} σ at first, {last:.2g} σ in the end"

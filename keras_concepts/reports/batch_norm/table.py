@@ -1,71 +1,40 @@
-"""Batch against moving statistics, as arrays and as a table."""
+"""Batch against moving statistics as a table in the terminal."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
-from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports.drawing.names import short_names
-from keras_concepts.reports.drawing.table_style import Name
-from keras_concepts.reports.gradients.history import last_epoch
-
-# From where on inference is another model: `rules` will know better.
-SHIFT, VARIANCE = 1.0, float(np.log(2.0))
-EMPTY = "No batch normalization has been recorded yet."
-_ABOUT = (
-    "Shift: of the moving mean from the batches', in standard deviations. "
-    "Variance: moving over the batches'. Both over the channels. Initial: "
-    "share of the first value that the moving statistics still hold."
+from keras_concepts.reports.drawing.names import layer_names
+from keras_concepts.reports.drawing.table_style import BAD, NameTable
+from keras_concepts.reports.report import print_table
+from keras_concepts.reports.selection import (
+    by_index,
+    epoch_name,
+    last_epoch,
+    one_value,
+    rows_of,
 )
+from keras_concepts.thresholds import BATCH_NORM_SHIFT, BATCH_NORM_VARIANCE
 
-
-class LayerShifts(NamedTuple):
-    """Shifts of one layer in one epoch.
-
-    Attributes:
-        mean_shift: Signed, in standard deviations, `(channels,)`; empty if the
-            layer was in inference mode.
-        log_variance_ratio: Signed, `(channels,)`.
-        initial_share: From 0 to 1, NaN if it was in inference mode.
-    """
-
-    mean_shift: np.ndarray
-    log_variance_ratio: np.ndarray
-    initial_share: float
-
-
-def batch_norm_paths(recording: Recording) -> list[str]:
-    """Path of each batch normalization layer, in order."""
-    return [path for path in recording.select(quantity="calls").layers if path]
-
-
-def layer_names(paths: list[str]) -> list[str]:
-    """Short names of layers, from their paths."""
-    return short_names([f"{path}/moving_mean" for path in paths])
-
-
-def layer_shifts(recording: Recording, path: str) -> LayerShifts:
-    """What a `BatchNormShiftMonitor` recorded of a layer in one epoch.
-
-    Args:
-        recording: Rows of one epoch.
-        path: Of the layer.
-    """
-
-    def values(quantity: str) -> np.ndarray:
-        series = [s for s in recording if (s[1], s[2]) == (path, quantity)]
-        return series[-1].values if series else np.zeros(0)
-
-    share = values("initial_share")
-    return LayerShifts(
-        values("mean_shift"),
-        values("log_variance_ratio"),
-        float(share[-1]) if len(share) else np.nan,
-    )
+MONITOR = "BatchNormShiftMonitor"
+EMPTY = "No batch normalization has been recorded yet."
+_CHANNELS, _LARGEST = "channels", "largest"
+_SHIFT = q.BATCH_NORM_SHIFT.label
+_VARIANCE = q.BATCH_NORM_VARIANCE.label
+_INITIAL = q.INITIAL_SHARE.label
+_ABOUT = {
+    _SHIFT: "Shift: distance of the moving mean from the batches' mean in "
+    "standard deviations, median of the channels.",
+    _VARIANCE: "Variance: moving over the batches' variance, median of the "
+    "channels.",
+    _INITIAL: "Initial: share of the initial value that the moving statistics "
+    "still hold.",
+}
 
 
 def print_batch_norms(
@@ -77,13 +46,11 @@ def print_batch_norms(
         recording: What a `BatchNormShiftMonitor` recorded.
         console: Where to print, by default the standard output.
     """
-    console = console or Console()
-    table = batch_norm_table(recording)
-    console.print(table if table.columns else EMPTY)
+    print_table(batch_norm_table(recording), EMPTY, console)
 
 
 def batch_norm_table(recording: Recording) -> Table:
-    """The last epoch: one line a batch normalization layer.
+    """The last epoch: one line per batch normalization layer.
 
     - shift, and its largest: median and maximum over the channels of the size
       of the mean's shift, in standard deviations of the batch;
@@ -96,58 +63,51 @@ def batch_norm_table(recording: Recording) -> Table:
     Returns:
         A table without columns if nothing was recorded.
     """
-    epoch = last_epoch(recording)
-    paths = batch_norm_paths(epoch)
+    rows = last_epoch(rows_of(recording, MONITOR), q.CALLS)
+    paths = rows.select(quantity=q.CALLS).owners
     if not paths:
         return Table(title=Text(EMPTY))
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
-        pad_edge=False,
-        show_edge=False,
-        title=_title(epoch),
-        title_justify="left",
-        title_style="bold",
-        caption=Text(_ABOUT),
-        caption_justify="left",
+    cells = [_cells(rows, path) for path in paths]
+    columns: dict[str, list[RenderableType]] = {
+        header: [row.get(header, Text("")) for row in cells]
+        for header in (_CHANNELS, _SHIFT, _LARGEST, _VARIANCE, _INITIAL)
+    }
+    return NameTable(
+        _title(rows),
+        layer_names(paths),
+        columns,
+        about=_ABOUT,
+        optional=(_CHANNELS, _LARGEST),
     )
-    table.add_column("layer", vertical="bottom")
-    for header in ("channels", "shift", "largest", "variance", "initial"):
-        table.add_column(
-            header, justify="right", vertical="bottom", no_wrap=True
-        )
-    for name, path in zip(layer_names(paths), paths, strict=True):
-        table.add_row(Name(name), *_cells(layer_shifts(epoch, path)))
-    return table
 
 
-def _title(epoch: Recording) -> Text:
-    cells = {s.quantity: float(s.values[-1]) for s in epoch.select(layer="")}
-    text = (
-        f"Epoch {epoch.epoch[-1]} (from 0): largest shift of a layer "
-        f"{cells['batch_norm_shift']:.2g}"
-    )
-    if "inference_gap" in cells:
+def _title(rows: Recording) -> str:
+    (epoch,) = {series.epoch for series in rows}
+    worst = one_value(rows, "", q.BATCH_NORM_SHIFT)
+    text = f"Epoch {epoch_name(epoch)}: largest shift of a layer {worst:.2g}"
+    if q.INFERENCE_GAP in rows.quantities:
         text += (
-            f"; loss {cells['training_loss']:.3g} by the batch's statistics, "
-            f"{cells['inference_loss']:.3g} at inference"
+            f"; {q.TRAINING_LOSS.label} "
+            f"{one_value(rows, '', q.TRAINING_LOSS):.3g}, at inference "
+            f"{one_value(rows, '', q.INFERENCE_LOSS):.3g}"
         )
-    return Text(text)
+    return text
 
 
-def _cells(layer: LayerShifts) -> list[Text]:
-    if not len(layer.mean_shift):
-        return [Text(cell, "dim") for cell in ("", "", "", "", "frozen")]
-    sizes = np.abs(layer.mean_shift)
+def _cells(rows: Recording, path: str) -> Mapping[str, Text]:
+    """Cells by header; of a layer in inference mode only that it is."""
+    sizes = np.abs(by_index(rows, path, q.MEAN_SHIFT))
+    if not len(sizes):
+        return {_INITIAL: Text("frozen", "dim")}
     shift = float(np.median(sizes))
-    ratio = float(np.median(layer.log_variance_ratio))
-    return [
-        Text(str(len(sizes))),
-        Text(f"{shift:.2g}", "bold red" if shift > SHIFT else ""),
-        Text(f"{sizes.max():.2g}"),
-        Text(
+    ratio = float(np.median(by_index(rows, path, q.LOG_VARIANCE_RATIO)))
+    return {
+        _CHANNELS: Text(str(len(sizes))),
+        _SHIFT: Text(f"{shift:.2g}", BAD if shift > BATCH_NORM_SHIFT else ""),
+        _LARGEST: Text(f"{sizes.max():.2g}"),
+        _VARIANCE: Text(
             f"x {np.exp(ratio):.2g}",
-            "bold red" if abs(ratio) > VARIANCE else "",
+            BAD if abs(ratio) > BATCH_NORM_VARIANCE else "",
         ),
-        Text(f"{layer.initial_share:.0%}"),
-    ]
+        _INITIAL: Text(f"{one_value(rows, path, q.INITIAL_SHARE):.0%}"),
+    }

@@ -1,17 +1,17 @@
-"""A colour bar in powers of ten."""
+"""A colour bar of a logarithmic scale."""
 
 from typing import Any
 
 from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
-from keras_concepts.reports.drawing.scientific_notation import power_ticks
 
 
 def draw_colour_bar(
     figure: Any,
     image: Any,
     axes: Any,
+    label: str = "",
+    *,
     zeros: bool,
-    label: str = "RMS gradient",
     **layout: Any,
 ) -> None:
     """A colour bar in powers of ten; exact zeros have a colour of their own.
@@ -20,10 +20,12 @@ def draw_colour_bar(
         figure: To draw into.
         image: What `draw_cells` returned.
         axes: Axes or list of axes that it belongs to.
-        zeros: Whether exact zeros are shown.
         label: What the colours are.
+        zeros: Whether exact zeros are shown.
         layout: For `Figure.colorbar`.
     """
+    from matplotlib.ticker import LogFormatterSciNotation
+
     bar = figure.colorbar(
         image,
         ax=axes,
@@ -32,12 +34,12 @@ def draw_colour_bar(
         pad=0.015,
         **layout,
     )
-    low, high = image.get_clim()
-    # The 0 has the place of a tick at the lower end.
-    ticks = power_ticks(low + (high - low) / 20.0 if zeros else low, high)
-    bar.set_ticks([*ticks], labels=[*ticks.values()])
+    # Short scales have more labels than the powers of ten.
+    bar.ax.yaxis.set_minor_formatter(
+        LogFormatterSciNotation(minor_thresholds=(2.0, 0.8))
+    )
     bar.set_label(label, size=LABEL_SIZE)
-    bar.ax.tick_params(labelsize=TICK_SIZE)
+    bar.ax.tick_params(labelsize=TICK_SIZE, which="both")
     if zeros:
         _ = bar.ax.annotate(
             "0",

@@ -1,62 +1,46 @@
-"""Heatmaps: layers over training steps, or over epochs."""
+"""Heatmaps in colours of equal steps of the logarithm."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
-from keras_concepts.reports.drawing.grid import Grid, boundaries
+from keras_concepts.reports.drawing.figure_style import TICK_SIZE
+from keras_concepts.reports.drawing.grid import Grid
 from keras_concepts.reports.drawing.names import shorten
-from keras_concepts.reports.gradients.history import History
 
 NONFINITE = "#e8175d"
 ZERO = "black"
 MISSING = "0.85"
 _LONGEST_NAME = 24
-_MOST_EPOCH_TICKS = 60
 # Shades of dark blue to yellow that differ in lightness, so that they also
 # read without colour.
 _COLOURS = "viridis"
-# Below every logarithm that is drawn.
-_LOG_ZERO = -1e9
 
 
-def draw_heatmap(
-    axes: Any, history: History, shown: Grid, span: tuple[float, float]
-) -> Any:
-    """Draws one training.
+def draw_cells(axes: Any, shown: Grid, span: tuple[float, float]) -> Any:
+    """Draws the cells, the first row on top.
 
     Args:
         axes: `matplotlib.axes.Axes` to draw into.
-        history: Where the names and the epochs come from.
-        shown: `grid(history)`.
+        shown: At least one row and one column.
         span: Ends of the colour scale, see `colour_span`.
 
     Returns:
         What a colour bar needs.
     """
-    image = draw_cells(axes, shown, span)
-    _mark_epochs(axes, history)
-    return image
-
-
-def draw_cells(axes: Any, shown: Grid, span: tuple[float, float]) -> Any:
-    """Draws the cells alone, the first row on top."""
     from matplotlib import colormaps
+    from matplotlib.colors import LogNorm
 
     rows = np.arange(len(shown.values) + 1) - 0.5
-    logs = np.full(shown.values.shape, np.nan)
-    _ = np.log10(shown.values, out=logs, where=shown.values > 0.0)
-    logs[shown.values == 0.0] = _LOG_ZERO
+    # A zero has no logarithm: it stands for what lies below the scale.
+    values = np.where(shown.values == 0.0, span[0] / 2.0, shown.values)
     image = axes.pcolormesh(
         shown.edges,
         rows,
-        np.ma.masked_invalid(logs),
+        np.ma.masked_invalid(values),
         cmap=colormaps[_COLOURS].with_extremes(under=ZERO, bad=MISSING),
-        vmin=span[0],
-        vmax=span[1],
+        norm=LogNorm(*span),
         rasterized=True,
     )
     if shown.nonfinite.any():
@@ -76,16 +60,15 @@ def label_layers(axes: Any, names: Sequence[str], height: float) -> None:
 
     Args:
         axes: Axes of a heatmap.
-        names: One name a row.
+        names: One name per row.
         height: Of the axes, in inches.
     """
     last = len(names) - 1
     every = max(1, round(0.2 * len(names) / height))
     labelled = [i for i in range(0, last, every) if last - i >= every]
     labelled.append(last)
-    axes.set_yticks(
-        labelled, [shorten(names[i], _LONGEST_NAME) for i in labelled]
-    )
+    short = shorten(names, _LONGEST_NAME)
+    axes.set_yticks(labelled, [short[i] for i in labelled])
     axes.tick_params(axis="y", length=0 if every == 1 else 3)
 
 
@@ -96,8 +79,30 @@ def label_columns(axes: Any, labels: Sequence[str]) -> None:
     outside.
     """
     longest = max(map(len, labels[1:]), default=0) + 1
-    every = _columns_a_label(axes, len(labels), longest)
+    every = columns_per_label(axes, len(labels), longest)
     axes.set_xticks(range(0, len(labels), every), labels[::every])
+
+
+def divide_runs(axes: Any, runs: Sequence[int]) -> None:
+    """A white line between columns of different runs.
+
+    Args:
+        axes: Axes of a heatmap whose columns are 1 wide.
+        runs: Run of each column.
+    """
+    for column in np.flatnonzero(np.diff(runs)):
+        axes.axvline(column + 0.5, color="white", lw=3)
+
+
+def columns_per_label(axes: Any, columns: int, characters: int) -> int:
+    """1, 2, 5, 10, ... so that labels of so many characters have room."""
+    from matplotlib.ticker import MaxNLocator
+
+    inches = axes.bbox.width / axes.figure.dpi
+    room = max(2, int(inches / (0.2 + 0.1 * characters)))
+    locator = MaxNLocator(room, steps=[1, 2, 5, 10], integer=True)
+    first, second, *_ = locator.tick_values(0, max(columns, 1))
+    return round(second - first)
 
 
 def patches(shown: Grid, absent: str = "no gradient") -> dict[str, Any]:
@@ -154,37 +159,3 @@ def _narrow_stretches(shown: Grid) -> np.ndarray:
     ends = shown.edges[np.flatnonzero(marked[:-1] & ~marked[1:])]
     narrow = ends - begins < (shown.edges[-1] - shown.edges[0]) / 50.0
     return ((begins + ends) / 2.0)[narrow]
-
-
-def _mark_epochs(axes: Any, history: History) -> None:
-    """Ticks on the top edge where epochs begin, their numbers in between."""
-    epochs = history.epochs
-    begins = np.flatnonzero(np.append(True, epochs[1:] != epochs[:-1]))
-    if len(begins) < 2:
-        return
-    every = _columns_a_label(axes, len(begins), len(str(epochs.max())))
-    edges = boundaries(history.steps, begins)
-    centres = (edges[:-1] + edges[1:]) / 2.0
-    top = axes.secondary_xaxis("top")
-    top.set_xticks(centres[::every], epochs[begins][::every])
-    if len(begins) <= _MOST_EPOCH_TICKS:
-        top.set_xticks(edges[1:-1], minor=True)
-    top.tick_params(
-        length=0 if len(begins) <= _MOST_EPOCH_TICKS else 5,
-        labelsize=TICK_SIZE,
-    )
-    top.tick_params(which="minor", length=5, width=0.7)
-    top.set_xlabel("epoch", size=LABEL_SIZE)
-
-
-def _columns_a_label(axes: Any, columns: int, characters: int) -> int:
-    """1, 2, 5, 10, ... so that the labels have room."""
-    inches = axes.bbox.width / axes.figure.dpi
-    room = max(2.0, inches / (0.2 + 0.1 * characters))
-    fewest = columns / room
-    decade = 10 ** math.floor(math.log10(max(fewest, 1.0)))
-    return next(
-        step
-        for step in (decade, 2 * decade, 5 * decade, 10 * decade)
-        if step >= fewest
-    )

@@ -1,10 +1,12 @@
-"""Short names of variables, for tables and axes."""
+"""Short names of variables and layers, for tables and axes."""
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Sequence
 
 _OF_LAYER = "/_"
+_GAP = "..."
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
@@ -18,7 +20,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
         paths: Paths of variables, such as `sequential/dense/kernel`.
 
     Returns:
-        One name a path, in their order.
+        One name per path, in their order.
     """
     parts = [re.sub(r"/[^/]*_cell(?=/)", "", path).split("/") for path in paths]
     while min(map(len, parts), default=0) > 2 and _same_head(parts):
@@ -46,14 +48,47 @@ def layer_names(paths: Sequence[str]) -> list[str]:
     ]
 
 
-def shorten(name: str, width: int) -> str:
-    """Cuts the middle out of a name that is longer than `width` characters."""
+def shorten(names: Sequence[str], width: int) -> list[str]:
+    """Cuts the middle out of names that are longer than `width` characters.
+
+    Different names stay different. Where all of them differ in the part that
+    is cut out, it is not the middle; where nothing else helps, the place in the
+    list stands in front: `12...projection`.
+
+    Args:
+        names: All that are shown together.
+        width: Most characters of a name; enough for the places.
+    """
+    return list(_shortened(tuple(names), width))
+
+
+@functools.lru_cache(maxsize=64)  # a table asks for each of its cells
+def _shortened(names: tuple[str, ...], width: int) -> Sequence[str]:
+    most = max(width - len(_GAP), 1)
+    middle = (most + 1) // 2
+    # From the middle outwards, so that both ends keep something to read.
+    for head in sorted(range(most + 1), key=lambda head: abs(head - middle)):
+        cut = [_cut(name, width, head) for name in names]
+        if len(set(cut)) == len(set(names)):
+            return cut
+    cut = [
+        _cut(f"{place}{_GAP}{name}", width, len(str(place)))
+        if len(name) > width
+        else name
+        for place, name in enumerate(names, start=1)
+    ]
+    if len(set(cut)) == len(set(names)):
+        return cut
+    return [str(place) for place in range(1, len(names) + 1)]
+
+
+def _cut(name: str, width: int, head: int) -> str:
     if len(name) <= width:
         return name
-    gap = "..." if width > 6 else "."
-    head = (width - len(gap) + 1) // 2
+    gap = _GAP[: max(width - 2, 0)]
+    head = min(head, width - len(gap))
     tail = width - len(gap) - head
-    return (name[:head] + gap + name[len(name) - tail :])[:width]
+    return name[:head] + gap + name[len(name) - tail :]
 
 
 def _same_head(parts: list[list[str]]) -> bool:

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts import derived
+from keras_concepts import quantities as q
 from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
 from keras_concepts.reports.drawing.names import shorten
-from keras_concepts.reports.gradients.history import History, ends
+from keras_concepts.reports.gradients.history import History
 
 _COLOURS = ("#0072b2", "#d55e00")
 _POINTS = 150
@@ -27,11 +29,13 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
         The lines, for a legend.
     """
     lines = []
-    first, last = ends(history.paths)
+    first, last = derived.ends(history.paths)
     rows = {first: "first ", last: "last " if last != first else ""}
-    for (row, place), colour in zip(rows.items(), _COLOURS, strict=False):
+    names = shorten([history.names[row] for row in rows], _LONGEST_NAME)
+    for (row, place), name, colour in zip(
+        rows.items(), names, _COLOURS, strict=False
+    ):
         steps, low, middle, high = _percentiles(history, row)
-        name = shorten(history.names[row], _LONGEST_NAME)
         lines += axes.plot(
             steps,
             middle,
@@ -47,7 +51,7 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
         axes.set_yscale("log")
     else:
         axes.set_yticks([])
-    axes.set_ylabel("RMS gradient", size=LABEL_SIZE)
+    axes.set_ylabel(q.GRADIENT_RMS.label, size=LABEL_SIZE)
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.set_xlabel("training step", size=LABEL_SIZE)
     axes.tick_params(labelsize=TICK_SIZE)

@@ -1,34 +1,32 @@
 """The gradients of an epoch as a table in the terminal."""
 
-from collections.abc import Collection
-
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports.drawing.table_style import Name, new_table
+from keras_concepts.reports.drawing.table_style import NameTable
 from keras_concepts.reports.gradients.columns import (
-    NONFINITE,
+    BAR,
+    GRADIENT,
+    OVER_LAST,
     UPDATE,
+    WEIGHT,
     gradient_columns,
     weight_columns,
 )
 from keras_concepts.reports.gradients.history import (
+    History,
     gradient_history,
-    last_epoch,
 )
+from keras_concepts.reports.report import print_table
+from keras_concepts.reports.selection import epoch_name, last_epoch, rows_of
+from keras_concepts.thresholds import USUAL_UPDATE_RATIO
 
-_EMPTY = "No gradients have been recorded yet."
-_ABOUT_BAR = (
-    "Medians over the steps. Each block of the bar is a factor of 10; the "
-    "largest gradient fills it."
-)
-_ABOUT_UPDATE = (
-    " Update: RMS change by a step over RMS weight; about 1e-3 is usual."
-)
-_ALL_FINITE = " Every gradient was finite."
+EMPTY = "No gradients have been recorded yet."
+MONITOR = "GradientMonitor"
 
 
 def print_gradients(
@@ -43,13 +41,11 @@ def print_gradients(
         console: Where to print, by default the standard output.
         every_variable: Show biases and normalization vectors, too.
     """
-    table = gradient_table(recording, every_variable)
-    console = console or Console()
-    console.print(table if table.row_count else _EMPTY)
+    print_table(gradient_table(recording, every_variable), EMPTY, console)
 
 
 def gradient_table(recording: Recording, every_variable: bool = False) -> Table:
-    """The last epoch: one line a variable, first layer first.
+    """The last epoch of the last run: one line per variable, in order.
 
     The columns, of which those are left out that nothing was recorded for:
 
@@ -72,45 +68,50 @@ def gradient_table(recording: Recording, every_variable: bool = False) -> Table:
         every_variable: Show biases and normalization vectors, too.
 
     Returns:
-        A table without lines if nothing was recorded.
+        A table without columns if nothing was recorded.
     """
-    epoch = last_epoch(recording)
-    history = gradient_history(epoch, every_variable)
+    rows = last_epoch(rows_of(recording, MONITOR), q.GRADIENT_RMS)
+    history = gradient_history(rows, every_variable)
     if not history.paths:
-        return Table(title=Text(_EMPTY))
-    columns = gradient_columns(history) | weight_columns(epoch, history)
-    table = new_table(_title(epoch, len(history.steps)), _caption(columns))
-    for header in columns:
-        table.add_column(
-            header, justify="right" if header else "left", no_wrap=True
-        )
-    for name, *cells in zip(history.names, *columns.values(), strict=True):
-        table.add_row(Name(name), *cells)
-    return table
+        return Table(title=Text(EMPTY))
+    columns = gradient_columns(history) | weight_columns(rows, history)
+    return NameTable(
+        _title(rows, history),
+        history.names,
+        columns,
+        about=_about(history),
+        optional=(BAR, WEIGHT, OVER_LAST),
+    )
 
 
-def _title(epoch: Recording, steps: int) -> Text:
-    text = f"Epoch {epoch.epoch[-1]} (from 0): {_count(steps, 'step')}"
-    for quantity in ("loss", "gradient_norm"):
-        values = epoch.select(layer="", quantity=quantity).value
+def _title(rows: Recording, history: History) -> str:
+    steps = len(history.steps)
+    text = f"Epoch {epoch_name(history.epochs[-1])}: {_count(steps, 'step')}"
+    for quantity, name in (
+        (q.BATCH_LOSS, "loss"),
+        (q.GRADIENT_NORM, q.GRADIENT_NORM.label),
+    ):
+        values = rows.select(owner="", quantity=quantity).value
         if not len(values):
             continue
         finite = values[np.isfinite(values)]
         mean = np.mean(finite) if len(finite) else np.nan
-        text += f", {quantity.replace('_', ' ')} {mean:.3g}"
+        text += f", {name} {mean:.3g}"
         if len(finite) < len(values):
             lost = _count(len(values) - len(finite), "step")
             text += f" (not finite: {lost})"
-    return Text(text)
+    return text
 
 
-def _caption(headers: Collection[str]) -> Text:
-    text = _ABOUT_BAR
-    if UPDATE in headers:
-        text += _ABOUT_UPDATE
-    if NONFINITE not in headers:
-        text += _ALL_FINITE
-    return Text(text)
+def _about(history: History) -> dict[str, str]:
+    finite = "" if history.nonfinite.any() else " Every gradient was finite."
+    return {
+        GRADIENT: f"Medians over the steps.{finite}",
+        BAR: "Each block of the bar is a factor of 10; the largest gradient "
+        "fills it.",
+        UPDATE: "Update: RMS change by a step over RMS weight; about "
+        f"{USUAL_UPDATE_RATIO:g} is usual.",
+    }
 
 
 def _count(number: int, noun: str) -> str:

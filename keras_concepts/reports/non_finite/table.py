@@ -1,84 +1,74 @@
-"""What a `NonFiniteGuard` recorded, in the terminal and as a picture."""
+"""What a `NonFiniteGuard` checked and found, as a table in the terminal."""
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports.drawing.figure_style import new_figure
+from keras_concepts.reports.drawing.table_style import NameTable
+from keras_concepts.reports.non_finite.faults import (
+    ALL_FINITE,
+    EMPTY,
+    MONITOR,
+    faults,
+)
+from keras_concepts.reports.report import print_table
+from keras_concepts.reports.selection import (
+    epoch_name,
+    epochs_of,
+    over_epochs,
+    rows_of,
+)
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_EMPTY = "No steps have been checked yet."
+_COLUMNS = (
+    (q.CHECKED_STEPS.label, q.CHECKED_STEPS, ".0f"),
+    (q.SKIPPED_STEPS.label, q.SKIPPED_STEPS, ".0f"),
+    ("last loss", q.BATCH_LOSS, ".4g"),
+)
 
 
 def print_non_finite(
     recording: Recording, console: Console | None = None
 ) -> None:
-    """Prints the steps checked in each epoch, and the first fault.
+    """Prints `non_finite_table`, or one sentence if nothing was recorded.
 
     Args:
         recording: What a `NonFiniteGuard` recorded.
         console: Where to print, by default the standard output.
     """
-    console = console or Console()
-    checked = recording.select("", "checked_steps")
-    if not len(checked):
-        console.print(_EMPTY)
-        return
-    table = Table(box=box.SIMPLE_HEAD, caption=describe(recording))
-    for name in ("epoch", "steps checked", "skipped", "last loss"):
-        table.add_column(name, justify="right")
-    columns = [
-        recording.select("", quantity).value
-        for quantity in ("checked_steps", "skipped_steps", "loss")
-    ]
-    for epoch, steps, skipped, loss in zip(
-        checked.epoch, *columns, strict=True
-    ):
-        table.add_row(
-            str(epoch), f"{steps:.0f}", f"{skipped:.0f}", f"{loss:.4g}"
-        )
-    console.print(table)
+    print_table(non_finite_table(recording), EMPTY, console)
 
 
-def describe(recording: Recording) -> str:
-    """The first fault in a few words."""
-    faults = [
-        series
-        for series in recording.select(quantity="non_finite_*")
-        if series.quantity != "non_finite_batch"
-    ]
-    if not faults:
-        return "Loss, gradients and weights were finite at every step."
-    first = faults[0]
-    kind = first.quantity.removeprefix("non_finite_")
-    name = f" {first.layer}" if first.layer else ""
-    return f"Not finite from step {first.steps[0]} on: {kind}{name}"
+def non_finite_table(recording: Recording) -> Table:
+    """Each epoch of the last run: steps checked and skipped, and the last loss.
 
-
-def plot_non_finite(recording: Recording, title: str | None = None) -> "Figure":
-    """Draws the loss at the end of each epoch and a line at the first fault.
+    Above is where the first NaN or infinity of the run was.
 
     Args:
         recording: What a `NonFiniteGuard` recorded.
-        title: Text above; by default the first fault.
 
-    Raises:
-        ImportError: matplotlib is not installed.
+    Returns:
+        A table without columns if nothing was recorded.
     """
-    figure = new_figure(7.0, 4.0)
-    axes = figure.subplots()
-    loss = recording.select("", "loss")
-    finite = np.isfinite(loss.value)
-    _ = axes.plot(loss.step[finite], loss.value[finite], "o-", color="#0072b2")
-    for step in recording.select("", "non_finite_batch").step:
-        _ = axes.axvline(step, color="#d55e00", ls="--")
-    axes.set(xlabel="step", ylabel="loss, last step of each epoch")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title or describe(recording), size=10)
-    return figure
+    rows = rows_of(recording, MONITOR)
+    epochs = epochs_of(rows, q.CHECKED_STEPS)
+    if not epochs:
+        return Table(title=Text(EMPTY))
+    last_run = epochs[-1][0]
+    epochs = [epoch for epoch in epochs if epoch[0] == last_run]
+    found = [fault for fault in faults(rows) if fault.run == last_run]
+    columns: dict[str, list[RenderableType]] = {
+        header: [
+            Text(format(value, form))
+            for value in over_epochs(rows, quantity, [""], epochs)[0]
+        ]
+        for header, quantity, form in _COLUMNS
+    }
+    return NameTable(
+        str(found[0]) if found else ALL_FINITE,
+        [epoch_name(epoch) for _, epoch in epochs],
+        columns,
+        about={},
+        first="epoch",
+    )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports.drawing.colour_bar import draw_colour_bar
 from keras_concepts.reports.drawing.figure_style import (
@@ -16,6 +17,7 @@ from keras_concepts.reports.drawing.figure_style import (
 )
 from keras_concepts.reports.drawing.grid import colour_span
 from keras_concepts.reports.drawing.heatmap import (
+    divide_runs,
     draw_cells,
     heatmap_height,
     label_columns,
@@ -23,10 +25,9 @@ from keras_concepts.reports.drawing.heatmap import (
     patches,
 )
 from keras_concepts.reports.drawing.names import layer_names
-from keras_concepts.reports.drawing.scientific_notation import power_text
+from keras_concepts.reports.drawing.scientific_notation import scientific
 from keras_concepts.reports.signals.measurements import (
     Measurement,
-    epoch_labels,
     layers_of,
     measurements,
     over_epochs,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANELS = {
-    "error_rms": "error signal, RMS dL/da",
-    "activation_std": "activation, standard deviation",
+    q.ERROR_RMS: "error signal, RMS dL/da",
+    q.ACTIVATION_STD: "activation, standard deviation",
 }
 
 
@@ -51,7 +52,8 @@ def plot_signals(recording: Recording, title: str | None = None) -> "Figure":
 
     Two heatmaps, the first layer on top, in colours of equal log10 steps: RMS
     error signal, if there is one, and standard deviation of the activation.
-    Each column is a measurement; that at `start` was made before the training.
+    Each column is a measurement; that at `start` was made before training, and
+    a white line divides two runs.
     Below, for each recurrent layer, what `plot_memory` draws.
 
     Args:
@@ -65,8 +67,8 @@ def plot_signals(recording: Recording, title: str | None = None) -> "Figure":
     found = measurements(recording)
     if not found:
         return empty_figure(title or EMPTY)
-    layers = layers_of(found, "activation_std")
-    recurrent = layers_of(found, "state_error_rms")
+    layers = layers_of(found, q.ACTIVATION_STD)
+    recurrent = layers_of(found, q.STATE_ERROR_RMS)
     heights = [heatmap_height(len(layers)) + 1.0]
     if recurrent:
         heights.append(memory_height(recurrent))
@@ -93,9 +95,10 @@ def _draw_layers(
         shown = over_epochs(found, layers, quantity)
         image = draw_cells(axes, shown, colour_span([shown]))
         zeros = bool((shown.values == 0.0).any())
-        draw_colour_bar(part, image, axes, zeros, "")
+        draw_colour_bar(part, image, axes, zeros=zeros)
         axes.set_title(_PANELS[quantity], loc="left", size=LABEL_SIZE)
-        label_columns(axes, epoch_labels(found))
+        label_columns(axes, [m.when for m in found])
+        divide_runs(axes, [m.run for m in found])
         axes.set_xlabel("epoch", size=LABEL_SIZE)
         axes.set_yticks([])
         entries |= patches(shown, "not recorded")
@@ -104,15 +107,17 @@ def _draw_layers(
 
 
 def _headline(found: Sequence[Measurement], layers: Sequence[str]) -> str:
+    if not layers_of(found, q.ERROR_RMS):
+        return "Activations of each layer"
+    if (found[-1].all_values(q.ERROR_RMS) == 0.0).all():
+        return "All error signals are exactly 0: the loss passes nothing back"
     shares = [
-        measurement.value(layers[0], "error_attenuation")
+        measurement.value(layers[0], q.ERROR_ATTENUATION)
         for measurement in (found[0], found[-1])
     ]
-    if not layers_of(found, "error_rms"):
-        return "Activations of each layer"
     if len(layers) < 2 or not np.isfinite(shares).all():
         return "Error signals and activations of each layer"
-    first, last = map(power_text, shares)
+    first, last = map(scientific, shares)
     text = f"The first layer's error signal is {first} times the last's"
     if len(found) == 1:
         return text

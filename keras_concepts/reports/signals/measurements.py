@@ -1,30 +1,17 @@
 """Signals in a recording, measurement by measurement."""
 
-import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording, Series
 from keras_concepts.reports.drawing.grid import Grid
+from keras_concepts.reports.selection import epoch_name, rows_of
 
-# A GradientMonitor that writes to the same file has `units`, `dead_units` and
-# `loss` as well, but none of these.
-_OWN = {
-    "activation_mean",
-    "activation_std",
-    "activation_rms",
-    "zero_share",
-    "error_rms",
-    "error_attenuation",
-    "saturated_units",
-    "hidden_error_rms",
-    "state_error_rms",
-    "memory_horizon",
-}
-
-
+MONITOR = "SignalMonitor"
 _NOTHING = np.zeros(0)
 
 
@@ -32,44 +19,65 @@ class Measurement(NamedTuple):
     """What one pass of a probe showed.
 
     Attributes:
+        run: Number of the run.
+        epoch: The one that had ended, from 0; -1 before training.
         step: Steps taken before it.
-        epoch: The one that had ended, or was to begin.
         loss: Of the probe; NaN if it has none.
-        layers: Quantity to values, for each layer in the order of the calls.
+        layers: Quantity to values, for each layer in the order of the calls;
+            values with an index stand at its place.
     """
 
-    step: int
+    run: int
     epoch: int
+    step: int
     loss: float
     layers: dict[str, dict[str, np.ndarray]]
+
+    @property
+    def when(self) -> str:
+        """The epoch as people count it, or `start`."""
+        return epoch_name(self.epoch)
 
     def value(self, layer: str, quantity: str) -> float:
         """One number, NaN where it was not recorded."""
         values = self.layers.get(layer, {}).get(quantity)
         return float(values[0]) if values is not None else np.nan
 
+    def all_values(self, quantity: str) -> np.ndarray:
+        """Of all layers that have it."""
+        values = [self.value(x, quantity) for x in self.layers]
+        return np.array(values)[[quantity in x for x in self.layers.values()]]
+
 
 def measurements(recording: Recording) -> list[Measurement]:
-    """All that a `SignalMonitor` recorded, in order.
+    """All that a `SignalMonitor` recorded, in order of runs and epochs."""
+    passes: dict[tuple[int, int], list[Series]] = defaultdict(list)
+    for series in rows_of(recording, MONITOR):
+        if len(series.steps) and _is_probed(series.quantity):
+            passes[series.run, series.epoch].append(series)
+    return [
+        _measurement(run, epoch, rows)
+        for (run, epoch), rows in sorted(passes.items())
+    ]
 
-    Rows of other monitors in the same file are left out.
-    """
-    found: list[Measurement] = []
-    loss = np.nan
-    # Each monitor writes the rows of a measurement in one go.
-    rows = (series for series in recording if len(series.steps))
-    for (step, epoch, layer), group in itertools.groupby(rows, _place):
-        quantities = {series.quantity: series.values for series in group}
-        if _OWN.isdisjoint(quantities):
-            alone = layer == "" and set(quantities) == {"loss"}
-            loss = quantities["loss"][0] if alone else np.nan
-            continue
-        last = found[-1] if found else None
-        if last is None or last[:2] != (step, epoch) or layer in last.layers:
-            last = Measurement(step, epoch, float(loss), {})
-            found.append(last)
-        last.layers[layer] = quantities
-    return found
+
+def _is_probed(quantity: str) -> bool:
+    return quantity == q.UNITS or q.described(quantity).cadence == "probe"
+
+
+def _measurement(run: int, epoch: int, rows: Sequence[Series]) -> Measurement:
+    loss, layers = np.nan, {}
+    for series in rows:
+        values = series.values
+        if q.described(series.quantity).index:
+            values = np.full(series.index.max() + 1, np.nan)
+            values[series.index] = series.values
+        if series.owner:
+            layers.setdefault(series.owner, {})[series.quantity] = values
+        elif series.quantity == q.PROBE_LOSS:
+            loss = float(values[0])
+    step = max(int(series.steps.max()) for series in rows)
+    return Measurement(run, epoch, step, loss, layers)
 
 
 def layers_of(found: Sequence[Measurement], quantity: str) -> list[str]:
@@ -88,17 +96,18 @@ def over_epochs(
     found: Sequence[Measurement], layers: Sequence[str], quantity: str
 ) -> Grid:
     """One number of each layer, a column for each measurement."""
-    rows = [
-        [m.layers.get(layer, {}).get(quantity, _NOTHING)[:1] for m in found]
-        for layer in layers
-    ]
-    return _cells(rows)
+    return _cells(
+        [
+            [m.layers.get(layer, {}).get(quantity, _NOTHING)[:1] for m in found]
+            for layer in layers
+        ]
+    )
 
 
 def over_lags(found: Sequence[Measurement], layer: str) -> Grid:
-    """RMS gradient of the state: a row a lag, a column a measurement."""
+    """RMS gradient of the state: a row per lag, a column per measurement."""
     columns = [
-        m.layers.get(layer, {}).get("state_error_rms", _NOTHING) for m in found
+        m.layers.get(layer, {}).get(q.STATE_ERROR_RMS, _NOTHING) for m in found
     ]
     lags = range(max(map(len, columns)))
     return _cells([[c[lag : lag + 1] for c in columns] for lag in lags])
@@ -109,27 +118,4 @@ def _cells(rows: Sequence[Sequence[np.ndarray]]) -> Grid:
     missing = np.array([[not len(cell) for cell in row] for row in rows])
     values = np.full(missing.shape, np.nan)
     values[~missing] = [cell[0] for row in rows for cell in row if len(cell)]
-    finite = np.isfinite(values)
-    return Grid(
-        edges=np.arange(missing.shape[1] + 1) - 0.5,
-        values=np.where(finite, values, np.nan),
-        nonfinite=~finite & ~missing,
-    )
-
-
-def epoch_labels(found: Sequence[Measurement]) -> list[str]:
-    """`start` for a measurement before a training, else the epoch's number.
-
-    Epochs begin anew where a file holds several trainings.
-    """
-    epochs = [measurement.epoch for measurement in found]
-    before = [np.inf, *epochs[:-1]]
-    after = [*epochs[1:], -1]
-    return [
-        "start" if epoch < last or epoch == following else str(epoch)
-        for last, epoch, following in zip(before, epochs, after, strict=True)
-    ]
-
-
-def _place(series: Series) -> tuple[int, int, str]:
-    return int(series.steps[0]), series.epoch, series.layer
+    return Grid.of_columns(values, missing)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports.drawing.colour_bar import draw_colour_bar
 from keras_concepts.reports.drawing.figure_style import (
@@ -16,6 +17,7 @@ from keras_concepts.reports.drawing.figure_style import (
 )
 from keras_concepts.reports.drawing.grid import Grid
 from keras_concepts.reports.drawing.heatmap import (
+    divide_runs,
     draw_cells,
     label_columns,
     patches,
@@ -23,7 +25,6 @@ from keras_concepts.reports.drawing.heatmap import (
 from keras_concepts.reports.drawing.names import layer_names, shorten
 from keras_concepts.reports.signals.measurements import (
     Measurement,
-    epoch_labels,
     layers_of,
     measurements,
     over_lags,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 _EMPTY = "No gradients through time have been recorded yet."
 _LINE = "#d55e00"
-_LABEL = "memory horizon (1 % of the largest)"
+_LABEL = "memory horizon: above the line, less than 1 % of the largest"
 # What is smaller has the same colour: no training learns anything from it.
 _LEAST_SHARE = 1e-4
 _PANELS_A_ROW = 3
@@ -44,10 +45,11 @@ _LONGEST_NAME = 24
 def plot_memory(recording: Recording, title: str | None = None) -> "Figure":
     """Draws how far back the gradient of each recurrent layer reaches.
 
-    A panel a layer: steps back from the last one that was read, over the
-    epochs, of which `start` is before the training. The colour is RMS dL/dh_t
-    (of an LSTM dL/dc_t) as a share of the largest in its column, from 1e-4 on;
-    the line the memory horizon: how many steps back more than 1 % of it gets.
+    One panel per layer: steps back from the last one that was read, over the
+    epochs; `start` is before training. The colour is RMS dL/dh_t
+    (of an LSTM dL/dc_t) as a share of the largest in its column (what is
+    below 1e-4 looks like 1e-4); the line is the memory horizon: how many steps
+    back more than 1 % of the largest gets. A white line divides two runs.
 
     Args:
         recording: What a `SignalMonitor` recorded.
@@ -57,7 +59,7 @@ def plot_memory(recording: Recording, title: str | None = None) -> "Figure":
         ImportError: matplotlib is not installed.
     """
     found = measurements(recording)
-    layers = layers_of(found, "state_error_rms")
+    layers = layers_of(found, q.STATE_ERROR_RMS)
     if not layers:
         return empty_figure(title or _EMPTY)
     columns = min(len(layers), _PANELS_A_ROW)
@@ -79,51 +81,53 @@ def memory_height(layers: Sequence[str]) -> float:
 def draw_memory(
     part: Any, found: Sequence[Measurement], layers: Sequence[str]
 ) -> dict[str, Any]:
-    """Draws a panel a layer; returns entries for the legend, by label."""
+    """Draws a panel per layer; returns entries for the legend, by label."""
     columns = min(len(layers), _PANELS_A_ROW)
     rows = -(-len(layers) // columns)
     panels = part.subplots(rows, columns, squeeze=False)
     for axes in panels.flat[len(layers) :]:
         axes.set_axis_off()
     entries, zeros, image = {}, False, None
-    for axes, layer, name in zip(
-        panels.flat, layers, layer_names(layers), strict=False
-    ):
+    names = shorten(layer_names(layers), _LONGEST_NAME)
+    for axes, layer, name in zip(panels.flat, layers, names, strict=False):
         shown = _shares(over_lags(found, layer))
         zeros |= bool((shown.values == 0.0).any())
-        image = draw_cells(axes, shown, (np.log10(_LEAST_SHARE), 0.0))
+        image = draw_cells(axes, shown, (_LEAST_SHARE, 1.0))
         entries |= patches(shown, "not recorded")
         axes.invert_yaxis()  # steps back count upwards
         axes.yaxis.get_major_locator().set_params(integer=True)
-        label_columns(axes, epoch_labels(found))
+        label_columns(axes, [m.when for m in found])
+        divide_runs(axes, [m.run for m in found])
         axes.set_xlabel("epoch", size=LABEL_SIZE)
-        horizon = [m.value(layer, "memory_horizon") for m in found]
-        line = axes.stairs(
-            np.array(horizon) - 0.5,
-            shown.edges,
-            baseline=None,
-            color=_LINE,
-            lw=2.5,
-            label=_LABEL,
-            clip_on=False,
-        )
-        entries[_LABEL] = line
-        axes.set_title(
-            shorten(name, _LONGEST_NAME),
-            loc="left",
-            size=LABEL_SIZE,
-            weight="bold",
-        )
+        axes.set_title(name, loc="left", size=LABEL_SIZE, weight="bold")
+        entries[_LABEL] = _draw_horizon(axes, found, layer)
     for axes in panels[:, 0]:
         axes.set_ylabel("steps back", size=LABEL_SIZE)
     draw_colour_bar(
         part,
         image,
         list(panels.flat),
-        zeros,
         "RMS gradient, share of the largest",
+        zeros=zeros,
     )
     return entries
+
+
+def _draw_horizon(axes: Any, found: Sequence[Measurement], layer: str) -> Any:
+    """A line above as many steps as the memory reaches."""
+    horizon = np.array([m.value(layer, q.MEMORY_HORIZON) for m in found])
+    edges = np.arange(len(found) + 1) - 0.5
+    # Of a line on the very edge, half would lie outside.
+    below, above = axes.get_ylim()
+    axes.set_ylim(below, above + 0.02 * (above - below))
+    return axes.stairs(
+        horizon - 0.5,
+        edges,
+        baseline=None,
+        color=_LINE,
+        lw=2.5,
+        label=_LABEL,
+    )
 
 
 def _shares(shown: Grid) -> Grid:

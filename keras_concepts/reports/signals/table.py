@@ -1,42 +1,52 @@
 """The signals of an epoch as a table in the terminal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports.drawing.names import layer_names
 from keras_concepts.reports.drawing.table_style import (
+    BAD,
+    NameTable,
     LogBar,
-    Name,
-    new_table,
+    count_cell,
     size_cell,
+    stacked,
 )
+from keras_concepts.reports.report import print_table
 from keras_concepts.reports.signals.measurements import (
     Measurement,
-    epoch_labels,
     layers_of,
     measurements,
 )
 
 EMPTY = "No signals have been recorded yet."
-_ERROR = "RMS\nerror"
+_MEAN, _STD = q.ACTIVATION_MEAN.label, q.ACTIVATION_STD.label
+_ZEROS = q.ZERO_SHARE.label
+_DEAD = q.ZERO_ACTIVATION_UNITS.label
+_SATURATED = "satu-\nrated"
+_ERROR = stacked(q.ERROR_RMS.label)
+_BAR = ""
+_OVER_LAST = stacked(q.ERROR_ATTENUATION.label)
 _MEMORY = "mem-\nory"
-_GATE = "gate"
-_DEAD = "dead"
-_FLAT = "satu-\nrated"
-_BAD = "bold red"
+_GATE = q.FORGET_GATE_MEAN.label
 _ABOUT = {
     _DEAD: "Dead: units that are 0 in every sample.",
-    _FLAT: "Saturated: units on a flat part of their function in most.",
-    _ERROR: "Error: dL/d(output); each block of the bar is a factor of 10, and "
-    "the largest fills it.",
+    _SATURATED: "Saturated: units on a flat part of their function in most.",
+    _ERROR: "Error: dL/d(output).",
+    _BAR: "Each block of the bar is a factor of 10; the largest error fills "
+    "it.",
     _MEMORY: "Memory: steps back to which more than 1 % of the error gets.",
     _GATE: "Gate: mean of the one that keeps the state.",
 }
+_NO_LAST_ERROR = (
+    "Over last: undefined, since the error of the last layer is exactly 0."
+)
 
 
 def print_signals(recording: Recording, console: Console | None = None) -> None:
@@ -46,13 +56,11 @@ def print_signals(recording: Recording, console: Console | None = None) -> None:
         recording: What a `SignalMonitor` recorded.
         console: Where to print, by default the standard output.
     """
-    table = signal_table(recording)
-    console = console or Console()
-    console.print(table if table.row_count else EMPTY)
+    print_table(signal_table(recording), EMPTY, console)
 
 
 def signal_table(recording: Recording) -> Table:
-    """The last measurement: one line a layer, in the order of the calls.
+    """The last measurement: one line per layer, in the order of the calls.
 
     The columns, of which those are left out that nothing was recorded for:
 
@@ -63,7 +71,7 @@ def signal_table(recording: Recording) -> Table:
       90 % of the samples, of how many;
     - RMS error: of dL/d(output), with a bar that is a block shorter for each
       factor of 10 below the largest;
-    - over last: RMS error divided by that of the last layer;
+    - over last: RMS error divided by that of the last layer; `-` if that is 0;
     - memory: of a recurrent layer, how many steps more than 1 % of its largest
       error gets back to;
     - gate: mean of the gate that keeps its state.
@@ -72,34 +80,28 @@ def signal_table(recording: Recording) -> Table:
         recording: What a `SignalMonitor` recorded.
 
     Returns:
-        A table without lines if nothing was recorded.
+        A table without columns if nothing was recorded.
     """
     found = measurements(recording)
     if not found:
         return Table(title=Text(EMPTY))
     last = found[-1]
-    columns = _columns(last)
-    about = " ".join(
-        text for header, text in _ABOUT.items() if header in columns
+    about = _ABOUT
+    if (last.all_values(q.ERROR_RMS)[-1:] == 0.0).any():
+        about = {**_ABOUT, _OVER_LAST: _NO_LAST_ERROR}
+    return NameTable(
+        _title(last),
+        layer_names(list(last.layers)),
+        _columns(last),
+        about=about,
+        optional=(_BAR, _STD, _MEAN, _ZEROS),
     )
-    table = new_table(_title(found), Text(about))
-    for header in columns:
-        table.add_column(
-            header, justify="right" if header else "left", no_wrap=True
-        )
-    names = layer_names(list(last.layers))
-    for name, *cells in zip(names, *columns.values(), strict=True):
-        table.add_row(Name(name), *cells)
-    return table
 
 
-def _title(found: Sequence[Measurement]) -> Text:
-    last, label = found[-1], epoch_labels(found)[-1]
-    when = (
-        "Before the training" if label == "start" else f"Epoch {label} (from 0)"
-    )
+def _title(last: Measurement) -> str:
+    when = "Before training" if last.epoch < 0 else f"Epoch {last.when}"
     loss = "" if np.isnan(last.loss) else f", loss of the probe {last.loss:.3g}"
-    return Text(f"{when}: step {last.step}{loss}")
+    return f"{when}: step {last.step}{loss}"
 
 
 def _columns(last: Measurement) -> dict[str, list[RenderableType]]:
@@ -116,25 +118,24 @@ def _columns(last: Measurement) -> dict[str, list[RenderableType]]:
         ]
 
     def units(layer: str, count: float) -> Text:
-        text = f"{count:g}/{last.value(layer, 'units'):g}"
-        return Text(text, "bold yellow" if count else "dim")
+        return count_cell(count, last.value(layer, q.UNITS))
 
-    errors = [last.value(layer, "error_rms") for layer in last.layers]
+    errors = last.all_values(q.ERROR_RMS)
     # Beside the columns of recurrent layers there is room for a shorter bar.
-    blocks = 6 if layers_of([last], "memory_horizon") else 9
+    blocks = 6 if layers_of([last], q.MEMORY_HORIZON) else 9
     largest = max((e for e in errors if np.isfinite(e)), default=np.nan)
     makers = [
-        ("mean", "activation_mean", _number(".2g")),
-        ("std", "activation_std", _number(".2g")),
-        ("zeros", "zero_share", _number(".0%")),
-        (_DEAD, "dead_units", units),
-        (_FLAT, "saturated_units", units),
-        (_ERROR, "error_rms", lambda _, error: size_cell(error)),
-        ("", "error_rms", lambda _, error: LogBar(error, largest, blocks)),
-        ("over\nlast", "error_attenuation", _number(".2g")),
-        (_MEMORY, "memory_horizon", _number("g")),
-        (_GATE, "forget_gate_mean", _number(".2f")),
-        (_GATE, "update_gate_mean", _number(".2f")),
+        (_MEAN, q.ACTIVATION_MEAN, _number(".2g")),
+        (_STD, q.ACTIVATION_STD, _number(".2g")),
+        (_ZEROS, q.ZERO_SHARE, _number(".0%")),
+        (_DEAD, q.ZERO_ACTIVATION_UNITS, units),
+        (_SATURATED, q.SATURATED_UNITS, units),
+        (_ERROR, q.ERROR_RMS, lambda _, error: size_cell(error)),
+        (_BAR, q.ERROR_RMS, lambda _, error: LogBar(error, largest, blocks)),
+        (_OVER_LAST, q.ERROR_ATTENUATION, _over_last(errors)),
+        (_MEMORY, q.MEMORY_HORIZON, _number("g")),
+        (_GATE, q.FORGET_GATE_MEAN, _number(".2f")),
+        (_GATE, q.UPDATE_GATE_MEAN, _number(".2f")),
     ]
     columns: dict[str, list[RenderableType]] = {}
     for header, quantity, cell in makers:
@@ -151,6 +152,12 @@ def _columns(last: Measurement) -> dict[str, list[RenderableType]]:
 
 def _number(form: str) -> Callable[[str, float], Text]:
     def cell(_: str, value: float) -> Text:
-        return Text(format(value, form), "" if np.isfinite(value) else _BAD)
+        return Text(format(value, form), "" if np.isfinite(value) else BAD)
 
     return cell
+
+
+def _over_last(errors: np.ndarray) -> Callable[[str, float], Text]:
+    if len(errors) and errors[-1] == 0.0:
+        return lambda _, value: Text("-")
+    return _number(".2g")

@@ -1,0 +1,56 @@
+"""A heatmap of layers over training steps, with its epochs."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.drawing.grid import Grid
+from keras_concepts.reports.drawing.heatmap import columns_per_label, draw_cells
+from keras_concepts.reports.gradients.binning import boundaries
+from keras_concepts.reports.gradients.history import History
+from keras_concepts.reports.selection import epoch_name
+
+_MOST_EPOCH_TICKS = 60
+
+
+def draw_steps(
+    axes: Any, history: History, shown: Grid, span: tuple[float, float]
+) -> Any:
+    """Draws all steps of a recording.
+
+    Args:
+        axes: `matplotlib.axes.Axes` to draw into.
+        history: Where the epochs come from.
+        shown: `step_grid(history)`.
+        span: Ends of the colour scale, see `colour_span`.
+
+    Returns:
+        What a colour bar needs.
+    """
+    image = draw_cells(axes, shown, span)
+    _mark_epochs(axes, history)
+    return image
+
+
+def _mark_epochs(axes: Any, history: History) -> None:
+    """Ticks on the top edge where epochs begin, their numbers in between."""
+    epochs, runs = history.epochs, history.runs
+    changes = (epochs[1:] != epochs[:-1]) | (runs[1:] != runs[:-1])
+    begins = np.flatnonzero(np.append(True, changes))
+    if len(begins) < 2:
+        return
+    names = [epoch_name(epoch) for epoch in epochs[begins]]
+    every = columns_per_label(axes, len(begins), max(map(len, names)))
+    edges = boundaries(history.steps, begins)
+    centres = (edges[:-1] + edges[1:]) / 2.0
+    top = axes.secondary_xaxis("top")
+    top.set_xticks(centres[::every], names[::every])
+    if len(begins) <= _MOST_EPOCH_TICKS:
+        top.set_xticks(edges[1:-1], minor=True)
+    top.tick_params(
+        length=0 if len(begins) <= _MOST_EPOCH_TICKS else 5,
+        labelsize=TICK_SIZE,
+    )
+    top.tick_params(which="minor", length=5, width=0.7)
+    top.set_xlabel("epoch", size=LABEL_SIZE)
