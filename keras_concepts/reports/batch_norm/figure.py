@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MODES = {q.TRAINING_LOSS: "#0072b2", q.INFERENCE_LOSS: "#d55e00"}
-_LINE = {"lw": 1.6, "marker": "o", "ms": 3}
+_LINE: dict[str, Any] = {"lw": 1.6, "marker": "o", "ms": 4}
+_ABOVE = "above: inference differs clearly from training"
 _MOST_NAMES = 8
+_MARKERS = "os^DvP<>"  # beside the colour, which neighbours nearly share
 _LONGEST_NAME = 26
 
 
@@ -67,10 +69,12 @@ def plot_batch_norms(
     shift, variance, last = figure.subplots(1, 3)
     entries = _draw_layers(shift, values[q.BATCH_NORM_SHIFT], paths, values)
     _ = _draw_layers(variance, values[q.BATCH_NORM_VARIANCE], paths, values)
-    _mark(shift, BATCH_NORM_SHIFT, "1 σ")
-    _mark(variance, BATCH_NORM_VARIANCE, "log 2: twice the other")
-    _label(shift, f"median {q.MEAN_SHIFT.label} (σ of the batch)")
-    _label(variance, "median |log(moving / batch variance)|")
+    entries.append(_mark(shift, BATCH_NORM_SHIFT, ""))
+    _ = _mark(
+        variance, BATCH_NORM_VARIANCE, "log 2: one variance is twice the other"
+    )
+    _label(shift, f"{q.MEAN_SHIFT.label}, in σ (median)")
+    _label(variance, "|log(moving / batch variance)| (median)")
     if q.INFERENCE_GAP in rows.quantities:
         entries += _draw_losses(last, rows, epochs)
         _label(last, "loss of the probe")
@@ -100,8 +104,11 @@ def _draw_layers(
     names = shorten(layer_names(paths), _LONGEST_NAME)
     lines = []
     for i, layer in enumerate(values):
-        style = _LINE if i in named else {**_LINE, "alpha": 0.4}
-        lines += axes.plot(layer, color=colours[i], label=names[i], **style)
+        style: dict[str, Any] = {"alpha": 0.4}
+        if i in named:
+            style = {"marker": _MARKERS[named.index(i)]}
+        style = _LINE | style | {"color": colours[i], "label": names[i]}
+        lines += axes.plot(layer, **style)
     return [lines[i] for i in named]
 
 
@@ -132,8 +139,9 @@ def _label(axes: Any, text: str) -> None:
     axes.set_title(text, loc="left", size=LABEL_SIZE)
 
 
-def _mark(axes: Any, limit: float, text: str) -> None:
-    axes.axhline(limit, color="0.4", lw=1, ls="--")
+def _mark(axes: Any, limit: float, text: str) -> Any:
+    """A line, with what it means where the scale does not say it."""
+    line = axes.axhline(limit, color="0.4", lw=1, ls="--", label=_ABOVE)
     axes.annotate(
         text,
         (1.0, limit),
@@ -143,13 +151,14 @@ def _mark(axes: Any, limit: float, text: str) -> None:
         ha="right",
         color="0.3",
     )
+    return line
 
 
 def _headline(worst: np.ndarray) -> str:
     if not np.isfinite(worst).any():
         return "All batch normalization layers are in inference mode"
     first, last = worst[[0, -1]]
-    text = "Largest distance of a moving mean from the batches' mean:"
+    text = "Worst layer: moving mean off by"
     if len(worst) == 1:
-        return f"{text} {last:.2g} σ"
-    return f"{text} {first:.2g} σ at first, {last:.2g} σ in the end"
+        return f"{text} {last:.2g} σ of the batch"
+    return f"{text} {first:.2g} σ of the batch at first, {last:.2g} in the end"

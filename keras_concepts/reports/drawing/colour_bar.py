@@ -1,5 +1,6 @@
 """A colour bar of a logarithmic scale."""
 
+import math
 from typing import Any
 
 from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
@@ -24,7 +25,7 @@ def draw_colour_bar(
         zeros: Whether exact zeros are shown.
         layout: For `Figure.colorbar`.
     """
-    from matplotlib.ticker import LogFormatterSciNotation
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
     bar = figure.colorbar(
         image,
@@ -34,12 +35,21 @@ def draw_colour_bar(
         pad=0.015,
         **layout,
     )
-    # Short scales have more labels than the powers of ten.
-    bar.ax.yaxis.set_minor_formatter(
-        LogFormatterSciNotation(minor_thresholds=(2.0, 0.8))
+    low, high = image.get_clim()
+    # The 0 has the place of a tick at the lower end.
+    lowest = low * (high / low) ** 0.05 if zeros else low
+    # On short scales there is room for more than the powers of ten.
+    subs = (1.0, 2.0, 5.0) if high / low < 100.0 else (1.0,)
+    ticks = LogLocator(subs=subs, numticks=9).tick_values(low, high)
+    bar.set_ticks(
+        [tick for tick in ticks if lowest <= tick <= high],
     )
+    bar.ax.yaxis.set_major_formatter(
+        LogFormatterSciNotation(minor_thresholds=(math.inf, math.inf))
+    )
+    bar.minorticks_off()
     bar.set_label(label, size=LABEL_SIZE)
-    bar.ax.tick_params(labelsize=TICK_SIZE, which="both")
+    bar.ax.tick_params(labelsize=TICK_SIZE)
     if zeros:
         _ = bar.ax.annotate(
             "0",

@@ -5,6 +5,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 TITLE_SIZE = 14
 LABEL_SIZE = 12
 TICK_SIZE = 10.5
@@ -45,14 +47,20 @@ def add_legend(figure: Any, entries: Sequence[Any]) -> None:
         return
     characters = [len(entry.get_label()) + 8 for entry in entries]
     room = 10.0 * figure.get_figwidth()
-    fewer = 2 if 2 * max(characters) < room else 1
+    columns = range(len(entries), 1, -1)
     figure.legend(
         handles=entries,
         loc="outside lower center",
-        ncols=len(entries) if sum(characters) < room else fewer,
+        ncols=next((n for n in columns if _width(characters, n) < room), 1),
         frameon=False,
         fontsize=LABEL_SIZE,
     )
+
+
+def _width(characters: Sequence[int], columns: int) -> int:
+    """Of so many columns, which a legend fills one after the other."""
+    parts = np.array_split(characters, columns)
+    return sum(int(part.max()) for part in parts)
 
 
 def _png(figure: Any) -> bytes:

@@ -12,7 +12,7 @@ from keras_concepts.reports.drawing.names import shorten
 NONFINITE = "#e8175d"
 ZERO = "black"
 MISSING = "0.85"
-_LONGEST_NAME = 24
+_LONGEST_NAME = 28
 # Shades of dark blue to yellow that differ in lightness, so that they also
 # read without colour.
 _COLOURS = "viridis"
@@ -70,39 +70,6 @@ def label_layers(axes: Any, names: Sequence[str], height: float) -> None:
     short = shorten(names, _LONGEST_NAME)
     axes.set_yticks(labelled, [short[i] for i in labelled])
     axes.tick_params(axis="y", length=0 if every == 1 else 3)
-
-
-def label_columns(axes: Any, labels: Sequence[str]) -> None:
-    """Labels as many columns as there is room for, the first among them.
-
-    Half of the first label, which may be longer than the others, has room
-    outside.
-    """
-    longest = max(map(len, labels[1:]), default=0) + 1
-    every = columns_per_label(axes, len(labels), longest)
-    axes.set_xticks(range(0, len(labels), every), labels[::every])
-
-
-def divide_runs(axes: Any, runs: Sequence[int]) -> None:
-    """A white line between columns of different runs.
-
-    Args:
-        axes: Axes of a heatmap whose columns are 1 wide.
-        runs: Run of each column.
-    """
-    for column in np.flatnonzero(np.diff(runs)):
-        axes.axvline(column + 0.5, color="white", lw=3)
-
-
-def columns_per_label(axes: Any, columns: int, characters: int) -> int:
-    """1, 2, 5, 10, ... so that labels of so many characters have room."""
-    from matplotlib.ticker import MaxNLocator
-
-    inches = axes.bbox.width / axes.figure.dpi
-    room = max(2, int(inches / (0.2 + 0.1 * characters)))
-    locator = MaxNLocator(room, steps=[1, 2, 5, 10], integer=True)
-    first, second, *_ = locator.tick_values(0, max(columns, 1))
-    return round(second - first)
 
 
 def patches(shown: Grid, absent: str = "no gradient") -> dict[str, Any]:

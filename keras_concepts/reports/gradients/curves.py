@@ -8,6 +8,7 @@ from keras_concepts import derived
 from keras_concepts import quantities as q
 from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
 from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.gradients.heatmap import run_edges
 from keras_concepts.reports.gradients.history import History
 
 _COLOURS = ("#0072b2", "#d55e00")
@@ -46,6 +47,8 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
         alone = _alone(middle)
         axes.plot(steps[alone], middle[alone], "o", color=colour)
         axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
+    for edge in run_edges(history):
+        axes.axvline(edge, color="0.5", lw=1, ls=":")
     values = history.values[[first, last]]
     if (np.isfinite(values) & (values > 0.0)).any():
         axes.set_yscale("log")

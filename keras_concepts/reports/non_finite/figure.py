@@ -1,5 +1,7 @@
 """A picture of where a training run broke off."""
 
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +19,7 @@ from keras_concepts.reports.non_finite.faults import (
     ALL_FINITE,
     EMPTY,
     MONITOR,
+    Fault,
     faults,
 )
 from keras_concepts.reports.selection import rows_of
@@ -67,6 +70,7 @@ def plot_non_finite(recording: Recording, title: str | None = None) -> "Figure":
             transform=axes.transAxes,
             ha="center",
             size=LABEL_SIZE,
+            backgroundcolor="white",
         )
     last = max([*losses.step, *(fault.step for fault in found)])
     axes.set_xlim(-0.02 * last - 0.5, 1.02 * last + 0.5)
@@ -76,8 +80,12 @@ def plot_non_finite(recording: Recording, title: str | None = None) -> "Figure":
     axes.tick_params(labelsize=TICK_SIZE)
     axes.spines[["top", "right"]].set_visible(False)
     add_legend(figure, entries)
-    headline = "\n".join(map(str, found[:2])) or ALL_FINITE
-    if len(found) > 2:
-        headline += f"\nand in {len(found) - 2} more runs"
-    figure.suptitle(title or headline, size=LABEL_SIZE)
+    figure.suptitle(title or _headline(found), size=LABEL_SIZE)
     return figure
+
+
+def _headline(found: Sequence[Fault]) -> str:
+    sentences = [textwrap.fill(str(fault), 90) for fault in found[:2]]
+    if len(found) > 2:
+        sentences.append(f"and in {len(found) - 2} more runs")
+    return "\n".join(sentences) or ALL_FINITE

@@ -8,6 +8,7 @@ import numpy as np
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports.drawing.colour_bar import draw_colour_bar
+from keras_concepts.reports.drawing.epoch_axis import label_epoch_columns
 from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
     TITLE_SIZE,
@@ -17,10 +18,8 @@ from keras_concepts.reports.drawing.figure_style import (
 )
 from keras_concepts.reports.drawing.grid import colour_span
 from keras_concepts.reports.drawing.heatmap import (
-    divide_runs,
     draw_cells,
     heatmap_height,
-    label_columns,
     label_layers,
     patches,
 )
@@ -97,9 +96,7 @@ def _draw_layers(
         zeros = bool((shown.values == 0.0).any())
         draw_colour_bar(part, image, axes, zeros=zeros)
         axes.set_title(_PANELS[quantity], loc="left", size=LABEL_SIZE)
-        label_columns(axes, [m.when for m in found])
-        divide_runs(axes, [m.run for m in found])
-        axes.set_xlabel("epoch", size=LABEL_SIZE)
+        label_epoch_columns(axes, [(m.run, m.epoch) for m in found])
         axes.set_yticks([])
         entries |= patches(shown, "not recorded")
     label_layers(panels[0], layer_names(layers), heatmap_height(len(layers)))

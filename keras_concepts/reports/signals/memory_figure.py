@@ -8,6 +8,7 @@ import numpy as np
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports.drawing.colour_bar import draw_colour_bar
+from keras_concepts.reports.drawing.epoch_axis import label_epoch_columns
 from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
     TITLE_SIZE,
@@ -17,9 +18,7 @@ from keras_concepts.reports.drawing.figure_style import (
 )
 from keras_concepts.reports.drawing.grid import Grid
 from keras_concepts.reports.drawing.heatmap import (
-    divide_runs,
     draw_cells,
-    label_columns,
     patches,
 )
 from keras_concepts.reports.drawing.names import layer_names, shorten
@@ -96,9 +95,7 @@ def draw_memory(
         entries |= patches(shown, "not recorded")
         axes.invert_yaxis()  # steps back count upwards
         axes.yaxis.get_major_locator().set_params(integer=True)
-        label_columns(axes, [m.when for m in found])
-        divide_runs(axes, [m.run for m in found])
-        axes.set_xlabel("epoch", size=LABEL_SIZE)
+        label_epoch_columns(axes, [(m.run, m.epoch) for m in found])
         axes.set_title(name, loc="left", size=LABEL_SIZE, weight="bold")
         entries[_LABEL] = _draw_horizon(axes, found, layer)
     for axes in panels[:, 0]:
@@ -107,8 +104,9 @@ def draw_memory(
         part,
         image,
         list(panels.flat),
-        "RMS gradient, share of the largest",
+        "gradient through time,\nshare of the largest",
         zeros=zeros,
+        aspect=20 * rows,
     )
     return entries
 

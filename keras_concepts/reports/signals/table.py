@@ -12,8 +12,8 @@ from keras_concepts.recording import Recording
 from keras_concepts.reports.drawing.names import layer_names
 from keras_concepts.reports.drawing.table_style import (
     BAD,
-    NameTable,
     LogBar,
+    NameTable,
     count_cell,
     size_cell,
     stacked,
