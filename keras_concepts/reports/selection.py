@@ -117,9 +117,11 @@ def by_index(recording: Recording, owner: str, quantity: str) -> np.ndarray:
         `(n,)`, with NaN where there is no row; empty if there is none at all.
     """
     rows = [s for s in recording if (s.owner, s.quantity) == (owner, quantity)]
-    indices = np.concatenate([np.zeros(0, int), *(s.index for s in rows)])
-    values = np.full(indices.max(initial=-1) + 1, np.nan)
-    values[indices] = np.concatenate([np.zeros(0), *(s.values for s in rows)])
+    size = 1 + max((s.index.max(initial=-1) for s in rows), default=-1)
+    values = np.full(size, np.nan)
+    for series in rows:
+        known = series.index >= 0
+        values[series.index[known]] = series.values[known]
     return values
 
 

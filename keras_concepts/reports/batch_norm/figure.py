@@ -69,7 +69,7 @@ def plot_batch_norms(
     shift, variance, last = figure.subplots(1, 3)
     entries = _draw_layers(shift, values[q.BATCH_NORM_SHIFT], paths, values)
     _ = _draw_layers(variance, values[q.BATCH_NORM_VARIANCE], paths, values)
-    entries.append(_mark(shift, BATCH_NORM_SHIFT, ""))
+    limit = _mark(shift, BATCH_NORM_SHIFT, "")
     _ = _mark(
         variance, BATCH_NORM_VARIANCE, "log 2: one variance is twice the other"
     )
@@ -84,7 +84,7 @@ def plot_batch_norms(
     for axes in (shift, variance, last):
         axes.set_ylim(0.0, 1.05 * axes.get_ylim()[1])
         label_epochs(axes, epochs)
-    add_legend(figure, entries)
+    add_legend(figure, [*entries, limit])
     worst = over_epochs(rows, q.BATCH_NORM_SHIFT, [""], epochs)[0]
     figure.suptitle(title or _headline(worst), size=TITLE_SIZE)
     return figure
@@ -150,6 +150,7 @@ def _mark(axes: Any, limit: float, text: str) -> Any:
         textcoords="offset points",
         ha="right",
         color="0.3",
+        bbox={"color": "white", "alpha": 0.7, "pad": 0.5},
     )
     return line
 

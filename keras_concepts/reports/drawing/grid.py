@@ -41,8 +41,8 @@ def colour_span(grids: Sequence[Grid]) -> tuple[float, float]:
     positive = [g.values[g.values > 0.0] for g in grids]
     if not sum(map(len, positive)):
         return 0.1, 1.0
-    # Beyond, ends of the scale would be 0 or infinite.
-    logs = np.clip(np.log10(np.concatenate(positive)), -300.0, 300.0)
+    # Beyond, matplotlib takes the ends of the scale for 0 or infinite.
+    logs = np.clip(np.log10(np.concatenate(positive)), -280.0, 280.0)
     low, high = float(logs.min()), float(logs.max())
     slack = max(0.0, 1.0 - (high - low)) / 2.0
     return 10.0 ** (low - slack), 10.0 ** (high + slack)

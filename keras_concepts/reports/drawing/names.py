@@ -62,15 +62,26 @@ def shorten(names: Sequence[str], width: int) -> list[str]:
     return list(_shortened(tuple(names), width))
 
 
+def legible_width(names: Sequence[str], least: int, most: int) -> int:
+    """Fewest characters, from `least`, that need no places to tell names apart.
+
+    Args:
+        names: All that are shown together.
+        least: Fewest characters that are worth it.
+        most: Where to give up.
+    """
+    longest = max(map(len, names), default=0)
+    for width in range(min(least, longest), min(most, longest)):
+        if _told_apart(names, width) is not None:
+            return width
+    return min(most, longest)
+
+
 @functools.lru_cache(maxsize=64)  # a table asks for each of its cells
 def _shortened(names: tuple[str, ...], width: int) -> Sequence[str]:
-    most = max(width - len(_GAP), 1)
-    middle = (most + 1) // 2
-    # From the middle outwards, so that both ends keep something to read.
-    for head in sorted(range(most + 1), key=lambda head: abs(head - middle)):
-        cut = [_cut(name, width, head) for name in names]
-        if len(set(cut)) == len(set(names)):
-            return cut
+    cut = _told_apart(names, width)
+    if cut is not None:
+        return cut
     cut = [
         _cut(f"{place}{_GAP}{name}", width, len(str(place)))
         if len(name) > width
@@ -80,6 +91,17 @@ def _shortened(names: tuple[str, ...], width: int) -> Sequence[str]:
     if len(set(cut)) == len(set(names)):
         return cut
     return [str(place) for place in range(1, len(names) + 1)]
+
+
+def _told_apart(names: Sequence[str], width: int) -> list[str] | None:
+    most = max(width - len(_GAP), 1)
+    middle = (most + 1) // 2
+    # From the middle outwards, so that both ends keep something to read.
+    for head in sorted(range(most + 1), key=lambda head: abs(head - middle)):
+        cut = [_cut(name, width, head) for name in names]
+        if len(set(cut)) == len(set(names)):
+            return cut
+    return None
 
 
 def _cut(name: str, width: int, head: int) -> str:

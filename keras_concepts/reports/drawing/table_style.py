@@ -8,14 +8,16 @@ from rich.bar import Bar
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.constrain import Constrain
 from rich.measure import Measurement, measure_renderables
+from rich.style import Style
 from rich.table import Column, Table
 from rich.text import Text
 
-from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.drawing.names import legible_width, shorten
 
 BAD = "bold red"
 SUSPECT = "bold yellow"
 _SHORTEST_NAME = 10
+_LEGIBLE_NAME = 24
 _BETWEEN = 2  # characters from column to column
 _LINE_LENGTH = 80
 
@@ -52,6 +54,7 @@ class NameTable(Table):
             title=Text(title, "bold"),
             caption=Text(_sentences(about, [first, *columns]), "italic dim"),
         )
+        self.names = names
         self.about = about
         self.optional = optional
         self.add_column(first, vertical="bottom")
@@ -94,8 +97,9 @@ class NameTable(Table):
     ) -> tuple[Table, list[str]]:
         """As many columns as there is room for, and the headers of others."""
         kept, left_out = list(self.columns), []
+        names = legible_width(self.names, _SHORTEST_NAME, _LEGIBLE_NAME)
         for header in self.optional:
-            if _width(console, options, kept) <= options.max_width:
+            if names + _width(console, options, kept[1:]) <= options.max_width:
                 break
             fewer = [column for column in kept if column.header != header]
             # That a bar is missing needs no words.
@@ -159,7 +163,8 @@ class LogBar(Bar):
             length = max(0.0, blocks + float(np.log10(value / largest)))
         # A bar shows whole eighths of a block: the nearest.
         eighths = round(length * 8) / 8
-        super().__init__(blocks, 0, eighths, width=blocks, color="cyan")
+        super().__init__(blocks, 0, eighths, width=blocks)
+        self.style = Style(color="cyan")  # without a background
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -185,14 +190,13 @@ def count_cell(count: float, of: float) -> Text:
 def _width(
     console: Console, options: ConsoleOptions, columns: Sequence[Column]
 ) -> int:
-    """What the columns need, with names as short as they may be."""
+    """What columns need beside a column of names."""
     wide = options.update(max_width=1000)
-    total = _BETWEEN * (len(columns) - 1)
-    for column in columns:
-        cells = [column.header, *column.cells]
-        measured = measure_renderables(console, wide, cells)
-        total += measured.maximum if column.no_wrap else measured.minimum
-    return total
+    widths = [
+        measure_renderables(console, wide, [column.header, *column.cells])
+        for column in columns
+    ]
+    return sum(_BETWEEN + measured.maximum for measured in widths)
 
 
 def _sentences(about: Mapping[str, str], headers: Collection[str]) -> str:

@@ -12,7 +12,6 @@ ALL_FINITE = "Loss, gradients and weights were finite at every step."
 _WHERE = {
     q.NON_FINITE_INPUT: "in the input `{}`",
     q.NON_FINITE_ACTIVATION: "in the activation of `{}`",
-    q.NON_FINITE_LOSS: "in the loss",
     q.NON_FINITE_GRADIENT: "in the gradient of `{}`",
     q.NON_FINITE_WEIGHT: "in the weight `{}`",
 }
@@ -63,7 +62,7 @@ def faults(rows: Recording) -> list[Fault]:
             _where(series.quantity, series.owner, count),
         )
         for series in rows
-        if series.quantity in _WHERE
+        if series.quantity in (*_WHERE, q.NON_FINITE_LOSS)
         for step, count in zip(series.steps, series.values, strict=True)
     ]
     first: dict[int, Fault] = {}
@@ -73,6 +72,8 @@ def faults(rows: Recording) -> list[Fault]:
 
 
 def _where(quantity: str, owner: str, count: float) -> str:
+    if quantity == q.NON_FINITE_LOSS:
+        return "the loss is NaN or infinite"
     entries = "1 NaN or infinite entry"
     if count != 1.0:
         entries = f"{count:.0f} NaN or infinite entries"

@@ -53,7 +53,10 @@ def measurements(recording: Recording) -> list[Measurement]:
     """All that a `SignalMonitor` recorded, in order of runs and epochs."""
     passes: dict[tuple[int, int], list[Series]] = defaultdict(list)
     for series in rows_of(recording, MONITOR):
-        if len(series.steps) and _is_probed(series.quantity):
+        quantity = q.described(series.quantity)
+        probed = quantity.cadence == "probe" or quantity == q.UNITS
+        # A series without rows says that no unit is of that kind.
+        if probed and len(series.steps):
             passes[series.run, series.epoch].append(series)
     return [
         _measurement(run, epoch, rows)
@@ -61,15 +64,11 @@ def measurements(recording: Recording) -> list[Measurement]:
     ]
 
 
-def _is_probed(quantity: str) -> bool:
-    return quantity == q.UNITS or q.described(quantity).cadence == "probe"
-
-
 def _measurement(run: int, epoch: int, rows: Sequence[Series]) -> Measurement:
     loss, layers = np.nan, {}
     for series in rows:
         values = series.values
-        if q.described(series.quantity).index:
+        if (series.index >= 0).all():
             values = np.full(series.index.max() + 1, np.nan)
             values[series.index] = series.values
         if series.owner:

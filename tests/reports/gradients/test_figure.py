@@ -4,13 +4,15 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot
-from matplotlib.colors import to_rgba
+from matplotlib.colors import LogNorm, to_rgba
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports.figures import plot_gradient_stacks, plot_gradients
-from keras_concepts.reports.grid import colour_span, grid
-from keras_concepts.reports.heatmap import MISSING, NONFINITE, ZERO
-from keras_concepts.reports.history import gradient_history
+from keras_concepts.reports import plot_gradient_stacks, plot_gradients
+from keras_concepts.reports.drawing.grid import colour_span
+from keras_concepts.reports.drawing.heatmap import MISSING, NONFINITE, ZERO
+from keras_concepts.reports.gradients.binning import step_grid
+from keras_concepts.reports.gradients.history import gradient_history
 from pictures import check_layout, colours, meshes
 
 
@@ -25,12 +27,13 @@ def _deep(record, layers, steps=30, name="layer_{}", **options):
     )
 
 
-def test_heatmap_is_log10_with_the_first_layer_on_top(decades):
+def test_heatmap_is_logarithmic_with_the_first_layer_on_top(decades):
     heatmap = plot_gradients(decades).axes[0]
     mesh = meshes(heatmap)[0]
     np.testing.assert_allclose(
-        mesh.get_array(), np.repeat([[-6.0], [-3.0], [0.0]], 20, axis=1)
+        mesh.get_array(), np.repeat([[1e-6], [1e-3], [1.0]], 20, axis=1)
     )
+    assert isinstance(mesh.norm, LogNorm)
     bottom, top = heatmap.get_ylim()
     assert bottom > top
     assert [t.get_text() for t in heatmap.get_yticklabels()] == ["a", "b", "c"]
@@ -76,8 +79,23 @@ def test_epochs_are_ticked_where_they_begin(record):
     figure = plot_gradients(record({"a/kernel": np.ones(25)}))
     (top,) = figure.axes[0].child_axes
     assert top.get_xticks(minor=True).tolist() == [9.5, 19.5]
-    assert [t.get_text() for t in top.get_xticklabels()] == ["0", "1", "2"]
+    assert [t.get_text() for t in top.get_xticklabels()] == ["1", "2", "3"]
     np.testing.assert_array_equal(top.get_xticks(), [4.5, 14.5, 22.0])
+
+
+def test_runs_follow_each_other_and_are_divided(everything):
+    heatmap, curves, *_ = plot_gradients(everything).axes
+    assert meshes(heatmap)[0].get_array().shape == (3, 40)
+    (top,) = heatmap.child_axes
+    labels = [t.get_text() for t in top.get_xticklabels()]
+    assert labels == ["1", "2", "1", "2"]
+    for axes in (heatmap, curves):
+        edges = [
+            x.get_xdata()[0] for x in axes.lines if len(x.get_xdata()) == 2
+        ]
+        assert edges == [19.5]
+    first = curves.lines[0].get_ydata()
+    np.testing.assert_allclose(first, np.repeat([1e-3, 1e-4], 20))
 
 
 def test_zero_nonfinite_and_missing_have_colours_of_their_own(record):
@@ -88,10 +106,10 @@ def test_zero_nonfinite_and_missing_have_colours_of_their_own(record):
         }
     )
     recording.append(
-        0, "model/c/kernel", "gradient_rms", range(4), [np.nan] * 4
+        0, "model/c/kernel", q.GRADIENT_RMS, range(4), [np.nan] * 4
     )
     recording.append(
-        0, "model/c/kernel", "gradient_nonfinite", range(4), [np.nan] * 4
+        0, "model/c/kernel", q.GRADIENT_NONFINITE, range(4), [np.nan] * 4
     )
     figure = plot_gradients(recording)
     seen = colours(figure.axes[0])
@@ -123,7 +141,7 @@ def test_many_steps_are_binned_by_their_median(record):
     rms = np.ones(20_000)
     rms[::25] = 1e6  # one outlier a column
     rms[7_777] = np.nan
-    shown = grid(
+    shown = step_grid(
         gradient_history(record({"a/kernel": rms}, steps_per_epoch=5_000))
     )
     assert shown.values.shape[1] <= 1_000
@@ -134,17 +152,17 @@ def test_many_steps_are_binned_by_their_median(record):
 
 
 def test_sampled_steps_reach_half_way_to_the_next(record):
-    recording = Recording()
-    recording.append(0, "a/kernel", "gradient_rms", [0, 10, 30], [1, 1, 1])
-    shown = grid(gradient_history(recording))
+    recording = Recording(monitor="GradientMonitor")
+    recording.append(0, "a/kernel", q.GRADIENT_RMS, [0, 10, 30], [1, 1, 1])
+    shown = step_grid(gradient_history(recording))
     assert shown.edges.tolist() == [-5.0, 5.0, 20.0, 35.0]
 
 
 def test_colours_never_span_less_than_a_power_of_ten(record):
-    shown = grid(gradient_history(record({"a/kernel": [0.99, 1.0, 1.01]})))
+    shown = step_grid(gradient_history(record({"a/kernel": [0.99, 1.0, 1.01]})))
     low, high = colour_span([shown])
-    assert high - low == pytest.approx(1.0)
-    assert (low + high) / 2 == pytest.approx(0.0, abs=0.01)
+    assert high / low == pytest.approx(10.0)
+    assert low * high == pytest.approx(1.0, rel=0.02)
 
 
 def test_stacks_share_one_colour_scale(record):
@@ -156,7 +174,8 @@ def test_stacks_share_one_colour_scale(record):
     )
     *panels, bar = figure.axes
     assert len(panels) == 2
-    assert [meshes(axes)[0].get_clim() for axes in panels] == [(-8.0, 3.0)] * 2
+    for axes in panels:
+        np.testing.assert_allclose(meshes(axes)[0].get_clim(), (1e-8, 1e3))
     assert bar.get_ylabel() == "RMS gradient"
     titles = [axes.get_title("left").strip() for axes in panels]
     assert titles == ["small", "large"]
@@ -203,8 +222,8 @@ def test_stacks_of_nothing():
 def test_all_texts_are_inside_and_apart(record, monkeypatch, layers, name):
     recording = _deep(record, layers, name=name)
     first, last = [f"model/{name.format(i)}/kernel" for i in (0, layers - 1)]
-    recording.append(9, first, "gradient_rms", 30, 0.0)
-    recording.append(9, last, "gradient_rms", 31, np.nan)
+    recording.append(9, first, q.GRADIENT_RMS, 30, 0.0)
+    recording.append(9, last, q.GRADIENT_RMS, 31, np.nan)
     check_layout(plot_gradients(recording), monkeypatch)
     both = {"a": recording, "b": _deep(record, 2)}
     check_layout(plot_gradient_stacks(both), monkeypatch)
@@ -212,10 +231,12 @@ def test_all_texts_are_inside_and_apart(record, monkeypatch, layers, name):
 
 @pytest.mark.parametrize("epochs", [12, 100, 1200])
 def test_numbers_on_the_axes_are_apart(record, monkeypatch, epochs):
-    recording = Recording()
+    recording = Recording(monitor="GradientMonitor")
     for series in _deep(record, 5, steps=epochs, steps_per_epoch=1):
         steps = series.steps * 997
-        recording.append(*series[:3], steps, series.values)
+        recording.append(
+            series.epoch, series.owner, series.quantity, steps, series.values
+        )
     check_layout(plot_gradients(recording), monkeypatch)
     three = dict.fromkeys("abc", recording)
     check_layout(plot_gradient_stacks(three), monkeypatch)

@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports.history import (
-    gradient_history,
-    last_epoch,
-    over_steps,
-)
+from keras_concepts.reports.gradients.history import gradient_history
+from keras_concepts.reports.selection import last_epoch, over_steps
 
 
 def test_values_stand_at_their_steps(record):
@@ -25,11 +23,11 @@ def test_values_stand_at_their_steps(record):
 def test_nonfinite_is_told_from_no_gradient():
     recording = Recording()
     recording.append(
-        0, "a/kernel", "gradient_rms", [0, 1, 2], [1, np.nan, np.inf]
+        0, "a/kernel", q.GRADIENT_RMS, [0, 1, 2], [1, np.nan, np.inf]
     )
-    recording.append(0, "a/kernel", "gradient_nonfinite", [0, 1, 2], [0, 3, 1])
-    recording.append(0, "b/kernel", "gradient_rms", [0, 1], [np.nan, 0])
-    recording.append(0, "b/kernel", "gradient_nonfinite", [0, 1], [np.nan, 0])
+    recording.append(0, "a/kernel", q.GRADIENT_NONFINITE, [0, 1, 2], [0, 3, 1])
+    recording.append(0, "b/kernel", q.GRADIENT_RMS, [0, 1], [np.nan, 0])
+    recording.append(0, "b/kernel", q.GRADIENT_NONFINITE, [0, 1], [np.nan, 0])
     history = gradient_history(recording)
     assert history.nonfinite.tolist() == [[False, True, True], [False] * 3]
     # At step 2 nothing was recorded of `b`.
@@ -74,19 +72,30 @@ def test_attenuation_without_a_finite_quotient(record):
     assert history.kind == "layer"
 
 
-def test_last_epoch_of_several_trainings():
-    recording = Recording()
-    for start in (0, 20):  # the epochs begin anew, the steps go on
-        for epoch in (0, 1):
-            steps = np.arange(10) + start + 10 * epoch
-            recording.append(epoch, "a/kernel", "gradient_rms", steps, steps)
-    assert last_epoch(recording).step.tolist() == list(range(30, 40))
+def test_last_epoch_of_the_last_run(record, joined):
+    first, second = (
+        record({"a/kernel": [1.0] * 20}, run=run, first_step=20 * run)
+        for run in (0, 1)
+    )
+    rows = last_epoch(joined(second, first), q.GRADIENT_RMS)
+    assert set(rows.step.tolist()) == set(range(30, 40))
+    assert last_epoch(joined(second, first), q.WEIGHT_RMS).owners == []
+
+
+def test_runs_of_one_epoch_each_are_told_apart(record, joined):
+    runs = [
+        record({"a/kernel": [1.0] * 2}, run=run, first_step=2 * run)
+        for run in (0, 1)
+    ]
+    history = gradient_history(joined(*runs))
+    assert history.runs.tolist() == [0, 0, 1, 1]
+    assert history.epochs.tolist() == [0] * 4
 
 
 def test_over_steps_leaves_out_other_steps(decades):
     values = over_steps(
         decades,
-        "gradient_rms",
+        q.GRADIENT_RMS,
         ["model/c/kernel", "no"],
         np.array([3, 99]),
         5.0,

@@ -4,9 +4,10 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.colors import to_rgba
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports import plot_memory, plot_signals
-from keras_concepts.reports.heatmap import MISSING, NONFINITE, ZERO
+from keras_concepts.reports.drawing.heatmap import MISSING, NONFINITE, ZERO
 from pictures import check_layout, colours, meshes
 
 
@@ -27,27 +28,30 @@ def _labels(ticks):
 def _fading(lags, far, horizon=7):
     """Falls by a power of ten every `far` steps."""
     rms = 0.01 * 10.0 ** (-np.arange(lags) / far)
-    return {"state_error_rms": rms, "memory_horizon": horizon}
+    return {q.STATE_ERROR_RMS: rms, q.MEMORY_HORIZON: horizon}
 
 
-def test_error_signals_and_activations_are_log10(record_signals):
+def test_error_signals_and_activations_are_logarithmic(record_signals):
     figure = plot_signals(
         record_signals(
             {
-                "a": {"error_rms": 1e-6, "activation_std": 0.1},
-                "b": {"error_rms": 1e-3, "activation_std": 10.0},
+                "a": {q.ERROR_RMS: 1e-6, q.ACTIVATION_STD: 0.1},
+                "b": {q.ERROR_RMS: 1e-3, q.ACTIVATION_STD: 10.0},
             }
         )
     )
     errors, activations, *bars = figure.axes
-    for axes, rows in ((errors, [-6, -3]), (activations, [-1, 1])):
+    for axes, rows in (
+        (errors, [1e-6, 1e-3]),
+        (activations, [0.1, 10.0]),
+    ):
         (mesh,) = meshes(axes)
         np.testing.assert_allclose(
             mesh.get_array(), np.repeat(np.transpose([rows]), 3, axis=1)
         )
         bottom, top = axes.get_ylim()
         assert bottom > top
-        assert _labels(axes.get_xticklabels()) == ["start", "0", "1"]
+        assert _labels(axes.get_xticklabels()) == ["start", "1", "2"]
     assert _labels(errors.get_yticklabels()) == ["a", "b"]
     assert len(bars) == 2
     assert [axes.get_title(loc="left") for axes in (errors, activations)] == [
@@ -61,12 +65,15 @@ def test_error_signals_and_activations_are_log10(record_signals):
 
 
 def test_headline_follows_the_measurements(record_signals):
-    layers = {"a": {"error_rms": 0.0, "error_attenuation": 0.0}, "b": {}}
+    layers = {"a": {q.ERROR_RMS: 0.0}, "b": {}}
     one = plot_signals(record_signals(layers, measured=1))
     assert one.get_suptitle() == (
         "The first layer's error signal is 0 times the last's"
     )
-    layers["a"] = {"error_rms": np.nan}
+    layers["a"] = {q.ERROR_RMS: np.nan}
+    nothing = {"a": {q.ERROR_RMS: 0.0}, "b": {q.ERROR_RMS: 0.0}}
+    silent = plot_signals(record_signals(nothing))
+    assert silent.get_suptitle().startswith("All error signals are exactly 0")
     broken = plot_signals(record_signals(layers))
     assert broken.get_suptitle().startswith("Error signals and")
     none = plot_signals(record_signals({"a": {}, "b": {}}, errors=False))
@@ -77,13 +84,13 @@ def test_headline_follows_the_measurements(record_signals):
     )
 
 
-def test_zero_nonfinite_and_missing_have_colours_of_their_own(record_signals):
-    layers = {"a": {"error_rms": 0.0}, "b": {"error_rms": np.inf}, "c": {}}
+def test_zero_nonfinite_and_missing_have_colours_of_their_own(
+    record_signals, joined
+):
+    layers = {"a": {q.ERROR_RMS: 0.0}, "b": {q.ERROR_RMS: np.inf}, "c": {}}
     recording = record_signals(layers, measured=1)
-    later = record_signals({**layers, "d": {}}, measured=1, start=10)
-    for series in later:
-        recording.append(*series)
-    figure = plot_signals(recording)
+    later = record_signals({**layers, "d": {}}, measured=1, run=1)
+    figure = plot_signals(joined(recording, later))
     assert _kinds(figure.axes[0]) == [
         ["zero"] * 2,
         ["nonfinite"] * 2,
@@ -96,32 +103,44 @@ def test_zero_nonfinite_and_missing_have_colours_of_their_own(record_signals):
 
 def test_memory_is_a_share_of_the_largest(record_signals):
     rms = np.array([2e-3, 2e-2, 2e-4, 2e-7, 0.0])
-    lstm = {"state_error_rms": rms, "memory_horizon": 3}
+    lstm = {q.STATE_ERROR_RMS: rms, q.MEMORY_HORIZON: 3}
     figure = plot_memory(record_signals({"lstm": lstm, "dense": {}}))
     axes, bar = figure.axes
     (mesh,) = meshes(axes)
-    logs = np.broadcast_to([[-1.0], [0.0], [-2.0], [-4.0]], (4, 3))
-    np.testing.assert_allclose(mesh.get_array()[:-1], logs)
+    shares = np.broadcast_to([[0.1], [1.0], [0.01], [1e-4]], (4, 3))
+    np.testing.assert_allclose(mesh.get_array()[:-1], shares)
     assert _kinds(axes) == [["value"] * 3] * 4 + [["zero"] * 3]
     bottom, top = axes.get_ylim()
-    assert bottom == -0.5 < top == 4.5  # the last step that was read is below
-    assert bar.get_ylabel() == "RMS gradient, share of the largest"
+    assert (
+        bottom == -0.5 < top == pytest.approx(4.6)
+    )  # the last step that was read is below
+    assert bar.get_ylabel() == "gradient through time,\nshare of the largest"
     assert axes.get_title("left") == "lstm"
 
 
-def test_horizon_is_a_line_above_as_many_steps(record_signals):
-    recording = record_signals({"gru": _fading(40, 5, horizon=10)}, measured=1)
-    for series in record_signals(
-        {"gru": _fading(40, 50, horizon=40)}, measured=1, start=10
-    ):
-        recording.append(*series)
-    figure = plot_memory(recording)
+def test_horizon_is_a_line_above_as_many_steps(record_signals, joined):
+    short, long = (
+        record_signals({"gru": _fading(40, far, horizon)}, measured=1, run=run)
+        for run, (far, horizon) in enumerate([(5, 10), (50, 40)])
+    )
+    figure = plot_memory(joined(short, long))
     (line,) = figure.axes[0].patches
     values, edges, _ = line.get_data()
     assert values.tolist() == [9.5, 39.5]
     assert edges.tolist() == [-0.5, 0.5, 1.5]
     (text,) = _labels(figure.legends[0].get_texts())
-    assert text == "memory horizon (1 % of the largest)"
+    assert text.startswith("memory horizon")
+
+
+def test_runs_are_divided_and_begin_with_start(everything):
+    figure = plot_signals(everything)
+    for axes in (axes for axes in figure.axes if axes.get_title("left")):
+        labels = _labels(axes.get_xticklabels())
+        assert labels == ["start", "1", "2"] * 2
+        edges = [
+            x.get_xdata()[0] for x in axes.lines if len(x.get_xdata()) == 2
+        ]
+        assert edges == [2.5]
 
 
 def test_memory_stands_below_the_layers(record_signals):
@@ -146,8 +165,8 @@ def test_memory_stands_below_the_layers(record_signals):
 def _deep(record_signals, layers, recurrent, **options):
     spec = {
         f"encoder_{i}/attention/query_projection": {
-            "error_rms": 10.0 ** (i - layers),
-            "activation_std": 1.5**i,
+            q.ERROR_RMS: 10.0 ** (i - layers),
+            q.ACTIVATION_STD: 1.5**i,
             **(_fading(50, 3 * i + 3) if i < recurrent else {}),
         }
         for i in range(layers)
@@ -164,7 +183,7 @@ def test_all_texts_are_inside_and_apart(
     recording = _deep(record_signals, layers, recurrent, measured=measured)
     step = 10 * measured
     path = "model/encoder_0/attention/query_projection"
-    for quantity, value in {"error_rms": np.nan, "activation_std": 0.0}.items():
+    for quantity, value in {q.ERROR_RMS: np.nan, q.ACTIVATION_STD: 0.0}.items():
         recording.append(measured - 1, path, quantity, step, value)
     check_layout(plot_signals(recording), monkeypatch)
     if recurrent:
@@ -180,8 +199,8 @@ def test_a_thousand_steps(record_signals):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 1e-300])
 def test_nothing_but_one_value(record_signals, value):
-    layer = {"error_rms": value, "activation_std": value}
-    layer |= {"state_error_rms": [value] * 3, "memory_horizon": 0}
+    layer = {q.ERROR_RMS: value, q.ACTIVATION_STD: value}
+    layer |= {q.STATE_ERROR_RMS: [value] * 3, q.MEMORY_HORIZON: 0}
     recording = record_signals({"a": layer, "b": layer}, measured=1)
     plot_signals(recording).canvas.draw()
     plot_memory(recording).canvas.draw()

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports import print_signals, signal_table
-from keras_concepts.reports.measurements import (
-    epoch_labels,
+from keras_concepts.reports.signals.measurements import (
     measurements,
     over_epochs,
     over_lags,
@@ -32,9 +32,13 @@ def _cells(recording, width=120):
 def stack(record_signals):
     return record_signals(
         {
-            "a": {"error_rms": 1e-6, "dead_units": 3, "zero_share": 0.5},
-            "b": {"error_rms": 1e-3, "saturated_units": 7},
-            "c": {"error_rms": 1.0, "activation_mean": -0.0123},
+            "a": {
+                q.ERROR_RMS: 1e-6,
+                q.ZERO_ACTIVATION_UNITS: 3,
+                q.ZERO_SHARE: 0.5,
+            },
+            "b": {q.ERROR_RMS: 1e-3, q.SATURATED_UNITS: 7},
+            "c": {q.ERROR_RMS: 1.0, q.ACTIVATION_MEAN: -0.0123},
         }
     )
 
@@ -48,22 +52,26 @@ def test_table_of_a_stack(stack):
     assert of_c[0] == "-0.012"
     assert of_c[5:] == ["1.0e+00", "█" * 9, "1"]
     title = str(signal_table(stack).title)
-    assert title == "Epoch 1 (from 0): step 20, loss of the probe 0.5"
+    assert title == "Epoch 2: step 20, loss of the probe 0.5"
 
 
-def test_table_shows_the_last_measurement(record_signals):
-    recording = record_signals({"a": {"error_rms": 1.0}})
-    later = record_signals({"a": {"error_rms": 2.0}}, measured=1, start=30)
-    for series in later:
-        recording.append(*series)
-    assert _cells(recording)["a"][5] == "2.0e+00"
+def test_table_shows_the_last_measurement_of_the_last_run(
+    record_signals, joined
+):
+    first = record_signals({"a": {q.ERROR_RMS: 1.0}})
+    last = record_signals(
+        {"a": {q.ERROR_RMS: 2.0}}, measured=1, first_step=30, run=1
+    )
+    both = joined(last, first)
+    assert _cells(both)["a"][5] == "2.0e+00"
+    assert str(signal_table(both).title).startswith("Before training: step 30")
 
 
 def test_recurrent_layers_have_a_memory_and_a_gate(record_signals):
     recording = record_signals(
         {
-            "lstm": {"memory_horizon": 23, "forget_gate_mean": 0.731},
-            "gru": {"memory_horizon": 8, "update_gate_mean": 0.5},
+            "lstm": {q.MEMORY_HORIZON: 23, q.FORGET_GATE_MEAN: 0.731},
+            "gru": {q.MEMORY_HORIZON: 8, q.UPDATE_GATE_MEAN: 0.5},
             "dense": {},
         }
     )
@@ -78,13 +86,13 @@ def test_recurrent_layers_have_a_memory_and_a_gate(record_signals):
 def test_without_errors_there_is_no_bar(record_signals):
     recording = record_signals({"a": {}}, errors=False, measured=1)
     assert _cells(recording)["a"] == ["0.25", "0.5", "0%", "0/64", "0/64"]
-    assert str(signal_table(recording).title) == "Before the training: step 0"
+    assert str(signal_table(recording).title) == "Before training: step 0"
     assert "Error" not in _text(recording)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nonfinite_values_are_shown(record_signals, value):
-    names = "error_rms", "activation_mean", "activation_std"
+    names = q.ERROR_RMS, q.ACTIVATION_MEAN, q.ACTIVATION_STD
     recording = record_signals({"a": dict.fromkeys(names, value), "b": {}})
     cells = _cells(recording)["a"]
     assert cells[:2] == [str(value)] * 2
@@ -92,76 +100,71 @@ def test_nonfinite_values_are_shown(record_signals, value):
     assert _cells(recording)["b"][6] == "█" * 9
 
 
-def test_zeros_have_no_bar(record_signals):
-    layers = {"a": {"error_rms": 0.0}, "b": {"error_rms": 0.0}}
-    assert _cells(record_signals(layers))["a"][5:] == ["0", "nan"]
+def test_without_an_error_there_is_no_share_of_it(record_signals):
+    layers = {"a": {q.ERROR_RMS: 0.0}, "b": {q.ERROR_RMS: 0.0}}
+    recording = record_signals(layers)
+    assert _cells(recording)["a"][5:] == ["0", "-"]
+    reason = "undefined, since the error of the last layer is exactly 0"
+    assert reason in " ".join(_text(recording).split())
 
 
-@pytest.mark.parametrize("width", [80, 100])
-def test_table_fits(record_signals, width):
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_table_fits_and_keeps_names(record_signals, width):
     number = -1.2345e-13
-    layer = {"activation_mean": number, "error_rms": -number}
-    layer |= {"units": 1024, "dead_units": 1000, "saturated_units": 1000}
-    layer |= {"memory_horizon": 1000, "forget_gate_mean": 0.5}
+    layer = {q.ACTIVATION_MEAN: number, q.ERROR_RMS: -number}
+    layer |= {q.UNITS: 1024, q.ZERO_ACTIVATION_UNITS: 1000}
+    layer |= {q.SATURATED_UNITS: 1000}
+    layer |= {q.MEMORY_HORIZON: 1000, q.FORGET_GATE_MEAN: 0.5}
     names = [f"encoder_{i}/bidirectional/forward_lstm" for i in "12"]
     lines = _text(record_signals(dict.fromkeys(names, layer)), width)
     found = [line for line in lines.splitlines() if "1000/1024" in line]
-    assert len(found) == 2
+    assert len(found) == len({line.split()[0] for line in found}) == 2
     for line in found:
         assert len(line) <= width
-        assert line.split()[1:3] == ["-1.2e-13", "0.5"]
+        assert len(line.split()[0]) >= 8
         assert line.split()[-2:] == ["1000", "0.50"]
+        assert "…" not in line
+    if width == 100:
+        assert found[0].split()[1:3] == ["-1.2e-13", "0.5"]
 
 
-def test_rows_of_other_monitors_are_left_out(record_signals, record, stack):
+def test_rows_of_other_monitors_are_left_out(
+    record_signals, record, stack, joined
+):
     gradients = record(
         {"a/kernel": [1.0] * 20},
-        whole_model={"loss": np.full(20, 9.0), "gradient_norm": np.ones(20)},
+        whole_model={q.BATCH_LOSS: np.full(20, 9.0)},
     )
-    gradients.append(1, "model/a", "units", 20, 32)
-    gradients.append(1, "model/a", "dead_units", 20, 31)
-    gradients.append(1, "", "loss", 20, 9.0)
-    for both in ([*gradients, *stack], [*stack, *gradients]):
-        recording = Recording()
-        for series in both:
-            recording.append(*series)
-        assert _text(recording) == _text(stack)
+    gradients.append(1, "model/a", q.UNITS, 20, 32)
+    gradients.append(1, "model/a", q.ZERO_GRADIENT_UNITS, 20, 31)
+    for both in (joined(gradients, stack), joined(stack, gradients)):
+        assert _text(both) == _text(stack)
 
 
-def test_several_trainings_in_one_file(record_signals):
-    first = record_signals({"a": {"error_rms": 1.0}})
-    second = record_signals({"a": {"error_rms": 2.0}}, start=21, measured=4)
-    for series in second:
-        first.append(*series)
-    found = measurements(first)
+def test_several_runs_in_one_file(record_signals, joined):
+    first = record_signals({"a": {q.ERROR_RMS: 1.0}})
+    second = record_signals(
+        {"a": {q.ERROR_RMS: 2.0}}, first_step=21, measured=4, run=1
+    )
+    found = measurements(joined(second, first))
     assert [m.step for m in found] == [0, 10, 20, 21, 31, 41, 51]
-    labels = ["start", "0", "1", "start", "0", "1", "2"]
-    assert epoch_labels(found) == labels
-    errors = over_epochs(found, ["model/a"], "error_rms").values
+    labels = ["start", "1", "2", "start", "1", "2", "3"]
+    assert [m.when for m in found] == labels
+    errors = over_epochs(found, ["model/a"], q.ERROR_RMS).values
     assert errors.tolist() == [[1.0] * 3 + [2.0] * 4]
-
-
-def test_labels_after_a_training_that_was_aborted(record_signals):
-    recording = record_signals({"a": {}}, measured=1)
-    for series in record_signals({"a": {}}, start=7):
-        recording.append(*series)
-    labels = epoch_labels(measurements(recording))
-    assert labels == ["start", "start", "0", "1"]
 
 
 def test_labels_of_every_second_epoch(record_signals):
     found = measurements(record_signals({"a": {}}, measured=4, every=2))
-    assert epoch_labels(found) == ["start", "1", "3", "5"]
+    assert [m.when for m in found] == ["start", "2", "4", "6"]
 
 
-def test_lags_of_probes_of_two_lengths(record_signals):
-    recording = record_signals({"a": {"state_error_rms": [4, 2]}}, measured=1)
-    more = record_signals(
-        {"a": {"state_error_rms": [8, np.nan, 1]}}, measured=1, start=9
+def test_lags_of_probes_of_two_lengths(record_signals, joined):
+    short = record_signals({"a": {q.STATE_ERROR_RMS: [4, 2]}}, measured=1)
+    long = record_signals(
+        {"a": {q.STATE_ERROR_RMS: [8, np.nan, 1]}}, measured=1, run=1
     )
-    for series in more:
-        recording.append(*series)
-    shown = over_lags(measurements(recording), "model/a")
+    shown = over_lags(measurements(joined(short, long)), "model/a")
     np.testing.assert_array_equal(
         shown.values, [[4, 8], [2, np.nan], [np.nan, 1]]
     )
@@ -170,6 +173,15 @@ def test_lags_of_probes_of_two_lengths(record_signals):
         [False, True],
         [False, False],
     ]
+
+
+def test_lags_stand_at_their_index_whatever_the_order():
+    recording = Recording(monitor="SignalMonitor")
+    recording.append(
+        -1, "lstm", q.STATE_ERROR_RMS, 0, [1.0, 4.0, 2.0], index=[2, 0, 1]
+    )
+    (column,) = over_lags(measurements(recording), "lstm").values.T
+    assert column.tolist() == [4.0, 2.0, 1.0]
 
 
 def test_layers_of_the_order_of_the_calls(record_signals):

@@ -4,44 +4,26 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports import plot_penalties, print_penalties
-from keras_concepts.reports.penalties import loss_parts
-
-
-def _record(rows, epochs=3, recording=None, start=0):
-    """Of `{(layer, quantity): value}`, halved from epoch to epoch."""
-    recording = recording or Recording()
-    whole = {"data_loss": 1.0, "penalty": 0.0, "added_loss": 0.0}
-    whole |= {quantity: v for (layer, quantity), v in rows.items() if not layer}
-    whole["loss"] = sum(whole.values())
-    whole["penalty_share"] = whole["penalty"] / whole["loss"]
-    for epoch in range(epochs):
-        step = start + 10 * epoch + 9
-        for quantity, value in whole.items():
-            recording.append(epoch, "", quantity, step, value * 0.5**epoch)
-        for (layer, quantity), value in rows.items():
-            if layer:
-                recording.append(
-                    epoch, layer, quantity, step, value * 0.5**epoch
-                )
-    return recording
+from keras_concepts.reports.penalties.parts import loss_parts
 
 
 @pytest.fixture
-def mixed():
-    return _record(
+def mixed(record_penalties):
+    return record_penalties(
         {
-            ("", "penalty"): 0.75,
-            ("", "added_loss"): 0.25,
-            ("m/a/kernel", "l1"): 0.5,
-            ("m/a/kernel", "l2"): 0.125,
-            ("m/a/kernel", "penalty_gradient_norm"): 2.0,
-            ("m/a/kernel", "data_gradient_norm"): 4.0,
-            ("m/a/kernel", "decay_pull"): 1e-5,
-            ("m/a", "activity_penalty"): 0.125,
-            ("m/b", "added_loss"): 0.25,
-            ("m/b/bias", "decay_pull"): 2e-5,
+            ("", q.PENALTY): 0.75,
+            ("", q.ADDED_LOSS): 0.25,
+            ("m/a/kernel", q.L1): 0.5,
+            ("m/a/kernel", q.L2): 0.125,
+            ("m/a/kernel", q.PENALTY_GRADIENT_NORM): 2.0,
+            ("m/a/kernel", q.DATA_GRADIENT_NORM): 4.0,
+            ("m/a/kernel", q.DECAY_PULL): 1e-5,
+            ("m/a", q.ACTIVITY_PENALTY): 0.125,
+            ("m/b", q.ADDED_LOSS): 0.25,
+            ("m/b/bias", q.DECAY_PULL): 2e-5,
         }
     )
 
@@ -54,7 +36,7 @@ def _text(recording):
 
 def test_parts_add_up_to_the_loss(mixed):
     parts = loss_parts(mixed)
-    assert parts.epochs.tolist() == [0, 1, 2]
+    assert parts.epochs == [(0, 0), (0, 1), (0, 2)]
     assert list(parts.whole) == ["data", "penalties", "added"]
     np.testing.assert_allclose(sum(parts.whole.values()), parts.loss)
     assert list(parts.penalties) == ["a/kernel", "a/activity"]
@@ -63,13 +45,19 @@ def test_parts_add_up_to_the_loss(mixed):
     )
 
 
-def test_trainings_in_one_file_follow_each_other(mixed):
-    both = _record({("", "penalty"): 3.0}, 2, recording=mixed, start=30)
-    parts = loss_parts(both)
-    assert parts.epochs.tolist() == [0, 1, 2, 0, 1]
+def test_runs_in_one_file_follow_each_other(mixed, record_penalties, joined):
+    second = record_penalties({("", q.PENALTY): 3.0}, 2, run=1, first_step=30)
+    parts = loss_parts(joined(second, mixed))
+    assert parts.epochs == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     np.testing.assert_allclose(
         parts.whole["penalties"], [0.75, 0.375, 0.1875, 3.0, 1.5]
     )
+    text = " ".join(_text(joined(second, mixed)).split())
+    assert "Epoch 2: loss 2 = data 0.5 + penalties 1.5;" in text
+
+
+def test_epochs_of_other_monitors_do_not_count(everything):
+    assert len(loss_parts(everything).epochs) == 4
 
 
 def test_table_of_the_last_epoch(mixed):
@@ -82,7 +70,7 @@ def test_table_of_the_last_epoch(mixed):
     assert lines["b/added"] == ["0.0625", "12.5%"]
     assert lines["b/bias"] == ["5.0e-06"]
     sum_ = "loss 0.5 = data 0.25 + penalties 0.1875 + added 0.0625; share"
-    assert f"Epoch 2 (from 0): {sum_}" in " ".join(text.split())
+    assert f"Epoch 3: {sum_}" in " ".join(text.split())
 
 
 def test_nothing_recorded():
@@ -106,21 +94,21 @@ def test_areas_lie_upon_each_other(mixed):
     np.testing.assert_allclose(_stack(right)["a/activity"][1], 0.75)
 
 
-def test_negative_parts_hang_below_zero():
-    rows = {("", "data_loss"): -2.0, ("", "penalty"): 1.0, ("k", "l1"): 1.0}
-    left, _ = plot_penalties(_record(rows)).axes
+def test_negative_parts_hang_below_zero(record_penalties):
+    rows = {("", q.DATA_LOSS): -2.0, ("", q.PENALTY): 1.0, ("k", q.L1): 1.0}
+    left, _ = plot_penalties(record_penalties(rows)).axes
     np.testing.assert_allclose(_stack(left)["data"], [-2.0, 0.0])
     np.testing.assert_allclose(_stack(left)["penalties"], [0.0, 1.0])
     assert left.get_ylim()[0] <= -2.0
 
 
-def test_many_layers_and_no_text_upon_another():
-    rows = {("", "penalty"): 40.0}
+def test_many_layers_and_no_text_upon_another(record_penalties):
+    rows = {("", q.PENALTY): 40.0}
     rows |= {
-        (f"m/a_layer_with_quite_a_long_name_{i}/kernel", "l2"): 0.1 * (i + 1)
+        (f"m/a_layer_with_quite_a_long_name_{i}/kernel", q.L2): 0.1 * (i + 1)
         for i in range(40)
     }
-    figure = plot_penalties(_record(rows, epochs=300))
+    figure = plot_penalties(record_penalties(rows, epochs=300))
     assert len(figure.axes[1].collections) == 16
     assert "25 smaller ones" in _stack(figure.axes[1])
     figure.canvas.draw()
