@@ -141,6 +141,8 @@ def _label(axes: Any, text: str) -> None:
 
 def _mark(axes: Any, limit: float, text: str) -> Any:
     """A line, with what it means where the scale does not say it."""
+    from matplotlib.patheffects import withStroke
+
     line = axes.axhline(limit, color="0.4", lw=1, ls="--", label=_ABOVE)
     axes.annotate(
         text,
@@ -150,7 +152,7 @@ def _mark(axes: Any, limit: float, text: str) -> Any:
         textcoords="offset points",
         ha="right",
         color="0.3",
-        bbox={"color": "white", "alpha": 0.7, "pad": 0.5},
+        path_effects=[withStroke(linewidth=3, foreground="white")],
     )
     return line
 
