@@ -12,7 +12,9 @@ BACKENDS := tensorflow jax torch
 EXAMPLES := $(sort $(basename $(notdir $(wildcard examples/*.py))))
 empty :=
 space := $(empty) $(empty)
-ENVIRONMENTS := $(BACKENDS) lint
+ENVIRONMENTS := $(BACKENDS) lint without-keras
+# Tested once, where there is no Keras.
+WITHOUT_KERAS := tests/test_recording.py tests/test_quantities.py tests/reports
 ifeq ($(filter $(BACKEND),$(BACKENDS)),)
 $(error BACKEND must be one of: $(BACKENDS). Received: BACKEND=$(BACKEND))
 endif
@@ -26,12 +28,12 @@ RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=2
 PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types package bench clean
+.PHONY: help demo test test-without-keras lint types package bench clean
 
 help: ## list the targets
 	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [JOBS=2] [PYTHON=python3]'
 	@echo 'make demo [EXAMPLE=$(subst $(space),|,$(EXAMPLES))]'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
 demo: $(ENV)/.installed-demo $(if $(filter text_%,$(EXAMPLE)),$(ENV)/.installed-text)
 demo: ## run an example
@@ -42,7 +44,13 @@ test: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.pytest_cache/jax
 test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
-	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
+	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest \
+		-n $(JOBS) $(or $(ARGS),$(WITHOUT_KERAS:%=--ignore=%))
+
+test-without-keras: .venv/without-keras/.installed ## run the tests of what needs no Keras, without it
+	! .venv/without-keras/bin/python -c 'import keras' 2>/dev/null
+	MPLBACKEND=Agg .venv/without-keras/bin/python -m pytest -n $(JOBS) \
+		$(or $(ARGS),$(WITHOUT_KERAS) keras_concepts/recording.py keras_concepts/quantities.py)
 
 lint: .venv/lint/.installed ## check format and style
 	$(LINT)/ruff format --check
@@ -99,6 +107,11 @@ $(BACKENDS:%=.venv/%/.installed-test): .venv/%/.installed-test: pyproject.toml |
 	$(if $(filter torch,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
 	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,tensorboard,examples]' --group test
 	@touch $(@D)/.installed-demo $@
+
+.venv/without-keras/.installed: pyproject.toml | .venv/without-keras/.created
+	.venv/without-keras/$(PIP_INSTALL) --group without-keras
+	.venv/without-keras/$(PIP_INSTALL) --no-deps -e .
+	@touch $@
 
 .venv/lint/.installed: pyproject.toml | .venv/lint/.created
 	.venv/lint/$(PIP_INSTALL) --group lint

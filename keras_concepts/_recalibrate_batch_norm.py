@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts._batches import as_fed
-from keras_concepts._running_sums import Moments
+from keras_concepts._numerics.moments import Moments
 from keras_concepts._validation import check_positive_int
 from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
 

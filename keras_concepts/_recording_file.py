@@ -33,21 +33,23 @@ def read_entries(path: pathlib.Path) -> Iterator[dict[str, Any]]:
         ValueError: The file is not a recording, was written by a newer version,
             or is damaged.
     """
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    entries = [_parsed(line) for line in lines]
-    if not is_header(entries[0]):
-        raise ValueError(f"{path} is not a {FORMAT}.")
-    following = [*entries[1:], None]
-    for number, (entry, after) in enumerate(
-        zip(entries, following, strict=True), start=1
-    ):
-        if entry is not None:
-            _check_version(path, entry)
-            yield entry
-        elif number < len(entries) and not is_header(after):
-            raise ValueError(
-                f"Line {number} of {path} is not part of a {FORMAT}."
-            )
+    damaged = 0
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            entry = _parsed(line)
+            if number == 1 and not is_header(entry):
+                break
+            if damaged and not is_header(entry):
+                raise ValueError(
+                    f"Line {damaged} of {path} is not part of a {FORMAT}."
+                )
+            damaged = number if entry is None else 0
+            if entry is not None:
+                _check_version(path, entry)
+                yield entry
+        else:
+            return
+    raise ValueError(f"{path} is not a {FORMAT}.")
 
 
 def is_header(entry: dict[str, Any] | None) -> bool:

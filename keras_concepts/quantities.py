@@ -6,7 +6,7 @@ from here, and a `Recording` accepts no other name, except one that begins with
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 Owner = Literal["run", "layer", "variable", "output", "input", "log"]
 Cadence = Literal["step", "epoch", "probe", "once"]
@@ -69,6 +69,9 @@ class Quantity(str):
         quantity.of_run = of_run
         return quantity
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return described, (str(self),)  # for copies and pickles
+
 
 class Concept(NamedTuple):
     """What one monitor measures.
@@ -77,11 +80,13 @@ class Concept(NamedTuple):
         name: Of the concept, and of its rooms in `instruments` and `reports`.
         monitor: Class of the monitor, as rows name it.
         quantities: What it records.
+        between_steps: Whether it measures between two steps, not inside one.
     """
 
     name: str
     monitor: str
     quantities: tuple[Quantity, ...]
+    between_steps: bool = False
 
 
 _LOSS_UNIT = "unit of the loss"
@@ -580,7 +585,7 @@ NON_FINITE_BATCH = Quantity(
 
 FIT = "fit"
 CONCEPTS = (
-    Concept(FIT, FIT, (LOG, LEARNING_RATE)),
+    Concept(FIT, FIT, (LOG, LEARNING_RATE), between_steps=True),
     Concept(
         "gradients",
         "GradientMonitor",
@@ -622,6 +627,7 @@ CONCEPTS = (
             SATURATED_GATE_UNITS,
             SATURATED_GATE_UNIT,
         ),
+        between_steps=True,
     ),
     Concept(
         "penalties",

@@ -47,6 +47,12 @@ class Series(NamedTuple):
     index: np.ndarray
     values: np.ndarray
 
+    @property
+    def layer(self) -> str:
+        """Earlier name of `owner`."""
+        _warn_renamed("layer", "owner")
+        return self.owner
+
 
 @dataclasses.dataclass
 class Run:
@@ -64,6 +70,21 @@ class Run:
     identity: str = ""
     monitors: list[str] = dataclasses.field(default_factory=list)
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def layer_of(self, variable: str) -> str:
+        """Path of the layer that a variable belongs to.
+
+        Args:
+            variable: Path of a variable, as the owner of a row.
+
+        Raises:
+            KeyError: The facts do not name such a variable.
+        """
+        layers = {
+            each["path"]: each["layer"]
+            for each in self.facts.get("variables", ())
+        }
+        return layers[variable]
 
 
 class Recording:
@@ -86,6 +107,7 @@ class Recording:
             this name, it becomes `monitor (2)`.
         run: Identity of the run, shared by all monitors of one `fit`; by
             default a new one.
+        metadata: Earlier name of `facts`.
 
     Attributes:
         monitor: As written to the rows.
@@ -117,7 +139,11 @@ class Recording:
         *,
         monitor: str = "",
         run: str | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
+        if metadata is not None:
+            _warn_renamed("metadata", "facts")
+            facts = metadata
         self.path = None if path is None else pathlib.Path(path)
         self.monitor = monitor
         self.run = 0
@@ -151,8 +177,7 @@ class Recording:
         else:
             self.run = 1 + max(run.number for run in written.runs)
         earlier = [s for s in written if s.run < self.run and len(s.steps)]
-        self.next_step = 1 + max((s.steps.max() for s in earlier), default=-1)
-        self.next_step = int(self.next_step)
+        self.next_step = max(map(_steps_taken, earlier), default=0)
         self.next_epoch = 1 + max((s.epoch for s in earlier), default=-1)
 
     def append(
@@ -400,6 +425,13 @@ class Recording:
         fields = [getattr(series, field) for series in self._series]
         lengths = [len(series.steps) for series in self._series]
         return np.repeat(np.array(fields, dtype=dtype), lengths)
+
+
+def _steps_taken(series: Series) -> int:
+    """Steps that had been taken once the series was measured."""
+    concept = quantities.concept_of(series.monitor)
+    between_steps = concept is not None and concept.between_steps
+    return int(series.steps.max()) + (not between_steps)
 
 
 def _matches(name: str, pattern: str | None) -> bool:

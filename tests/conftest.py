@@ -1,17 +1,19 @@
+import importlib.util
+
 import numpy as np
 import pytest
 
-try:
-    import keras
-except ImportError:  # recordings and their reports need none
-    keras = None
+HAS_KERAS = importlib.util.find_spec("keras") is not None
 
 
 @pytest.fixture(autouse=True)
 def seeded():
-    if keras is not None:
-        keras.utils.clear_session(free_memory=False)  # which takes 0.2 s
-        keras.utils.set_random_seed(0)
+    if not HAS_KERAS:
+        return
+    import keras
+
+    keras.utils.clear_session(free_memory=False)  # which takes 0.2 s
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture

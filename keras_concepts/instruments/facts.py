@@ -2,14 +2,14 @@
 
 import importlib.metadata
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_concepts import _backend
-from keras_concepts.instruments.naming import named
+from keras_concepts.instruments.owners import OwnerNames, owner_names
 
 _PACKAGES = ("keras", "keras-concepts", "numpy", "tensorflow", "jax", "torch")
 
@@ -35,7 +35,8 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         | `layers` | a dict for each: `path`, `class`, `activation`, ... |
         | `variables` | a dict for each: `path`, `layer`, `shape`, ... |
     """
-    layers = named(_backend.flatten_layers(model))
+    names = owner_names(model)
+    layers = _backend.flatten_layers(model)
     compiled = _backend.compile_arguments(model)
     return {
         "versions": _versions(),
@@ -53,8 +54,8 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         "loss": _plain(compiled.get("loss")),
         "loss_weights": _plain(compiled.get("loss_weights")),
         "metrics": _plain(compiled.get("metrics")),
-        "layers": [_layer(layer, path) for layer, path in layers],
-        "variables": _variables(model, layers),
+        "layers": [_layer(layer, names.of(layer)) for layer in layers],
+        "variables": _variables(model, names),
     }
 
 
@@ -97,34 +98,30 @@ def _layer(layer: Any, path: str) -> dict[str, Any]:
     return facts
 
 
-def _variables(
-    model: Any, layers: Sequence[tuple[Any, str]]
-) -> list[dict[str, Any]]:
-    owners = _owners(layers)
-    return [
-        {
-            "path": path,
-            "layer": owners.get(id(variable), ""),
-            "name": variable.name,
-            "shape": list(variable.shape),
-            "dtype": str(variable.dtype),
-            "trainable": bool(variable.trainable),
-            "regularizer": _plain(variable.regularizer),
-        }
-        for variable, path in named(model.weights)
-    ]
-
-
-def _owners(layers: Iterable[tuple[Any, str]]) -> dict[int, str]:
-    """Path of the innermost layer that each variable belongs to, by `id`."""
-    sizes: dict[int, int] = {}
-    owners: dict[int, str] = {}
-    for layer, path in layers:
-        for variable in layer.weights:
-            key, size = id(variable), len(layer.weights)
-            if size <= sizes.get(key, size):
-                sizes[key], owners[key] = size, path
-    return owners
+def _variables(model: Any, names: OwnerNames) -> list[dict[str, Any]]:
+    # What is measured of a recurrent layer is not measured of its cells.
+    recurrent = {
+        id(part): layer
+        for layer in _backend.flatten_layers(model)
+        if isinstance(layer, keras.layers.RNN)
+        for part in _backend.flatten_layers(layer)
+    }
+    found = []
+    for variable in model.weights:
+        layer = names.layer_of(variable)
+        layer = recurrent.get(id(layer), layer)
+        found.append(
+            {
+                "path": names.of(variable),
+                "layer": "" if layer is None else names.of(layer),
+                "name": variable.name,
+                "shape": list(variable.shape),
+                "dtype": str(variable.dtype),
+                "trainable": bool(variable.trainable),
+                "regularizer": _plain(variable.regularizer),
+            }
+        )
+    return found
 
 
 def _plain(part: Any) -> Any:

@@ -11,6 +11,7 @@ import keras
 from keras_concepts import _backend
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
+from keras_concepts.instruments.owners import OwnerNames, owner_names
 
 # What these do inside is their own affair, and may run in a backend's loop.
 _CLOSED = (
@@ -29,6 +30,7 @@ class RecordedCall:
 
     Attributes:
         layer: The layer or operation.
+        name: Its name; see `owner_names`.
         parent: The call of the layer that called it, or `None`.
         arguments: What it was called with, by name.
         masks: The mask that each of its tensors bore then, by `id`.
@@ -38,17 +40,13 @@ class RecordedCall:
     """
 
     layer: Any
+    name: str
     parent: "RecordedCall | None"
     arguments: dict[str, Any]
     masks: dict[int, Tensor] = dataclasses.field(default_factory=dict)
     outputs: Any = None
     children: int = 0
     again: Callable[..., Any] = lambda **_: None
-
-    @property
-    def name(self) -> str:
-        """Path of the layer, or name of the operation."""
-        return getattr(self.layer, "path", None) or self.layer.name
 
     def tensors(self, masks: bool = False) -> list[Tensor]:
         """Its input tensors, or the masks that it was given."""
@@ -68,16 +66,19 @@ def is_mask(argument: str) -> bool:
 
 @contextlib.contextmanager
 def recorded_calls(model: Any) -> Iterator[list[RecordedCall]]:
-    """Gathers the calls made inside the with-block, in order of their ends.
+    """Records the calls made inside the with-block, in order of their ends.
 
     What recurrent, attention and `TimeDistributed` layers call is left out.
     """
     calls: list[RecordedCall] = []
     open_calls: list[RecordedCall] = []
+    names = owner_names(model)
     with contextlib.ExitStack() as stack:
         for layer in visible_layers(model):
             stack.enter_context(
-                shadow(layer, "call", _recording(layer, calls, open_calls))
+                shadow(
+                    layer, "call", _recording(layer, names, calls, open_calls)
+                )
             )
         yield calls
 
@@ -102,7 +103,10 @@ def visible_layers(model: Any) -> list[Any]:
 
 
 def _recording(
-    layer: Any, calls: list[RecordedCall], open_calls: list[RecordedCall]
+    layer: Any,
+    names: OwnerNames,
+    calls: list[RecordedCall],
+    open_calls: list[RecordedCall],
 ) -> Callable[..., Any]:
     original = layer.call
     signature = inspect.signature(original)
@@ -116,7 +120,9 @@ def _recording(
             other.arguments.update(changes)
             return original(*other.args, **other.kwargs)
 
-        entry = RecordedCall(layer, parent, dict(bound.arguments), again=again)
+        entry = RecordedCall(
+            layer, names.of(layer), parent, dict(bound.arguments), again=again
+        )
         for tensor in entry.tensors():
             mask = _backend.keras_mask(tensor)
             if mask is not None:

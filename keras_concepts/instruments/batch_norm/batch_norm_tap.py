@@ -4,38 +4,45 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._batch_norm import batch_against_moving
+from keras_concepts._numerics.batch_statistics import (
+    Shift,
+    batch_against_moving,
+)
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
-    hear_batches,
+    capture_batches,
 )
-from keras_concepts.instruments.owners import named
-from keras_concepts.instruments.step.capture_updates import Heard
+from keras_concepts.instruments.owners import owner_names
+from keras_concepts.instruments.step.step_record import StepRecord
+
+# By `id` of the layer and number of the call.
+Shifts: TypeAlias = dict[tuple[int, int], Shift]
 
 
 @contextlib.contextmanager
-def hear_batch_norms(
-    model: Any, loss_tracker: Any, shifts: dict[tuple[int, int], Any]
-) -> Iterator[None]:
-    """Gathers in `shifts` what a step does to batch normalization.
+def capture_batch_norms(model: Any, loss_tracker: Any) -> Iterator[Shifts]:
+    """Captures the batch statistics of a step inside the with-block.
 
-    The keys are `(id(layer), call)`, the values `Shift`, against the moving
-    statistics as the call found them. Frozen layers are not heard.
+    Each call of a layer is compared with the moving statistics as it found
+    them. Frozen layers are left out.
 
     Args:
         model: A compiled model.
         loss_tracker: Metric that receives the loss, or `None`.
-        shifts: Dictionary to fill. Read it after the step.
-    """
 
-    def hear(layer: Any, inputs: Tensor, mask: Tensor | None) -> None:
+    Yields:
+        The shifts, complete after the with-block.
+    """
+    shifts: Shifts = {}
+
+    def record(layer: Any, inputs: Tensor, mask: Tensor | None) -> None:
         if _backend.in_symbolic_scope():  # a model is built by its first step
             return
         calls = sum(owner == id(layer) for owner, _ in shifts)
@@ -47,16 +54,16 @@ def hear_batch_norms(
         )
         for layer in batch_norm_layers(_backend.flatten_layers(model)):
             stack.enter_context(
-                hear_batches(layer, functools.partial(hear, layer))
+                capture_batches(layer, functools.partial(record, layer))
             )
-        yield
+        yield shifts
 
 
 class ChannelShifts(NamedTuple):
     """Means over the measured batches of one layer, in float64.
 
     Attributes:
-        path: Of the layer; the second of the same path is `path (2)`.
+        path: Name of the layer; see `owner_names`.
         momentum: Of its moving statistics.
         calls: Training batches in a step; 0 if it is frozen or not used.
         mean_shift: See `Shift`, signed, `(channels,)`.
@@ -76,11 +83,13 @@ class BatchNormSamples:
 
     Attributes:
         layers: Batch normalization layers.
+        names: Their names.
         steps: Measured steps, of shape `(n,)`.
         values: `(n, sum of 3 * channels)`.
     """
 
     layers: list[Any]
+    names: list[str]
     steps: np.ndarray
     values: np.ndarray
 
@@ -96,7 +105,7 @@ class BatchNormSamples:
     def shifts(self) -> list[ChannelShifts]:
         """Of each layer, the means over the steps."""
         found, start = [], 0
-        for layer, path in named(self.layers):
+        for layer, path in zip(self.layers, self.names, strict=True):
             end = start + 3 * _channels(layer)
             rows = self.values[:, start:end].reshape(len(self.steps), 3, -1)
             start = end
@@ -119,8 +128,13 @@ class BatchNormTap:
     """
 
     def __init__(self, model: Any, *, capacity: int) -> None:
+        self.model = model
         self.capacity = capacity
-        self.layers = batch_norm_layers(_backend.flatten_layers(model))
+
+    @functools.cached_property
+    def layers(self) -> list[Any]:
+        """The batch normalization layers of the model."""
+        return batch_norm_layers(_backend.flatten_layers(self.model))
 
     @functools.cached_property
     def buffer(self) -> Any:
@@ -128,13 +142,20 @@ class BatchNormTap:
         columns = sum(3 * _channels(layer) for layer in self.layers)
         return _backend.StepBuffer(self.capacity, columns, 0)
 
-    def record(self, heard: Heard) -> None:
+    def capture(
+        self, step: StepRecord
+    ) -> contextlib.AbstractContextManager[Shifts]:
+        """Captures the statistics of the batch in each layer."""
+        return capture_batch_norms(step.model, step.loss_tracker)
+
+    def record(self, step: StepRecord, captured: Shifts) -> None:
         """Adds what a step did, inside the step."""
+        del step
         row = []
         for layer in self.layers:
             calls = [
                 ops.concatenate(list(shift))
-                for (owner, _), shift in heard.batch_norms.items()
+                for (owner, _), shift in captured.items()
                 if owner == id(layer)
             ]
             row.append(sum(calls, ops.zeros(3 * _channels(layer))))
@@ -144,8 +165,10 @@ class BatchNormTap:
         """Fetches the measured steps, whose numbers are given, and clears."""
         rows, _, count = self.buffer.read()
         self.buffer.clear()
+        names = owner_names(self.model)
         return BatchNormSamples(
             self.layers,
+            [names.of(layer) for layer in self.layers],
             np.asarray(steps, np.int64)[:count],
             np.array(rows[:count], np.float64),
         )

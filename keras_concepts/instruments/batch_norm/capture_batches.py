@@ -1,4 +1,4 @@
-"""The batches that batch normalization layers are given in training."""
+"""What batch normalization layers are given in training."""
 
 import contextlib
 import functools
@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_concepts import _backend
-from keras_concepts._batch_norm import is_training
+from keras_concepts._numerics.batch_statistics import is_training
 from keras_concepts._types import Tensor
 
 
@@ -19,14 +19,14 @@ def batch_norm_layers(layers: list[Any]) -> list[Any]:
     return [layer for layer in layers if isinstance(layer, kind)]
 
 
-def hear_batches(
-    layer: Any, hear: Callable[[Tensor, Tensor | None], None]
+def capture_batches(
+    layer: Any, record: Callable[[Tensor, Tensor | None], None]
 ) -> contextlib.AbstractContextManager[None]:
-    """Calls `hear(inputs, mask)` before a layer normalizes a training batch.
+    """Calls `record(inputs, mask)` before a layer normalizes a training batch.
 
     Args:
         layer: Batch normalization layer.
-        hear: Function.
+        record: Function.
     """
     original = layer.call
     signature = inspect.signature(original)
@@ -35,7 +35,7 @@ def hear_batches(
     def call(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs).arguments
         if is_training(layer, given.get("training")):
-            hear(given["inputs"], given.get("mask"))
+            record(given["inputs"], given.get("mask"))
         return original(*args, **kwargs)
 
     return _backend.shadow_in_step(layer, "call", call)

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_concepts import _backend
-from keras_concepts._batch_norm import batch_moments
 from keras_concepts._dropout_family import dropout_off
-from keras_concepts._running_sums import Moments
+from keras_concepts._numerics.batch_statistics import batch_moments
+from keras_concepts._numerics.moments import Moments
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
-    hear_batches,
+    capture_batches,
 )
 
 
 class TrainingPass:
-    """Runs a model as in training, and moves nothing of it.
+    """Runs a model in training mode without changing it.
 
     Batch normalization uses the statistics of the batch where it does so in
     training: not in a frozen layer, nor where the model's author calls it with
@@ -37,7 +37,7 @@ class TrainingPass:
             variables=model.variables,
             eager=model.run_eagerly,
         )
-        self._moments = make(self._heard_moments)
+        self._moments = make(self._captured_moments)
         self._loss = {
             training: make(functools.partial(self._loss_in_mode, training))
             for training in (True, False)
@@ -59,14 +59,14 @@ class TrainingPass:
         with _as_it_was():
             return self._loss[training](x, y, sample_weight)
 
-    def _heard_moments(self, x: Any) -> list[list[Moments]]:
-        heard: list[list[Moments]] = [[] for _ in self.layers]
+    def _captured_moments(self, x: Any) -> list[list[Moments]]:
+        captured: list[list[Moments]] = [[] for _ in self.layers]
         with contextlib.ExitStack() as stack:
             stack.enter_context(dropout_off(self.model))
-            for layer, moments in zip(self.layers, heard, strict=True):
-                stack.enter_context(_heard(layer, moments))
+            for layer, moments in zip(self.layers, captured, strict=True):
+                stack.enter_context(_capture(layer, moments))
             _ = self.model(x, training=True)
-        return heard
+        return captured
 
     def _loss_in_mode(
         self, training: bool, x: Any, y: Any, sample_weight: Any
@@ -89,10 +89,10 @@ def _as_it_was() -> Iterator[None]:
         yield
 
 
-def _heard(
+def _capture(
     layer: Any, moments: list[Moments]
 ) -> contextlib.AbstractContextManager[None]:
-    return hear_batches(
+    return capture_batches(
         layer,
         lambda inputs, mask: moments.append(batch_moments(layer, inputs, mask)),
     )

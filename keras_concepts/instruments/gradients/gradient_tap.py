@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -15,7 +16,9 @@ from keras_concepts.instruments.gradients.statistics import (
     measure,
     row_length,
 )
-from keras_concepts.instruments.step.capture_updates import Heard, listen
+from keras_concepts.instruments.owners import OwnerNames, owner_names
+from keras_concepts.instruments.step.capture_updates import capture_updates
+from keras_concepts.instruments.step.step_record import StepRecord
 
 
 @dataclasses.dataclass
@@ -23,7 +26,8 @@ class GradientSamples:
     """What a tap measured since it was last read, on the host.
 
     Attributes:
-        paths: `path` of each variable.
+        paths: Name of each variable: its `path`. The variables of the second
+            layer of the same path are under `path (2)`.
         sizes: Number of entries of each variable.
         steps: Measured steps, of shape `(n,)`, counted from 0.
         loss: Loss of the batch, `(n,)`; NaN where it is not known.
@@ -91,9 +95,11 @@ class GradientTap:
 
     Args:
         optimizer: A Keras optimizer.
-        variables: The variables its gradients belong to, usually
-            `model.trainable_variables`.
+        variables: The variables its gradients belong to; left out, those that
+            `model` trains.
         capacity: Number of steps to keep.
+        model: Model whose layers own the variables. Without it, layers are
+            told by the paths of the variables.
 
     Raises:
         ValueError: There are no variables, or `capacity` is below 1.
@@ -112,43 +118,81 @@ class GradientTap:
     def __init__(
         self,
         optimizer: Any,
-        variables: Sequence[Any],
+        variables: Sequence[Any] | None = None,
         *,
         capacity: int = 1024,
+        model: Any = None,
     ) -> None:
         check_positive_int("GradientTap", "capacity", capacity)
         self.optimizer = optimizer
         self.capacity = capacity
-        self.variables = list(variables)
-        if not self.variables:
+        self.model = model
+        self._given = None if variables is None else list(variables)
+        if not self._given and (model is None or self._given is not None):
             raise ValueError(
                 "`variables` of `GradientTap` must hold at least one trainable "
                 "variable. Received: no variable."
             )
-        self.unit_sources = unit_sources(self.variables)
-        self._units = {
-            layer: self.variables[i].shape[-1]
-            for layer, i in self.unit_sources.items()
-        }
-        self.buffer = _backend.StepBuffer(
-            capacity, row_length(self.variables), sum(self._units.values())
-        )
         self._first_step = 0
         self._stack = contextlib.ExitStack()
 
+    @functools.cached_property
+    def variables(self) -> list[Any]:
+        """What is measured, in this order."""
+        # A model without an input shape has none before its first step.
+        given = self._given
+        return list(self.model.trainable_variables) if given is None else given
+
+    @functools.cached_property
+    def unit_sources(self) -> dict[str, int]:
+        """See `unit_sources`."""
+        return unit_sources(self.variables, self._names)
+
+    @functools.cached_property
+    def buffer(self) -> Any:
+        """Rows on the device, and a peak for each unit."""
+        return _backend.StepBuffer(
+            self.capacity,
+            row_length(self.variables),
+            sum(self._units.values()),
+        )
+
+    @functools.cached_property
+    def _names(self) -> OwnerNames:
+        return owner_names(self.model, self.variables)
+
+    @functools.cached_property
+    def _units(self) -> dict[str, int]:
+        return {
+            layer: self.variables[i].shape[-1]
+            for layer, i in self.unit_sources.items()
+        }
+
     def __enter__(self) -> Self:
-        _ = self._stack.enter_context(
-            listen(self.optimizer, self.variables, then=self.record)
+        _ = self.buffer  # made here, since a compiled step may be traced next
+        step = StepRecord(model=self.model)
+        self._stack.enter_context(
+            capture_updates(
+                self.optimizer, step, self.variables, then=self.record
+            )
         )
         return self
 
     def __exit__(self, *exception: Any) -> None:
         self._stack.close()
 
-    def record(self, heard: Heard) -> None:
+    def capture(
+        self, step: StepRecord
+    ) -> contextlib.AbstractContextManager[None]:
+        """Captures nothing: the record of the step is enough."""
+        del step
+        return contextlib.nullcontext()
+
+    def record(self, step: StepRecord, captured: None = None) -> None:
         """Adds what a step did, inside the step."""
+        del captured
         sources = list(self.unit_sources.values())
-        self.buffer.append(*measure(heard, self.variables, sources))
+        self.buffer.append(*measure(step, self.variables, sources))
 
     def read(self, steps: Sequence[int] | None = None) -> GradientSamples:
         """Fetches the measured steps and starts anew.
@@ -172,7 +216,7 @@ class GradientTap:
             numbers = np.asarray(steps, np.int64)[order]
         split = len(STEP_COLUMNS)
         return GradientSamples(
-            paths=[v.path for v in self.variables],
+            paths=[self._names.of(v) for v in self.variables],
             sizes=np.array([np.prod(v.shape) for v in self.variables]),
             steps=numbers,
             loss=rows[:, 0],
@@ -189,31 +233,32 @@ class GradientTap:
         return dict(zip(self._units, parts, strict=False))
 
 
-def unit_sources(variables: Sequence[Any]) -> dict[str, int]:
+def unit_sources(variables: Sequence[Any], names: OwnerNames) -> dict[str, int]:
     """For each layer with units, the variable that shows which are dead.
 
     A unit that is dead for every sample passes back an exact zero to its bias
-    and to its column of the kernel, so either tells: the bias where there is
+    and to its column of the kernel, so either shows it: the bias where there is
     one (the last axis of a transposed convolution's kernel is not its units),
     else the kernel. A penalty would hide the zero, so regularized variables do
     not count; nor do recurrent layers, whose columns are gates.
 
     Args:
         variables: Keras variables.
+        names: Which layers they belong to.
 
     Returns:
-        Path of the layer to index into `variables`.
+        Name of the layer to index into `variables`.
     """
     layers: dict[str, dict[str, int]] = {}
     for i, variable in enumerate(variables):
-        layer, _, name = variable.path.rpartition("/")
-        layers.setdefault(layer, {})[name] = i
+        layer = names.layer_name_of(variable)
+        layers.setdefault(layer, {})[variable.name] = i
     sources = {}
-    for layer, names in layers.items():
-        if "kernel" not in names or "recurrent_kernel" in names:
+    for layer, own in layers.items():
+        if "kernel" not in own or "recurrent_kernel" in own:
             continue
         for name in ("bias", "kernel"):
-            if name in names and variables[names[name]].regularizer is None:
-                sources[layer] = names[name]
+            if name in own and variables[own[name]].regularizer is None:
+                sources[layer] = own[name]
                 break
     return sources

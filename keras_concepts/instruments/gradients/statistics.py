@@ -6,12 +6,17 @@ from typing import Any
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts import quantities as q
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.step.capture_updates import Heard
+from keras_concepts.instruments.norms import l2_norms, nonfinite_entries
+from keras_concepts.instruments.step.step_record import (
+    StepRecord,
+    isolated_copies,
+)
 
-STEP_COLUMNS = ("loss", "applied")
-GRADIENT_COLUMNS = ("gradient_rms", "gradient_max", "gradient_nonfinite")
-WEIGHT_COLUMNS = ("weight_rms", "update_rms")
+STEP_COLUMNS = (q.BATCH_LOSS, q.APPLIED)
+GRADIENT_COLUMNS = (q.GRADIENT_RMS, q.GRADIENT_MAX, q.GRADIENT_NONFINITE)
+WEIGHT_COLUMNS = (q.WEIGHT_RMS, q.UPDATE_RMS)
 VARIABLE_COLUMNS = GRADIENT_COLUMNS + WEIGHT_COLUMNS
 
 _NOT_MEASURED = float("nan")
@@ -23,12 +28,12 @@ def row_length(variables: list[Any]) -> int:
 
 
 def measure(
-    heard: Heard, variables: list[Any], unit_sources: list[int]
+    step: StepRecord, variables: list[Any], unit_sources: list[int]
 ) -> tuple[Tensor, Tensor]:
     """Reduces a step to one row of numbers and one peak for each unit.
 
     Args:
-        heard: What the step did.
+        step: What the step did.
         variables: The variables to report on, in this order. What the step
             did not touch is NaN.
         unit_sources: Indices into `variables` of those whose last axis runs
@@ -39,15 +44,15 @@ def measure(
         variable. And, layer after layer, the largest absolute gradient of each
         unit, of shape `(units,)`.
     """
-    gradients, before, after, loss = isolated(heard)
-    position = {id(v): i for i, v in enumerate(heard.variables)}
+    gradients, before, after, loss = isolated_copies(step)
+    position = {id(v): i for i, v in enumerate(step.variables)}
     places = [position.get(id(variable)) for variable in variables]
-    sizes = [math.prod(variable.shape) for variable in heard.variables]
+    sizes = [math.prod(variable.shape) for variable in step.variables]
 
     given = [i for i, g in enumerate(gradients) if g is not None]
     rank = {i: k for k, i in enumerate(given)}
     norms, peaks, nonfinite = _of_gradients([gradients[i] for i in given])
-    scale = _float32(heard.scale)
+    scale = _float32(step.scale)
     of_gradients = [
         norms / _roots([sizes[i] for i in given]) / scale,
         peaks / scale,
@@ -65,12 +70,12 @@ def measure(
         ),
         *(_placed(c, places) for c in of_weights),
     ]
-    step = [
+    of_step = [
         _float32(_NOT_MEASURED if loss is None else loss),
-        _float32(heard.applied),
+        _float32(step.applied),
     ]
     row = ops.concatenate(
-        [ops.stack(step), ops.reshape(ops.stack(table, axis=1), (-1,))]
+        [ops.stack(of_step), ops.reshape(ops.stack(table, axis=1), (-1,))]
     )
     unit_peaks = []
     for source in unit_sources:
@@ -81,34 +86,6 @@ def measure(
             units = variables[source].shape[-1:]
             unit_peaks.append(ops.full(units, _NOT_MEASURED))
     return row, ops.concatenate(unit_peaks or [ops.zeros((0,))])
-
-
-def isolated(heard: Heard) -> tuple[list[Any], list[Any], list[Any], Any]:
-    """Float32 copies to measure, walled off from the training step."""
-    gradients = [
-        None if _is_value(gradient, variable) else _backend.dense_rows(gradient)
-        for gradient, variable in zip(
-            heard.gradients, heard.variables, strict=True
-        )
-    ]
-    present = [gradient for gradient in gradients if gradient is not None]
-    losses = [] if heard.loss is None else [ops.stop_gradient(heard.loss)]
-    tensors = iter(
-        _backend.isolate([*present, *heard.before, *heard.after, *losses])
-    )
-    return (
-        [None if g is None else _float32(next(tensors)) for g in gradients],
-        [_float32(next(tensors)) for _ in heard.before],
-        [_float32(next(tensors)) for _ in heard.after],
-        next(tensors) if losses else None,
-    )
-
-
-def _is_value(gradient: Any, variable: Any) -> bool:
-    """No gradient, or one that is the variable's next value (float8 scales)."""
-    return gradient is None or getattr(
-        variable, "overwrite_with_gradient", False
-    )
 
 
 def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,32 +101,6 @@ def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         lambda: ops.stack([nonfinite_entries(g) for g in gradients]),
     )
     return norms, peaks, nonfinite
-
-
-def l2_norms(tensors: list[Tensor], known_zero: Any = False) -> Tensor:
-    """L2 norms, right also where squares leave the range of float32.
-
-    Gradients of 1e-25, as deep sigmoid stacks have, square to zero.
-    """
-    totals = _backend.sums_of_squares(tensors)
-    in_range = ops.logical_and(totals > 1e-30, totals < 1e30)
-    return _backend.choose(
-        ops.all(ops.logical_or(in_range, known_zero)),
-        lambda: ops.sqrt(totals),
-        lambda: ops.stack([_scaled_norm(x) for x in tensors]),
-    )
-
-
-def _scaled_norm(x: Tensor) -> Tensor:
-    peak = ops.max(ops.abs(x))
-    usable = ops.logical_and(ops.isfinite(peak), peak > 0.0)
-    unit = ops.where(usable, peak, ops.ones_like(peak))
-    return unit * ops.sqrt(ops.sum(ops.square(x / unit)))
-
-
-def nonfinite_entries(x: Tensor) -> Tensor:
-    """How many entries are NaN or infinite, float32."""
-    return _float32(ops.sum(ops.cast(~ops.isfinite(x), "int32")))
 
 
 def _column_peaks(x: Tensor) -> Tensor:

@@ -27,13 +27,13 @@ def nonfinite_events(
     values: list[tuple[Any, Tensor]],
     batch: Any,
 ) -> Tensor:
-    """Passes a batch forward as in training and looks at every tensor.
+    """Runs a forward pass as in training and looks at every tensor.
 
-    Nothing is changed: what the pass assigns is forgotten.
+    The model is not changed: what the pass assigns is discarded.
 
     Args:
         model: Keras model.
-        layers: Layers and operations in it to listen to.
+        layers: Layers and operations in it to look at.
         values: Pairs of variables and the values to use for them.
         batch: What a training step is given.
 
@@ -42,27 +42,29 @@ def nonfinite_events(
         of it, in turns; then labels and sample weights.
     """
     x, *labels = keras.utils.unpack_x_y_sample_weight(batch)
-    ear = _Ear(event_count(layers))
+    found = _Events(event_count(layers))
     for i, label in enumerate(labels):
-        ear.hear(2 * len(layers) + i, label)
+        found.look_at(2 * len(layers) + i, label)
     with contextlib.ExitStack() as stack:
         stack.enter_context(
             keras.StatelessScope(state_mapping=values, collect_losses=True)
         )
         for i, layer in enumerate(layers):
             stack.enter_context(
-                _backend.shadow_in_step(layer, "call", _heard(layer, i, ear))
+                _backend.shadow_in_step(
+                    layer, "call", _observed(layer, i, found)
+                )
             )
         model(x, training=True)
-    return ops.stack(ear.events)
+    return ops.stack(found.events)
 
 
-class _Ear:
+class _Events:
     def __init__(self, count: int) -> None:
         self.events = [ops.zeros((EVENT_COLUMNS,))] * count
         self._clock = 0
 
-    def hear(self, place: int, structure: Any) -> None:
+    def look_at(self, place: int, structure: Any) -> None:
         self._clock += 1
         tensors = [x for x in keras.tree.flatten(structure) if _is_float(x)]
         if not tensors:
@@ -75,13 +77,13 @@ class _Ear:
         self.events[place] = ops.where(before[0] > 0, before, here)
 
 
-def _heard(layer: Any, number: int, ear: _Ear) -> Callable[..., Any]:
+def _observed(layer: Any, number: int, found: _Events) -> Callable[..., Any]:
     original = layer.call
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        ear.hear(2 * number, (args, kwargs))
+        found.look_at(2 * number, (args, kwargs))
         outputs = original(*args, **kwargs)
-        ear.hear(2 * number + 1, outputs)
+        found.look_at(2 * number + 1, outputs)
         return outputs
 
     return call

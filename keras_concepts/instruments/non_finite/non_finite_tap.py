@@ -1,9 +1,10 @@
-"""Finding the first NaN or infinity of a training, step by step."""
+"""The first NaN or infinity of a training run, step by step."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -11,22 +12,24 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.gradients.statistics import (
-    isolated,
-    nonfinite_entries,
-)
 from keras_concepts.instruments.non_finite.non_finite_pass import (
     EVENT_COLUMNS,
     LABELS,
     event_count,
     nonfinite_events,
 )
-from keras_concepts.instruments.owners import named
+from keras_concepts.instruments.norms import nonfinite_entries
+from keras_concepts.instruments.owners import OwnerNames, owner_names
 from keras_concepts.instruments.recorded_calls import visible_layers
-from keras_concepts.instruments.step.capture_updates import Heard
+from keras_concepts.instruments.step.step_record import (
+    StepRecord,
+    isolated_copies,
+)
 
 # Loss; whether it, a gradient or a weight is not finite.
 _STEP_COLUMNS = 4
+# Variables and what they held before the step.
+Values: TypeAlias = list[tuple[Any, Tensor]]
 _UNSEEN = " (the layers could not be looked at: it may have come from one)"
 
 
@@ -72,21 +75,26 @@ class NonFiniteTap:
 
     Args:
         model: A compiled model.
-        variables: Its trainable variables.
         capacity: Number of steps to keep on the device.
     """
 
-    def __init__(
-        self, model: Any, variables: Sequence[Any], *, capacity: int
-    ) -> None:
+    def __init__(self, model: Any, *, capacity: int) -> None:
         self.model = model
-        self.variables = list(variables)
         self.capacity = capacity
-        self.layers = visible_layers(model)
         self.sees_layers = True
         self.skips = isinstance(
             model.optimizer, keras.optimizers.LossScaleOptimizer
         )
+
+    @functools.cached_property
+    def variables(self) -> list[Any]:
+        """Those that the model trains."""
+        return list(self.model.trainable_variables)
+
+    @functools.cached_property
+    def layers(self) -> list[Any]:
+        """Layers and operations whose inputs and outputs are looked at."""
+        return visible_layers(self.model)
 
     @functools.cached_property
     def buffer(self) -> Any:
@@ -98,21 +106,42 @@ class NonFiniteTap:
         events = EVENT_COLUMNS * event_count(self.layers)
         return _STEP_COLUMNS + events + 3 * len(self.variables)
 
-    def record(self, heard: Heard) -> None:
+    @functools.cached_property
+    def _names(self) -> OwnerNames:
+        return owner_names(self.model, self.variables)
+
+    @contextlib.contextmanager
+    def capture(self, step: StepRecord) -> Iterator[Values]:
+        """Captures what is not trained and its values before the step."""
+        values = step.untrained
+        if values is None:
+            values = [
+                (variable, _backend.snapshot(variable))
+                for variable in _backend.changing_variables(step.model)
+            ]
+        yield values
+
+    def record(self, step: StepRecord, captured: Values) -> None:
         """Adds what a step did, inside the step."""
-        gradients, before, after, loss = isolated(heard)
+        gradients, before, after, loss = isolated_copies(step)
         present = [gradient for gradient in gradients if gradient is not None]
         finite = ops.isfinite(ops.zeros(()) if loss is None else loss)
         bad = ops.stack([~finite, ~_all_finite(present), ~_all_finite(after)])
         counts = functools.partial(
-            self._counts, heard, [before, gradients, after]
+            self._counts, step, [before, gradients, after]
         )
-        details = self._details(ops.any(bad), heard, counts)
+        details = self._details(ops.any(bad), step, captured, counts)
         row = [ops.reshape(np.nan if loss is None else loss, (1,)), bad]
         row = [ops.cast(part, "float32") for part in (*row, details)]
         self.buffer.append(ops.concatenate(row), ops.zeros((0,)))
 
-    def _details(self, bad: Tensor, heard: Heard, counts: Any) -> Tensor:
+    def _details(
+        self,
+        bad: Tensor,
+        step: StepRecord,
+        untrained: Values,
+        counts: Callable[[], Tensor],
+    ) -> Tensor:
         width = self._width - _STEP_COLUMNS
         nowhere = ops.zeros((EVENT_COLUMNS * event_count(self.layers),))
 
@@ -120,14 +149,11 @@ class NonFiniteTap:
             return ops.zeros((width,))
 
         def with_layers() -> Tensor:
-            values = zip(
-                heard.variables, _backend.isolate(heard.before), strict=True
+            trained = zip(
+                step.variables, _backend.isolate(step.before), strict=True
             )
             events = nonfinite_events(
-                self.model,
-                self.layers,
-                [*values, *(heard.others or [])],
-                heard.batch,
+                self.model, self.layers, [*trained, *untrained], step.batch
             )
             return ops.concatenate([ops.reshape(events, (-1,)), counts()])
 
@@ -135,16 +161,16 @@ class NonFiniteTap:
             return ops.concatenate([nowhere, counts()])
 
         try:
-            return _backend.seldom(bad, with_layers, nothing)
+            return _backend.choose_rarely(bad, with_layers, nothing)
         except Exception:
             # A model of somebody's own may not bear a second pass, or a layer
             # be called in a trace that nothing may leave. The training must
             # go on, and where it came to light is known without.
             self.sees_layers = False
-            return _backend.seldom(bad, without_layers, nothing)
+            return _backend.choose_rarely(bad, without_layers, nothing)
 
-    def _counts(self, heard: Heard, tensors: list[list[Any]]) -> Tensor:
-        position = {id(v): i for i, v in enumerate(heard.variables)}
+    def _counts(self, step: StepRecord, tensors: list[list[Any]]) -> Tensor:
+        position = {id(v): i for i, v in enumerate(step.variables)}
         found = []
         for values in tensors:
             for variable in self.variables:
@@ -178,7 +204,7 @@ class NonFiniteTap:
         split = _STEP_COLUMNS + EVENT_COLUMNS * event_count(self.layers)
         events = row[_STEP_COLUMNS:split].reshape(-1, EVENT_COLUMNS)
         before, gradients, after = row[split:].reshape(3, -1)
-        paths = [name for _, name in named(self.variables)]
+        paths = [self._names.of(variable) for variable in self.variables]
         if before.any():
             i = int(np.flatnonzero(before)[0])
             where = f"the weights {paths[i]}, already before this step"
@@ -217,7 +243,7 @@ class NonFiniteTap:
             name = LABELS[first - labels]
             return Fault("input", name, count, f"{what} {name}")
         layer = self.layers[first // 2]
-        name = getattr(layer, "path", None) or layer.name
+        name = self._names.of(layer)
         if first % 2:
             where = f"{what} the output of {name}, of finite inputs"
         else:

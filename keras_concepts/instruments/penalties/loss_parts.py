@@ -1,45 +1,50 @@
-"""Hearing what the loss of a training step is the sum of."""
+"""What the loss of a training step is the sum of."""
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts import quantities as q
 
-DATA_LOSS = "data_loss"
-ACTIVITY_PENALTY = "activity_penalty"
-ADDED_LOSS = "added_loss"
+DATA_LOSS = q.DATA_LOSS
+ACTIVITY_PENALTY = q.ACTIVITY_PENALTY
+ADDED_LOSS = q.ADDED_LOSS
+
+# By kind, and name of an output or `id` of a layer.
+LossParts: TypeAlias = dict[tuple[str, Any], Any]
 
 
 @contextlib.contextmanager
-def hear_loss_parts(
-    model: Any, loss_tracker: Any, parts: dict[tuple[str, Any], Any]
-) -> Iterator[None]:
-    """Gathers in `parts` what a step inside the with-block adds to its loss.
+def capture_loss_parts(model: Any, loss_tracker: Any) -> Iterator[LossParts]:
+    """Captures what a step inside the with-block adds to its loss.
 
     The keys are `("data_loss", "")` for what `compile` was given, of several
     outputs also `("data_loss", name)`, weighted; and `(kind, id(layer))` for
     each layer that adds an `"activity_penalty"` or, by `add_loss`, an
-    `"added_loss"`. Penalties of weights are not heard: they can be computed
+    `"added_loss"`. Penalties of weights are not captured: they can be computed
     from the weights.
 
     Args:
         model: A compiled model.
         loss_tracker: Metric that receives the loss, or `None`.
-        parts: Dictionary to fill. Read it after the step.
+
+    Yields:
+        The parts, complete after the with-block.
     """
+    parts: LossParts = {}
     # Loss of a layer, key of its part, value.
     added: list[tuple[Any, tuple[str, Any], Any]] = []
 
-    def hear(kind: str, owner: Any, value: Any) -> None:
+    def add(kind: str, owner: Any, value: Any) -> None:
         parts[kind, owner] = parts.get((kind, owner), 0.0) + _detached(value)
 
-    def hear_added(kind: str, owner: Any, loss: Any) -> None:
+    def add_of_layer(kind: str, owner: Any, loss: Any) -> None:
         added.append((loss, (kind, owner), _detached(loss)))
-        hear(kind, owner, loss)
+        add(kind, owner, loss)
 
     def drop(losses: list[Any]) -> None:
         dropped = set(map(id, losses))
@@ -53,14 +58,14 @@ def hear_loss_parts(
             _backend.out_of_gradient(model, loss_tracker, parts)
         )
         stack.enter_context(
-            _backend.hear_compiled_losses(
-                model, lambda name, value: hear(DATA_LOSS, name, value)
+            _backend.capture_compiled_losses(
+                model, lambda name, value: add(DATA_LOSS, name, value)
             )
         )
         for layer in _backend.flatten_layers(model):
-            stack.enter_context(_hear_layer(layer, hear_added))
-            stack.enter_context(_backend.hear_dropped_losses(layer, drop))
-        yield
+            stack.enter_context(_capture_layer(layer, add_of_layer))
+            stack.enter_context(_backend.capture_dropped_losses(layer, drop))
+        yield parts
 
 
 def _detached(value: Any) -> Any:
@@ -68,33 +73,33 @@ def _detached(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _hear_layer(
-    layer: Any, hear: Callable[[str, Any, Any], None]
+def _capture_layer(
+    layer: Any, add: Callable[[str, Any, Any], None]
 ) -> Iterator[None]:
     add_loss, regularize = layer.add_loss, layer.activity_regularizer
     regularized = False
 
-    def heard_regularizer(outputs: Any) -> Any:
+    def captured_regularizer(outputs: Any) -> Any:
         nonlocal regularized
         regularized = True  # Keras adds the result by `add_loss`
         return regularize(outputs)
 
-    def heard_add_loss(loss: Any) -> None:
+    def captured_add_loss(loss: Any) -> None:
         nonlocal regularized
         kind = ACTIVITY_PENALTY if regularized else ADDED_LOSS
         regularized = False
         for each in keras.tree.flatten(loss):
-            hear(kind, id(layer), each)
+            add(kind, id(layer), each)
         add_loss(loss)
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(
-            _backend.shadow_in_step(layer, "add_loss", heard_add_loss)
+            _backend.shadow_in_step(layer, "add_loss", captured_add_loss)
         )
         if regularize is not None:
             stack.enter_context(
                 _backend.shadow_in_step(
-                    layer, "activity_regularizer", heard_regularizer
+                    layer, "activity_regularizer", captured_regularizer
                 )
             )
         yield

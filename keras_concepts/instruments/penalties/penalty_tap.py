@@ -1,5 +1,6 @@
 """Splitting the loss of a training step, and the pull on each weight."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -10,24 +11,27 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts import quantities as q
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.gradients.statistics import l2_norms
-from keras_concepts.instruments.owners import named
+from keras_concepts.instruments.norms import l2_norms
+from keras_concepts.instruments.owners import owner_names
 from keras_concepts.instruments.penalties.loss_parts import (
     ACTIVITY_PENALTY,
     ADDED_LOSS,
     DATA_LOSS,
+    LossParts,
+    capture_loss_parts,
 )
-from keras_concepts.instruments.step.capture_updates import Heard
+from keras_concepts.instruments.step.step_record import StepRecord
 from keras_concepts.regularizers.l1_l2 import as_penalty
 from keras_concepts.regularizers.penalty import Penalty
 
-LOSS = "loss"
+LOSS = q.BATCH_LOSS
 BATCH_SIZE = "batch_size"
-APPLIED = "applied"
-PENALTY_GRADIENT = "penalty_gradient_norm"
-DATA_GRADIENT = "data_gradient_norm"
-DECAY_PULL = "decay_pull"
+APPLIED = q.APPLIED
+PENALTY_GRADIENT = q.PENALTY_GRADIENT_NORM
+DATA_GRADIENT = q.DATA_GRADIENT_NORM
+DECAY_PULL = q.DECAY_PULL
 
 
 class Column(NamedTuple):
@@ -36,7 +40,7 @@ class Column(NamedTuple):
     Attributes:
         quantity: What it is.
         owner: `id` of a variable or layer, name of an output, or `""`.
-        name: Path of the variable or layer, each once; name of the output.
+        name: Of the variable, layer or output; see `owner_names`.
     """
 
     quantity: str
@@ -78,21 +82,30 @@ class PenaltyTap:
 
     Args:
         model: A compiled model.
-        variables: Its trainable variables.
         capacity: Number of steps to keep on the device.
     """
 
-    def __init__(
-        self, model: Any, variables: Sequence[Any], *, capacity: int
-    ) -> None:
+    def __init__(self, model: Any, *, capacity: int) -> None:
         self.model = model
-        self.variables = list(variables)
         self.capacity = capacity
-        self.regularized = [v for v in variables if v.regularizer is not None]
-        self.decay = {
+
+    @functools.cached_property
+    def variables(self) -> list[Any]:
+        """Those that the model trains."""
+        return list(self.model.trainable_variables)
+
+    @functools.cached_property
+    def regularized(self) -> list[Any]:
+        """Those that have a regularizer."""
+        return [v for v in self.variables if v.regularizer is not None]
+
+    @functools.cached_property
+    def decay(self) -> dict[int, float]:
+        """Weight decay of each variable that has some, by its `id`."""
+        return {
             id(v): share
             for v in self.variables
-            if (share := _backend.weight_decay(model.optimizer, v))
+            if (share := _backend.weight_decay(self.model.optimizer, v))
         }
 
     @functools.cached_property
@@ -103,15 +116,17 @@ class PenaltyTap:
             Column(DATA_LOSS, name, name)
             for name in ["", *_backend.output_names(self.model)]
         ]
-        for layer, name in named(_backend.flatten_layers(self.model)):
+        names = owner_names(self.model, self.variables)
+        for layer in _backend.flatten_layers(self.model):
+            name = names.of(layer)
             if layer.activity_regularizer is not None:
                 columns.append(Column(ACTIVITY_PENALTY, id(layer), name))
             columns.append(Column(ADDED_LOSS, id(layer), name))
         regularized = set(map(id, self.regularized))
-        for variable, name in named(self.variables):
-            quantities = []
+        for variable in self.variables:
+            name, quantities = names.of(variable), []
             if id(variable) in regularized:
-                quantities += penalty_terms(variable.regularizer, variable)
+                quantities += penalty_terms(variable)
                 quantities += [PENALTY_GRADIENT, DATA_GRADIENT]
             if id(variable) in self.decay:
                 quantities.append(DECAY_PULL)
@@ -123,9 +138,15 @@ class PenaltyTap:
         """Rows on the device."""
         return _backend.StepBuffer(self.capacity, len(self.columns), 0)
 
-    def record(self, heard: Heard) -> None:
+    def capture(
+        self, step: StepRecord
+    ) -> contextlib.AbstractContextManager[LossParts]:
+        """Captures what the step adds to its loss."""
+        return capture_loss_parts(step.model, step.loss_tracker)
+
+    def record(self, step: StepRecord, captured: LossParts) -> None:
         """Adds what a step did, inside the step."""
-        measured = self._measure(heard)
+        measured = self._measure(step, captured)
         row = [
             measured.get((column.quantity, column.owner), _absent(column))
             for column in self.columns
@@ -144,10 +165,10 @@ class PenaltyTap:
             np.array(rows[:count], np.float64),
         )
 
-    def _measure(self, heard: Heard) -> dict[tuple[str, Any], Any]:
-        measured, weights, totals = self._isolated(heard)
-        measured[BATCH_SIZE, ""] = heard.batch_size
-        measured[APPLIED, ""] = heard.applied
+    def _measure(self, step: StepRecord, parts: LossParts) -> LossParts:
+        measured, weights, totals = self._isolated(step, parts)
+        measured[BATCH_SIZE, ""] = step.batch_size
+        measured[APPLIED, ""] = step.applied
         penalties = {}
         for variable in self.regularized:
             key = id(variable)
@@ -155,13 +176,13 @@ class PenaltyTap:
                 terms, gradient = _penalty(variable.regularizer, weights[key])
                 measured |= {(name, key): term for name, term in terms.items()}
                 penalties[key] = _float32(gradient)
-        scale = _float32(heard.scale)
+        scale = _float32(step.scale)
         rests = {
             key: _float32(total) / scale - penalties[key]
             for key, total in totals.items()
         }
         decayed = {k: w for k, w in weights.items() if k in self.decay}
-        rate = _float32(heard.rate) * _float32(heard.applied)
+        rate = _float32(step.rate) * _float32(step.applied)
         for quantity, tensors, factors in (
             (PENALTY_GRADIENT, penalties, {}),
             (DATA_GRADIENT, rests, {}),
@@ -172,17 +193,17 @@ class PenaltyTap:
         return measured
 
     def _isolated(
-        self, heard: Heard
-    ) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
-        """The parts that were heard; weights before the step; gradients.
+        self, step: StepRecord, parts: LossParts
+    ) -> tuple[LossParts, dict[int, Tensor], dict[int, Tensor]]:
+        """The parts of the loss; weights before the step; gradients.
 
         Copies, walled off from the training step.
         """
-        loss = math.nan if heard.loss is None else heard.loss
-        parts = {(LOSS, ""): ops.convert_to_tensor(loss)} | heard.parts
+        loss = math.nan if step.loss is None else step.loss
+        parts = {(LOSS, ""): ops.convert_to_tensor(loss)} | parts
         weights, gradients = {}, {}
         for variable, weight, gradient in zip(
-            heard.variables, heard.before, heard.gradients, strict=True
+            step.variables, step.before, step.gradients, strict=True
         ):
             key = id(variable)
             if variable.regularizer is not None or key in self.decay:
@@ -199,20 +220,18 @@ class PenaltyTap:
 
 
 def _absent(column: Column) -> float:
-    """What a step has that was not heard of it."""
+    """Value of a column that a step added nothing to."""
     unused = column.quantity in (ACTIVITY_PENALTY, ADDED_LOSS)
     return 0.0 if unused else math.nan
 
 
-def penalty_terms(regularizer: Any, weight: Any) -> list[str]:
-    """Names of the addends of a regularizer, `"penalty"` if it is a stranger.
-
-    Args:
-        regularizer: Any Keras regularizer or function.
-        weight: Variable or tensor that it is the regularizer of.
-    """
-    known = as_penalty(regularizer)
-    return ["penalty"] if known is None else list(known.terms(weight))
+def penalty_terms(variable: Any) -> list[str]:
+    """Names of the terms of its regularizer, `OTHER_PENALTY` if not known."""
+    known = as_penalty(variable.regularizer)
+    if known is None:
+        return [q.OTHER_PENALTY]
+    # The variable may have no value now (on JAX, during an epoch).
+    return list(known.terms(ops.zeros(variable.shape, variable.dtype)))
 
 
 def _penalty(
@@ -228,7 +247,7 @@ def _penalty(
         lambda tensors: ops.sum(regularizer(tensors[0])), [weight]
     )
     known = as_penalty(regularizer)
-    terms = {"penalty": value} if known is None else known.terms(weight)
+    terms = {q.OTHER_PENALTY: value} if known is None else known.terms(weight)
     return terms, gradient
 
 

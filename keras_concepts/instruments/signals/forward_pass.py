@@ -1,4 +1,4 @@
-"""One pass of a model forward, with an ear at every layer."""
+"""One forward pass of a model that captures what every layer makes."""
 
 import contextlib
 import dataclasses
@@ -11,20 +11,20 @@ import keras
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._shadow import shadow
-from keras_concepts._types import Tensor
-from keras_concepts.instruments.owners import named
-from keras_concepts.instruments.signals.recurrent_pass import (
-    Steps,
-    gates_of,
-    hear_steps,
-    step_slopes,
-)
-from keras_concepts.instruments.slopes import (
+from keras_concepts._numerics.activation_slopes import (
     activation_of,
     is_activation,
     is_elementwise,
     slope_of,
+)
+from keras_concepts._shadow import shadow
+from keras_concepts._types import Tensor
+from keras_concepts.instruments.owners import owner_names
+from keras_concepts.instruments.signals.recurrent_pass import (
+    RecurrentSteps,
+    capture_steps,
+    gates_of,
+    step_slopes,
 )
 
 # A model or wrapper has the outputs of the layers in it.
@@ -57,7 +57,7 @@ class LayerCall:
     slope: Tensor | None = None
     mask: Tensor | None = None
     zeros: int | None = None
-    steps: Steps | None = None
+    steps: RecurrentSteps | None = None
     state_zeros: list[int] = dataclasses.field(default_factory=list)
 
 
@@ -70,7 +70,7 @@ class _Time:
 
 
 class Watched:
-    """A layer to hear, and what is known of it beforehand."""
+    """A layer to capture, and what is known about it beforehand."""
 
     def __init__(self, layer: Any, name: str) -> None:
         self.layer = layer
@@ -106,18 +106,19 @@ def watched_layers(model: Any) -> list[Watched]:
         for part in _backend.flatten_layers(layer)
         if part is not layer
     }
+    names = owner_names(model)
     return [
-        Watched(layer, name)
-        for layer, name in named(layers)
+        Watched(layer, names.of(layer))
+        for layer in layers
         if not isinstance(layer, _CONTAINERS) and id(layer) not in inside
     ]
 
 
 class ForwardPass:
-    """A pass of a model whose layers are heard.
+    """A forward pass of a model that captures its layers.
 
     Args:
-        watched: Layers to hear.
+        watched: Layers to capture.
         outputs: Numbers of the calls that make the outputs of the model, from
             an earlier pass.
         zeros: Tensors to add, one for each of `sites` of an earlier pass with
@@ -147,10 +148,10 @@ class ForwardPass:
         """The outputs of the model."""
         with contextlib.ExitStack() as stack:
             for index in range(len(self._watched)):
-                stack.enter_context(self._hear(index))
+                stack.enter_context(self._capture(index))
             for layer in _backend.flatten_layers(model):
                 if isinstance(layer, keras.layers.TimeDistributed):
-                    stack.enter_context(self._hear_time(layer))
+                    stack.enter_context(self._capture_time(layer))
             return model(x, training=training)
 
     def numbers_of(self, outputs: Any) -> frozenset[int]:
@@ -161,7 +162,7 @@ class ForwardPass:
         )
 
     @contextlib.contextmanager
-    def _hear(self, index: int) -> Iterator[None]:
+    def _capture(self, index: int) -> Iterator[None]:
         watched = self._watched[index]
         layer, original = watched.layer, watched.layer.call
         first = next(iter(inspect.signature(original).parameters), "")
@@ -200,21 +201,21 @@ class ForwardPass:
             running[-1].state_zeros.append(len(self.sites))
             return self._zeros_at(shape, dtype)
 
-        def hear(steps: Steps) -> None:
+        def record(steps: RecurrentSteps) -> None:
             running[-1].steps = steps
 
         with contextlib.ExitStack() as stack:
             stack.enter_context(shadow(layer, "call", call))
             if watched.is_recurrent:
                 stack.enter_context(
-                    hear_steps(layer, watched.step_slopes, zeros_of, hear)
+                    capture_steps(layer, watched.step_slopes, zeros_of, record)
                 )
             elif function is not None and not watched.is_activation:
                 stack.enter_context(shadow(layer, "activation", activation))
             yield
 
     @contextlib.contextmanager
-    def _hear_time(self, wrapper: Any) -> Iterator[None]:
+    def _capture_time(self, wrapper: Any) -> Iterator[None]:
         """Keeps the mask of each time step: Keras hands it on to few layers."""
         original, original_inner = wrapper.call, wrapper.layer.call
         running: list[_Time] = []

@@ -17,7 +17,7 @@ from keras_concepts.instruments.signals.forward_pass import (
     LayerCall,
     watched_layers,
 )
-from keras_concepts.instruments.signals.recurrent_pass import Steps
+from keras_concepts.instruments.signals.recurrent_pass import RecurrentSteps
 from keras_concepts.instruments.step.capture_updates import loss_scale
 
 _SEED = 0
@@ -53,7 +53,7 @@ class LayerSignal:
     mask: Tensor | None
     unit_axis: int
     has_weights: bool
-    steps: Steps | None
+    steps: RecurrentSteps | None
 
 
 @dataclasses.dataclass

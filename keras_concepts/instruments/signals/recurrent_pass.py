@@ -8,14 +8,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_concepts._shadow import shadow
-from keras_concepts._types import Tensor
-from keras_concepts.instruments.slopes import (
+from keras_concepts._numerics.activation_slopes import (
     Slope,
     activation_of,
     is_elementwise,
     slope_of,
 )
+from keras_concepts._shadow import shadow
+from keras_concepts._types import Tensor
 
 # Which gates a cell asks `recurrent_activation` for, in its order.
 _GATES = {
@@ -26,7 +26,7 @@ _GATES = {
 
 
 @dataclasses.dataclass
-class Steps:
+class RecurrentSteps:
     """What happened in a recurrent layer, step by step.
 
     All of shape `(batch, time, units)`, in the order in which the layer reads:
@@ -55,7 +55,7 @@ class Steps:
 
 
 def gates_of(layer: Any) -> tuple[str, ...] | None:
-    """Names of the gates of a recurrent layer; `None` if it is none of ours."""
+    """Names of the gates of a recurrent layer, or `None` if not known."""
     if isinstance(layer, keras.layers.RNN):
         for cell, names in _GATES.items():
             if isinstance(layer.cell, cell):
@@ -78,13 +78,13 @@ def _slope(function: Callable[[Tensor], Tensor] | None) -> Slope | None:
 
 
 @contextlib.contextmanager
-def hear_steps(
+def capture_steps(
     layer: Any,
     slopes: Sequence[Slope | None],
     zeros_of: Callable[[tuple[int, ...], Any], Tensor | None],
-    hear: Callable[[Steps], None],
+    record: Callable[[RecurrentSteps], None],
 ) -> Iterator[None]:
-    """Calls `hear` with the steps of each use of a recurrent layer.
+    """Calls `record` with the steps of each call of a recurrent layer.
 
     Args:
         layer: A layer for which `gates_of` knows the gates.
@@ -92,12 +92,12 @@ def hear_steps(
         zeros_of: From a shape and a dtype to the tensor that is added to the
             hidden states, or `None` to add nothing; of an LSTM, called again
             for the carry.
-        hear: Receives the steps, without errors.
+        record: Receives the steps, without errors.
     """
     names = gates_of(layer) or ()
     units = layer.cell.units
     # An LSTM remembers in two tensors.
-    states_moved = 2 if isinstance(layer.cell, keras.layers.LSTMCell) else 1
+    state_count = 2 if isinstance(layer.cell, keras.layers.LSTMCell) else 1
     gate_slopes = names if slopes[1] else ()
     blocks = 1 + bool(slopes[0]) + len(names) + len(gate_slopes)
 
@@ -105,15 +105,15 @@ def hear_steps(
         sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
         shape = (*sequences.shape[:2], units)
-        moves = [
-            zeros_of(shape, layer.compute_dtype) for _ in range(states_moved)
+        added = [
+            zeros_of(shape, layer.compute_dtype) for _ in range(state_count)
         ]
-        moves = [zeros for zeros in moves if zeros is not None]
+        added = [zeros for zeros in added if zeros is not None]
         if layer.go_backwards:
-            moves = [ops.flip(zeros, 1) for zeros in moves]
+            added = [ops.flip(zeros, 1) for zeros in added]
         # A loop hands each step one tensor: they travel together.
-        sequences = ops.concatenate([sequences, *moves], axis=-1)
-        stand_in = _StandIn(layer.cell, slopes, len(moves), training)
+        sequences = ops.concatenate([sequences, *added], axis=-1)
+        stand_in = _StandIn(layer.cell, slopes, len(added), training)
         first, *others = keras.tree.flatten(initial_state)
         room = ops.repeat(ops.zeros_like(first), blocks - 1, axis=-1)
         first = ops.concatenate([first, room], axis=-1)
@@ -128,8 +128,8 @@ def hear_steps(
         state, *inside = ops.split(every, blocks, axis=-1)
         slope = inside.pop(0) if slopes[0] else None
         backwards = mask is not None and layer.go_backwards
-        hear(
-            Steps(
+        record(
+            RecurrentSteps(
                 states=state,
                 slope=slope,
                 gates=dict(zip(names, inside, strict=False)),
@@ -157,22 +157,22 @@ class _StandIn:
         self,
         cell: Any,
         slopes: Sequence[Slope | None],
-        moves: int,
+        added: int,
         training: bool,
     ) -> None:
         self._cell = cell
         self._slope, self._gate_slope = slopes
-        self._moves = moves
+        self._added = added
         self._training = training
 
     def __call__(self, inputs: Tensor, states: Any) -> Any:
         cell = self._cell
-        size = inputs.shape[-1] - self._moves * cell.units
-        inputs, moves = inputs[..., :size], inputs[..., size:]
-        moves = ops.split(moves, self._moves, axis=-1) if self._moves else []
+        size = inputs.shape[-1] - self._added * cell.units
+        inputs, added = inputs[..., :size], inputs[..., size:]
+        added = ops.split(added, self._added, axis=-1) if self._added else []
         with (
-            _heard(cell, "activation", moves[1:]) as activations,
-            _heard(cell, "recurrent_activation") as gates,
+            _captured_calls(cell, "activation", added[1:]) as activations,
+            _captured_calls(cell, "recurrent_activation") as gates,
         ):
             output, states = cell(
                 inputs,
@@ -180,10 +180,10 @@ class _StandIn:
                 training=self._training,
             )
         others = list(states)[1:]
-        if moves:
-            output = output + moves[0]
+        if added:
+            output = output + added[0]
             others = [
-                c + zeros for c, zeros in zip(others, moves[1:], strict=True)
+                c + zeros for c, zeros in zip(others, added[1:], strict=True)
             ]
         inside = [output]
         if self._slope is not None:
@@ -197,26 +197,26 @@ class _StandIn:
 
 
 @contextlib.contextmanager
-def _heard(
-    cell: Any, name: str, carry_moves: Sequence[Tensor] = ()
+def _captured_calls(
+    cell: Any, name: str, added_to_carry: Sequence[Tensor] = ()
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Argument and result of each call of a cell's activation function.
 
-    `carry_moves` is added to the argument of the second call, in an LSTM the
+    `added_to_carry` is added to the argument of the second call, in an LSTM the
     carry.
     """
-    heard: list[tuple[Tensor, Tensor]] = []
+    calls: list[tuple[Tensor, Tensor]] = []
     function = getattr(cell, name, None)
     if function is None:
-        yield heard
+        yield calls
         return
 
     def activation(z: Tensor) -> Tensor:
-        if len(heard) == 1:
-            z = sum(carry_moves, z)
+        if len(calls) == 1:
+            z = sum(added_to_carry, z)
         value = function(z)
-        heard.append((z, value))
+        calls.append((z, value))
         return value
 
     with shadow(cell, name, activation):
-        yield heard
+        yield calls

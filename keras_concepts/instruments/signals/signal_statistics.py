@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_concepts._saturation import FLAT, MOSTLY
+from keras_concepts import quantities as q
+from keras_concepts._numerics.saturation import FLAT, MOSTLY
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.signals.forward_probe import LayerSignal
-from keras_concepts.instruments.signals.recurrent_pass import Steps
+from keras_concepts.instruments.signals.recurrent_pass import RecurrentSteps
 
 # How far back a gradient reaches: to where it is this share of its largest.
 FADED = 0.01
 # The gate that holds on to the state, in each kind of cell that has one.
-_HOLDING_GATES = ("forget", "update")
+_HOLDING_GATES = {"forget": q.FORGET_GATE_MEAN, "update": q.UPDATE_GATE_MEAN}
 
 
 def layer_statistics(calls: Sequence[LayerSignal]) -> dict[str, Tensor]:
@@ -50,21 +51,21 @@ def layer_statistics(calls: Sequence[LayerSignal]) -> dict[str, Tensor]:
     variance = ops.sum(ops.square(distances)) / entries
     zeros = samples.count_true(ops.equal(values, 0.0))
     statistics = {
-        "activation_mean": mean,
-        "activation_std": ops.sqrt(variance),
-        "activation_rms": ops.sqrt(variance + ops.square(mean)),
-        "zero_share": ops.sum(zeros) / entries,
+        q.ACTIVATION_MEAN: mean,
+        q.ACTIVATION_STD: ops.sqrt(variance),
+        q.ACTIVATION_RMS: ops.sqrt(variance + ops.square(mean)),
+        q.ZERO_SHARE: ops.sum(zeros) / entries,
         "dead": ops.equal(zeros, samples.count),
     }
     if calls[0].error is not None:
         squares = ops.sum(ops.square(rows("error"))) / entries
-        statistics["error_rms"] = ops.sqrt(squares)
+        statistics[q.ERROR_RMS] = ops.sqrt(squares)
     if calls[0].slope is not None:
         statistics["saturated"] = samples.mostly_flat(rows("slope"))
     return statistics
 
 
-def step_statistics(calls: Sequence[Steps]) -> dict[str, Tensor]:
+def step_statistics(calls: Sequence[RecurrentSteps]) -> dict[str, Tensor]:
     """Statistics of what a recurrent layer did at each step.
 
     Args:
@@ -89,11 +90,11 @@ def step_statistics(calls: Sequence[Steps]) -> dict[str, Tensor]:
     if calls[0].slope is not None:
         slopes = rows([steps.slope for steps in calls])
         statistics["saturated"] = samples.mostly_flat(slopes)
-    for name in _HOLDING_GATES:
+    for name, mean_of_gate in _HOLDING_GATES.items():
         if name in calls[0].gates:
             gate = rows([steps.gates[name] for steps in calls])
             mean = ops.sum(gate) / (samples.count * gate.shape[-1])
-            statistics[f"{name}_gate_mean"] = mean
+            statistics[mean_of_gate] = mean
         if name in calls[0].gate_slopes:
             slopes = rows([steps.gate_slopes[name] for steps in calls])
             statistics["saturated_gate"] = samples.mostly_flat(slopes)
@@ -204,7 +205,7 @@ def _kept(call: LayerSignal) -> Tensor:
     return ops.reshape(mask, (-1, 1))
 
 
-def _kept_steps(steps: Steps) -> Tensor:
+def _kept_steps(steps: RecurrentSteps) -> Tensor:
     if steps.mask is None:
         return ops.ones(steps.states.shape[:2], "bool")
     return ops.cast(steps.mask, "bool")

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from keras import ops, tree
 
+from keras_concepts import quantities as q
+from keras_concepts.instruments.owners import unique_name
 from keras_concepts.instruments.signals.forward_probe import (
     LayerSignal,
     Signals,
@@ -15,18 +17,23 @@ from keras_concepts.instruments.signals.signal_statistics import (
     memory_horizon,
     step_statistics,
 )
+from keras_concepts.quantities import Quantity
 
 _SCALARS = (
-    "activation_mean",
-    "activation_std",
-    "activation_rms",
-    "zero_share",
-    "error_rms",
-    "forget_gate_mean",
-    "update_gate_mean",
+    q.ACTIVATION_MEAN,
+    q.ACTIVATION_STD,
+    q.ACTIVATION_RMS,
+    q.ZERO_SHARE,
+    q.ERROR_RMS,
+    q.FORGET_GATE_MEAN,
+    q.UPDATE_GATE_MEAN,
 )
-# What is true of some of the units.
-_OF_UNITS = ("dead", "saturated", "saturated_gate")
+# What is true of some of the units: how many, and which.
+_OF_UNITS = {
+    "dead": (q.ZERO_ACTIVATION_UNITS, q.ZERO_ACTIVATION_UNIT),
+    "saturated": (q.SATURATED_UNITS, q.SATURATED_UNIT),
+    "saturated_gate": (q.SATURATED_GATE_UNITS, q.SATURATED_GATE_UNIT),
+}
 
 
 class SignalSummary:
@@ -45,12 +52,23 @@ class SignalSummary:
         for signal in signals.layers:
             if _is_measured(signal):
                 layers.setdefault(_kind(signal), []).append(signal)
-        self._names = [_name(kind, layers) for kind in layers]
+        # The second width of one layer must not take another layer's name.
+        taken = {kind[0] for kind in layers}
+        seen: set[str] = set()
+        self._names = []
+        for name, *_ in layers:
+            self._names.append(
+                unique_name(name, taken) if name in seen else name
+            )
+            seen.add(name)
         found = [_statistics(calls) for calls in layers.values()]
         return [signals.loss, found]
 
-    def rows(self, reduced: Any) -> dict[str, dict[str, np.ndarray]]:
+    def rows(self, reduced: Any) -> dict[str, dict[Quantity, np.ndarray]]:
         """Quantity to values, for the model (`""`) and then for each layer.
+
+        Of a quantity with an index, the values stand in its order; of one that
+        is 1 for some of the units, the numbers of these units are given.
 
         Args:
             reduced: What `reduce` returned, computed.
@@ -58,7 +76,7 @@ class SignalSummary:
         loss, found = tree.map_structure(
             lambda x: None if x is None else ops.convert_to_numpy(x), reduced
         )
-        rows = {} if loss is None else {"": {"loss": np.atleast_1d(loss)}}
+        rows = {} if loss is None else {"": {q.PROBE_LOSS: np.atleast_1d(loss)}}
         layers = [_quantities(statistics) for statistics in found]
         _add_attenuation(layers)
         return rows | dict(zip(self._names, layers, strict=True))
@@ -75,44 +93,40 @@ def _kind(signal: LayerSignal) -> tuple[Any, ...]:
     return signal.layer, units, time
 
 
-def _name(kind: tuple[Any, ...], kinds: Any) -> str:
-    same = [other for other in kinds if other[0] == kind[0]]
-    place = same.index(kind)
-    return kind[0] if place == 0 else f"{kind[0]} ({place + 1})"
-
-
 def _statistics(calls: list[LayerSignal]) -> dict[str, Any]:
     steps = [call.steps for call in calls if call.steps is not None]
     return layer_statistics(calls) | (step_statistics(steps) if steps else {})
 
 
-def _quantities(statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _quantities(
+    statistics: dict[str, np.ndarray],
+) -> dict[Quantity, np.ndarray]:
     rows = {
         name: np.atleast_1d(statistics[name])
         for name in _SCALARS
         if name in statistics
     }
-    rows["units"] = np.array([len(statistics["dead"])])
-    for name in _OF_UNITS:
+    rows[q.UNITS] = np.array([len(statistics["dead"])])
+    for name, (count, unit) in _OF_UNITS.items():
         if name in statistics:
             units = np.flatnonzero(statistics[name])
-            rows[f"{name}_units"] = np.array([len(units)])
-            rows[f"{name}_unit"] = units
+            rows[count] = np.array([len(units)])
+            rows[unit] = units
     if "state_error" in statistics:
         by_lag = error_by_lag(statistics["state_error"], statistics["kept"])
-        rows["state_error_rms"] = by_lag
-        rows["memory_horizon"] = np.array([memory_horizon(by_lag)])
+        rows[q.STATE_ERROR_RMS] = by_lag
+        rows[q.MEMORY_HORIZON] = np.array([memory_horizon(by_lag)])
     if "hidden_error" in statistics:
-        rows["hidden_error_rms"] = error_by_lag(
+        rows[q.HIDDEN_ERROR_RMS] = error_by_lag(
             statistics["hidden_error"], statistics["kept"]
         )
     return rows
 
 
-def _add_attenuation(layers: list[dict[str, np.ndarray]]) -> None:
-    if not layers or "error_rms" not in layers[-1]:
+def _add_attenuation(layers: list[dict[Quantity, np.ndarray]]) -> None:
+    if not layers or q.ERROR_RMS not in layers[-1]:
         return
-    last = layers[-1]["error_rms"]
+    last = layers[-1][q.ERROR_RMS]
     for layer in layers:
         with np.errstate(divide="ignore", invalid="ignore"):
-            layer["error_attenuation"] = layer["error_rms"] / last
+            layer[q.ERROR_ATTENUATION] = layer[q.ERROR_RMS] / last

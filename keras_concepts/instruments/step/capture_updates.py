@@ -1,7 +1,6 @@
-"""Hearing what a training step hands to its optimizer."""
+"""What a training step hands to its optimizer and its loss metric."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,69 +9,28 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
-
-
-@dataclasses.dataclass
-class Heard:
-    """What one training step did. Lists run parallel to `variables`.
-
-    Attributes:
-        variables: The trainable Keras variables.
-        gradients: As given to the optimizer: before clipping, still multiplied
-            by `scale`; `None` where the loss does not depend on the variable.
-        before: Values of the variables at which the gradients were taken.
-        after: Values once the optimizer was done.
-        scale: Loss scale to divide the gradients by, a tensor or a number.
-        applied: 1 if this step really updated the weights, 0 if it only
-            accumulated gradients or was skipped by loss scaling.
-        rate: Learning rate of the update.
-        loss: The batch's loss, or `None` if nobody told.
-        batch_size: Samples that `loss` is the mean of, a tensor or a number.
-        batch: What the step was given.
-        others: Pairs of the variables that are not trained and their values
-            before the step, if somebody asked.
-        parts: What the loss is the sum of, see `hear_loss_parts`.
-        batch_norms: Batch against moving statistics, see `hear_batch_norms`.
-    """
-
-    variables: list[Any] = dataclasses.field(default_factory=list)
-    gradients: list[Any] = dataclasses.field(default_factory=list)
-    before: list[Tensor] = dataclasses.field(default_factory=list)
-    after: list[Tensor] = dataclasses.field(default_factory=list)
-    scale: Any = 1.0
-    applied: Any = 0
-    rate: Any = float("nan")
-    loss: Any = None
-    batch_size: Any = float("nan")
-    batch: Any = None
-    others: list[tuple[Any, Any]] | None = None
-    parts: dict[tuple[str, Any], Any] = dataclasses.field(default_factory=dict)
-    batch_norms: dict[tuple[int, int], Any] = dataclasses.field(
-        default_factory=dict
-    )
+from keras_concepts.instruments.step.step_record import StepRecord
 
 
 @contextlib.contextmanager
-def listen(
+def capture_updates(
     optimizer: Any,
+    step: StepRecord,
     variables: Sequence[Any] | None = None,
-    loss_tracker: Any = None,
-    then: Callable[[Heard], None] | None = None,
-) -> Iterator[Heard]:
-    """Shadows `optimizer.apply` and `stateless_apply` inside the with-block.
+    then: Callable[[StepRecord], None] | None = None,
+) -> Iterator[None]:
+    """Fills in `step` from the optimizer's work inside the with-block.
+
+    `optimizer.apply` and `stateless_apply` are shadowed there, and so is
+    `update_state` of `step.loss_tracker`.
 
     Args:
         optimizer: A Keras optimizer.
+        step: The record to fill in.
         variables: What the gradients belong to when the caller of the
             optimizer does not say.
-        loss_tracker: Metric whose `update_state` receives the batch's loss, as
-            the one named `"loss"` does in `fit`.
-        then: Called after each use of the optimizer.
-
-    Yields:
-        `Heard`, filled in by the step that runs inside the with-block.
+        then: Called with the record after each use of the optimizer.
     """
-    heard = Heard()
     original_apply = optimizer.apply
     original_stateless_apply = optimizer.stateless_apply
     stateless = False
@@ -83,22 +41,22 @@ def listen(
         gradients = list(gradients)
         if trainable_variables is not None:
             trainable_variables = list(trainable_variables)
-        heard.variables = trainable_variables or list(variables or [])
-        heard.before = [_backend.snapshot(v) for v in heard.variables]
-        heard.scale = loss_scale(optimizer)
-        heard.rate = _learning_rate(optimizer)
+        step.variables = trainable_variables or list(variables or [])
+        step.before = [_backend.snapshot(v) for v in step.variables]
+        step.scale = loss_scale(optimizer)
+        step.rate = _learning_rate(optimizer)
         updates = _backend.snapshot(optimizer.iterations)
         with _backend.reduced_gradients(optimizer) as reduced:
             result = original_apply(gradients, trainable_variables)
-        heard.gradients = _reduced_in_place_of(gradients, reduced)
+        step.gradients = _reduced_in_place_of(gradients, reduced)
         if reduced:
-            heard.scale = 1.0
-        heard.after = [
-            ops.stop_gradient(ops.convert_to_tensor(v)) for v in heard.variables
+            step.scale = 1.0
+        step.after = [
+            ops.stop_gradient(ops.convert_to_tensor(v)) for v in step.variables
         ]
-        heard.applied = optimizer.iterations - updates
-        if then is not None and heard.variables:
-            then(heard)
+        step.applied = optimizer.iterations - updates
+        if then is not None and step.variables:
+            then(step)
         return result
 
     def stateless_apply(
@@ -109,8 +67,8 @@ def listen(
             zip(optimizer.variables, optimizer_variables, strict=True)
         )
         with keras.StatelessScope(state_mapping=mapping):
-            heard.scale = loss_scale(optimizer)
-            heard.rate = _learning_rate(optimizer)
+            step.scale = loss_scale(optimizer)
+            step.rate = _learning_rate(optimizer)
             updates = ops.convert_to_tensor(optimizer.iterations)
         stateless = True
         try:
@@ -121,13 +79,13 @@ def listen(
             stateless = False
         mapping = list(zip(optimizer.variables, state, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
-            heard.applied = optimizer.iterations - updates
-        heard.variables = list(variables or [])
-        heard.gradients = list(gradients)
-        heard.before = list(trainable_variables)
-        heard.after = list(trained)
+            step.applied = optimizer.iterations - updates
+        step.variables = list(variables or [])
+        step.gradients = list(gradients)
+        step.before = list(trainable_variables)
+        step.after = list(trained)
         if then is not None:
-            then(heard)
+            then(step)
         return trained, state
 
     with contextlib.ExitStack() as stack:
@@ -137,20 +95,24 @@ def listen(
                 optimizer, "stateless_apply", stateless_apply
             )
         )
-        if loss_tracker is not None:
-            original_update = loss_tracker.update_state
+        if step.loss_tracker is not None:
+            stack.enter_context(_capture_loss(step))
+        yield
 
-            def update_state(values: Any, sample_weight: Any = None) -> Any:
-                heard.loss = values
-                heard.batch_size = 1 if sample_weight is None else sample_weight
-                return original_update(values, sample_weight=sample_weight)
 
-            stack.enter_context(
-                _backend.shadow_in_step(
-                    loss_tracker, "update_state", update_state
-                )
-            )
-        yield heard
+@contextlib.contextmanager
+def _capture_loss(step: StepRecord) -> Iterator[None]:
+    original = step.loss_tracker.update_state
+
+    def update_state(values: Any, sample_weight: Any = None) -> Any:
+        step.loss = values
+        step.batch_size = 1 if sample_weight is None else sample_weight
+        return original(values, sample_weight=sample_weight)
+
+    with _backend.shadow_in_step(
+        step.loss_tracker, "update_state", update_state
+    ):
+        yield
 
 
 def loss_scale(optimizer: Any) -> Any:

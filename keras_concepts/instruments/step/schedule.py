@@ -26,6 +26,14 @@ class Schedule:
         self._step = 0
         self._taken = 0
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether every step is measured, however many there are."""
+        return self.every == 1 and self.max_samples is None
+
+    def __str__(self) -> str:
+        return f"every={self.every}, max_samples={self.max_samples}"
+
     def begin_epoch(self, steps: int | None) -> None:
         """Starts an epoch of `steps` steps, or of the last one's length."""
         steps = steps or self._step

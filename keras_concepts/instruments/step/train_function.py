@@ -1,9 +1,9 @@
-"""Standing in for a model's train function while somebody watches its steps."""
+"""The train function of a model whose steps are observed."""
 
 import contextlib
 import functools
-import itertools
 import sys
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,20 +11,23 @@ from typing import Any
 import keras
 
 from keras_concepts import _backend
-from keras_concepts.instruments.batch_norm.batch_norm_tap import (
-    hear_batch_norms,
-)
-from keras_concepts.instruments.penalties.loss_parts import hear_loss_parts
-from keras_concepts.instruments.step.capture_updates import listen
+from keras_concepts.instruments.step.capture_updates import capture_updates
 from keras_concepts.instruments.step.step_observer import StepObserver
+from keras_concepts.instruments.step.step_record import StepRecord
+
+# Where all schedules coincide, some steps are measured and the others are not.
+_USUAL = 2
 
 
 class ObservedTrainFunction:
     """Is `model.train_function` while observers are attached.
 
-    A step that no observer wants runs the model's own train function, so that
-    it costs nothing. The optimizer is shadowed only inside a measured step (or
-    while one is traced). What does stay on the model is this object and a
+    For each set of observers that are due in the same step there is a train
+    function, made and compiled when the first such step comes. A step in which
+    no observer is due runs the model's own, and costs nothing.
+
+    The optimizer is shadowed only inside a measured step (or while one is
+    traced). What does stay on the model is this object and a
     `make_train_function` that takes it off again. Both go when the last
     observer is detached, when a step raises, when the `fit` that raised is
     left, and at the latest when the next `fit` begins, which is with a call of
@@ -34,22 +37,24 @@ class ObservedTrainFunction:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._original = model.train_function
-        self._observers: list[StepObserver] = []
-        self._functions: dict[tuple[int, ...], Callable[..., Any]] = {}
+        self._observers: list[StepObserver[Any]] = []
+        self._make_observed = _backend.observed_train_functions(model)
+        self._functions: dict[
+            tuple[StepObserver[Any], ...], Callable[..., Any]
+        ] = {}
 
     @classmethod
-    def attach(cls, model: Any, observer: StepObserver) -> None:
+    def attach(cls, model: Any, observer: StepObserver[Any]) -> None:
         """Lets `observer` see the steps of the running `fit`."""
         function = model.train_function
         if not isinstance(function, cls):
             function = cls(model)
             _when_fit_is_left(function._restore)
         function._observers.append(observer)
-        function._build()
         function._install()
 
     @classmethod
-    def detach(cls, model: Any, observer: StepObserver) -> None:
+    def detach(cls, model: Any, observer: StepObserver[Any]) -> None:
         """Takes `observer` off, and the last one takes all traces with it."""
         function = model.train_function
         if isinstance(function, cls) and observer in function._observers:
@@ -62,12 +67,11 @@ class ObservedTrainFunction:
         due = [o for o in self._observers if o.schedule.due(steps)]
         for observer in due:
             observer.make_room(steps)
-        function = self._functions[tuple(map(id, due))]
         restore = None
         if any(observer.can_reject for observer in due):
             restore = _backend.backup(self._model, args)
         try:
-            result = function(*args)
+            result = self._function_for(tuple(due))(*args)
         except _backend.END_OF_DATA:
             raise
         except BaseException:
@@ -79,71 +83,84 @@ class ObservedTrainFunction:
             result = restore(result)
         return result
 
-    def _build(self) -> None:
-        """Makes a train function for each group of observers to be due.
+    def _function_for(
+        self, due: tuple[StepObserver[Any], ...]
+    ) -> Callable[..., Any]:
+        if due not in self._functions:
+            self._functions[due] = self._made(due) if due else self._original
+            if len(self._functions) == _USUAL + 1:
+                self._warn()
+        return self._functions[due]
 
-        They are traced when they are first called. But they are made here,
-        before the first step: on JAX the model has no values during an epoch.
-        """
+    def _made(self, due: tuple[StepObserver[Any], ...]) -> Callable[..., Any]:
         self._restore()
-        self._functions = {(): self._original}
-        for size in range(1, len(self._observers) + 1):
-            for due in itertools.combinations(self._observers, size):
-                self._functions[tuple(map(id, due))] = (
-                    _backend.observed_train_function(
-                        self._model,
-                        functools.partial(self._observe, due),
-                        # Not made before a backend asks for them.
-                        (o.tap.buffer for o in due if o.tap is not None),
-                    )
-                )
+        function = self._make_observed(
+            functools.partial(self._observe, due),
+            # Not made before a backend asks for them.
+            (observer.tap.buffer for observer in due),
+        )
+        self._install()
+        return function
+
+    def _warn(self) -> None:
+        thinned = [
+            f"{observer.name} ({observer.schedule})"
+            for observer in self._observers
+            if not observer.schedule.takes_all
+        ]
+        warnings.warn(
+            f"The monitors of this `fit` measure different steps: "
+            f"{', '.join(thinned)}. A train function is compiled for each "
+            f"combination of them that occurs, and this is number "
+            f"{len(self._functions)}. Monitors with equal `every` and "
+            "`max_samples` share one.",
+            UserWarning,
+            stacklevel=2,
+        )
 
     @contextlib.contextmanager
     def _observe(
-        self, due: Sequence[StepObserver], batch: Any, others: Any
+        self, due: Sequence[StepObserver[Any]], batch: Any, untrained: Any
     ) -> Iterator[None]:
         model = self._model
-        if others is None and any(
-            "batch" in observer.hears for observer in due
-        ):
-            others = [
-                (variable, _backend.snapshot(variable))
-                for variable in _backend.changing_variables(model)
-            ]
-        tracker = next((m for m in model.metrics if m.name == "loss"), None)
+        step = StepRecord(
+            model=model,
+            loss_tracker=next(
+                (m for m in model.metrics if m.name == "loss"), None
+            ),
+            batch=batch,
+            untrained=untrained,
+        )
         with contextlib.ExitStack() as stack:
-            heard = stack.enter_context(
-                listen(model.optimizer, model.trainable_variables, tracker)
+            stack.enter_context(
+                capture_updates(
+                    model.optimizer, step, model.trainable_variables
+                )
             )
-            if any("parts" in observer.hears for observer in due):
-                stack.enter_context(
-                    hear_loss_parts(model, tracker, heard.parts)
-                )
-            if any("batch_norms" in observer.hears for observer in due):
-                stack.enter_context(
-                    hear_batch_norms(model, tracker, heard.batch_norms)
-                )
+            captured = [
+                stack.enter_context(observer.tap.capture(step))
+                for observer in due
+            ]
             yield
-        heard.batch, heard.others = batch, others
-        if heard.variables:
-            for observer in due:
-                observer.record(heard)
+        if step.variables:
+            for observer, its in zip(due, captured, strict=True):
+                observer.tap.record(step, its)
 
-    def _start_anew(self, force: bool = False) -> Any:
+    def _make_unobserved(self, force: bool = False) -> Any:
         self._restore()
         return self._model.make_train_function(force=force)
 
     def _install(self) -> None:
         attributes = vars(self._model)
         attributes["train_function"] = self
-        attributes["make_train_function"] = self._start_anew
+        attributes["make_train_function"] = self._make_unobserved
 
     def _restore(self) -> None:
         attributes = vars(self._model)
         if attributes.get("train_function") is self:
             attributes["train_function"] = self._original
-        # Bound methods are made anew each time: equal, not the same.
-        if attributes.get("make_train_function") == self._start_anew:
+        # Each access makes another bound method: equal, not the same.
+        if attributes.get("make_train_function") == self._make_unobserved:
             del attributes["make_train_function"]
 
 

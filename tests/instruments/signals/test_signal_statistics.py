@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_concepts.instruments import LayerSignal, Steps
+from keras_concepts.instruments import LayerSignal, RecurrentSteps
 from keras_concepts.instruments.signals.signal_statistics import (
     error_by_lag,
     layer_statistics,
@@ -119,7 +119,7 @@ def test_channels_first():
 def steps(rows, time, mask=None):
     gate = np.full((rows, time, 2), 0.5, "float32")
     gate[..., 0] = 0.999
-    return Steps(
+    return RecurrentSteps(
         states=ops.convert_to_tensor(draw(rows, time, 2)),
         slope=None,
         gates={"forget": ops.convert_to_tensor(gate)},

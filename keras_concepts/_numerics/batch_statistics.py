@@ -1,11 +1,14 @@
-"""What batch normalization does in training and what at inference."""
+"""Statistics of a batch as batch normalization takes them, and the moving ones.
+
+What the layer that measures itself and the monitor beside a model share.
+"""
 
 from typing import Any, NamedTuple
 
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._running_sums import Moments, unit_moments
+from keras_concepts._numerics.moments import Moments, unit_moments
 from keras_concepts._types import Tensor
 
 

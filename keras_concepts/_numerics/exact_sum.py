@@ -1,20 +1,15 @@
 """Sums that stay exact over a stream of any length, in float32.
 
-A float32 total stops at 2**24: adding 1 to it changes nothing. No backend but
-TensorFlow and PyTorch has float64, JAX has no int64, and integers hold no
-weights. So a total is kept in three float32 words:
+No backend but TensorFlow and PyTorch has float64, JAX has no int64, and
+integers hold no weights. So a total is kept in three float32 words (see
+`_numerics.words`):
 
     total = high + low + rest
 
 `high` is a multiple of 2**16, `low` lies in `[0, 2**16)`, and `rest` is what
-rounding took from it. TwoSum
-(Knuth, The Art of Computer Programming, volume 2, section 4.2.2, theorem B)
-gives the rounding error of a float addition exactly, without a branch:
-
-    s = a + b;  t = s - a;  error = (a - (s - t)) + (b - t)
-
-Integers, and multiples of 2**-24, are exact as long as the total is below
-2**40, up to where `high` is exact. Other values are held to about 48 bits.
+rounding took from it. Integers, and multiples of 2**-24, are exact as long as
+the total is below 2**40, up to where `high` is exact. Other values are held to
+about 48 bits.
 
 Each word is a sum, so replicas merge by adding words up, as Keras does with
 variables of `aggregation="sum"`. The next addition brings them into their range
@@ -24,10 +19,10 @@ again.
 import math
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.words import exact_floats, two_sum
 from keras_concepts._types import Tensor
 
 _BASE = 2.0**16
@@ -104,23 +99,14 @@ class ExactSum:
         return ops.convert_to_tensor(self._variable.value)
 
 
-def value(words: Tensor, dtype: str = "float32") -> Tensor:
-    """The totals that words stand for, as floats."""
-    high, low, rest = ops.unstack(ops.cast(words, dtype))
-    return high + (low + rest)
-
-
 def _add(words: Tensor, parts: Any) -> Tensor:
     """Words of the totals and one int32, or two float32 tensors, together."""
     high, low, rest = ops.unstack(words)
-    addend, *small = parts
-    if keras.backend.is_int_dtype(
-        keras.backend.standardize_dtype(addend.dtype)
-    ):
-        high = high + ops.cast(ops.bitwise_and(addend, ~0xFFFF), "float32")
-        addend = ops.cast(ops.bitwise_and(addend, 0xFFFF), "float32")
-    low, error = _two_sum(low, addend)
-    low, rest = _two_sum(low, sum(small, rest + error))
+    first, *small = parts
+    *multiples, addend = exact_floats(first)
+    high = sum(multiples, high)
+    low, error = two_sum(low, addend)
+    low, rest = two_sum(low, sum(small, rest + error))
     carry = ops.floor(low * (1 / _BASE)) * _BASE
     return ops.stack([high + carry, low - carry, rest])
 
@@ -141,9 +127,3 @@ def _add_at(words: Tensor, parts: Any, places: Tensor) -> Tensor:
         ops.reshape(changed, (-1,)),
     )
     return ops.reshape(flat, words.shape)
-
-
-def _two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    total = a + b
-    shift = total - a
-    return total, (a - (total - shift)) + (b - shift)

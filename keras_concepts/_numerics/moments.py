@@ -1,11 +1,4 @@
-"""Sums and moments of a stream of any length, in float32.
-
-A float32 total stops at 2**24: adding 1 to it changes nothing. So a total is
-kept in two words, `high + low`, where `low` is what rounding took from `high`.
-TwoSum (Knuth, The Art of Computer Programming, volume 2, section 4.2.2, theorem
-B) gives the rounding error of a float addition exactly. Integers are exact up
-to 2**48, and so is each added value to 48 bits of the total.
-"""
+"""Moments of each unit, of a batch and of a stream of any length."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
+from keras_concepts._numerics.words import add_to, total_of
 from keras_concepts._types import Tensor
 
 
@@ -37,7 +31,7 @@ def unit_moments(
 ) -> Moments:
     """Moments of a batch, over all axes but one.
 
-    In two passes, and the second mends the first (Chan, Golub & LeVeque 1983,
+    In two passes; the second corrects the first (Chan, Golub & LeVeque 1983,
     eq. 1.7): with `d = x - m` the mean is `m + mean(d)` and the sum of squares
     `sum(d²) - n mean(d)²`. A float32 mean of many entries far from 0 is off by
     more than their rounding.
@@ -88,29 +82,6 @@ def _sizes(x: Tensor, axes: Sequence[int]) -> list[Tensor]:
     return [ops.cast(shape[i], "int32") for i in axes]
 
 
-def add_to(words: Tensor, value: Tensor) -> Tensor:
-    """Words of the totals and a float32 or int32 tensor together.
-
-    Args:
-        words: `(2, units)`.
-        value: `(units,)` or `()`. Its sums with 65536 must not overflow.
-    """
-    high, low = words[0], words[1]
-    parts = [value]
-    if "int" in str(value.dtype):  # two exact floats
-        parts = [ops.bitwise_and(value, bits) for bits in (~0xFFFF, 0xFFFF)]
-    for part in parts:
-        high, error = _two_sum(high, ops.cast(part, "float32"))
-        high, low = _two_sum(high, low + error)
-    return ops.stack([high, low])
-
-
-def _two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    total = a + b
-    shift = total - a
-    return total, (a - (total - shift)) + (b - shift)
-
-
 class UnitTotals(NamedTuple):
     """What `UnitTotals.rows` rows of float32 hold of each unit of a stream.
 
@@ -155,11 +126,6 @@ class UnitTotals(NamedTuple):
         return ops.concatenate(list(self), axis=0)
 
 
-def value(words: np.ndarray) -> np.ndarray:
-    """The totals that words stand for, in float64."""
-    return words.astype("float64").sum(axis=0)
-
-
 def mean_and_variance(state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each unit, in float64; NaN where nothing was counted.
 
@@ -168,7 +134,7 @@ def mean_and_variance(state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     totals = UnitTotals.unpacked(state)
     with np.errstate(invalid="ignore"):  # 0 / 0
-        count = value(totals.count)
-        distance = value(totals.total) / count
-        variance = value(totals.squares) / count - distance**2
+        count = total_of(totals.count, "float64")
+        distance = total_of(totals.total, "float64") / count
+        variance = total_of(totals.squares, "float64") / count - distance**2
         return totals.shift[0] + distance, np.maximum(variance, 0.0)

@@ -63,7 +63,7 @@ def activation_of(
     if is_activation(layer):
         return layer.call
     function = getattr(layer, attribute, None)
-    # A layer in the place of a function is looked at as a layer.
+    # A layer in the place of a function is treated as a layer.
     is_layer = isinstance(function, keras.layers.Layer)
     return function if callable(function) and not is_layer else None
 

@@ -1,39 +1,21 @@
 """Which classes rows have, and how much of each, in two forms.
 
-The cheaper one is taken: `Indices`, a few class numbers a row, or `Columns`, an
-amount for every class.
+The cheaper one is taken: `Indices`, a few class numbers per row, or `Columns`,
+an amount for every class.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import keras
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.dtypes import dtype_of, multiply
 from keras_concepts._types import Tensor
-from keras_concepts.metrics._exact_sum import ExactSum
 
 # A number that is no class, also after the numbers of others were added to it.
 NOWHERE = -(2**30)
-
-
-def dtype_of(tensor: Tensor) -> str:
-    """Dtype of a tensor, by name."""
-    return keras.backend.standardize_dtype(tensor.dtype)
-
-
-def cast(tensor: Tensor, dtype: str) -> Tensor:
-    """A tensor in a dtype, untouched if it has that."""
-    return tensor if dtype_of(tensor) == dtype else ops.cast(tensor, dtype)
-
-
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """Of two tensors; float32 if they differ in dtype."""
-    if dtype_of(a) != dtype_of(b):
-        a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
-    return a * b
 
 
 class Indices(NamedTuple):
@@ -50,7 +32,7 @@ class Indices(NamedTuple):
     amounts: Tensor | None = None
 
     def at(self, numbers: Tensor) -> Tensor:
-        """Amounts of the given classes; needs one number a row."""
+        """Amounts of the given classes; needs one number per row."""
         same = numbers == self.numbers
         if self.amounts is None:
             return ops.cast(same, "int32")
@@ -64,7 +46,7 @@ class Indices(NamedTuple):
     def scaled(self, factors: Tensor) -> Indices:
         """With each amount times a factor, of shape `(rows, k or 1)`."""
         if self.amounts is not None:
-            factors = product(self.amounts, factors)
+            factors = multiply(self.amounts, factors)
         elif self.numbers.shape[1] != 1:
             factors = ops.broadcast_to(factors, ops.shape(self.numbers))
         return self._replace(amounts=factors)
@@ -94,7 +76,7 @@ class Indices(NamedTuple):
         """Total of each row over the classes where `chosen` is 1."""
         known = self.numbers >= 0
         factors = ops.take(chosen, ops.where(known, self.numbers, 0))
-        amounts = product(self.filled(), factors)
+        amounts = multiply(self.filled(), factors)
         return ops.sum(ops.where(known, amounts, 0), axis=1)
 
     def dense(self) -> Tensor:
@@ -129,7 +111,7 @@ class Columns(NamedTuple):
 
     def scaled(self, factors: Tensor) -> Columns:
         """With each amount times a factor."""
-        return Columns(product(self.amounts, factors))
+        return Columns(multiply(self.amounts, factors))
 
     @property
     def dtype(self) -> str:
@@ -146,7 +128,7 @@ class Columns(NamedTuple):
 
     def row_sums(self, chosen: Tensor) -> Tensor:
         """Total of each row over the classes where `chosen` is 1."""
-        return ops.sum(product(self.amounts, chosen), axis=1)
+        return ops.sum(multiply(self.amounts, chosen), axis=1)
 
     def dense(self) -> Tensor:
         """Amounts of all classes, `(rows, classes)`, float32."""
@@ -165,34 +147,3 @@ def overlap(labels: Classes, predictions: Classes) -> Classes:
     if isinstance(labels, Indices):
         return labels.scaled(predictions.at(labels.numbers))
     return predictions.scaled(labels.amounts)
-
-
-def count(total: ExactSum, *each: Classes) -> None:
-    """Adds the amounts of each class to totals of shape `(len(each), classes)`.
-
-    Of negative numbers of classes only the first may hold others than
-    `NOWHERE`.
-    """
-    if len({classes.dtype for classes in each}) > 1:
-        each = tuple(classes.as_float() for classes in each)
-    indices = [classes for classes in each if isinstance(classes, Indices)]
-    if len(indices) == len(each):
-        places, amounts = [], []
-        for row, classes in enumerate(indices):
-            offset = row * classes.num_classes
-            places.append(classes.numbers + offset if row else classes.numbers)
-            amounts.append(classes.amounts)
-        if all(amount is None for amount in amounts):
-            total.add_entries(ops.concatenate(places, axis=1), None)
-        else:
-            amounts = [classes.filled() for classes in indices]
-            total.add_entries(
-                ops.concatenate(places, axis=1),
-                ops.concatenate(amounts, axis=1),
-            )
-        return
-    sums = [classes.sums() for classes in each]
-    if isinstance(sums[0], tuple):
-        total.add(tuple(ops.stack(part) for part in zip(*sums, strict=True)))
-    else:
-        total.add(ops.stack(sums))

@@ -13,8 +13,8 @@ def even_edges(bins: int) -> np.ndarray:
 def logit_edges(bins: int) -> np.ndarray:
     """Inner edges of bins of one width in the logit, as logits, float64.
 
-    Rare events are told apart by probabilities near 0, where even bins put all
-    of them into one.
+    The probabilities of rare events lie near 0, where even bins put all of them
+    into one.
     """
     return np.linspace(-LARGEST_LOGIT, LARGEST_LOGIT, bins - 1)
 
