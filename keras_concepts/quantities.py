@@ -104,7 +104,7 @@ BATCH_LOSS = Quantity(
 UNITS = Quantity(
     "units",
     "layer",
-    "epoch",
+    "once",
     "units",
     "number of units: size of the axis of units or channels",
 )
