@@ -1,6 +1,7 @@
 """What every callback that keeps a recording does."""
 
 import os
+import warnings
 from typing import Any
 
 import keras
@@ -167,8 +168,13 @@ class SampledMonitor(StepMonitor):
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        samples = self._observer.read() if self._observer else []
+        if self._observer is None:
+            return
+        read = self._observer.read()
+        samples = [each for each in read if len(each.steps)]
         if not samples:
+            if read:
+                self._warn()
             return
         values = self._record(epoch, samples)
         self.recording.flush()
@@ -191,9 +197,18 @@ class SampledMonitor(StepMonitor):
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         """Records what the tap read in an epoch; returns values for the logs.
 
-        `samples` is never empty.
+        `samples` is never empty, nor is any of them.
         """
         raise NotImplementedError
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"`{type(self).__name__}` measured nothing, since no step of the "
+            "epoch called `model.optimizer`. Does the model's own `train_step` "
+            "use another optimizer? `instruments.GradientTap` can watch that.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _metadata(model: Any, params: dict[str, Any]) -> dict[str, Any]:
