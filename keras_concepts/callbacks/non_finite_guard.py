@@ -236,11 +236,3 @@ class NonFiniteGuard(StepMonitor):
             self.recording.append(self._epoch, layer, quantity, step, value)
         self.recording.flush()
         _ = self.sink(message)
-
-    def _reports(self) -> tuple[Any, Any]:
-        from keras_concepts.reports.non_finite import (
-            plot_non_finite,
-            print_non_finite,
-        )
-
-        return print_non_finite, plot_non_finite

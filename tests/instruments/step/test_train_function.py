@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_concepts.callbacks import GradientMonitor
+from keras_concepts.callbacks import GradientMonitor, PenaltyReporter
 from keras_concepts.instruments import GradientTap
 
 
@@ -172,6 +172,20 @@ def test_more_samples_than_the_device_holds(digits):
     loss = monitor.recording.select(quantity="loss")
     assert loss.step.tolist() == list(range(320))
     assert np.all(loss.value > 0.0)
+
+
+def test_a_train_step_without_the_optimizer(digits):
+    class Idle(keras.Sequential):
+        def train_step(self, *state_and_data):
+            *state, _ = state_and_data
+            return ({}, *state) if state else {}
+
+    model = Idle([keras.Input((12,)), keras.layers.Dense(3)])
+    model.compile("sgd", "mse")
+    for monitor in (GradientMonitor(), PenaltyReporter()):
+        with pytest.warns(UserWarning, match="measured nothing"):
+            model.fit(digits[0], digits[0][:, :3], verbose=0, callbacks=monitor)
+        assert len(monitor.recording) == 0
 
 
 class TestCustomLoop:
