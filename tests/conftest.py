@@ -1,3 +1,4 @@
+import gc
 import importlib.util
 
 import numpy as np
@@ -12,6 +13,13 @@ def pytest_configure(config):
         "optimized: compares bits, exact sums or extremes of compiled code, "
         "so `make test` lets JAX optimize as it does for users",
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def older_objects_are_no_garbage():
+    """So no collection walks through TensorFlow, which takes a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
