@@ -173,6 +173,8 @@ def test_more_samples_than_the_device_holds(digits):
     assert np.all(loss.value > 0.0)
 
 
+# `pytest.warns` passes on what Keras' own warning filter would have caught.
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
 def test_a_train_step_without_the_optimizer(digits):
     class Idle(keras.Sequential):
         def train_step(self, *state_and_data):
