@@ -43,9 +43,22 @@ demo: ## run an example
 test: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.pytest_cache/jax
 test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
+# JAX compiles far more here than it runs, three times as fast without
+# optimization. The tests marked `optimized` do not go without, nor does
+# anything if ARGS are given or this JAX does not know the options.
+PYTEST := $(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS)
+UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+ELSEWHERE := $(WITHOUT_KERAS:%=--ignore=%)
 test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
-	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest \
-		-n $(JOBS) $(or $(ARGS),$(WITHOUT_KERAS:%=--ignore=%))
+ifeq ($(BACKEND)$(ARGS),jax)
+	options='$(UNOPTIMIZED)'; \
+	XLA_FLAGS="$$options" $(ENV)/bin/python -c 'import jax; jax.devices()' \
+		|| options=; \
+	XLA_FLAGS="$$options" $(PYTEST) $(ELSEWHERE) -m 'not optimized'
+	$(PYTEST) $(ELSEWHERE) -m optimized
+else
+	$(PYTEST) $(or $(ARGS),$(ELSEWHERE))
+endif
 
 test-without-keras: .venv/without-keras/.installed ## run the tests of what needs no Keras, without it
 	! .venv/without-keras/bin/python -c 'import keras' 2>/dev/null

@@ -1,9 +1,25 @@
+import gc
 import importlib.util
 
 import numpy as np
 import pytest
 
 HAS_KERAS = importlib.util.find_spec("keras") is not None
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "optimized: compares bits, exact sums or extremes of compiled code, "
+        "so `make test` lets JAX optimize as it does for users",
+    )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def older_objects_are_no_garbage():
+    """So no collection walks through TensorFlow, which takes a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import pathlib
 import pkgutil
 import subprocess
 import sys
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -83,71 +84,94 @@ def test_public_methods_are_documented(cls):
             assert inspect.getdoc(member) or name in inherited, name
 
 
-@pytest.mark.parametrize("cls", CALLBACKS, ids=label)
+ROWS = np.random.default_rng(0).normal(size=(64, 12)).astype("float32")
+ROW_LABELS = ROWS[:, :3].argmax(axis=1)
+
+
+def fit(callbacks, epochs=2, model=None):
+    if model is None:
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((12,)),
+                keras.layers.Dense(6, "relu", kernel_regularizer="l2"),
+                keras.layers.BatchNormalization(),
+                keras.layers.Dropout(0.5),
+                keras.layers.Dense(3, "softmax"),
+            ]
+        )
+        model.compile("adam", "sparse_categorical_crossentropy")
+    arguments = {"epochs": epochs, "verbose": 0, "callbacks": callbacks}
+    model.fit(ROWS, ROW_LABELS, **arguments)
+    return model
+
+
+def make_callback(cls):
+    return cls(**ARGUMENTS.get(cls, {}))
+
+
+def given(callback):
+    names = inspect.signature(type(callback)).parameters
+    return {name: getattr(callback, name) for name in names}
+
+
+class Watched(NamedTuple):
+    """A callback, what it was made with, and a model that it watched."""
+
+    callback: keras.callbacks.Callback
+    arguments: dict
+    model: keras.Model
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return fit([])
+
+
+@pytest.fixture(scope="class")
+def watched(cls):
+    callback = make_callback(cls)
+    return Watched(callback, given(callback), fit([callback]))
+
+
+@pytest.mark.parametrize("cls", CALLBACKS, ids=label, scope="class")
 class TestCallback:
-    def fit(self, digits, callbacks, epochs=2, model=None):
-        x, y = digits
-        if model is None:
-            keras.utils.set_random_seed(0)
-            model = keras.Sequential(
-                [
-                    keras.Input((12,)),
-                    keras.layers.Dense(6, "relu", kernel_regularizer="l2"),
-                    keras.layers.BatchNormalization(),
-                    keras.layers.Dropout(0.5),
-                    keras.layers.Dense(3, "softmax"),
-                ]
-            )
-            model.compile("adam", "sparse_categorical_crossentropy")
-        model.fit(x, y, epochs=epochs, verbose=0, callbacks=callbacks)
-        return model
-
-    def make(self, cls):
-        return cls(**ARGUMENTS.get(cls, {}))
-
-    def test_keeps_its_arguments(self, cls, digits):
+    def test_keeps_its_arguments(self, watched):
         """Stored as given, and no training writes to them."""
-        callback = self.make(cls)
-        names = list(inspect.signature(cls).parameters)
-        before = {name: getattr(callback, name) for name in names}
-        self.fit(digits, [callback])
-        assert {name: getattr(callback, name) for name in names} == before
+        assert given(watched.callback) == watched.arguments
 
-    def test_changes_no_weight(self, cls, digits):
-        plain = self.fit(digits, [])
-        watched = self.fit(digits, [self.make(cls)])
+    @pytest.mark.optimized
+    def test_changes_no_weight(self, watched, plain):
+        model = watched.model
         for a, b in zip(
             [*plain.variables, *plain.optimizer.variables],
-            [*watched.variables, *watched.optimizer.variables],
+            [*model.variables, *model.optimizer.variables],
             strict=True,
         ):
             np.testing.assert_array_equal(
                 keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
             )
 
-    def test_serves_two_trainings(self, cls, digits):
-        callback = self.make(cls)
-        model = self.fit(digits, [callback], epochs=3)
+    def test_serves_two_trainings(self, cls):
+        callback = make_callback(cls)
+        model = fit([callback], epochs=3)
         first = callback.recording
-        model = self.fit(digits, [callback], epochs=1, model=model)
+        model = fit([callback], epochs=1, model=model)
         assert set(first.epoch) == {0, 1, 2}
         assert set(callback.recording.epoch) == {0}
-        self.fit(digits, [callback], epochs=1)
+        fit([callback], epochs=1)
         assert set(callback.recording.epoch) == {0}
 
-    def test_log_values_are_numbers(self, cls, digits):
-        model = self.fit(digits, [self.make(cls)])
-        for key, values in model.history.history.items():
+    def test_log_values_are_numbers(self, watched):
+        for key, values in watched.model.history.history.items():
             assert all(isinstance(value, float) for value in values), key
 
-    def test_summary_and_plot(self, cls, digits, tmp_path, capsys):
-        callback = self.make(cls)
-        callback.summary()  # nothing yet: says so
+    def test_summary_and_plot(self, cls, watched, tmp_path, capsys):
+        make_callback(cls).summary()  # nothing yet: says so
         assert capsys.readouterr().out.strip()
-        self.fit(digits, [callback])
-        callback.summary()
+        watched.callback.summary()
         assert len(capsys.readouterr().out.splitlines()) > 3
-        callback.plot(tmp_path / "figure.png")
+        watched.callback.plot(tmp_path / "figure.png")
         assert (tmp_path / "figure.png").stat().st_size > 5_000
 
 

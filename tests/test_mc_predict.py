@@ -248,6 +248,7 @@ def test_saved_model(tmp_path):
     np.testing.assert_allclose(model.predict(X, verbose=0), plain, rtol=1e-6)
 
 
+@pytest.mark.optimized
 def test_a_trained_model_goes_on_as_if_nothing_had_happened(digits):
     def train(interrupt):
         keras.utils.set_random_seed(0)

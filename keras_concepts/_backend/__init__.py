@@ -21,7 +21,7 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `compiled_pass(function, variables, eager)`
 :   The function, made fast for many calls with tensors of the same shapes
     unless it is to run eagerly. It reads the values that the `variables` have
-    at each call; what it assigns to any variable is forgotten.
+    at each call; what it assigns to any variable is discarded.
 
 `compiled(function)`
 :   The function, made fast for many eager calls with tensors of the same shapes
@@ -113,7 +113,7 @@ And `keras_internals.py`, for all of them:
 :   Weights and random seeds of the layer itself, not of layers in it.
 
 `changing_variables(model)`
-:   What a step may assign beside the trained variables: statistics, seeds.
+:   Untrained variables that a step may assign: statistics, seeds.
 
 `batch_size_of_fit(model)`
 :   Samples in a batch of the `fit` that is running, or `None`.
@@ -137,8 +137,8 @@ And `keras_internals.py`, for all of them:
     is `""`, and, if there are several, each.
 
 `weight_decay(optimizer, variable)`
-:   What an update takes off the variable beside following the gradient, as a
-    share of `learning_rate * variable`.
+:   What an update subtracts from the variable in addition to the gradient
+    step, as a share of `learning_rate * variable`.
 
 `keras_mask(tensor)`, `set_keras_mask(tensor, mask)`
 :   The mask that Keras' layers left on a tensor, or `None`.

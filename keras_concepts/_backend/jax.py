@@ -233,7 +233,7 @@ choose_rarely = choose
 
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
     # A second reader of the gradients changes what XLA fuses, and with it the
-    # rounding of the training step. Behind the barrier it is a stranger.
+    # rounding of the training step. The barrier keeps it apart.
     return jax.lax.optimization_barrier(tensors)
 
 
@@ -388,7 +388,7 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
 
 
 def _compiled(model: Any) -> Callable[..., Any]:
-    """`predict_step`, compiled anew only if a layer is not what it was.
+    """`predict_step`, compiled again only if a layer has changed.
 
     XLA takes longer to compile a small model than to run it a thousand times.
     """

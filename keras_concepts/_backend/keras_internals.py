@@ -97,7 +97,7 @@ def own_variables(layer: Any) -> list[Any]:
 
 
 def changing_variables(model: Any) -> list[Any]:
-    """What a step may assign beside the trained variables: statistics, seeds.
+    """Untrained variables that a step may assign: statistics, seeds.
 
     Not the weights of frozen layers.
     """

@@ -201,7 +201,7 @@ def _made_again(tensor: Tensor, made: dict[Any, Tensor]) -> Tensor:
 
 
 # Not `Tanh` and `Sigmoid`: Grappler makes one operation of a product and the
-# activation after it, unless somebody reads what is between them.
+# activation after it, unless something else reads what is between them.
 # fmt: off
 _ELEMENTWISE = frozenset([
     "Add", "AddN", "AddV2", "Cast", "Div", "DivNoNan", "Exp", "ExpandDims",

@@ -1,6 +1,7 @@
 """What every callback that keeps a recording does."""
 
 import os
+import warnings
 from typing import Any
 
 import keras
@@ -11,13 +12,15 @@ from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.instruments.step.tap import Tap
 from keras_concepts.instruments.step.train_function import ObservedTrainFunction
+from keras_concepts.quantities import concept_of
 from keras_concepts.recording import Recording
 
 
 class Monitor(keras.callbacks.Callback):
-    """Keeps a recording of a training.
+    """Keeps a recording of a training run, and shows it.
 
-    A subclass defines `_reports`.
+    A subclass has its concept in `quantities.CONCEPTS`, and its table and
+    figure in the room of that name in `reports`.
 
     Args:
         record_to: File for the recording.
@@ -40,8 +43,7 @@ class Monitor(keras.callbacks.Callback):
         Args:
             console: `rich.console.Console` to print to.
         """
-        print_recording, _ = self._reports()
-        print_recording(self.recording, console)
+        self._report().print(self.recording, console)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws what was recorded.
@@ -53,22 +55,33 @@ class Monitor(keras.callbacks.Callback):
 
         Returns:
             The `matplotlib.figure.Figure`.
+
+        Raises:
+            ImportError: matplotlib is not installed.
         """
-        _, draw_recording = self._reports()
-        figure = draw_recording(self.recording)
+        figure = self._report().figure(self.recording)
         if path is not None:
             figure.savefig(path)
         return figure
 
-    def _reports(self) -> tuple[Any, Any]:
-        """The functions that print and draw a recording."""
-        raise NotImplementedError
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table, and the figure below it."""
+        return self._report().html(self.recording)
+
+    @classmethod
+    def _name(cls) -> str:
+        """As rows name the monitor, also where a user has derived a class."""
+        names = [base.__name__ for base in cls.__mro__]
+        return next((n for n in names if concept_of(n)), cls.__name__)
+
+    def _report(self) -> Any:
+        from keras_concepts.reports import report_of
+
+        return report_of(self._name())
 
     def _open_log(self, model: Any) -> RunLog:
         try:
-            log = RunLog(
-                type(self).__name__, self.record_to, model, self.params
-            )
+            log = RunLog(self._name(), self.record_to, model, self.params)
             self.recording = log.recording
             return log
         except (OSError, ValueError) as error:
@@ -179,11 +192,15 @@ class SampledMonitor(StepMonitor):
     ) -> None:
         if self._log is None or self._observer is None:
             return
+            return
         self._end_log_epoch(epoch, logs)
-        samples = self._observer.read()
+        read = self._observer.read()
+        samples = [each for each in read if len(each.steps)]
         values = {}
         if samples:
             values = self._record(self._log.epoch(epoch), samples)
+        elif read:
+            self._warn()
         self.recording.flush()
         if logs is not None:
             logs.update(values)
@@ -204,6 +221,15 @@ class SampledMonitor(StepMonitor):
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         """Records what the tap read in an epoch; returns values for the logs.
 
-        `samples` is never empty.
+        `samples` is never empty, nor is any of them.
         """
         raise NotImplementedError
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"`{type(self).__name__}` measured nothing, since no step of the "
+            "epoch called `model.optimizer`. Does the model's own `train_step` "
+            "use another optimizer? `instruments.GradientTap` can watch that.",
+            UserWarning,
+            stacklevel=2,
+        )

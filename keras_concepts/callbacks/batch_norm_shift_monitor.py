@@ -198,11 +198,6 @@ class BatchNormShiftMonitor(SampledMonitor):
             q.INFERENCE_GAP: inference - training,
         }
 
-    def _reports(self) -> tuple[Any, Any]:
-        from keras_concepts.reports import plot_batch_norms, print_batch_norms
-
-        return print_batch_norms, plot_batch_norms
-
 
 def _rows(layer: ChannelShifts, updates: int) -> dict[Quantity, Any]:
     """What to record of a layer; of one in inference mode that it is."""

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_concepts import derived
 from keras_concepts import quantities as q
 from keras_concepts.callbacks._monitor import SampledMonitor
 from keras_concepts.instruments.gradients.gradient_tap import (
@@ -68,8 +69,9 @@ class GradientMonitor(SampledMonitor):
 
     - `gradient_norm`: mean over the measured steps.
     - `gradient_attenuation`: RMS gradient of the first kernel divided by that
-      of the last, median over the steps. Far below 1, little reaches the first
-      layers; only models with two kernels or more have it.
+      of the last, median over the steps in which both are finite. Far below 1,
+      little reaches the first layers. Only models with two kernels or more have
+      it.
     - `dead_units`: number of units whose gradient was zero for the whole epoch.
     - `update_ratio`: RMS update divided by RMS weight, median over steps and
       kernels; about 1e-3 is usual.
@@ -144,11 +146,6 @@ class GradientMonitor(SampledMonitor):
             self._writer.close()
             self._writer = None
 
-    def _reports(self) -> tuple[Any, Any]:
-        from keras_concepts.reports import plot_gradients, print_gradients
-
-        return print_gradients, plot_gradients
-
 
 def _record(recording: Recording, epoch: int, samples: GradientSamples) -> None:
     steps = samples.steps
@@ -187,21 +184,13 @@ def _log_values(samples: GradientSamples, optimizer: Any) -> dict[str, float]:
         ),
     }
     if len(kernels) > 1:
-        rms = samples.quantity(q.GRADIENT_RMS)
-        values["gradient_attenuation"] = _median_ratio(
-            rms[:, kernels[0]], rms[:, kernels[-1]]
+        values["gradient_attenuation"] = derived.attenuation(
+            samples.paths, samples.quantity(q.GRADIENT_RMS).T
         )
     if kernels:
         applied = samples.applied > 0
-        values["update_ratio"] = _median_ratio(
+        values["update_ratio"] = derived.median_ratio(
             samples.quantity(q.UPDATE_RMS)[applied][:, kernels],
             samples.quantity(q.WEIGHT_RMS)[applied][:, kernels],
         )
     return values
-
-
-def _median_ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
-    usable = denominator > 0.0
-    if not usable.any():
-        return math.nan
-    return float(np.median(numerator[usable] / denominator[usable]))

@@ -133,11 +133,6 @@ class PenaltyReporter(SampledMonitor):
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         return _record(self.recording, epoch, PenaltySamples.joined(samples))
 
-    def _reports(self) -> tuple[Any, Any]:
-        from keras_concepts.reports import plot_penalties, print_penalties
-
-        return print_penalties, plot_penalties
-
 
 def _record(
     recording: Recording, epoch: int, samples: PenaltySamples

@@ -180,11 +180,6 @@ class SignalMonitor(Monitor):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._probe = None  # which holds on to the model and the batch
 
-    def _reports(self) -> tuple[Any, Any]:
-        from keras_concepts.reports import plot_signals, print_signals
-
-        return print_signals, plot_signals
-
     def _count_updates(self) -> int:
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 

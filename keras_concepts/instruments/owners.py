@@ -9,7 +9,7 @@ from keras_concepts import _backend
 
 @dataclasses.dataclass
 class OwnerNames:
-    """A name for each layer, operation and variable, told apart by identity.
+    """A name for each layer, operation and variable, which `id` identifies.
 
     Names are paths. Where several layers have one path, the second is named
     `path (2)`, and so are its variables: `path (2)/kernel`.
@@ -40,8 +40,8 @@ def owner_names(model: Any = None, variables: Sequence[Any] = ()) -> OwnerNames:
     Args:
         model: A built model, or another layer; `None` if there are only
             variables.
-        variables: Variables to name beside those of the model. Where several
-            have one path, the second of each belongs to `layer (2)`.
+        variables: More variables to name. Where several have one path, the
+            second of each belongs to `layer (2)`.
     """
     layers = [] if model is None else _backend.flatten_layers(model)
     owners = _owners(layers)
@@ -99,7 +99,7 @@ def _layer_names(layers: Sequence[Any]) -> dict[int, str]:
             names[id(layer)] = unique_name(path, taken)
         return names[id(layer)]
 
-    # What has weights keeps its path if a model around it has the same.
+    # A layer with weights keeps its path if a model around it has the same.
     for layer in sorted(layers, key=lambda x: not _backend.own_variables(x)):
         _ = name(layer)
     operations = [x for each in layers for x in getattr(each, "operations", ())]

@@ -9,6 +9,8 @@ from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts.metrics import F1Score
 
+pytestmark = pytest.mark.optimized
+
 
 class Total(keras.Metric):
     def __init__(self):

@@ -124,7 +124,7 @@ def test_the_updates_go_on_from_fit_to_fit():
 
 
 def train(callbacks, **arguments):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -152,6 +152,7 @@ def train(callbacks, **arguments):
 
 
 @pytest.mark.parametrize("arguments", [{}, {"jit_compile": False}])
+@pytest.mark.optimized
 def test_changes_no_bit(arguments):
     """Nor does the probe move weights, statistics, seeds or metrics."""
     if keras.backend.backend() == "jax" and arguments:

@@ -147,6 +147,7 @@ def test_each_kind_is_named(kind):
 
 
 @pytest.mark.parametrize("kind", ["activation", "gradient", "weight"])
+@pytest.mark.optimized
 def test_before_the_update(kind):
     """Weights and optimizer are those of a training that ended before."""
     model, xy = plant(kind)
@@ -346,7 +347,7 @@ class TestUse:
         guard = fit(*plant("loss"), NonFiniteGuard())
         printed = capsys.readouterr().out
         assert printed.count("\n") == 1
-        assert "batch 2) came the first" in printed
+        assert "batch 3): " in printed
         guard.summary()
         assert "from step 2 on: loss" in capsys.readouterr().out
 
@@ -393,6 +394,7 @@ def healthy(kind):
 @pytest.mark.parametrize(
     "jit_compile", [True, False] if BACKEND == "tensorflow" else ["auto"]
 )
+@pytest.mark.optimized
 def test_healthy_training_is_the_same_to_the_bit(kind, jit_compile):
     runs = {}
     for name, guard in (

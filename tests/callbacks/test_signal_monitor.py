@@ -169,6 +169,7 @@ def test_without_labels(digits):
 
 
 @pytest.mark.parametrize("build", [network, reader])
+@pytest.mark.optimized
 def test_training_is_the_same_to_the_last_bit(build, digits):
     keras.utils.set_random_seed(1)
     plain = build()
@@ -188,6 +189,7 @@ def test_training_is_the_same_to_the_last_bit(build, digits):
         )
 
 
+@pytest.mark.optimized
 def test_model_without_an_input_shape(digits):
     keras.utils.set_random_seed(1)
     plain = network(with_shape=False)

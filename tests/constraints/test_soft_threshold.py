@@ -224,6 +224,7 @@ def test_strength_is_checked(bad):
         SoftThreshold("0.1")
 
 
+@pytest.mark.optimized
 def test_a_threshold_of_zero_changes_no_bit():
     x = np.random.default_rng(0).normal(size=100).astype("float32")
     found = keras.ops.convert_to_numpy(soft_threshold(x, 0.0))

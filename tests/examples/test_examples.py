@@ -426,7 +426,8 @@ def test_memory_is_judged_by_the_numbers(accuracy, verdict):
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe(recipe, tmp_path):
     out = tmp_path / "new" / "folder"
-    output = run(recipe, "--epochs", 2, "--out", out, cwd=tmp_path)
+    epochs = 1 if recipe.stem == "does_my_mask_arrive" else 2  # a slow LSTM
+    output = run(recipe, "--epochs", epochs, "--out", out, cwd=tmp_path)
     picture, sentence = output.splitlines()
     assert picture == f"Picture: {out / recipe.stem}.png"
     assert_drawn(out / f"{recipe.stem}.png")

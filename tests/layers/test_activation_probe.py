@@ -182,7 +182,7 @@ def network(probe):
 
 
 def train(probe, **arguments):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     model = network(probe)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -204,6 +204,7 @@ class TestInTraining:
                 np.testing.assert_array_equal(v, w)
         return watched
 
+    @pytest.mark.optimized
     def test_changes_no_bit(self):
         """And counts training batches, not those of an evaluation."""
         watched = self.check()
@@ -211,6 +212,7 @@ class TestInTraining:
         assert (watched.layers[-2].statistics().entries == 48).all()
         assert watched.layers[2].statistics().entries[0] == 48 * 6
 
+    @pytest.mark.optimized
     def test_changes_no_bit_without_jit(self):
         if keras.backend.backend() == "jax":
             pytest.skip("JAX without jit is slow, and the same operations")

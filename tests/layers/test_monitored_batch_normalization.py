@@ -72,7 +72,7 @@ def test_not_built():
 
 
 def model_with(kind):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -89,6 +89,7 @@ def model_with(kind):
     return model
 
 
+@pytest.mark.optimized
 def test_trains_as_the_plain_layer():
     plain = model_with(layers.BatchNormalization)
     logs = plain.fit(X, Y, 8, 2, verbose=0, shuffle=False).history

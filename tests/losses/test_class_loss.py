@@ -14,6 +14,8 @@ from keras_concepts.losses import (
 )
 from loss_gradients import compiled, masked, numpy, value_and_gradient
 
+pytestmark = pytest.mark.optimized
+
 LOSSES = [CrossEntropy, FocalCrossEntropy, SoftFBeta, Tversky]
 ENTRY = LOSSES[:2]
 BACKEND = keras.backend.backend()

@@ -15,6 +15,8 @@ from loss_gradients import (
     value_and_gradient,
 )
 
+pytestmark = pytest.mark.optimized
+
 
 @pytest.mark.parametrize("labels", ["numbers", "soft"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

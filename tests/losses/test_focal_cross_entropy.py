@@ -15,6 +15,8 @@ from loss_gradients import (
     value_and_gradient,
 )
 
+pytestmark = pytest.mark.optimized
+
 GAMMAS = [0, 0.5, 1.0, 2.0, 5.0]
 
 

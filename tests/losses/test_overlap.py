@@ -10,6 +10,8 @@ from keras_concepts import check_gradients
 from keras_concepts.losses import SoftFBeta, Tversky
 from loss_gradients import masked, numpy, value_and_gradient
 
+pytestmark = pytest.mark.optimized
+
 
 @pytest.fixture
 def images():

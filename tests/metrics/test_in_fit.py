@@ -289,10 +289,9 @@ scope = contextlib.nullcontext
 
 @pytest.mark.skipif(BACKEND == "torch", reason="needs several processes")
 def test_replicas_are_summed():
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-    }
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += " --xla_force_host_platform_device_count=2"
+    environment = {**os.environ, "XLA_FLAGS": flags}
     subprocess.run(
         [sys.executable, "-c", TWO_DEVICES[BACKEND] + REPLICAS],
         env=environment,

@@ -82,6 +82,7 @@ def test_the_training_step_sees_the_same_gradient(penalty):
         (regularizers.L1L2(), keras.regularizers.L1L2()),
     ],
 )
+@pytest.mark.optimized
 def test_bit_equal_to_keras(ours, theirs):
     for dtype in ("float32", "float16"):
         w = keras.ops.convert_to_tensor(KERNEL, dtype)

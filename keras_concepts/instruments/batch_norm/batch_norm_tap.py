@@ -1,4 +1,4 @@
-"""Measuring batch against moving statistics inside a training step."""
+"""Batch statistics against moving ones, measured inside the training step."""
 
 import contextlib
 import dataclasses
@@ -65,7 +65,7 @@ class ChannelShifts(NamedTuple):
     Attributes:
         path: Name of the layer; see `owner_names`.
         momentum: Of its moving statistics.
-        calls: Training batches in a step; 0 if it is frozen or not used.
+        calls: Training batches per step; 0 if the layer is frozen or not used.
         mean_shift: See `Shift`, signed, `(channels,)`.
         log_variance_ratio: The same.
     """
@@ -95,7 +95,7 @@ class BatchNormSamples:
 
     @classmethod
     def joined(cls, samples: Sequence[Self]) -> Self:
-        """Several in a row of one tap as one."""
+        """Consecutive samples of one tap as one."""
         return dataclasses.replace(
             samples[0],
             steps=np.concatenate([s.steps for s in samples]),
@@ -103,7 +103,7 @@ class BatchNormSamples:
         )
 
     def shifts(self) -> list[ChannelShifts]:
-        """Of each layer, the means over the steps."""
+        """Means over the steps, for each layer."""
         found, start = [], 0
         for layer, path in zip(self.layers, self.names, strict=True):
             end = start + 3 * _channels(layer)
@@ -120,7 +120,7 @@ class BatchNormSamples:
 
 
 class BatchNormTap:
-    """Keeps of each step the shift of each channel.
+    """Records the shift of each channel in each step.
 
     Args:
         model: A compiled model.
@@ -137,6 +137,11 @@ class BatchNormTap:
         return batch_norm_layers(_backend.flatten_layers(self.model))
 
     @functools.cached_property
+    def _names(self) -> list[str]:
+        names = owner_names(self.model)
+        return [names.of(layer) for layer in self.layers]
+
+    @functools.cached_property
     def buffer(self) -> Any:
         """Rows on the device."""
         columns = sum(3 * _channels(layer) for layer in self.layers)
@@ -149,7 +154,7 @@ class BatchNormTap:
         return capture_batch_norms(step.model, step.loss_tracker)
 
     def record(self, step: StepRecord, captured: Shifts) -> None:
-        """Adds what a step did, inside the step."""
+        """Adds a step to the buffer, inside the step."""
         del step
         row = []
         for layer in self.layers:
@@ -165,10 +170,9 @@ class BatchNormTap:
         """Fetches the measured steps, whose numbers are given, and clears."""
         rows, _, count = self.buffer.read()
         self.buffer.clear()
-        names = owner_names(self.model)
         return BatchNormSamples(
             self.layers,
-            [names.of(layer) for layer in self.layers],
+            self._names,
             np.asarray(steps, np.int64)[:count],
             np.array(rows[:count], np.float64),
         )

@@ -23,7 +23,7 @@ class TrainingPass:
     Batch normalization uses the statistics of the batch where it does so in
     training: not in a frozen layer, nor where the model's author calls it with
     `training=False`. The dropout family is off. What layers assign to their
-    variables is forgotten. Each pass is compiled once for batches of one shape.
+    variables is discarded. Each pass is compiled once for batches of one shape.
 
     Args:
         model: A built model.

@@ -1,4 +1,4 @@
-"""Reading the real gradients of a training as its optimizer receives them."""
+"""The real gradients of a training run, as its optimizer receives them."""
 
 import contextlib
 import dataclasses
@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from keras_concepts import _backend
+from keras_concepts import quantities as q
 from keras_concepts._validation import check_positive_int
 from keras_concepts.instruments.gradients.statistics import (
     STEP_COLUMNS,
@@ -19,6 +20,11 @@ from keras_concepts.instruments.gradients.statistics import (
 from keras_concepts.instruments.owners import OwnerNames, owner_names
 from keras_concepts.instruments.step.capture_updates import capture_updates
 from keras_concepts.instruments.step.step_record import StepRecord
+
+_NO_VARIABLE = (
+    "`variables` of `GradientTap` must hold at least one trainable variable, "
+    "or `model` be one that is built and has some. Received: no variable."
+)
 
 
 @dataclasses.dataclass
@@ -52,7 +58,7 @@ class GradientSamples:
 
     @classmethod
     def joined(cls, samples: Sequence[Self]) -> Self:
-        """Several in a row of one tap as one."""
+        """Consecutive samples of one tap as one."""
         first = samples[0]
         return dataclasses.replace(
             first,
@@ -69,9 +75,9 @@ class GradientSamples:
     @property
     def global_norm(self) -> np.ndarray:
         """L2 norm of all gradients together, `(n,)`."""
-        squares = self.sizes * self.quantity("gradient_rms") ** 2
+        squares = self.sizes * self.quantity(q.GRADIENT_RMS) ** 2
         # A gradient that does not exist has no count of non-finite entries.
-        squares[np.isnan(self.quantity("gradient_nonfinite"))] = 0.0
+        squares[np.isnan(self.quantity(q.GRADIENT_NONFINITE))] = 0.0
         return np.sqrt(squares.sum(axis=1))
 
 
@@ -79,27 +85,27 @@ class GradientTap:
     """Measures every step of a training loop of your own.
 
     Inside the with-block each `optimizer.apply` (or `stateless_apply`) is
-    reduced on the device to a few numbers a variable. Nothing is recomputed
-    and the update is the same to the last bit. In `model.fit` use
+    reduced on the device to a few numbers per variable. Nothing is recomputed
+    and the update is the same, bit by bit. In `model.fit` use
     `callbacks.GradientMonitor` instead, which reads the same numbers.
 
-    (Inside `tf.function(jit_compile=True)` that is no promise: a second reader
-    of the gradients may change what XLA fuses, and so the rounding.)
+    (Inside `tf.function(jit_compile=True)` the rounding may differ: a second
+    reader of the gradients may change what XLA fuses.)
 
     A compiled training step must be traced inside the with-block, and one that
     was traced there must not be used after it.
 
     The last `capacity` steps are kept until `read` is called. In a function
     compiled by `jax.jit` each row is sent to the host as it is made, since
-    nobody would carry the buffer through the loop.
+    the loop does not carry the buffer from call to call.
 
     Args:
         optimizer: A Keras optimizer.
         variables: The variables its gradients belong to; left out, those that
             `model` trains.
         capacity: Number of steps to keep.
-        model: Model whose layers own the variables. Without it, layers are
-            told by the paths of the variables.
+        model: Model whose layers own the variables. Without it, the paths of
+            the variables say which layers they belong to.
 
     Raises:
         ValueError: There are no variables, or `capacity` is below 1.
@@ -128,11 +134,8 @@ class GradientTap:
         self.capacity = capacity
         self.model = model
         self._given = None if variables is None else list(variables)
-        if not self._given and (model is None or self._given is not None):
-            raise ValueError(
-                "`variables` of `GradientTap` must hold at least one trainable "
-                "variable. Received: no variable."
-            )
+        if self._given == [] or (variables is None and model is None):
+            raise ValueError(_NO_VARIABLE)
         self._first_step = 0
         self._stack = contextlib.ExitStack()
 
@@ -169,6 +172,8 @@ class GradientTap:
         }
 
     def __enter__(self) -> Self:
+        if not self.variables:
+            raise ValueError(_NO_VARIABLE)
         _ = self.buffer  # made here, since a compiled step may be traced next
         step = StepRecord(model=self.model)
         self._stack.enter_context(
@@ -189,17 +194,17 @@ class GradientTap:
         return contextlib.nullcontext()
 
     def record(self, step: StepRecord, captured: None = None) -> None:
-        """Adds what a step did, inside the step."""
+        """Adds a step to the buffer, inside the step."""
         del captured
         sources = list(self.unit_sources.values())
         self.buffer.append(*measure(step, self.variables, sources))
 
     def read(self, steps: Sequence[int] | None = None) -> GradientSamples:
-        """Fetches the measured steps and starts anew.
+        """Fetches the measured steps and empties the buffer.
 
         Args:
             steps: Number of each step since the last `read`. Left out, they
-                are counted on from the last one read.
+                continue from the last one read.
 
         Returns:
             `GradientSamples` of the last `capacity` steps.

@@ -62,7 +62,7 @@ class MaskTrace:
         self.arrived: list[str] = []
         self._findings: dict[tuple[str, str], MaskFinding] = {}
         self._harmed: set[str] = set()  # causes with an unmasked reader
-        self._helped: set[str] = set()  # causes with a mask passed by hand
+        self._helped: set[str] = set()  # causes with a mask passed explicitly
         # The tensor is held, so that its `id` is not used again.
         self._tracks: dict[int, tuple[Tensor, _Track]] = {}
         # What the code of a layer's `call` had in hand, by that call.
@@ -77,12 +77,12 @@ class MaskTrace:
     @property
     def findings(self) -> list[MaskFinding]:
         """What is wrong, in the order of the calls."""
-        mended = self._helped - self._harmed
+        remedied = self._helped - self._harmed
         return [
             finding
             for finding in self._findings.values()
             if finding.problem not in ("no_mask", "lost")
-            or finding.layer not in mended
+            or finding.layer not in remedied
         ]
 
     def _mask(self, tensor: Tensor) -> Tensor | None:

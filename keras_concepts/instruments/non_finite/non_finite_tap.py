@@ -52,7 +52,7 @@ class Fault:
 
 
 class NonFiniteSamples(NamedTuple):
-    """What a tap saw in some steps in a row.
+    """What a tap measured in consecutive steps.
 
     Attributes:
         steps: Their numbers, `(n,)`.
@@ -68,10 +68,10 @@ class NonFiniteSamples(NamedTuple):
 
 
 class NonFiniteTap:
-    """Watches loss, gradients and weights of each step on the device.
+    """Checks loss, gradients and weights of each step on the device.
 
-    Only in a step where one of them is not finite, the batch is passed forward
-    once more, inside the same compiled step, to find the layer.
+    Only if one of them is not finite, the batch runs through the model once
+    more, inside the same compiled step, to find the layer.
 
     Args:
         model: A compiled model.
@@ -122,7 +122,7 @@ class NonFiniteTap:
         yield values
 
     def record(self, step: StepRecord, captured: Values) -> None:
-        """Adds what a step did, inside the step."""
+        """Adds a step to the buffer, inside the step."""
         gradients, before, after, loss = isolated_copies(step)
         present = [gradient for gradient in gradients if gradient is not None]
         finite = ops.isfinite(ops.zeros(()) if loss is None else loss)
@@ -163,9 +163,9 @@ class NonFiniteTap:
         try:
             return _backend.choose_rarely(bad, with_layers, nothing)
         except Exception:
-            # A model of somebody's own may not bear a second pass, or a layer
-            # be called in a trace that nothing may leave. The training must
-            # go on, and where it came to light is known without.
+            # A custom model may not allow a second pass, or a layer may be
+            # called in a trace that nothing may leave. Training must go on,
+            # and the loss or gradient that failed is known without it.
             self.sees_layers = False
             return _backend.choose_rarely(bad, without_layers, nothing)
 

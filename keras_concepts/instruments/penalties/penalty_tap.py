@@ -1,4 +1,4 @@
-"""Splitting the loss of a training step, and the pull on each weight."""
+"""The parts of a step's loss, and the norms of the gradients they cause."""
 
 import contextlib
 import dataclasses
@@ -64,7 +64,7 @@ class PenaltySamples:
 
     @classmethod
     def joined(cls, samples: Sequence[Self]) -> Self:
-        """Several in a row of one tap as one."""
+        """Consecutive samples of one tap as one."""
         return dataclasses.replace(
             samples[0],
             steps=np.concatenate([s.steps for s in samples]),
@@ -78,7 +78,7 @@ class PenaltySamples:
 
 
 class PenaltyTap:
-    """Reduces each step to the parts of its loss and the norms of their pulls.
+    """Reduces each step to the parts of its loss and norms of their gradients.
 
     Args:
         model: A compiled model.
@@ -110,7 +110,7 @@ class PenaltyTap:
 
     @functools.cached_property
     def columns(self) -> list[Column]:
-        """What a row holds; known for certain once a step has been taken."""
+        """What a row holds, known for certain once a step has been taken."""
         columns = [Column(q, "", "") for q in (LOSS, BATCH_SIZE, APPLIED)]
         columns += [
             Column(DATA_LOSS, name, name)
@@ -145,7 +145,7 @@ class PenaltyTap:
         return capture_loss_parts(step.model, step.loss_tracker)
 
     def record(self, step: StepRecord, captured: LossParts) -> None:
-        """Adds what a step did, inside the step."""
+        """Adds a step to the buffer, inside the step."""
         measured = self._measure(step, captured)
         row = [
             measured.get((column.quantity, column.owner), _absent(column))
@@ -197,7 +197,7 @@ class PenaltyTap:
     ) -> tuple[LossParts, dict[int, Tensor], dict[int, Tensor]]:
         """The parts of the loss; weights before the step; gradients.
 
-        Copies, walled off from the training step.
+        Copies: what is computed from them cannot change the training step.
         """
         loss = math.nan if step.loss is None else step.loss
         parts = {(LOSS, ""): ops.convert_to_tensor(loss)} | parts

@@ -237,7 +237,7 @@ class ForwardProbe:
         self, states: Any, x: Any, zeros: Any = None
     ) -> tuple[ForwardPass, Any]:
         for seed, state in zip(self._seeds, states, strict=True):
-            seed.assign(state)  # forgotten with all else that is assigned
+            seed.assign(state)  # discarded, as all that is assigned
         forward = ForwardPass(self._watched, self._outputs, zeros)
         with _backend.fixed_randomness(_SEED):
             return forward, forward.run(self._model, x, self._training)

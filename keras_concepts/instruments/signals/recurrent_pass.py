@@ -147,7 +147,7 @@ def capture_steps(
 
 
 class _StandIn:
-    """A cell whose first state holds, beside it, what happened inside.
+    """A cell whose first state also holds what happened inside the cell.
 
     The state and not the output alone: for masked steps Keras takes the one in
     place of the other.

@@ -33,7 +33,7 @@ class Tap(Protocol[Captured, Samples]):
         ...
 
     def capture(self, step: StepRecord) -> AbstractContextManager[Captured]:
-        """Captures what `record` needs beside the record of the step.
+        """Captures what `record` needs and the record of the step lacks.
 
         What was captured is yielded, and not kept on the tap: a distributed
         step may run in several threads with one tap.

@@ -93,14 +93,17 @@ class ObservedTrainFunction:
         return self._functions[due]
 
     def _made(self, due: tuple[StepObserver[Any], ...]) -> Callable[..., Any]:
-        self._restore()
-        function = self._make_observed(
-            functools.partial(self._observe, due),
-            # Not made before a backend asks for them.
-            (observer.tap.buffer for observer in due),
-        )
-        self._install()
-        return function
+        # Ours would end the observation.
+        attributes = vars(self._model)
+        hidden = attributes.pop("make_train_function")
+        try:
+            return self._make_observed(
+                functools.partial(self._observe, due),
+                # Not made before a backend asks for them.
+                (observer.tap.buffer for observer in due),
+            )
+        finally:
+            attributes["make_train_function"] = hidden
 
     def _warn(self) -> None:
         thinned = [

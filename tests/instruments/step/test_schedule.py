@@ -57,3 +57,10 @@ def test_errors(arguments):
         Schedule(**arguments)
     with pytest.raises(TypeError, match="must be an integer"):
         Schedule(every=True)
+
+
+def test_whether_all_steps_are_taken():
+    assert Schedule().takes_all
+    assert not Schedule(every=2).takes_all
+    assert not Schedule(max_samples=100).takes_all
+    assert str(Schedule(2, 32)) == "every=2, max_samples=32"
