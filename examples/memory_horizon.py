@@ -258,15 +258,18 @@ def plot_curves(runs: Sequence[Run], lag: int, path: pathlib.Path) -> None:
 
 def together(runs: Sequence[Run]) -> kc.Recording:
     """One recording with a layer for each network, to be drawn side by side."""
-    rows = [
-        series._replace(layer=run.name)
-        for run in runs
-        for series in run.recording
-        if series.quantity in ("state_error_rms", "memory_horizon")
-    ]
-    joined = kc.Recording()
-    for series in sorted(rows, key=lambda series: series.steps[0]):
-        joined.append(*series)
+    joined = kc.Recording(monitor="SignalMonitor")
+    for run in runs:
+        for series in run.recording:
+            if series.quantity in ("state_error_rms", "memory_horizon"):
+                joined.append(
+                    series.epoch,
+                    run.name,
+                    series.quantity,
+                    series.steps,
+                    series.values,
+                    index=series.index,
+                )
     return joined
 
 

@@ -28,7 +28,7 @@ class Quantity(str):
             `"epoch"`, at each pass of a `"probe"`, or `"once"` a run.
         label: Name on axes and in tables.
         meaning: One line, with the formula where there is one.
-        index: What the index of a row counts: `"unit"`, `"channel"`, `"lag"`,
+        indexed_by: What the index of a row counts: `"unit"`, `"channel"`, `"lag"`,
             or nothing (`""`).
         unit: Unit of the value; `""` for a pure number.
         better: `"lower"` or `"higher"`; `""` where neither is.
@@ -40,7 +40,7 @@ class Quantity(str):
     cadence: Cadence
     label: str
     meaning: str
-    index: str
+    indexed_by: str
     unit: str
     better: str
     of_run: str
@@ -53,7 +53,7 @@ class Quantity(str):
         label: str,
         meaning: str,
         *,
-        index: str = "",
+        indexed_by: str = "",
         unit: str = "",
         better: str = "",
         of_run: str = "",
@@ -63,7 +63,7 @@ class Quantity(str):
         quantity.cadence = cadence
         quantity.label = label
         quantity.meaning = meaning
-        quantity.index = index
+        quantity.indexed_by = indexed_by
         quantity.unit = unit
         quantity.better = better
         quantity.of_run = of_run
@@ -104,7 +104,7 @@ BATCH_LOSS = Quantity(
 UNITS = Quantity(
     "units",
     "layer",
-    "once",
+    "epoch",
     "units",
     "number of units: size of the axis of units or channels",
 )
@@ -191,7 +191,7 @@ ZERO_GRADIENT_UNIT = Quantity(
     "epoch",
     "dead unit",
     "1 for each unit counted by `zero_gradient_units`; others have no row",
-    index="unit",
+    indexed_by="unit",
 )
 
 # Activations and error signals.
@@ -242,7 +242,7 @@ ZERO_ACTIVATION_UNIT = Quantity(
     "probe",
     "dead unit",
     "1 for each unit counted by `zero_activation_units`; others have no row",
-    index="unit",
+    indexed_by="unit",
 )
 SATURATED_UNITS = Quantity(
     "saturated_units",
@@ -259,7 +259,7 @@ SATURATED_UNIT = Quantity(
     "probe",
     "saturated unit",
     "1 for each unit counted by `saturated_units`; others have no row",
-    index="unit",
+    indexed_by="unit",
 )
 ERROR_RMS = Quantity(
     "error_rms",
@@ -281,7 +281,7 @@ STATE_ERROR_RMS = Quantity(
     "probe",
     "RMS gradient of the state",
     "root mean square of dL/dh_t, in an LSTM of dL/dc_t",
-    index="lag",
+    indexed_by="lag",
 )
 HIDDEN_ERROR_RMS = Quantity(
     "hidden_error_rms",
@@ -289,7 +289,7 @@ HIDDEN_ERROR_RMS = Quantity(
     "probe",
     "RMS gradient of the hidden state",
     "in an LSTM, root mean square of dL/dh_t",
-    index="lag",
+    indexed_by="lag",
 )
 MEMORY_HORIZON = Quantity(
     "memory_horizon",
@@ -326,7 +326,7 @@ SATURATED_GATE_UNIT = Quantity(
     "probe",
     "saturated gate",
     "1 for each unit counted by `saturated_gate_units`; others have no row",
-    index="unit",
+    indexed_by="unit",
 )
 
 # The parts of the loss.
@@ -451,7 +451,7 @@ MEAN_SHIFT = Quantity(
     "epoch",
     "shift of the mean",
     "(moving mean - batch mean) / batch standard deviation, mean over steps",
-    index="channel",
+    indexed_by="channel",
     unit="σ",
 )
 LOG_VARIANCE_RATIO = Quantity(
@@ -460,7 +460,7 @@ LOG_VARIANCE_RATIO = Quantity(
     "epoch",
     "log ratio of the variances",
     "log(moving variance / batch variance), mean over steps",
-    index="channel",
+    indexed_by="channel",
 )
 BATCH_NORM_SHIFT = Quantity(
     "batch_norm_shift",
@@ -726,6 +726,6 @@ def markdown_table(monitor: str) -> str:
     concept = concept_of(monitor)
     lines = ["| quantity | of | each | meaning |", "|---|---|---|---|"]
     for each in () if concept is None else concept.quantities:
-        of = each.owner + (f", by {each.index}" if each.index else "")
+        of = each.owner + (f", by {each.indexed_by}" if each.indexed_by else "")
         lines.append(f"| `{each}` | {of} | {each.cadence} | {each.meaning} |")
     return "\n".join(lines)

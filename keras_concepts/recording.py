@@ -1,14 +1,11 @@
 """What was measured in training: tidy rows, in memory and on disk."""
 
-import dataclasses
 import fnmatch
-import math
 import os
 import pathlib
 import uuid
-import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -21,70 +18,7 @@ from keras_concepts._recording_file import (
     read_entries,
 )
 from keras_concepts._recording_format_1 import upgraded
-
-
-class Series(NamedTuple):
-    """Rows of one quantity of one owner, measured in one epoch.
-
-    Attributes:
-        run: Number of the `fit`, from 0.
-        monitor: Class of the monitor that measured, or `"fit"`.
-        epoch: Epoch, from 0; -1 for what was measured before the first.
-        owner: Path of a layer or variable, name of an output, input or log
-            entry, or `""` for the run; `quantity` knows which.
-        quantity: Name in `keras_concepts.quantities`.
-        steps: Steps taken before each was measured, int64 `(n,)`.
-        index: Unit, channel or lag of each, int64 `(n,)`; -1 for none.
-        values: float64 `(n,)`.
-    """
-
-    run: int
-    monitor: str
-    epoch: int
-    owner: str
-    quantity: str
-    steps: np.ndarray
-    index: np.ndarray
-    values: np.ndarray
-
-    @property
-    def layer(self) -> str:
-        """Earlier name of `owner`."""
-        _warn_renamed("layer", "owner")
-        return self.owner
-
-
-@dataclasses.dataclass
-class Run:
-    """One `fit` in a recording.
-
-    Attributes:
-        number: From 0, in the order of the file.
-        identity: The same for all monitors of one `fit`, in all files.
-        monitors: Those that recorded it.
-        facts: What is known of the run beside its rows: the model's layers and
-            variables, loss, metrics, optimizer, versions and so on.
-    """
-
-    number: int
-    identity: str = ""
-    monitors: list[str] = dataclasses.field(default_factory=list)
-    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def layer_of(self, variable: str) -> str:
-        """Path of the layer that a variable belongs to.
-
-        Args:
-            variable: Path of a variable, as the owner of a row.
-
-        Raises:
-            KeyError: The facts do not name such a variable.
-        """
-        layers = {
-            each["path"]: each["layer"]
-            for each in self.facts.get("variables", ())
-        }
-        return layers[variable]
+from keras_concepts._recording_rows import Run, Series, entry_of, warn_renamed
 
 
 class Recording:
@@ -142,7 +76,7 @@ class Recording:
         metadata: dict[str, Any] | None = None,
     ) -> None:
         if metadata is not None:
-            _warn_renamed("metadata", "facts")
+            warn_renamed("metadata", "facts")
             facts = metadata
         self.path = None if path is None else pathlib.Path(path)
         self.monitor = monitor
@@ -249,7 +183,7 @@ class Recording:
         """Appends the rows added since the last flush to `path`, if any."""
         if self.path is not None:
             new = self._series[self._flushed :]
-            append_lines(self.path, [_entry(series) for series in new])
+            append_lines(self.path, [entry_of(series) for series in new])
             self._flushed = len(self._series)
 
     @classmethod
@@ -302,12 +236,12 @@ class Recording:
             layer: Earlier name of `owner`.
         """
         if layer is not None:
-            _warn_renamed("layer", "owner")
+            warn_renamed("layer", "owner")
             owner = layer
-        names = [quantity]
-        if quantity in quantities.RENAMED:
-            names = [str(name) for name in quantities.RENAMED[quantity]]
-            _warn_renamed(quantity, "` or `".join(names))
+        names: list[str | None] = [quantity]
+        if quantity is not None and quantity in quantities.RENAMED:
+            names = [*quantities.RENAMED[quantity]]
+            warn_renamed(quantity, "` or `".join(quantities.RENAMED[quantity]))
         return self._with(
             series
             for series in self._series
@@ -406,7 +340,7 @@ class Recording:
         renamed = {"layer": "owner", "layers": "owners", "metadata": "facts"}
         if name not in renamed:
             raise AttributeError(f"`Recording` has no attribute {name!r}.")
-        _warn_renamed(name, renamed[name])
+        warn_renamed(name, renamed[name])
         return getattr(self, renamed[name])
 
     def __iter__(self) -> Iterator[Series]:
@@ -440,30 +374,3 @@ def _matches(name: str, pattern: str | None) -> bool:
 
 def _concatenate(arrays: list[np.ndarray], dtype: Any) -> np.ndarray:
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype)
-
-
-def _entry(series: Series) -> dict[str, Any]:
-    # JSON has no NaN and no infinity; `float` reads them from a string.
-    values = [v if math.isfinite(v) else str(v) for v in series.values.tolist()]
-    entry = {
-        "run": series.run,
-        "monitor": series.monitor,
-        "epoch": series.epoch,
-        "owner": series.owner,
-        "quantity": series.quantity,
-        "steps": series.steps.tolist(),
-        "index": series.index.tolist(),
-        "values": values,
-    }
-    if (series.index < 0).all():
-        del entry["index"]
-    return entry
-
-
-def _warn_renamed(old: str, new: str) -> None:
-    warnings.warn(
-        f"`{old}` of `Recording` is now called `{new}`; the old name will go "
-        "with the next version.",
-        DeprecationWarning,
-        stacklevel=3,
-    )

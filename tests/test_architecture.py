@@ -12,7 +12,13 @@ NAME = "keras_concepts"
 
 # Anybody may import these; they import nothing of the package but each other.
 SMALL = {"_registration", "_shadow", "_types", "_validation"}
-KEEP = {"quantities", "recording", "_recording_file", "_recording_format_1"}
+KEEP = {
+    "quantities",
+    "recording",
+    "_recording_file",
+    "_recording_format_1",
+    "_recording_rows",
+}
 JUDGE = {"derived", "thresholds"}
 COMPUTE = {"_backend", "_labels", "_numerics"}
 PARTS = {
@@ -33,6 +39,7 @@ ALLOWED = {
     "recording": KEEP,
     "_recording_file": KEEP,
     "_recording_format_1": KEEP,
+    "_recording_rows": KEEP,
     "derived": {"quantities"},
     "thresholds": set(),
     "reports": KEEP | JUDGE,

@@ -49,7 +49,7 @@ def test_one_name_has_one_meaning():
 def test_says_what_it_means(quantity):
     assert quantity.owner in typing.get_args(q.Owner)
     assert quantity.cadence in typing.get_args(q.Cadence)
-    assert quantity.index in ("", "unit", "channel", "lag")
+    assert quantity.indexed_by in ("", "unit", "channel", "lag")
     assert quantity.better in ("", "lower", "higher")
     assert quantity.of_run in ("", "sum", "largest")
     assert quantity.label

@@ -173,7 +173,9 @@ class BatchNormShiftMonitor(SampledMonitor):
                     quantity,
                     step,
                     values,
-                    index=np.arange(len(values)) if quantity.index else None,
+                    index=np.arange(len(values))
+                    if quantity.indexed_by
+                    else None,
                 )
             worst = np.fmax(worst, rows.get(q.BATCH_NORM_SHIFT, np.nan))
         whole = {q.BATCH_NORM_SHIFT: float(worst)}

@@ -190,9 +190,9 @@ class SignalMonitor(Monitor):
         for layer, quantities in rows.items():
             for quantity, values in quantities.items():
                 index = None
-                if quantity.index == "unit":
+                if quantity.indexed_by == "unit":
                     index, values = values, np.ones(len(values))
-                elif quantity.index:
+                elif quantity.indexed_by:
                     index = np.arange(len(values))
                 self.recording.append(
                     epoch, layer, quantity, self._step, values, index=index

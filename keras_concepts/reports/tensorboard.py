@@ -113,7 +113,7 @@ def _summaries(new: Iterable[Series]) -> dict[int, list[Any]]:
     epochs: dict[tuple[str, int, int], list[Series]] = defaultdict(list)
     for series in new:
         quantity = q.described(series.quantity)
-        if quantity.cadence == "once" or quantity.index == "unit":
+        if quantity == q.UNITS or quantity.indexed_by == "unit":
             continue
         if quantity == q.GRADIENT_RMS and len(series.steps):
             tag = _tag(series, f"{quantity}_log10")

@@ -64,7 +64,8 @@ def shared(tmp_path_factory):
 def same_rows(a, b):
     assert len(list(a)) == len(list(b)) > 0
     for one, other in zip(a, b, strict=True):
-        assert one[:5] == other[:5]
+        for field in ("run", "monitor", "epoch", "owner", "quantity"):
+            assert getattr(one, field) == getattr(other, field)
         for field in ("steps", "index", "values"):
             np.testing.assert_array_equal(
                 getattr(one, field), getattr(other, field)

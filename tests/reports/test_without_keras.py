@@ -27,7 +27,7 @@ recording.append(
     0, "a/kernel", q.GRADIENT_RMS, [0, 1], [0.5, 0.25], monitor=gradients
 )
 for quantity in (q.ACTIVATION_STD, q.ERROR_RMS, q.STATE_ERROR_RMS):
-    index = 0 if quantity.index else None
+    index = 0 if quantity.indexed_by else None
     recording.append(
         0, "m/lstm", quantity, 0, 0.125, index=index, monitor="SignalMonitor"
     )

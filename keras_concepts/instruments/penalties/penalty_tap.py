@@ -247,8 +247,9 @@ def _penalty(
         lambda tensors: ops.sum(regularizer(tensors[0])), [weight]
     )
     known = as_penalty(regularizer)
-    terms = {q.OTHER_PENALTY: value} if known is None else known.terms(weight)
-    return terms, gradient
+    if known is None:
+        return {str(q.OTHER_PENALTY): value}, gradient
+    return known.terms(weight), gradient
 
 
 def _norms(tensors: dict[int, Tensor]) -> dict[int, Tensor]:
