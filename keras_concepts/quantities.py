@@ -28,8 +28,8 @@ class Quantity(str):
             `"epoch"`, at each pass of a `"probe"`, or `"once"` a run.
         label: Name on axes and in tables.
         meaning: One line, with the formula where there is one.
-        indexed_by: What the index of a row counts: `"unit"`, `"channel"`, `"lag"`,
-            or nothing (`""`).
+        indexed_by: What the index of a row counts: `"unit"`, `"channel"`,
+            `"lag"`, or nothing (`""`).
         unit: Unit of the value; `""` for a pure number.
         better: `"lower"` or `"higher"`; `""` where neither is.
         of_run: How a row of the run (`owner=""`) sums up those of the owners:

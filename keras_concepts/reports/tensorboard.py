@@ -25,10 +25,10 @@ class TensorBoardWriter:
     - `gradient_rms_log10/<path>`: a histogram of an epoch's steps with ten bins
       to a power of ten, without zeros and non-finite values.
 
-    What comes once in a run is no curve and is left out, and so is what is
-    true of single units. What two kinds of monitors measured alike (the loss of
-    a batch) is written once. The second monitor of a kind has tags of its own:
-    `gradient_rms (2)/<path>`.
+    What is no curve is left out: the number of units of a layer, what is true
+    of single units, and what comes once in a run. What two kinds of monitors
+    measured alike (the loss of a batch) is written once. The second monitor of
+    a kind has tags of its own: `gradient_rms (2)/<path>`.
 
     Args:
         log_dir: Folder for the event file; made if it is missing. Each writer
@@ -113,7 +113,9 @@ def _summaries(new: Iterable[Series]) -> dict[int, list[Any]]:
     epochs: dict[tuple[str, int, int], list[Series]] = defaultdict(list)
     for series in new:
         quantity = q.described(series.quantity)
-        if quantity == q.UNITS or quantity.indexed_by == "unit":
+        if quantity == q.UNITS or quantity.cadence == "once":
+            continue
+        if quantity.indexed_by == "unit":
             continue
         if quantity == q.GRADIENT_RMS and len(series.steps):
             tag = _tag(series, f"{quantity}_log10")

@@ -104,7 +104,7 @@ def _record_signals(
                     )
                 rows[q.ERROR_ATTENUATION] = share
             for quantity, value in rows.items():
-                indexed = q.described(quantity).index
+                indexed = q.described(quantity).indexed_by
                 index = np.arange(np.size(value)) if indexed else None
                 recording.append(
                     epoch, prefix + layer, quantity, step, value, index=index
