@@ -12,7 +12,9 @@ BACKENDS := tensorflow jax torch
 EXAMPLES := $(sort $(basename $(notdir $(wildcard examples/*.py))))
 empty :=
 space := $(empty) $(empty)
-ENVIRONMENTS := $(BACKENDS) lint
+ENVIRONMENTS := $(BACKENDS) lint without-keras
+# Tested once, where there is no Keras.
+WITHOUT_KERAS := tests/test_recording.py tests/test_quantities.py tests/reports
 ifeq ($(filter $(BACKEND),$(BACKENDS)),)
 $(error BACKEND must be one of: $(BACKENDS). Received: BACKEND=$(BACKEND))
 endif
@@ -26,12 +28,12 @@ RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=2
 PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types package bench clean
+.PHONY: help demo test test-without-keras lint types package bench clean
 
 help: ## list the targets
 	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [JOBS=2] [PYTHON=python3]'
 	@echo 'make demo [EXAMPLE=$(subst $(space),|,$(EXAMPLES))]'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
 demo: $(ENV)/.installed-demo $(if $(filter text_%,$(EXAMPLE)),$(ENV)/.installed-text)
 demo: ## run an example
@@ -46,16 +48,22 @@ test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 # anything if ARGS are given or this JAX does not know the options.
 PYTEST := $(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS)
 UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+ELSEWHERE := $(WITHOUT_KERAS:%=--ignore=%)
 test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
 ifeq ($(BACKEND)$(ARGS),jax)
 	options='$(UNOPTIMIZED)'; \
 	XLA_FLAGS="$$options" $(ENV)/bin/python -c 'import jax; jax.devices()' \
 		|| options=; \
-	XLA_FLAGS="$$options" $(PYTEST) -m 'not optimized'
-	$(PYTEST) -m optimized
+	XLA_FLAGS="$$options" $(PYTEST) $(ELSEWHERE) -m 'not optimized'
+	$(PYTEST) $(ELSEWHERE) -m optimized
 else
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(or $(ARGS),$(ELSEWHERE))
 endif
+
+test-without-keras: .venv/without-keras/.installed ## run the tests of what needs no Keras, without it
+	! .venv/without-keras/bin/python -c 'import keras' 2>/dev/null
+	MPLBACKEND=Agg .venv/without-keras/bin/python -m pytest -n $(JOBS) \
+		$(or $(ARGS),$(WITHOUT_KERAS) keras_concepts/recording.py keras_concepts/quantities.py)
 
 lint: .venv/lint/.installed ## check format and style
 	$(LINT)/ruff format --check
@@ -112,6 +120,11 @@ $(BACKENDS:%=.venv/%/.installed-test): .venv/%/.installed-test: pyproject.toml |
 	$(if $(filter torch,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
 	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,tensorboard,examples]' --group test
 	@touch $(@D)/.installed-demo $@
+
+.venv/without-keras/.installed: pyproject.toml | .venv/without-keras/.created
+	.venv/without-keras/$(PIP_INSTALL) --group without-keras
+	.venv/without-keras/$(PIP_INSTALL) --no-deps -e .
+	@touch $@
 
 .venv/lint/.installed: pyproject.toml | .venv/lint/.created
 	.venv/lint/$(PIP_INSTALL) --group lint

@@ -21,8 +21,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_concepts.instruments.forward_probe import ForwardProbe
-from keras_concepts.instruments.signal_summary import SignalSummary
+from keras_concepts.instruments.signals.forward_probe import ForwardProbe
+from keras_concepts.instruments.signals.signal_summary import SignalSummary
 
 BATCH_SIZE = 256
 

@@ -30,7 +30,7 @@ def main() -> None:
     results = []
     for axes, rate in zip(panels, RATES, strict=True):
         rows, right = train(rate, epochs)
-        kernels = rows.select("*/kernel").layers
+        kernels = rows.select("*/kernel").owners
         update = [rows.select(k, "update_rms").value for k in kernels]
         weight = [rows.select(k, "weight_rms").value for k in kernels]
         ratios = np.divide(update, weight)

@@ -34,9 +34,9 @@ def main() -> None:
     model.fit(x / 16, y, epochs=epochs, verbose=0, callbacks=[monitor])
 
     dead = np.zeros((len(NAMES), UNITS, epochs), bool)
-    for series in monitor.recording.select("*/hidden_*", "dead_unit"):
-        layer = NAMES.index(series.layer.split("/")[-1])
-        dead[layer, series.values.astype(int), series.epoch] = True
+    for series in monitor.recording.select("*/hidden_*", "zero_gradient_unit"):
+        layer = NAMES.index(series.owner.split("/")[-1])
+        dead[layer, series.index, series.epoch] = True
 
     figure = Figure((11, 4), dpi=120, layout="constrained")
     colours = ListedColormap(["0.92", "#d55e00"])

@@ -32,8 +32,8 @@ def main() -> None:
     monitor = GradientMonitor(max_samples=None)
     model.fit(x / 16, y, epochs=epochs, verbose=0, callbacks=[monitor])
 
-    rows = monitor.recording.select(layer="*/kernel", quantity="gradient_rms")
-    names = [path.split("/")[-2] for path in rows.layers]
+    rows = monitor.recording.select(owner="*/kernel", quantity="gradient_rms")
+    names = [path.split("/")[-2] for path in rows.owners]
     medians = {
         epoch: np.array([np.median(s.values) for s in rows.select(epoch=epoch)])
         for epoch in (epochs - 1, 0)

@@ -55,12 +55,14 @@ def train(rate: float, epochs: int) -> tuple[np.ndarray, float]:
     monitor = SignalMonitor((x[:500], y[:500]))
     model.fit(x, y, epochs=epochs, verbose=0, callbacks=[monitor])
 
-    steps = np.unique(monitor.recording.step)  # before, and after each epoch
+    steps = np.unique(
+        monitor.recording.select(monitor="SignalMonitor").step
+    )  # before, and after each epoch
     saturated = np.zeros((len(NAMES), UNITS, len(steps)), bool)
     for series in monitor.recording.select("*/hidden_*", "saturated_unit"):
-        layer = NAMES.index(series.layer.split("/")[-1])
+        layer = NAMES.index(series.owner.split("/")[-1])
         time = np.searchsorted(steps, series.steps)
-        saturated[layer, series.values.astype(int), time] = True
+        saturated[layer, series.index, time] = True
     answers = model.predict(x, verbose=0).argmax(axis=1)
     return saturated, np.mean(answers == y)
 

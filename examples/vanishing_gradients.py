@@ -150,8 +150,8 @@ def train(
     seconds = time.perf_counter() - started
     answers = model.predict(digits.x_test, verbose=0).argmax(axis=1)
     gradients = monitor.recording.select(quantity="gradient_rms")
-    first = gradients.select(layer="*/hidden_1/kernel").value[0]
-    last = gradients.select(layer="*/output/kernel").value[0]
+    first = gradients.select(owner="*/hidden_1/kernel").value[0]
+    last = gradients.select(owner="*/output/kernel").value[0]
     return Run(
         activation,
         float(accuracy_score(digits.y_test, answers)),

@@ -1,24 +1,36 @@
-"""Components for Keras 3, and monitors that show why a model does not learn."""
+"""Components for Keras 3, and monitors that show why a model does not learn.
 
-from keras_concepts import (
-    callbacks,
-    constraints,
-    initializers,
-    instruments,
-    layers,
-    losses,
-    metrics,
-    regularizers,
-    reports,
-)
-from keras_concepts.check_gradients import GradientCheck, check_gradients
-from keras_concepts.check_masks import MaskReport, check_masks
-from keras_concepts.mc_predict import MCPrediction, mc_predict
-from keras_concepts.recalibrate_batch_norm import recalibrate_batch_norm
-from keras_concepts.recording import Recording
-from keras_concepts.reports.sparsity import sparsity
-from keras_concepts.strip_probes import strip_probes
-from keras_concepts.vocabulary import Vocabulary
+Names are loaded when they are first used: `quantities`, `recording` and
+`reports` need no Keras, the others import it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from keras_concepts._after_keras import register_parts
+
+if TYPE_CHECKING:
+    from keras_concepts import (
+        callbacks,
+        constraints,
+        initializers,
+        instruments,
+        layers,
+        losses,
+        metrics,
+        quantities,
+        recording,
+        regularizers,
+        reports,
+    )
+    from keras_concepts._check_gradients import GradientCheck, check_gradients
+    from keras_concepts._check_masks import MaskReport, check_masks
+    from keras_concepts._mc_predict import MCPrediction, mc_predict
+    from keras_concepts._recalibrate_batch_norm import recalibrate_batch_norm
+    from keras_concepts._strip_probes import strip_probes
+    from keras_concepts.recording import Recording
+    from keras_concepts.reports.sparsity import sparsity
+    from keras_concepts.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
@@ -38,9 +50,46 @@ __all__ = [
     "losses",
     "mc_predict",
     "metrics",
+    "quantities",
     "recalibrate_batch_norm",
+    "recording",
     "regularizers",
     "reports",
     "sparsity",
     "strip_probes",
 ]
+
+# Where each name is that is not a module of this package itself. A module must
+# not bear the name of a function: importing it would put it in the place of the
+# function.
+_HOMES = {
+    "GradientCheck": "_check_gradients",
+    "MCPrediction": "_mc_predict",
+    "MaskReport": "_check_masks",
+    "Recording": "recording",
+    "Vocabulary": "vocabulary",
+    "check_gradients": "_check_gradients",
+    "check_masks": "_check_masks",
+    "mc_predict": "_mc_predict",
+    "recalibrate_batch_norm": "_recalibrate_batch_norm",
+    "sparsity": "reports.sparsity",
+    "strip_probes": "_strip_probes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(
+            f"module 'keras_concepts' has no attribute {name!r}"
+        )
+    module = importlib.import_module(f"{__name__}.{_HOMES.get(name, name)}")
+    found = getattr(module, name) if name in _HOMES else module
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_parts()

@@ -29,8 +29,8 @@ _STRENGTHS = ("rate", "stddev", "dropout", "recurrent_dropout")
 def dropout_on(model: Any) -> Iterator[None]:
     """Inside the with-block the dropout family of `model` is always random.
 
-    Every other layer does as it is told, so with `training=False` the model is
-    in inference mode but for its dropout.
+    Every other layer keeps its mode, so with `training=False` the model is in
+    inference mode but for its dropout.
 
     Raises:
         ValueError: There is no such layer.
@@ -42,7 +42,7 @@ def dropout_on(model: Any) -> Iterator[None]:
             "without one all samples are the same. Received: model "
             f"{model.name!r}."
         )
-    with _told(layers, training=True):
+    with _in_mode(layers, training=True):
         yield
 
 
@@ -50,15 +50,15 @@ def dropout_on(model: Any) -> Iterator[None]:
 def dropout_off(model: Any) -> Iterator[None]:
     """Inside the with-block the dropout family of `model` is never random.
 
-    Every other layer does as it is told.
+    Every other layer keeps its mode.
     """
     layers = [layer for layer in flatten_layers(model) if _has_dropout(layer)]
-    with _told(layers, training=False):
+    with _in_mode(layers, training=False):
         yield
 
 
 @contextlib.contextmanager
-def _told(layers: list[Any], training: bool) -> Iterator[None]:
+def _in_mode(layers: list[Any], training: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for layer in layers:
             call = _call_with(layer.call, training)
@@ -81,13 +81,13 @@ def _has_dropout(layer: Any) -> bool:
 
 
 def _call_with(call: Callable[..., Any], training: bool) -> Callable[..., Any]:
-    """`call` with this `training`, whatever it is told."""
+    """`call` with this `training`, whatever it is given."""
     signature = inspect.signature(call)
 
     @functools.wraps(call)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def call_in_mode(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
         bound.arguments["training"] = training
         return call(*bound.args, **bound.kwargs)
 
-    return told
+    return call_in_mode

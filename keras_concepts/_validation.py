@@ -19,6 +19,32 @@ def check_positive_int(owner: str, name: str, value: Any) -> None:
         )
 
 
+def check_probe(owner: str, probe: Any, least: int = 1) -> None:
+    """Raises unless `probe` is a tuple of a batch: `(x, y, sample_weight)`.
+
+    Args:
+        owner: Who asks.
+        probe: What was given.
+        least: How many parts it must have: 1, or 2 where labels are needed.
+    """
+    forms = ["`(x,)`", "`(x, y)`", "`(x, y, sample_weight)`"][least - 1 :]
+    wanted = f"`probe` of `{owner}` must be {_either(forms)}."
+    if not isinstance(probe, tuple | list):
+        raise TypeError(
+            f"{wanted} Received: probe of type {type(probe).__name__}."
+        )
+    if not least <= len(probe) <= 3:
+        raise ValueError(
+            f"{wanted} Received: a {type(probe).__name__} of {len(probe)} "
+            "parts."
+        )
+
+
+def _either(options: Sequence[str]) -> str:
+    *others, last = options
+    return f"{', '.join(others)} or {last}"
+
+
 def check_choice(
     owner: str, name: str, value: Any, choices: Collection[Any]
 ) -> None:

@@ -1,31 +1,94 @@
-"""What was measured in a training: tidy rows, in memory and on disk."""
+"""What was measured in training: tidy rows, in memory and on disk."""
 
+import dataclasses
 import fnmatch
-import json
 import math
 import os
 import pathlib
-from collections.abc import Iterator
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-_FORMAT = "keras-concepts recording"
-_VERSION = 1
+from keras_concepts import quantities
+from keras_concepts._recording_file import (
+    FORMAT,
+    VERSION,
+    append_lines,
+    is_header,
+    read_entries,
+)
+from keras_concepts._recording_format_1 import upgraded
 
 
 class Series(NamedTuple):
-    """One quantity of one layer over some steps of one epoch."""
+    """Rows of one quantity of one owner, measured in one epoch.
 
+    Attributes:
+        run: Number of the `fit`, from 0.
+        monitor: Class of the monitor that measured, or `"fit"`.
+        epoch: Epoch, from 0; -1 for what was measured before the first.
+        owner: Path of a layer or variable, name of an output, input or log
+            entry, or `""` for the run; `quantity` knows which.
+        quantity: Name in `keras_concepts.quantities`.
+        steps: Steps taken before each was measured, int64 `(n,)`.
+        index: Unit, channel or lag of each, int64 `(n,)`; -1 for none.
+        values: float64 `(n,)`.
+    """
+
+    run: int
+    monitor: str
     epoch: int
-    layer: str
+    owner: str
     quantity: str
     steps: np.ndarray
+    index: np.ndarray
     values: np.ndarray
+
+    @property
+    def layer(self) -> str:
+        """Earlier name of `owner`."""
+        _warn_renamed("layer", "owner")
+        return self.owner
+
+
+@dataclasses.dataclass
+class Run:
+    """One `fit` in a recording.
+
+    Attributes:
+        number: From 0, in the order of the file.
+        identity: The same for all monitors of one `fit`, in all files.
+        monitors: Those that recorded it.
+        facts: What is known of the run beside its rows: the model's layers and
+            variables, loss, metrics, optimizer, versions and so on.
+    """
+
+    number: int
+    identity: str = ""
+    monitors: list[str] = dataclasses.field(default_factory=list)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def layer_of(self, variable: str) -> str:
+        """Path of the layer that a variable belongs to.
+
+        Args:
+            variable: Path of a variable, as the owner of a row.
+
+        Raises:
+            KeyError: The facts do not name such a variable.
+        """
+        layers = {
+            each["path"]: each["layer"]
+            for each in self.facts.get("variables", ())
+        }
+        return layers[variable]
 
 
 class Recording:
-    """Tidy rows `(step, epoch, layer, quantity, value)` of one training.
+    """Tidy rows `(run, monitor, step, epoch, owner, quantity, index, value)`.
 
     A recording knows numpy and nothing else: it can be loaded, judged and drawn
     on a machine without Keras.
@@ -33,21 +96,31 @@ class Recording:
     With a `path`, every `flush()` appends what came since the last one, as one
     JSON object a line. A process killed in mid-write loses at most the lines
     after its last flush: `load` leaves out a last line that is not whole. A
-    file that already holds a recording is continued, never overwritten.
+    file that already holds a recording is continued, never overwritten: with
+    another monitor of the same run, or with the next run, whose steps are
+    counted on.
 
     Args:
         path: File to append to, or `None` to keep the rows in memory only.
-        metadata: JSON-compatible facts about the run (backend, versions, shape
-            of each variable). Written once, before the first row.
+        facts: JSON-compatible facts about the run; see `record_facts`.
+        monitor: Who measures. In a file where the run already has a monitor of
+            this name, it becomes `monitor (2)`.
+        run: Identity of the run, shared by all monitors of one `fit`; by
+            default a new one.
+        metadata: Earlier name of `facts`.
 
     Attributes:
-        metadata: As given, or as loaded.
-        next_step: Number of the step after the last one in the file that is
-            continued, else 0.
+        monitor: As written to the rows.
+        run: Number of the run that is recorded, from 0.
+        next_step: Number of the step after the last one of earlier runs in the
+            file, else 0.
+        next_epoch: The same of the epoch.
+        is_first: Whether no other monitor had recorded this run in the file.
 
     Raises:
         OSError: `path` cannot be written.
-        ValueError: `path` holds something else than a recording.
+        ValueError: `path` holds something else than a recording, or one that a
+            newer version wrote.
 
     Example:
 
@@ -55,104 +128,201 @@ class Recording:
     >>> recording.append(0, "dense/kernel", "gradient_rms", [0, 1], [0.5, 0.25])
     >>> len(recording)
     2
-    >>> recording.select(layer="dense/*").value.tolist()
+    >>> recording.select(owner="dense/*").value.tolist()
     [0.5, 0.25]
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str] | None = None,
+        facts: dict[str, Any] | None = None,
+        *,
+        monitor: str = "",
+        run: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
+        if metadata is not None:
+            _warn_renamed("metadata", "facts")
+            facts = metadata
         self.path = None if path is None else pathlib.Path(path)
-        self.metadata = dict(metadata or {})
+        self.monitor = monitor
+        self.run = 0
         self.next_step = 0
+        self.next_epoch = 0
+        self.is_first = True
+        self._runs: dict[int, Run] = {}
         self._series: list[Series] = []
         self._flushed = 0
+        identity = run or uuid.uuid4().hex
         if self.path is not None:
             if self.path.exists() and self.path.stat().st_size:
-                self.next_step = _next_step(self.path)
-            header = {"format": _FORMAT, "version": _VERSION}
-            _append_lines(self.path, [header | {"metadata": self.metadata}])
+                self._continue(type(self).load(self.path), identity)
+            header = {"format": FORMAT, "version": VERSION, "run": self.run}
+            header |= {"identity": identity, "monitor": self.monitor}
+            append_lines(self.path, [header])
+        self._runs[self.run] = Run(
+            self.run, identity, [self.monitor] if self.monitor else []
+        )
+        if facts:
+            self.record_facts(facts)
+
+    def _continue(self, written: "Recording", identity: str) -> None:
+        same = [run for run in written.runs if run.identity == identity]
+        if same:
+            self.run, self.is_first = same[0].number, False
+            taken = same[0].monitors
+            names = (f"{self.monitor} ({n})" for n in range(2, len(taken) + 2))
+            if self.monitor in taken:
+                self.monitor = next(n for n in names if n not in taken)
+        else:
+            self.run = 1 + max(run.number for run in written.runs)
+        earlier = [s for s in written if s.run < self.run and len(s.steps)]
+        self.next_step = max(map(_steps_taken, earlier), default=0)
+        self.next_epoch = 1 + max((s.epoch for s in earlier), default=-1)
 
     def append(
-        self, epoch: int, layer: str, quantity: str, steps: Any, values: Any
+        self,
+        epoch: int,
+        owner: str,
+        quantity: str,
+        steps: Any,
+        values: Any,
+        *,
+        index: Any = None,
+        monitor: str | None = None,
     ) -> None:
-        """Adds one row for each step.
+        """Adds one row for each value.
 
         Args:
-            epoch: Epoch the steps belong to, counted from 0.
-            layer: Path of the layer or variable; `""` means the whole model.
-            quantity: What was measured, for example `"gradient_rms"`.
-            steps: Integer or sequence of `n` integers, counted from 0.
+            epoch: Epoch the steps belong to, counted from 0; -1 before it.
+            owner: Path of the layer or variable, or another name that
+                `quantity` asks for; `""` means the run.
+            quantity: What was measured: a name of `keras_concepts.quantities`,
+                or one of your own that begins with `user/`.
+            steps: Steps taken before it was measured: an integer, or a sequence
+                of `n` integers.
             values: Number or sequence of `n` numbers; NaN and infinities are
                 kept.
+            index: Unit, channel or lag of each value, if the quantity has one.
+            monitor: Who measured it, by default the recording's monitor.
 
         Raises:
-            ValueError: `steps` and `values` differ in length.
+            ValueError: `quantity` is not in the vocabulary, or `steps`,
+                `values` and `index` differ in length.
         """
-        steps = np.atleast_1d(np.asarray(steps, dtype=np.int64))
+        _ = quantities.described(quantity)
         values = np.atleast_1d(np.asarray(values, dtype=np.float64))
-        if steps.ndim != 1 or steps.shape != values.shape:
+        steps = np.atleast_1d(np.asarray(steps, dtype=np.int64))
+        if index is None:
+            index = np.full(values.shape, -1)
+        else:
+            # All channels of a layer are measured at one step.
+            index = np.atleast_1d(np.asarray(index, dtype=np.int64))
+            steps = np.repeat(steps, len(values)) if len(steps) == 1 else steps
+        if values.ndim != 1 or not steps.shape == values.shape == index.shape:
             raise ValueError(
-                "`steps` and `values` of `Recording.append` must be of one "
-                f"length. Received: steps of shape {steps.shape}, values of "
-                f"shape {values.shape}."
+                "`steps`, `values` and `index` of `Recording.append` must have "
+                f"the same length. Received: steps of shape {steps.shape}, "
+                f"values of shape {values.shape}, index of shape {index.shape}."
             )
-        self._series.append(Series(int(epoch), layer, quantity, steps, values))
+        monitor = self.monitor if monitor is None else monitor
+        self._series.append(
+            Series(
+                self.run,
+                monitor,
+                int(epoch),
+                owner,
+                str(quantity),
+                steps,
+                index,
+                values,
+            )
+        )
+
+    def record_facts(self, facts: dict[str, Any]) -> None:
+        """Adds facts about the run, JSON-compatible; written at once."""
+        self._runs[self.run].facts.update(facts)
+        if self.path is not None:
+            append_lines(self.path, [{"run": self.run, "facts": facts}])
 
     def flush(self) -> None:
         """Appends the rows added since the last flush to `path`, if any."""
         if self.path is not None:
             new = self._series[self._flushed :]
-            _append_lines(self.path, [_entry(series) for series in new])
+            append_lines(self.path, [_entry(series) for series in new])
             self._flushed = len(self._series)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Reads a recording file.
-
-        A file that several trainings were appended to gives the rows of all of
-        them, and the metadata of the last.
+        """Reads a recording file, with all its runs and monitors.
 
         Raises:
-            ValueError: `path` is not a recording, or a line other than the
-                last is damaged.
+            ValueError: `path` is not a recording, was written by a newer
+                version, or a line other than the last is damaged.
         """
         recording = cls()
-        for entry in _read_entries(pathlib.Path(path)):
-            if "format" in entry:
-                recording.metadata = entry["metadata"]
+        recording._runs = {}
+        for entry in upgraded(read_entries(pathlib.Path(path))):
+            number = entry.pop("run")
+            run = recording._runs.setdefault(number, Run(number))
+            if is_header(entry):
+                run.identity = entry.get("identity", "")
+                if entry.get("monitor"):
+                    run.monitors.append(entry["monitor"])
+            elif "facts" in entry:
+                run.facts.update(entry["facts"])
             else:
+                if entry["monitor"] not in (*run.monitors, "", quantities.FIT):
+                    run.monitors.append(entry["monitor"])
+                recording.run = number
                 values = [float(value) for value in entry.pop("values")]
                 recording.append(**entry, values=values)
+        recording.run = max(recording._runs)
         return recording
 
     def select(
         self,
-        layer: str | None = None,
+        owner: str | None = None,
         quantity: str | None = None,
         epoch: int | None = None,
+        *,
+        monitor: str | None = None,
+        run: int | None = None,
+        layer: str | None = None,
     ) -> "Recording":
         """The rows that match all that is given, as a recording in memory.
 
         Args:
-            layer: Path or pattern (`"*/kernel"`, see `fnmatch`); `""` selects
-                what was measured of the whole model.
+            owner: Path or pattern (`"*/kernel"`, see `fnmatch`); `""` selects
+                what was measured of the run.
             quantity: Name or pattern.
             epoch: Epoch, counted from 0.
+            monitor: Name or pattern.
+            run: Number of the run, from 0.
+            layer: Earlier name of `owner`.
         """
-        selection = Recording(metadata=self.metadata)
-        selection._series = [
+        if layer is not None:
+            _warn_renamed("layer", "owner")
+            owner = layer
+        names = [quantity]
+        if quantity in quantities.RENAMED:
+            names = [str(name) for name in quantities.RENAMED[quantity]]
+            _warn_renamed(quantity, "` or `".join(names))
+        return self._with(
             series
             for series in self._series
-            if (layer is None or fnmatch.fnmatchcase(series.layer, layer))
-            and (
-                quantity is None
-                or fnmatch.fnmatchcase(series.quantity, quantity)
-            )
+            if _matches(series.owner, owner)
+            and any(_matches(series.quantity, name) for name in names)
             and (epoch is None or series.epoch == epoch)
-        ]
+            and _matches(series.monitor, monitor)
+            and (run is None or series.run == run)
+        )
+
+    def _with(self, series: Iterable[Series]) -> "Recording":
+        selection = Recording(monitor=self.monitor)
+        selection.run = self.run
+        selection._runs = self._runs
+        selection._series = list(series)
         return selection
 
     def to_pandas(self) -> Any:
@@ -165,33 +335,57 @@ class Recording:
 
         return pandas.DataFrame(
             {
+                "run": self._repeat("run", np.int64),
+                "monitor": self._repeat("monitor", object),
                 "step": self.step,
                 "epoch": self.epoch,
-                "layer": self.layer,
+                "owner": self.owner,
                 "quantity": self.quantity,
+                "index": self.index,
                 "value": self.value,
             }
         )
 
     @property
+    def runs(self) -> list[Run]:
+        """Each `fit`, in order."""
+        return list(self._runs.values())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Facts of the last run."""
+        return self._runs[self.run].facts if self.run in self._runs else {}
+
+    @property
+    def monitors(self) -> list[str]:
+        """Who measured, in the order of first appearance; without `"fit"`."""
+        names = dict.fromkeys(series.monitor for series in self._series)
+        return [name for name in names if name not in ("", quantities.FIT)]
+
+    @property
     def step(self) -> np.ndarray:
-        """Step of each row, counted from 0 over the whole training."""
+        """Steps taken before each row, counted over the whole training."""
         return _concatenate([s.steps for s in self._series], np.int64)
 
     @property
     def epoch(self) -> np.ndarray:
         """Epoch of each row, counted from 0."""
-        return self._repeat([s.epoch for s in self._series], np.int64)
+        return self._repeat("epoch", np.int64)
 
     @property
-    def layer(self) -> np.ndarray:
-        """Path of the layer or variable of each row."""
-        return self._repeat([s.layer for s in self._series], object)
+    def owner(self) -> np.ndarray:
+        """Path of the layer or variable of each row, or another name."""
+        return self._repeat("owner", object)
 
     @property
     def quantity(self) -> np.ndarray:
         """Quantity of each row."""
-        return self._repeat([s.quantity for s in self._series], object)
+        return self._repeat("quantity", object)
+
+    @property
+    def index(self) -> np.ndarray:
+        """Unit, channel or lag of each row; -1 for none."""
+        return _concatenate([s.index for s in self._series], np.int64)
 
     @property
     def value(self) -> np.ndarray:
@@ -199,14 +393,21 @@ class Recording:
         return _concatenate([s.values for s in self._series], np.float64)
 
     @property
-    def layers(self) -> list[str]:
-        """Every layer path, in the order of first appearance."""
-        return list(dict.fromkeys(series.layer for series in self._series))
+    def owners(self) -> list[str]:
+        """Every owner, in the order of first appearance."""
+        return list(dict.fromkeys(series.owner for series in self._series))
 
     @property
     def quantities(self) -> list[str]:
         """Every quantity, in the order of first appearance."""
         return list(dict.fromkeys(series.quantity for series in self._series))
+
+    def __getattr__(self, name: str) -> Any:
+        renamed = {"layer": "owner", "layers": "owners", "metadata": "facts"}
+        if name not in renamed:
+            raise AttributeError(f"`Recording` has no attribute {name!r}.")
+        _warn_renamed(name, renamed[name])
+        return getattr(self, renamed[name])
 
     def __iter__(self) -> Iterator[Series]:
         return iter(self._series)
@@ -216,13 +417,25 @@ class Recording:
 
     def __repr__(self) -> str:
         return (
-            f"<Recording: {len(self)} rows, {len(self.layers)} layers, "
+            f"<Recording: {len(self)} rows, {len(self.owners)} owners, "
             f"{len(self.quantities)} quantities>"
         )
 
-    def _repeat(self, fields: list[Any], dtype: Any) -> np.ndarray:
+    def _repeat(self, field: str, dtype: Any) -> np.ndarray:
+        fields = [getattr(series, field) for series in self._series]
         lengths = [len(series.steps) for series in self._series]
         return np.repeat(np.array(fields, dtype=dtype), lengths)
+
+
+def _steps_taken(series: Series) -> int:
+    """Steps that had been taken once the series was measured."""
+    concept = quantities.concept_of(series.monitor)
+    between_steps = concept is not None and concept.between_steps
+    return int(series.steps.max()) + (not between_steps)
+
+
+def _matches(name: str, pattern: str | None) -> bool:
+    return pattern is None or fnmatch.fnmatchcase(name, pattern)
 
 
 def _concatenate(arrays: list[np.ndarray], dtype: Any) -> np.ndarray:
@@ -232,58 +445,25 @@ def _concatenate(arrays: list[np.ndarray], dtype: Any) -> np.ndarray:
 def _entry(series: Series) -> dict[str, Any]:
     # JSON has no NaN and no infinity; `float` reads them from a string.
     values = [v if math.isfinite(v) else str(v) for v in series.values.tolist()]
-    return {
+    entry = {
+        "run": series.run,
+        "monitor": series.monitor,
         "epoch": series.epoch,
-        "layer": series.layer,
+        "owner": series.owner,
         "quantity": series.quantity,
         "steps": series.steps.tolist(),
+        "index": series.index.tolist(),
         "values": values,
     }
+    if (series.index < 0).all():
+        del entry["index"]
+    return entry
 
 
-def _append_lines(path: pathlib.Path, entries: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps(e, allow_nan=False) + "\n" for e in entries)
-    with path.open("a+b") as file:
-        # A killed process may have left half a line: end it.
-        if file.tell():
-            _ = file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                text = "\n" + text
-        _ = file.write(text.encode())
-
-
-def _next_step(path: pathlib.Path) -> int:
-    steps = Recording.load(path).step
-    return int(steps.max()) + 1 if len(steps) else 0
-
-
-def _read_entries(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    entries = [_parsed(line) for line in lines]
-    if not _is_header(entries[0]):
-        raise ValueError(f"{path} is not a {_FORMAT}.")
-    following = [*entries[1:], None]
-    for number, (entry, after) in enumerate(
-        zip(entries, following, strict=True), start=1
-    ):
-        if entry is not None:
-            yield entry
-        elif number < len(entries) and not _is_header(after):
-            # Only a process that was killed leaves half a line, so the file
-            # ends here, or a run that continued it begins.
-            raise ValueError(
-                f"Line {number} of {path} is not part of a {_FORMAT}."
-            )
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return entry if isinstance(entry, dict) else None
-
-
-def _is_header(entry: dict[str, Any] | None) -> bool:
-    return entry is not None and entry.get("format") == _FORMAT
+def _warn_renamed(old: str, new: str) -> None:
+    warnings.warn(
+        f"`{old}` of `Recording` is now called `{new}`; the old name will go "
+        "with the next version.",
+        DeprecationWarning,
+        stacklevel=3,
+    )

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import keras_concepts as kc
-from keras_concepts._padding import Padding, padding_of_ids
+from keras_concepts.instruments.masks.padding import Padding, padding_of_ids
 
 RIGHT = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 0, 0], [5, 6, 7, 8, 0]])
 LEFT = RIGHT[:, ::-1].copy()

@@ -9,8 +9,8 @@ import pytest
 from keras import layers
 
 from keras_concepts import mc_predict
+from keras_concepts._mc_predict import _Statistics, _summary
 from keras_concepts.layers import MonteCarloDropout
-from keras_concepts.mc_predict import _Statistics, _summary
 
 X = np.random.default_rng(0).normal(size=(6, 5, 4)).astype("float32")
 

@@ -21,7 +21,7 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `compiled_pass(function, variables, eager)`
 :   The function, made fast for many calls with tensors of the same shapes
     unless it is to run eagerly. It reads the values that the `variables` have
-    at each call; what it assigns to any variable is forgotten.
+    at each call; what it assigns to any variable is discarded.
 
 `compiled(function)`
 :   The function, made fast for many eager calls with tensors of the same shapes
@@ -82,14 +82,16 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Rows of float32 on the device: `append(row, peaks)` inside the step,
     `read()` and `clear()` outside it.
 
-`seldom(predicate, if_true, if_false)`
+`choose_rarely(predicate, if_true, if_false)`
 :   `choose` for an `if_true` that takes long and is hardly ever called.
 
-`observed_train_function(model, observe, buffers)`
-:   A new train function for `model.fit` that runs every step inside
-    `with observe(batch, others):` and carries what `observe` writes to the
-    `buffers`. `others` holds pairs of the variables that are not trained and
-    their values before the step, or is `None` if they can still be read.
+`observed_train_functions(model)`
+:   To be called when `fit` begins. Gives a function `make(observe, buffers)`,
+    which may be called between any two steps and gives a new train function:
+    one that runs every step inside `with observe(batch, untrained):` and
+    carries what `observe` writes to the `buffers`. `untrained` holds pairs of
+    the variables that are not trained and their values before the step, or is
+    `None` if the variables still hold them when the step begins.
 
 `backup(model, arguments)`
 :   Keeps the values that model, optimizer and metrics have before a step,
@@ -107,8 +109,17 @@ And `keras_internals.py`, for all of them:
 `flatten_layers(model)`
 :   The model and all layers and cells in it, each once.
 
+`own_variables(layer)`
+:   Weights and random seeds of the layer itself, not of layers in it.
+
 `changing_variables(model)`
-:   What a step may assign beside the trained variables: statistics, seeds.
+:   Untrained variables that a step may assign: statistics, seeds.
+
+`batch_size_of_fit(model)`
+:   Samples in a batch of the `fit` that is running, or `None`.
+
+`compile_arguments(model)`
+:   What `compile` was given, as it was given.
 
 `is_functional(model)`
 :   Whether the model is a graph of layers that Keras can rebuild.
@@ -116,18 +127,18 @@ And `keras_internals.py`, for all of them:
 `output_names(model)`
 :   Name of each output that has a loss of its own, if there are several.
 
-`hear_dropped_losses(layer, hear)`
-:   Context manager for a training step. Calls `hear(losses)` when Keras, which
-    is about to call the layer, drops losses that were added before.
+`capture_dropped_losses(layer, record)`
+:   Context manager for a training step. Calls `record(losses)` when Keras is
+    about to call the layer and drops losses that were added before.
 
-`hear_compiled_losses(model, hear)`
-:   Context manager for a training step. Calls `hear(name, value)` with what the
-    losses given to `compile` add to the objective: all together, whose name is
-    `""`, and, if there are several, each.
+`capture_compiled_losses(model, record)`
+:   Context manager for a training step. Calls `record(name, value)` with what
+    the losses given to `compile` add to the objective: all together, whose name
+    is `""`, and, if there are several, each.
 
 `weight_decay(optimizer, variable)`
-:   What an update takes off the variable beside following the gradient, as a
-    share of `learning_rate * variable`.
+:   What an update subtracts from the variable in addition to the gradient
+    step, as a share of `learning_rate * variable`.
 
 `keras_mask(tensor)`, `set_keras_mask(tensor, mask)`
 :   The mask that Keras' layers left on a tensor, or `None`.
@@ -137,7 +148,7 @@ And `keras_internals.py`, for all of them:
 
 `cell_of_bias()`
 :   The recurrent cell whose bias is asked of the initializer that calls this,
-    or `None` if it cannot be told.
+    or `None` if it is not known.
 
 `running_optimizer()`
 :   The optimizer whose `apply` is running, or `None`.
@@ -149,16 +160,19 @@ And `keras_internals.py`, for all of them:
 import keras
 
 from keras_concepts._backend.keras_internals import (
+    batch_size_of_fit,
+    capture_compiled_losses,
+    capture_dropped_losses,
     cell_of_bias,
     changing_variables,
+    compile_arguments,
     flatten_layers,
-    hear_compiled_losses,
-    hear_dropped_losses,
     in_symbolic_scope,
     is_functional,
     keras_mask,
     learning_rate_of_update,
     output_names,
+    own_variables,
     running_optimizer,
     set_keras_mask,
     weight_decay,
@@ -178,16 +192,19 @@ else:
     )
 
 __all__ = [
+    "batch_size_of_fit",
+    "capture_compiled_losses",
+    "capture_dropped_losses",
     "cell_of_bias",
     "changing_variables",
+    "compile_arguments",
     "flatten_layers",
-    "hear_compiled_losses",
-    "hear_dropped_losses",
     "in_symbolic_scope",
     "is_functional",
     "keras_mask",
     "learning_rate_of_update",
     "output_names",
+    "own_variables",
     "running_optimizer",
     "set_keras_mask",
     "weight_decay",
@@ -199,6 +216,7 @@ argmax = active.argmax
 backup = active.backup
 batch_predictor = active.batch_predictor
 choose = active.choose
+choose_rarely = active.choose_rarely
 column_sums = active.column_sums
 compiled = active.compiled
 compiled_pass = active.compiled_pass
@@ -207,11 +225,10 @@ dense_rows = active.dense_rows
 fixed_randomness = active.fixed_randomness
 isolate = active.isolate
 known_value = active.known_value
-observed_train_function = active.observed_train_function
+observed_train_functions = active.observed_train_functions
 out_of_gradient = active.out_of_gradient
 peaks = active.peaks
 reduced_gradients = active.reduced_gradients
-seldom = active.seldom
 segment_counts = active.segment_counts
 segment_sums = active.segment_sums
 shadow_in_step = active.shadow_in_step

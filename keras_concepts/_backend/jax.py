@@ -1,6 +1,7 @@
 """JAX: state is passed into the compiled step and comes back out of it."""
 
 import contextlib
+import functools
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from keras_concepts._backend.keras_internals import flatten_layers
 from keras_concepts._shadow import shadow
-from keras_concepts._types import Tensor
+from keras_concepts._types import Observe, Tensor
 
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
@@ -227,12 +228,12 @@ def choose(
     return if_true() if predicate else if_false()
 
 
-seldom = choose
+choose_rarely = choose
 
 
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
     # A second reader of the gradients changes what XLA fuses, and with it the
-    # rounding of the training step. Behind the barrier it is a stranger.
+    # rounding of the training step. The barrier keeps it apart.
     return jax.lax.optimization_barrier(tensors)
 
 
@@ -299,10 +300,20 @@ def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     return restore
 
 
-def observed_train_function(
+def observed_train_functions(
     model: Any,
-    observe: Callable[[Any, Any], contextlib.AbstractContextManager[Any]],
-    buffers: Iterable[Any],
+) -> Callable[[Observe, Iterable[Any]], Callable[..., Any]]:
+    sharding = None
+    compiles = model.jit_compile and not model.run_eagerly
+    if compiles and keras.distribution.distribution() is not None:
+        # The trainer takes it from the values of the variables, which have none
+        # during an epoch.
+        sharding = model._get_state_sharding_spec()
+    return functools.partial(_observed_train_function, model, sharding)
+
+
+def _observed_train_function(
+    model: Any, sharding: Any, observe: Observe, buffers: Iterable[Any]
 ) -> Callable[..., Any]:
     original = model.train_step
     buffers = list(buffers)
@@ -310,14 +321,25 @@ def observed_train_function(
     def train_step(state: Any, data: Any) -> Any:
         *state, stores = state
         with _carried(buffers, stores):
-            others = zip(model.non_trainable_variables, state[1], strict=True)
-            with observe(data, list(others)):
+            untrained = zip(
+                model.non_trainable_variables, state[1], strict=True
+            )
+            with observe(data, list(untrained)):
                 logs, state = original(tuple(state), data)
             stores = tuple(buffer.state for buffer in buffers)
         return logs, (*state, stores)
 
     previous = model.train_function
-    with shadow(model, "train_step", train_step), _wider_sharding(model):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(shadow(model, "train_step", train_step))
+        if sharding is not None:
+            # It names a sharding for each part of the state. The buffers are a
+            # part more, and XLA may choose theirs.
+            stack.enter_context(
+                shadow(
+                    model, "_get_state_sharding_spec", lambda: (*sharding, None)
+                )
+            )
         model.make_train_function(force=True)
     step, model.train_function = model.train_function, previous
 
@@ -343,18 +365,6 @@ def _carried(buffers: Sequence[Any], stores: Any) -> Iterator[None]:
             buffer.state = state
 
 
-@contextlib.contextmanager
-def _wider_sharding(model: Any) -> Iterator[None]:
-    if keras.distribution.distribution() is None:
-        yield
-        return
-    # The trainer names a sharding for each part of the state. The buffers are
-    # a part more, and XLA may choose theirs.
-    original = model._get_state_sharding_spec
-    with shadow(model, "_get_state_sharding_spec", lambda: (*original(), None)):
-        yield
-
-
 # The last function of each model, and what the layers were like.
 _steps: weakref.WeakKeyDictionary[Any, tuple[list[str], Callable[..., Any]]]
 _steps = weakref.WeakKeyDictionary()
@@ -378,7 +388,7 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
 
 
 def _compiled(model: Any) -> Callable[..., Any]:
-    """`predict_step`, compiled anew only if a layer is not what it was.
+    """`predict_step`, compiled again only if a layer has changed.
 
     XLA takes longer to compile a small model than to run it a thousand times.
     """

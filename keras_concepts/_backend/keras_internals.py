@@ -51,7 +51,7 @@ def running_optimizer() -> Any | None:
 def cell_of_bias() -> Any | None:
     """Keras' recurrent cell whose bias is asked of the calling initializer.
 
-    `None` if it cannot be told. To be called in `__call__` itself.
+    `None` if it is not known. To be called in `__call__` itself.
     """
     # A layer whose `build` runs is on top of the stack of name scopes. But a
     # variable that is made in a trace gets its value later. Then only the
@@ -87,8 +87,17 @@ def flatten_layers(model: Any) -> list[Any]:
     return model._flatten_layers()
 
 
+def own_variables(layer: Any) -> list[Any]:
+    """Weights and random seeds of the layer itself, not of layers in it."""
+    return [
+        *layer._trainable_variables,
+        *layer._non_trainable_variables,
+        *(generator.state for generator in layer._seed_generators),
+    ]
+
+
 def changing_variables(model: Any) -> list[Any]:
-    """What a step may assign beside the trained variables: statistics, seeds.
+    """Untrained variables that a step may assign: statistics, seeds.
 
     Not the weights of frozen layers.
     """
@@ -98,6 +107,23 @@ def changing_variables(model: Any) -> list[Any]:
         # Those that the layer has made so, whether it is frozen or not.
         found |= {id(v): v for v in layer._non_trainable_variables}
     return list(found.values())
+
+
+def batch_size_of_fit(model: Any) -> int | None:
+    """Samples in a batch of the `fit` that is running, `None` if not known."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        iterator = frame.f_locals.get("epoch_iterator")
+        if frame.f_locals.get("self") is model and iterator is not None:
+            return iterator.data_adapter.batch_size
+        frame = frame.f_back
+    return None
+
+
+def compile_arguments(model: Any) -> dict[str, Any]:
+    """What `compile` was given, as it was given; empty before."""
+    arguments = getattr(model, "_compile_config", None)
+    return {} if arguments is None else dict(arguments.config)
 
 
 def is_functional(model: Any) -> bool:
@@ -114,10 +140,10 @@ def output_names(model: Any) -> list[str]:
 
 
 @contextlib.contextmanager
-def hear_compiled_losses(
-    model: Any, hear: Callable[[str, Tensor], None]
+def capture_compiled_losses(
+    model: Any, record: Callable[[str, Tensor], None]
 ) -> Iterator[None]:
-    """Calls `hear(name, value)` with what each loss adds to the objective.
+    """Calls `record(name, value)` with what each loss adds to the objective.
 
     All of them together have the name `""`.
     """
@@ -131,25 +157,25 @@ def hear_compiled_losses(
     def call(*args: Any, **kwargs: Any) -> Any:
         with stack:
             if compiled.built:
-                hear_outputs()
+                capture_outputs()
             else:  # it is built by its first call
                 stack.enter_context(shadow_in_thread(compiled, "build", build))
             value = original_call(*args, **kwargs)
         if value is not None:
-            hear("", unscale_loss_for_distribution(value))
+            record("", unscale_loss_for_distribution(value))
         return value
 
     def build(*args: Any) -> None:
         original_build(*args)
-        hear_outputs()
+        capture_outputs()
 
-    def hear_outputs() -> None:
+    def capture_outputs() -> None:
         for i, name in enumerate(output_names(model)):
             weight = compiled._flat_losses[i].loss_weights
             stack.enter_context(
-                _heard(
+                _capture_updates_of(
                     compiled.metrics[i],
-                    lambda value, name=name, weight=weight: hear(
+                    lambda value, name=name, weight=weight: record(
                         name, value if weight is None else value * weight
                     ),
                 )
@@ -159,26 +185,26 @@ def hear_compiled_losses(
         yield
 
 
-def _heard(
-    metric: Any, hear: Callable[[Tensor], None]
+def _capture_updates_of(
+    metric: Any, record: Callable[[Tensor], None]
 ) -> contextlib.AbstractContextManager[None]:
     original = metric.update_state
 
     def update_state(value: Any, *args: Any, **kwargs: Any) -> Any:
-        hear(value)
+        record(value)
         return original(value, *args, **kwargs)
 
     return shadow_in_thread(metric, "update_state", update_state)
 
 
-def hear_dropped_losses(
-    layer: Any, hear: Callable[[list[Tensor]], None]
+def capture_dropped_losses(
+    layer: Any, record: Callable[[list[Tensor]], None]
 ) -> contextlib.AbstractContextManager[None]:
-    """Calls `hear(losses)` with added losses that Keras drops again.
+    """Calls `record(losses)` with added losses that Keras drops again.
 
     Keras clears the losses of a layer that is called from outside any other. In
-    a stateless scope these are all layers of the model, and the losses are told
-    apart by `id`, of which the layer keeps those of the step before: where
+    a stateless scope these are all layers of the model, and the losses are
+    identified by `id`, of which the layer keeps those of the step before: where
     Python has given one of them to the loss of another layer since, that one is
     dropped.
     """
@@ -188,7 +214,7 @@ def hear_dropped_losses(
         before = _losses_held(layer)
         original()
         left = {id(loss) for loss in _losses_held(layer)}
-        hear([loss for loss in before if id(loss) not in left])
+        record([loss for loss in before if id(loss) not in left])
 
     return shadow_in_thread(layer, "_clear_losses", clear)
 

@@ -1,6 +1,7 @@
 """TensorFlow: state lives in `tf.Variable`s that the step captures."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 from tensorflow.python.ops import control_flow_util
 
 from keras_concepts._shadow import shadow, shadow_in_thread
-from keras_concepts._types import Tensor
+from keras_concepts._types import Observe, Tensor
 
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
@@ -143,7 +144,7 @@ def choose(
     return tf.cond(predicate, if_true, if_false)
 
 
-seldom = choose
+choose_rarely = choose
 
 
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
@@ -200,7 +201,7 @@ def _made_again(tensor: Tensor, made: dict[Any, Tensor]) -> Tensor:
 
 
 # Not `Tanh` and `Sigmoid`: Grappler makes one operation of a product and the
-# activation after it, unless somebody reads what is between them.
+# activation after it, unless something else reads what is between them.
 # fmt: off
 _ELEMENTWISE = frozenset([
     "Add", "AddN", "AddV2", "Cast", "Div", "DivNoNan", "Exp", "ExpandDims",
@@ -310,10 +311,14 @@ def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     return restore
 
 
-def observed_train_function(
+def observed_train_functions(
     model: Any,
-    observe: Callable[[Any, Any], contextlib.AbstractContextManager[Any]],
-    buffers: Iterable[Any],
+) -> Callable[[Observe, Iterable[Any]], Callable[..., Any]]:
+    return functools.partial(_observed_train_function, model)
+
+
+def _observed_train_function(
+    model: Any, observe: Observe, buffers: Iterable[Any]
 ) -> Callable[..., Any]:
     del buffers  # tf.Variables: the traced step holds them
     original = model.train_step

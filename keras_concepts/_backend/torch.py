@@ -1,6 +1,7 @@
 """Torch: eager steps, state in tensors that are written in place."""
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from keras_concepts._shadow import shadow
-from keras_concepts._types import Tensor
+from keras_concepts._types import Observe, Tensor
 
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
@@ -171,7 +172,7 @@ def choose(
     return torch.where(predicate, if_true(), if_false())
 
 
-def seldom(
+def choose_rarely(
     predicate: Tensor,
     if_true: Callable[[], Tensor],
     if_false: Callable[[], Tensor],
@@ -240,10 +241,14 @@ def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     return restore
 
 
-def observed_train_function(
+def observed_train_functions(
     model: Any,
-    observe: Callable[[Any, Any], contextlib.AbstractContextManager[Any]],
-    buffers: Iterable[Any],
+) -> Callable[[Observe, Iterable[Any]], Callable[..., Any]]:
+    return functools.partial(_observed_train_function, model)
+
+
+def _observed_train_function(
+    model: Any, observe: Observe, buffers: Iterable[Any]
 ) -> Callable[..., Any]:
     del buffers  # written in place
     previous = model.train_function

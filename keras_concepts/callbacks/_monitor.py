@@ -1,21 +1,26 @@
 """What every callback that keeps a recording does."""
 
 import os
+import warnings
 from typing import Any
 
 import keras
 
 from keras_concepts._validation import check_positive_int
-from keras_concepts.instruments.schedule import Schedule
-from keras_concepts.instruments.step_observer import StepObserver
-from keras_concepts.instruments.train_function import ObservedTrainFunction
+from keras_concepts.callbacks._run_log import RunLog
+from keras_concepts.instruments.step.schedule import Schedule
+from keras_concepts.instruments.step.step_observer import StepObserver
+from keras_concepts.instruments.step.tap import Tap
+from keras_concepts.instruments.step.train_function import ObservedTrainFunction
+from keras_concepts.quantities import concept_of
 from keras_concepts.recording import Recording
 
 
 class Monitor(keras.callbacks.Callback):
-    """Keeps a recording of a training.
+    """Keeps a recording of a training run, and shows it.
 
-    A subclass defines `_reports`.
+    A subclass has its concept in `quantities.CONCEPTS`, and its table and
+    figure in the room of that name in `reports`.
 
     Args:
         record_to: File for the recording.
@@ -30,6 +35,7 @@ class Monitor(keras.callbacks.Callback):
         super().__init__()
         self.record_to = record_to
         self.recording = Recording()
+        self._log: RunLog | None = None
 
     def summary(self, console: Any = None) -> None:
         """Prints what was recorded as a table.
@@ -37,8 +43,7 @@ class Monitor(keras.callbacks.Callback):
         Args:
             console: `rich.console.Console` to print to.
         """
-        print_recording, _ = self._reports()
-        print_recording(self.recording, console)
+        self._report().print(self.recording, console)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws what was recorded.
@@ -50,22 +55,35 @@ class Monitor(keras.callbacks.Callback):
 
         Returns:
             The `matplotlib.figure.Figure`.
+
+        Raises:
+            ImportError: matplotlib is not installed.
         """
-        _, draw_recording = self._reports()
-        figure = draw_recording(self.recording)
+        figure = self._report().figure(self.recording)
         if path is not None:
             figure.savefig(path)
         return figure
 
-    def _reports(self) -> tuple[Any, Any]:
-        """The functions that print and draw a recording."""
-        raise NotImplementedError
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table, and the figure below it."""
+        return self._report().html(self.recording)
 
-    def _new_recording(self, model: Any) -> Recording:
+    @classmethod
+    def _name(cls) -> str:
+        """As rows name the monitor, also where a user has derived a class."""
+        names = [base.__name__ for base in cls.__mro__]
+        return next((n for n in names if concept_of(n)), cls.__name__)
+
+    def _report(self) -> Any:
+        from keras_concepts.reports import report_of
+
+        return report_of(self._name())
+
+    def _open_log(self, model: Any) -> RunLog:
         try:
-            return Recording(
-                self.record_to, metadata=_metadata(model, self.params)
-            )
+            log = RunLog(self._name(), self.record_to, model, self.params)
+            self.recording = log.recording
+            return log
         except (OSError, ValueError) as error:
             raise type(error)(
                 f"`record_to` of `{type(self).__name__}` must be a file that "
@@ -75,42 +93,27 @@ class Monitor(keras.callbacks.Callback):
 
 
 class StepMonitor(Monitor):
-    """Attaches a tap to the steps of `fit` and records what it reads.
+    """Observes the steps of `fit` through a tap.
 
-    A subclass defines `_make_tap` and `_record`.
+    A subclass defines `_make_observer`, and reads the observer when it likes.
 
     Args:
-        every: Measure every n-th step of an epoch, at least 1.
-        max_samples: Measure at most this many steps an epoch; `None` for all
-            that `every` asks for.
         record_to: File for the recording.
     """
 
     # Keras may run the other callbacks of a batch asynchronously: this one has
     # no hook that is called for a batch.
     async_safe = True
-    _hears: tuple[str, ...] = ()
 
-    def __init__(
-        self,
-        every: int,
-        *,
-        max_samples: int | None,
-        record_to: str | os.PathLike[str] | None,
-    ) -> None:
+    def __init__(self, *, record_to: str | os.PathLike[str] | None) -> None:
         super().__init__(record_to=record_to)
-        check_positive_int(type(self).__name__, "every", every)
-        if max_samples is not None:
-            check_positive_int(type(self).__name__, "max_samples", max_samples)
-        self.every = every
-        self.max_samples = max_samples
-        self._observer: StepObserver | None = None
+        self._observer: StepObserver[Any] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._stop()
         model = self.model
         self._check(model)
-        self.recording = self._new_recording(model)
+        self._log = self._open_log(model)
         self._begin()
         self._observer = self._make_observer(model)
         ObservedTrainFunction.attach(model, self._observer)
@@ -118,45 +121,23 @@ class StepMonitor(Monitor):
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self._observer is not None:
+        if self._log is not None and self._observer is not None:
+            _ = self._log.epoch(epoch)
             self._observer.begin_epoch(self.params.get("steps"))
 
-    def on_epoch_end(
-        self, epoch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        samples = self._observer.read() if self._observer else []
-        if not samples:
-            return
-        values = self._record(epoch, samples)
-        self.recording.flush()
-        if logs is not None:
-            logs.update(values)
+    def _end_log_epoch(self, epoch: int, logs: dict[str, Any] | None) -> None:
+        if self._log is not None and self._observer is not None:
+            step = self.recording.next_step + self._observer.steps
+            self._log.end_epoch(epoch, step, logs)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._stop()
 
     def _begin(self) -> None:
-        """Opens what a training needs beside the recording."""
+        """Opens what a training run needs beside the recording."""
 
-    def _make_observer(self, model: Any) -> StepObserver:
-        return StepObserver(
-            model,
-            Schedule(self.every, self.max_samples),
-            capacity=self.max_samples or 256,
-            first_step=self.recording.next_step,
-            make_tap=self._make_tap,
-            hears=self._hears,
-        )
-
-    def _make_tap(self, variables: list[Any], capacity: int) -> Any:
-        """What measures a step: see `StepObserver`."""
-        raise NotImplementedError
-
-    def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
-        """Records what the tap read in an epoch; returns values for the logs.
-
-        `samples` is never empty.
-        """
+    def _make_observer(self, model: Any) -> StepObserver[Any]:
+        """Which steps to measure, and with what tap."""
         raise NotImplementedError
 
     def _stop(self) -> None:
@@ -180,11 +161,75 @@ class StepMonitor(Monitor):
             )
 
 
-def _metadata(model: Any, params: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "keras": keras.version(),
-        "backend": keras.backend.backend(),
-        "model": model.name,
-        "optimizer": model.optimizer.name,
-        "steps_per_epoch": params.get("steps"),
-    }
+class SampledMonitor(StepMonitor):
+    """Measures a sample of the steps and records it at the end of each epoch.
+
+    A subclass defines `_make_tap` and `_record`.
+
+    Args:
+        every: Measure every n-th step of an epoch, at least 1.
+        max_samples: Measure at most this many steps an epoch; `None` for all
+            that `every` asks for.
+        record_to: File for the recording.
+    """
+
+    def __init__(
+        self,
+        every: int,
+        *,
+        max_samples: int | None,
+        record_to: str | os.PathLike[str] | None,
+    ) -> None:
+        super().__init__(record_to=record_to)
+        check_positive_int(type(self).__name__, "every", every)
+        if max_samples is not None:
+            check_positive_int(type(self).__name__, "max_samples", max_samples)
+        self.every = every
+        self.max_samples = max_samples
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._log is None or self._observer is None:
+            return
+            return
+        self._end_log_epoch(epoch, logs)
+        read = self._observer.read()
+        samples = [each for each in read if len(each.steps)]
+        values = {}
+        if samples:
+            values = self._record(self._log.epoch(epoch), samples)
+        elif read:
+            self._warn()
+        self.recording.flush()
+        if logs is not None:
+            logs.update(values)
+
+    def _make_observer(self, model: Any) -> StepObserver[Any]:
+        capacity = max(self.max_samples or 256, model.steps_per_execution)
+        return StepObserver(
+            type(self).__name__,
+            self._make_tap(model, capacity),
+            Schedule(self.every, self.max_samples),
+            first_step=self.recording.next_step,
+        )
+
+    def _make_tap(self, model: Any, capacity: int) -> Tap[Any, Any]:
+        """What measures a step, and keeps up to `capacity` steps."""
+        raise NotImplementedError
+
+    def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
+        """Records what the tap read in an epoch; returns values for the logs.
+
+        `samples` is never empty, nor is any of them.
+        """
+        raise NotImplementedError
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"`{type(self).__name__}` measured nothing, since no step of the "
+            "epoch called `model.optimizer`. Does the model's own `train_step` "
+            "use another optimizer? `instruments.GradientTap` can watch that.",
+            UserWarning,
+            stacklevel=2,
+        )

@@ -1,24 +1,29 @@
 """Whether batch normalization does at inference what it did in training."""
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_concepts import _backend
-from keras_concepts._batch_norm import TrainingPass, batch_norm_layers
+from keras_concepts import quantities as q
 from keras_concepts._batches import as_fed
-from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.batch_norm_tap import (
+from keras_concepts._validation import check_probe
+from keras_concepts.callbacks._monitor import SampledMonitor
+from keras_concepts.instruments.batch_norm.batch_norm_tap import (
     BatchNormSamples,
     BatchNormTap,
     ChannelShifts,
 )
+from keras_concepts.instruments.batch_norm.capture_batches import (
+    batch_norm_layers,
+)
+from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
+from keras_concepts.quantities import Quantity
 
 
-class BatchNormShiftMonitor(StepMonitor):
+class BatchNormShiftMonitor(SampledMonitor):
     r"""Compares the moving statistics of batch normalization with the batches.
 
     In training a layer normalizes with the mean and the variance of the batch,
@@ -36,13 +41,13 @@ class BatchNormShiftMonitor(StepMonitor):
     with the layer's `epsilon` in each variance. Weights, optimizer and saved
     files are the same to the last bit as without the monitor.
 
-    Recorded once an epoch, at its last measured step, for each layer (`layer`
-    is its path):
+    Recorded once an epoch, at its last measured step, for each layer (the owner
+    of a row is its path):
 
     | quantity | meaning |
     |---|---|
-    | `mean_shift` | `d`, mean over the epoch's steps; a row a channel |
-    | `log_variance_ratio` | `r`, the same; a row a channel, in their order |
+    | `mean_shift` | `d`, mean over the steps; the index is the channel |
+    | `log_variance_ratio` | `r`, the same; the index is the channel |
     | `batch_norm_shift` | median over the channels of abs(`mean_shift`) |
     | `batch_norm_variance` | the same of `log_variance_ratio` |
     | `initial_share` | how much of its initial value an average still holds |
@@ -60,7 +65,7 @@ class BatchNormShiftMonitor(StepMonitor):
     with 0 `calls` and nothing else. Under `tf.distribute` the batch is the
     first replica's share, also where `synchronized=True`.
 
-    And of the whole model (`layer` is `""`):
+    And for the run (the owner is `""`):
 
     | quantity | meaning |
     |---|---|
@@ -90,9 +95,10 @@ class BatchNormShiftMonitor(StepMonitor):
             folders are made. See `Recording`.
 
     Raises:
-        TypeError: `every` or `max_samples` is not an integer.
-        ValueError: `every` or `max_samples` is below 1, `probe` is no tuple of
-            two or three; or, when `fit` begins, the model has no batch
+        TypeError: `every` or `max_samples` is not an integer, or `probe` is no
+            tuple.
+        ValueError: `every` or `max_samples` is below 1, `probe` has not two or
+            three parts; or, when `fit` begins, the model has no batch
             normalization, no optimizer or no trainable variable.
         OSError: `record_to` cannot be written, when `fit` begins.
 
@@ -116,8 +122,6 @@ class BatchNormShiftMonitor(StepMonitor):
     0.98
     """
 
-    _hears = ("batch_norms",)
-
     def __init__(
         self,
         probe: Any = None,
@@ -127,15 +131,8 @@ class BatchNormShiftMonitor(StepMonitor):
         record_to: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(every, max_samples=max_samples, record_to=record_to)
-        if probe is not None and not (
-            isinstance(probe, Sequence) and len(probe) in (2, 3)
-        ):
-            raise ValueError(
-                "`probe` of `BatchNormShiftMonitor` must be `(x, y)` or "
-                "`(x, y, sample_weight)`. Received: "
-                f"{type(probe).__name__}"
-                + (f" of {len(probe)}." if hasattr(probe, "__len__") else ".")
-            )
+        if probe is not None:
+            check_probe("BatchNormShiftMonitor", probe, least=2)
         self.probe = probe
         self._updates_before = 0
         self._pass: TrainingPass | None = None
@@ -159,9 +156,8 @@ class BatchNormShiftMonitor(StepMonitor):
         self._updates_before = batches * int(updates)
         self._pass = None  # made once the model is built
 
-    def _make_tap(self, variables: list[Any], capacity: int) -> BatchNormTap:
-        del variables
-        return BatchNormTap(self.model, capacity=capacity)
+    def _make_tap(self, model: Any, capacity: int) -> BatchNormTap:
+        return BatchNormTap(model, capacity=capacity)
 
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         joined = BatchNormSamples.joined(samples)
@@ -175,16 +171,17 @@ class BatchNormShiftMonitor(StepMonitor):
                     epoch,
                     layer.path,
                     quantity,
-                    np.full(np.size(values), step),
+                    step,
                     values,
+                    index=np.arange(len(values)) if quantity.index else None,
                 )
-            worst = np.fmax(worst, rows.get("batch_norm_shift", np.nan))
-        whole = {"batch_norm_shift": float(worst)}
+            worst = np.fmax(worst, rows.get(q.BATCH_NORM_SHIFT, np.nan))
+        whole = {q.BATCH_NORM_SHIFT: float(worst)}
         for quantity, value in (whole | self._gap()).items():
             self.recording.append(epoch, "", quantity, step, value)
-        return whole
+        return {"batch_norm_shift": float(worst)}
 
-    def _gap(self) -> dict[str, float]:
+    def _gap(self) -> dict[Quantity, float]:
         """Loss of the probe in both modes, and how far they are apart."""
         if self.probe is None:
             return {}
@@ -196,26 +193,21 @@ class BatchNormShiftMonitor(StepMonitor):
             for mode in (True, False)
         )
         return {
-            "training_loss": training,
-            "inference_loss": inference,
-            "inference_gap": inference - training,
+            q.TRAINING_LOSS: training,
+            q.INFERENCE_LOSS: inference,
+            q.INFERENCE_GAP: inference - training,
         }
 
-    def _reports(self) -> tuple[Any, Any]:
-        from keras_concepts.reports import plot_batch_norms, print_batch_norms
 
-        return print_batch_norms, plot_batch_norms
-
-
-def _rows(layer: ChannelShifts, updates: int) -> dict[str, Any]:
+def _rows(layer: ChannelShifts, updates: int) -> dict[Quantity, Any]:
     """What to record of a layer; of one in inference mode that it is."""
     if not layer.calls:
-        return {"calls": 0.0}
+        return {q.CALLS: 0.0}
     return {
-        "mean_shift": layer.mean_shift,
-        "log_variance_ratio": layer.log_variance_ratio,
-        "batch_norm_shift": np.median(np.abs(layer.mean_shift)),
-        "batch_norm_variance": np.median(np.abs(layer.log_variance_ratio)),
-        "initial_share": layer.momentum ** (layer.calls * updates),
-        "calls": layer.calls,
+        q.MEAN_SHIFT: layer.mean_shift,
+        q.LOG_VARIANCE_RATIO: layer.log_variance_ratio,
+        q.BATCH_NORM_SHIFT: np.median(np.abs(layer.mean_shift)),
+        q.BATCH_NORM_VARIANCE: np.median(np.abs(layer.log_variance_ratio)),
+        q.INITIAL_SHARE: layer.momentum ** (layer.calls * updates),
+        q.CALLS: layer.calls,
     }

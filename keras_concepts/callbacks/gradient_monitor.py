@@ -7,19 +7,21 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.gradient_tap import (
+from keras_concepts import derived
+from keras_concepts import quantities as q
+from keras_concepts.callbacks._monitor import SampledMonitor
+from keras_concepts.instruments.gradients.gradient_tap import (
     GradientSamples,
     GradientTap,
 )
-from keras_concepts.instruments.statistics import (
+from keras_concepts.instruments.gradients.statistics import (
     GRADIENT_COLUMNS,
     WEIGHT_COLUMNS,
 )
 from keras_concepts.recording import Recording
 
 
-class GradientMonitor(StepMonitor):
+class GradientMonitor(SampledMonitor):
     """Records the gradients that the optimizer receives during `fit`.
 
     The numbers are the real gradients of each batch, reduced to a few values a
@@ -27,8 +29,8 @@ class GradientMonitor(StepMonitor):
     divided out. Nothing is computed twice, and weights, optimizer and saved
     files are the same to the last bit as without the monitor.
 
-    Recorded for each measured step and trainable variable (`layer` is the
-    variable's `path`):
+    Recorded for each measured step and trainable variable (the owner of a row
+    is the variable's path):
 
     | quantity | meaning |
     |---|---|
@@ -38,12 +40,25 @@ class GradientMonitor(StepMonitor):
     | `weight_rms` | root mean square of the variable before the step |
     | `update_rms` | root mean square of the change the step made to it |
 
-    for the whole model (`layer` is `""`) `loss`, `gradient_norm` (L2 norm of
-    all gradients together) and `applied` (1 if the step changed the weights; 0
-    for a micro-batch that was only accumulated, or a step that loss scaling
-    skipped); and once an epoch, for each layer with a kernel, `units`,
-    `dead_units` (how many units received exactly zero gradient in every
-    measured step) and a row `dead_unit` with the index of each.
+    for each measured step of the run (the owner is `""`):
+
+    | quantity | meaning |
+    |---|---|
+    | `batch_loss` | loss of the step's batch, penalties included |
+    | `gradient_norm` | L2 norm of all gradients together |
+    | `applied` | 1 if the step changed the weights, else 0 |
+
+    and once an epoch for each layer with a kernel:
+
+    | quantity | meaning |
+    |---|---|
+    | `units` | number of units |
+    | `zero_gradient_units` | how many had no gradient in any measured step |
+    | `zero_gradient_unit` | 1 for each of them; the index is the unit |
+
+    Steps that change no weights are micro-batches that are only accumulated,
+    and those that loss scaling skips. A unit has no gradient if that of its
+    weights is exactly zero.
 
     Under `tf.distribute` the gradients are the sum over all replicas, after
     clipping, and the loss is that of the first replica's share of the batch.
@@ -54,9 +69,9 @@ class GradientMonitor(StepMonitor):
 
     - `gradient_norm`: mean over the measured steps.
     - `gradient_attenuation`: RMS gradient of the first kernel divided by that
-      of the last, median over the steps. Far below 1, little reaches the first
+      of the last, median over the steps in which both are finite. Far below 1, little reaches the first
       layers; only models with two kernels or more have it.
-    - `dead_units`: number of units that were dead for the whole epoch.
+    - `dead_units`: number of units whose gradient was zero for the whole epoch.
     - `update_ratio`: RMS update divided by RMS weight, median over steps and
       kernels; about 1e-3 is usual.
 
@@ -92,7 +107,7 @@ class GradientMonitor(StepMonitor):
     >>> history = model.fit(x, y, verbose=0, callbacks=[monitor])
     >>> sorted(history.history)[:2]
     ['dead_units', 'gradient_attenuation']
-    >>> monitor.recording.select(layer="*/kernel").quantities[:2]
+    >>> monitor.recording.select(owner="*/kernel").quantities[:2]
     ['gradient_rms', 'gradient_max']
     """
 
@@ -114,8 +129,8 @@ class GradientMonitor(StepMonitor):
 
             self._writer = TensorBoardWriter(self.tensorboard)
 
-    def _make_tap(self, variables: list[Any], capacity: int) -> GradientTap:
-        return GradientTap(self.model.optimizer, variables, capacity=capacity)
+    def _make_tap(self, model: Any, capacity: int) -> GradientTap:
+        return GradientTap(model.optimizer, model=model, capacity=capacity)
 
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         joined = GradientSamples.joined(samples)
@@ -130,17 +145,12 @@ class GradientMonitor(StepMonitor):
             self._writer.close()
             self._writer = None
 
-    def _reports(self) -> tuple[Any, Any]:
-        from keras_concepts.reports import plot_gradients, print_gradients
-
-        return print_gradients, plot_gradients
-
 
 def _record(recording: Recording, epoch: int, samples: GradientSamples) -> None:
     steps = samples.steps
-    recording.append(epoch, "", "loss", steps, samples.loss)
-    recording.append(epoch, "", "gradient_norm", steps, samples.global_norm)
-    recording.append(epoch, "", "applied", steps, samples.applied)
+    recording.append(epoch, "", q.BATCH_LOSS, steps, samples.loss)
+    recording.append(epoch, "", q.GRADIENT_NORM, steps, samples.global_norm)
+    recording.append(epoch, "", q.APPLIED, steps, samples.applied)
     for i, path in enumerate(samples.paths):
         for quantity in GRADIENT_COLUMNS + WEIGHT_COLUMNS:
             values = samples.quantity(quantity)[:, i]
@@ -148,10 +158,15 @@ def _record(recording: Recording, epoch: int, samples: GradientSamples) -> None:
     for layer, peaks in samples.unit_peaks.items():
         dead = np.flatnonzero(peaks == 0.0)
         last = steps[-1]
-        recording.append(epoch, layer, "units", last, len(peaks))
-        recording.append(epoch, layer, "dead_units", last, len(dead))
+        recording.append(epoch, layer, q.UNITS, last, len(peaks))
+        recording.append(epoch, layer, q.ZERO_GRADIENT_UNITS, last, len(dead))
         recording.append(
-            epoch, layer, "dead_unit", np.full(len(dead), last), dead
+            epoch,
+            layer,
+            q.ZERO_GRADIENT_UNIT,
+            last,
+            np.ones(len(dead)),
+            index=dead,
         )
 
 
@@ -168,21 +183,13 @@ def _log_values(samples: GradientSamples, optimizer: Any) -> dict[str, float]:
         ),
     }
     if len(kernels) > 1:
-        rms = samples.quantity("gradient_rms")
-        values["gradient_attenuation"] = _median_ratio(
-            rms[:, kernels[0]], rms[:, kernels[-1]]
+        values["gradient_attenuation"] = derived.attenuation(
+            samples.paths, samples.quantity(q.GRADIENT_RMS).T
         )
     if kernels:
         applied = samples.applied > 0
-        values["update_ratio"] = _median_ratio(
-            samples.quantity("update_rms")[applied][:, kernels],
-            samples.quantity("weight_rms")[applied][:, kernels],
+        values["update_ratio"] = derived.median_ratio(
+            samples.quantity(q.UPDATE_RMS)[applied][:, kernels],
+            samples.quantity(q.WEIGHT_RMS)[applied][:, kernels],
         )
     return values
-
-
-def _median_ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
-    usable = denominator > 0.0
-    if not usable.any():
-        return math.nan
-    return float(np.median(numerator[usable] / denominator[usable]))

@@ -7,18 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts import quantities as q
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.nonfinite_tap import (
+from keras_concepts.instruments.non_finite.non_finite_tap import (
     Fault,
     NonFiniteSamples,
     NonFiniteTap,
 )
-from keras_concepts.instruments.schedule import Schedule
-from keras_concepts.instruments.step_observer import StepObserver
+from keras_concepts.instruments.step.schedule import Schedule
+from keras_concepts.instruments.step.step_observer import StepObserver
 
 # From a scale of 2^15 down to 2^-25: nothing finite would need that.
 _MOST_SKIPS = 40
+_FAULTS = {
+    "input": q.NON_FINITE_INPUT,
+    "activation": q.NON_FINITE_ACTIVATION,
+    "loss": q.NON_FINITE_LOSS,
+    "gradient": q.NON_FINITE_GRADIENT,
+    "weight": q.NON_FINITE_WEIGHT,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +65,7 @@ class NonFiniteGuard(StepMonitor):
     checked on the device, inside the compiled step. Only in one that fails, the
     batch passes the model once more, with the weights from before the step, to
     find the layer. A NaN that never reaches loss, gradients or weights is not
-    heard of, and does no harm.
+    reported, and does no harm.
 
     The host looks every `check_every` steps and at the end of each epoch: so
     the step is exact, and the message comes that much later. With
@@ -75,11 +83,12 @@ class NonFiniteGuard(StepMonitor):
     With `steps_per_execution`, `before_update` undoes all steps of the
     execution. Under `tf.distribute` the first replica's share is looked at.
 
-    Recorded once an epoch, at its last step, of the whole model (`layer` is
-    `""`): `loss` of the last step, `checked_steps`, `skipped_steps`. And of
-    the first fault, at its step: `non_finite_<kind>` of the layer, which is the
-    count of such entries, and `non_finite_batch`, the batch in its epoch. (To
-    look at that batch again, do not shuffle.)
+    Recorded once an epoch, at its last step, for the run (the owner of a row is
+    `""`): `batch_loss`, `checked_steps`, `skipped_steps`. And for the first
+    fault, at its step, how many of its entries are NaN or infinite:
+    `non_finite_input`, `non_finite_activation`, `non_finite_loss`,
+    `non_finite_gradient` or `non_finite_weight`; and `non_finite_batch`, the
+    batch of its epoch, from 0. (To look at that batch again, do not shuffle.)
 
     `summary()` prints what was checked in each epoch, and what was found.
     `plot()` draws the loss at the end of each epoch, and where it broke off.
@@ -126,7 +135,7 @@ class NonFiniteGuard(StepMonitor):
         record_to: str | os.PathLike[str] | None = None,
         sink: Callable[[str], Any] = print,
     ) -> None:
-        super().__init__(1, max_samples=None, record_to=record_to)
+        super().__init__(record_to=record_to)
         check_positive_int("NonFiniteGuard", "check_every", check_every)
         self.stop = stop
         self.before_update = before_update
@@ -144,15 +153,17 @@ class NonFiniteGuard(StepMonitor):
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self._observer is None:
+        if self._observer is None or self._log is None:
             return
         for samples in self._observer.read():
             self._look(samples)
+        self._end_log_epoch(epoch, logs)
+        epoch = self._log.epoch(epoch)
         if self._checked:
             for quantity, value in (
-                ("loss", self._loss),
-                ("checked_steps", self._checked),
-                ("skipped_steps", self._skipped),
+                (q.BATCH_LOSS, self._loss),
+                (q.CHECKED_STEPS, self._checked),
+                (q.SKIPPED_STEPS, self._skipped),
             ):
                 self.recording.append(epoch, "", quantity, self._step, value)
         self.recording.flush()
@@ -165,20 +176,17 @@ class NonFiniteGuard(StepMonitor):
         self._loss = np.nan
         self._skips_in_a_row = 0
 
-    def _make_observer(self, model: Any) -> StepObserver:
+    def _make_observer(self, model: Any) -> StepObserver[NonFiniteSamples]:
+        steps = 1 if self.before_update else self.check_every
+        capacity = max(steps, model.steps_per_execution)
         return StepObserver(
-            model,
+            type(self).__name__,
+            NonFiniteTap(model, capacity=capacity),
             Schedule(),
-            capacity=1 if self.before_update else self.check_every,
             first_step=self.recording.next_step,
-            make_tap=self._make_tap,
-            hears=("batch",),
             when_full=self._look,
             can_reject=self.before_update,
         )
-
-    def _make_tap(self, variables: list[Any], capacity: int) -> NonFiniteTap:
-        return NonFiniteTap(self._trained, variables, capacity=capacity)
 
     def _look(self, samples: NonFiniteSamples) -> None:
         """Judges some steps in a row, and remembers the last."""
@@ -222,17 +230,9 @@ class NonFiniteGuard(StepMonitor):
             message,
         )
         for layer, quantity, value in (
-            (fault.layer, f"non_finite_{fault.kind}", fault.count),
-            ("", "non_finite_batch", batch),
+            (fault.layer, _FAULTS[fault.kind], fault.count),
+            ("", q.NON_FINITE_BATCH, batch),
         ):
             self.recording.append(self._epoch, layer, quantity, step, value)
         self.recording.flush()
         _ = self.sink(message)
-
-    def _reports(self) -> tuple[Any, Any]:
-        from keras_concepts.reports.non_finite import (
-            plot_non_finite,
-            print_non_finite,
-        )
-
-        return print_non_finite, plot_non_finite

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_concepts.callbacks._monitor import StepMonitor
-from keras_concepts.instruments.loss_parts import (
+from keras_concepts import quantities as q
+from keras_concepts.callbacks._monitor import SampledMonitor
+from keras_concepts.instruments.penalties.loss_parts import (
     ADDED_LOSS,
     DATA_LOSS,
 )
-from keras_concepts.instruments.penalty_tap import (
+from keras_concepts.instruments.penalties.penalty_tap import (
     APPLIED,
     BATCH_SIZE,
     DATA_GRADIENT,
@@ -27,7 +28,7 @@ _PULLS = (PENALTY_GRADIENT, DATA_GRADIENT, DECAY_PULL)
 _ROUNDING = 1e-4
 
 
-class PenaltyReporter(StepMonitor):
+class PenaltyReporter(SampledMonitor):
     """Splits the loss of each epoch into data loss and penalties.
 
     Every batch's loss is split inside the training step, with the weights that
@@ -36,12 +37,12 @@ class PenaltyReporter(StepMonitor):
     parts add up to it. Weights, optimizer and saved files are the same to the
     last bit as without the reporter.
 
-    Recorded once an epoch, at its last measured step, of the whole model
-    (`layer` is `""`):
+    Recorded once an epoch, at its last measured step, for the run (the owner of
+    a row is `""`):
 
     | quantity | meaning |
     |---|---|
-    | `loss` | the sum of the next four |
+    | `epoch_loss` | the sum of the next four |
     | `data_loss` | what the losses given to `compile` add, weighted |
     | `penalty` | what regularizers of weights and activities add |
     | `added_loss` | what layers add by `add_loss` |
@@ -49,14 +50,14 @@ class PenaltyReporter(StepMonitor):
     | `penalty_share` | size of `penalty` over those of the four, 0 to 1 |
 
     Something is left where the model has a `compute_loss` of its own. If
-    several outputs have a loss, each has its weighted `data_loss` (`layer` is
-    its name); each layer (`layer` is its path) has its `activity_penalty` and
-    `added_loss`, if any; and each trainable variable (`layer` is its path)
+    several outputs have a loss, each has its weighted `data_loss` (the owner is
+    its name); each layer (the owner is its path) has its `activity_penalty` and
+    `added_loss`, if any; and each trainable variable (the owner is its path)
 
     | quantity | meaning |
     |---|---|
     | `l1`, `l2`, `group_lasso` | term of a known regularizer |
-    | `penalty` | what any other regularizer adds |
+    | `other_penalty` | what any other regularizer adds |
     | `penalty_gradient_norm` | L2 norm of the regularizer's gradient |
     | `data_gradient_norm` | L2 norm of the rest of the gradient |
     | `decay_pull` | L2 norm of what weight decay takes off in one update |
@@ -112,11 +113,10 @@ class PenaltyReporter(StepMonitor):
     >>> history = model.fit(x, y, verbose=0, callbacks=[reporter])
     >>> sorted(history.history)
     ['loss', 'penalty', 'penalty_share']
-    >>> reporter.recording.select(layer="").quantities
-    ['loss', 'data_loss', 'penalty', 'added_loss', 'penalty_share']
+    >>> rows = reporter.recording.select(monitor="PenaltyReporter")
+    >>> rows.select(owner="").quantities
+    ['epoch_loss', 'data_loss', 'penalty', 'added_loss', 'penalty_share']
     """
-
-    _hears = ("parts",)
 
     def __init__(
         self,
@@ -127,16 +127,11 @@ class PenaltyReporter(StepMonitor):
     ) -> None:
         super().__init__(every, max_samples=max_samples, record_to=record_to)
 
-    def _make_tap(self, variables: list[Any], capacity: int) -> PenaltyTap:
-        return PenaltyTap(self.model, variables, capacity=capacity)
+    def _make_tap(self, model: Any, capacity: int) -> PenaltyTap:
+        return PenaltyTap(model, capacity=capacity)
 
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         return _record(self.recording, epoch, PenaltySamples.joined(samples))
-
-    def _reports(self) -> tuple[Any, Any]:
-        from keras_concepts.reports import plot_penalties, print_penalties
-
-        return print_penalties, plot_penalties
 
 
 def _record(
@@ -144,7 +139,7 @@ def _record(
 ) -> dict[str, float]:
     """Means of an epoch; returns those of the logs."""
     step = samples.steps[-1]
-    totals = {DATA_LOSS: np.nan, "penalty": 0.0, ADDED_LOSS: 0.0}
+    totals = {DATA_LOSS: np.nan, q.PENALTY: 0.0, ADDED_LOSS: 0.0}
     rows = []
     for column, values in zip(samples.columns, samples.values.T, strict=True):
         mean = _mean(column.quantity, values, samples)
@@ -161,23 +156,23 @@ def _record(
             if not values.any():
                 continue
         elif column.quantity != DATA_LOSS:
-            totals["penalty"] += mean
+            totals[q.PENALTY] += mean
         rows.append((column.name, column.quantity, mean))
     loss = _mean(LOSS, samples.quantity(LOSS), samples)
     if np.isnan(totals[DATA_LOSS]):  # nobody called what `compile` was given
-        totals[DATA_LOSS] = loss - totals["penalty"] - totals[ADDED_LOSS]
+        totals[DATA_LOSS] = loss - totals[q.PENALTY] - totals[ADDED_LOSS]
     size = sum(map(abs, totals.values()))
     other = loss - sum(totals.values())
     if abs(other) > _ROUNDING * max(size, abs(loss)):
-        totals["other_loss"] = other
+        totals[q.OTHER_LOSS] = other
         size += abs(other)
-    share = abs(totals["penalty"]) / size if size else 0.0
-    whole = {LOSS: loss} | totals | {"penalty_share": share}
+    share = abs(totals[q.PENALTY]) / size if size else 0.0
+    whole = {q.EPOCH_LOSS: loss} | totals | {q.PENALTY_SHARE: share}
     for quantity, value in whole.items():
         recording.append(epoch, "", quantity, step, value)
     for name, quantity, value in rows:
         recording.append(epoch, name, quantity, step, value)
-    return {"penalty": totals["penalty"], "penalty_share": share}
+    return {"penalty": totals[q.PENALTY], "penalty_share": share}
 
 
 def _mean(quantity: str, values: np.ndarray, samples: PenaltySamples) -> float:

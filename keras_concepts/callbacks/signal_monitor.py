@@ -1,15 +1,18 @@
 """Activations and error signals of every layer, epoch by epoch."""
 
 import os
+import warnings
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_concepts._validation import check_positive_int
+from keras_concepts import quantities as q
+from keras_concepts._validation import check_positive_int, check_probe
 from keras_concepts.callbacks._monitor import Monitor
-from keras_concepts.instruments.forward_probe import ForwardProbe
-from keras_concepts.instruments.signal_summary import SignalSummary
+from keras_concepts.instruments.signals.forward_probe import ForwardProbe
+from keras_concepts.instruments.signals.signal_summary import SignalSummary
+from keras_concepts.quantities import Quantity
 
 
 class SignalMonitor(Monitor):
@@ -22,16 +25,16 @@ class SignalMonitor(Monitor):
     the monitor, to the last bit.
 
     Recorded for each layer that has weights or an activation function, over
-    all samples and positions but padding (`layer` is its `path`; layers in the
-    order in which they are called):
+    all samples and positions but padding (the owner of a row is the layer's
+    path):
 
     | quantity | meaning |
     |---|---|
     | `activation_mean`, `activation_std`, `activation_rms` | of all entries |
     | `zero_share` | share of entries that are exactly 0, from 0 to 1 |
     | `units` | size of the last axis, or of that of the channels |
-    | `dead_units` | units that are 0 in every sample |
-    | `saturated_units` | units whose activation function is nearly flat |
+    | `zero_activation_units` | how many units are 0 in every sample |
+    | `saturated_units` | how many have a nearly flat activation function |
     | `error_rms` | root mean square of dL/da |
     | `error_attenuation` | `error_rms` over that of the last layer |
 
@@ -48,19 +51,20 @@ class SignalMonitor(Monitor):
     | `hidden_error_rms` | in an LSTM, that of dL/dh_t |
     | `memory_horizon` | steps that 1 % of the largest `state_error_rms` gets |
     | `forget_gate_mean`, `update_gate_mean` | of the gate that keeps it |
-    | `saturated_gate_units` | units for which that gate is saturated |
+    | `saturated_gate_units` | how many units have that gate saturated |
 
     This is the gradient through time, with respect to what carries the memory:
-    the state h, in an LSTM the carry c. It has a row for each lag, beginning at
-    the last step that the layer reads. The horizon is no longer than the
-    sequences. A gate of mean `g` keeps a state for about `1 / (1 - g)` steps.
+    the state h, in an LSTM the carry c. It has a row for each lag, which is the
+    index: 0 is the last step that the layer reads. The horizon is no longer
+    than the sequences. A gate of mean `g` keeps a state for about
+    `1 / (1 - g)` steps.
 
-    A row `dead_unit`, `saturated_unit` or `saturated_gate_unit` has the index
-    of each unit concerned. All calls of a shared layer, and all time steps
-    inside `TimeDistributed`, are samples of one layer. The whole model (`layer`
-    is `""`) has the `loss` of the probe. `step` is the number of steps taken so
-    far (of updates, in data of unknown length), and `epoch` the one that ended;
-    before the training, step 0 of the first epoch.
+    Each of the units counted has a row `zero_activation_unit`,
+    `saturated_unit` or `saturated_gate_unit`, whose index is the unit. All
+    calls of a shared layer, and all time steps inside `TimeDistributed`, are
+    samples of one layer. The run (the owner is `""`) has the `probe_loss`. The
+    step of a row is the number of steps taken so far (of updates, in data of
+    unknown length), and its epoch the one that has ended: -1 before the first.
 
     Added to the logs of each epoch that is measured, for callbacks that come
     later in the list: `error_attenuation`, of the first layer over the last;
@@ -79,15 +83,17 @@ class SignalMonitor(Monitor):
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, one batch of a
             few hundred rows: enough to call a unit dead. With `(x,)` or
             `(x, None)` there are activations only.
-        every: Measure after every n-th epoch, at least 1.
+        every_epochs: Measure after every n-th epoch, at least 1.
         training: Whether the layers do as in training, with batch statistics
             and dropout (the same units each time), or as in inference.
         record_to: File for the recording, appended to after each measurement.
             See `Recording`.
+        every: Earlier name of `every_epochs`.
 
     Raises:
-        TypeError: `every` is not an integer, or `probe` no tuple.
-        ValueError: `every` is below 1, or `probe` has not one to three parts.
+        TypeError: `every_epochs` is not an integer, or `probe` no tuple.
+        ValueError: `every_epochs` is below 1, or `probe` has not one to three
+            parts.
         OSError: `record_to` cannot be written, when `fit` begins.
 
     Example:
@@ -110,26 +116,25 @@ class SignalMonitor(Monitor):
     def __init__(
         self,
         probe: Any,
-        every: int = 1,
+        every_epochs: int = 1,
         *,
         training: bool = True,
         record_to: str | os.PathLike[str] | None = None,
+        every: int | None = None,
     ) -> None:
         super().__init__(record_to=record_to)
-        check_positive_int(type(self).__name__, "every", every)
-        if not isinstance(probe, tuple | list):
-            raise TypeError(
-                "`probe` of `SignalMonitor` must be a tuple `(x, y)`. "
-                f"Received: probe of type {type(probe).__name__}."
+        if every is not None:
+            warnings.warn(
+                "`every` of `SignalMonitor` counts epochs and is now called "
+                "`every_epochs`; the old name will go with the next version.",
+                DeprecationWarning,
+                stacklevel=2,
             )
-        if not 1 <= len(probe) <= 3:
-            raise ValueError(
-                "`probe` of `SignalMonitor` must be `(x,)`, `(x, y)` or "
-                "`(x, y, sample_weight)`. Received: a tuple of "
-                f"{len(probe)} parts."
-            )
+            every_epochs = every
+        check_positive_int(type(self).__name__, "every_epochs", every_epochs)
+        check_probe("SignalMonitor", probe)
         self.probe = probe
-        self.every = every
+        self.every_epochs = every_epochs
         self.training = training
         self._probe: ForwardProbe | None = None
         self._summary = SignalSummary()
@@ -138,7 +143,7 @@ class SignalMonitor(Monitor):
         self._epochs = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.recording = self._new_recording(self.model)
+        self._log = self._open_log(self.model)
         self._summary = SignalSummary()
         self._probe = ForwardProbe(
             self.model,
@@ -153,8 +158,8 @@ class SignalMonitor(Monitor):
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self._epochs == 0:
-            _ = self._measure(epoch)
+        if self._epochs == 0 and self._log is not None:
+            _ = self._measure(self._log.epoch(epoch) - 1)
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -163,18 +168,17 @@ class SignalMonitor(Monitor):
         self._step += self.params.get("steps") or updates - self._updates
         self._updates = updates
         self._epochs += 1
-        if self._epochs % self.every == 0:
-            values = self._measure(epoch)
+        if self._log is None:
+            return
+        self._log.end_epoch(epoch, self._step, logs)
+        if self._epochs % self.every_epochs == 0:
+            values = self._measure(self._log.epoch(epoch))
             if logs is not None:
                 logs.update(values)
+        self.recording.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._probe = None  # which holds on to the model and the batch
-
-    def _reports(self) -> tuple[Any, Any]:
-        from keras_concepts.reports import plot_signals, print_signals
-
-        return print_signals, plot_signals
 
     def _count_updates(self) -> int:
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
@@ -185,21 +189,27 @@ class SignalMonitor(Monitor):
         rows = self._summary.rows(self._probe())
         for layer, quantities in rows.items():
             for quantity, values in quantities.items():
-                steps = np.full(len(values), self._step)
-                self.recording.append(epoch, layer, quantity, steps, values)
+                index = None
+                if quantity.index == "unit":
+                    index, values = values, np.ones(len(values))
+                elif quantity.index:
+                    index = np.arange(len(values))
+                self.recording.append(
+                    epoch, layer, quantity, self._step, values, index=index
+                )
         self.recording.flush()
         return _log_values([rows[layer] for layer in rows if layer])
 
 
-def _log_values(layers: list[dict[str, np.ndarray]]) -> dict[str, float]:
-    def of_all(quantity: str) -> list[float]:
+def _log_values(layers: list[dict[Quantity, np.ndarray]]) -> dict[str, float]:
+    def of_all(quantity: Quantity) -> list[float]:
         return [float(x[quantity][0]) for x in layers if quantity in x]
 
     values = {}
-    if attenuation := of_all("error_attenuation"):
+    if attenuation := of_all(q.ERROR_ATTENUATION):
         values["error_attenuation"] = attenuation[0]
-    if saturated := of_all("saturated_units"):
+    if saturated := of_all(q.SATURATED_UNITS):
         values["saturated_units"] = sum(saturated)
-    if horizons := of_all("memory_horizon"):
+    if horizons := of_all(q.MEMORY_HORIZON):
         values["memory_horizon"] = min(horizons)
     return values

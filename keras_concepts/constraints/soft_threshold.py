@@ -21,7 +21,7 @@ class SoftThreshold(keras.constraints.Constraint):
     becomes iterative soft-thresholding (Daubechies et al. 2004; Parikh & Boyd
     2014, sections 4.2 and 6.5.2) and ends at the solution of the lasso, exact
     zeros included, where the gradient of an L1 regularizer only makes weights
-    hop about zero. Use it instead of an L1 regularizer, not beside it.
+    oscillate around zero. Use it instead of an L1 regularizer, not beside it.
 
     ```python
     layer = keras.layers.Dense(1, kernel_constraint=SoftThreshold(0.02))
@@ -41,7 +41,7 @@ class SoftThreshold(keras.constraints.Constraint):
       coordinate's gradient by a scale of its own, and the exact step would
       divide its threshold likewise, which a constraint cannot see:
       `learning_rate * strength` stays an approximation. It still makes exact
-      zeros, but of other weights at the same strength: tune the strength anew.
+      zeros, but of other weights at the same strength: tune the strength again.
     - `use_ema=True` replaces the weights by averages over the steps, in which
       hardly any exact zero survives.
 

@@ -1,4 +1,4 @@
-"""Initializers: what weights are before a training."""
+"""Initializers: what weights are before training."""
 
 from keras_concepts.initializers.chrono import Chrono
 

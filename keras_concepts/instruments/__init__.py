@@ -1,21 +1,36 @@
 """Instruments: how a running training step is measured."""
 
-from keras_concepts.instruments.forward_probe import (
+import warnings
+from typing import Any
+
+from keras_concepts.instruments.gradients.gradient_tap import (
+    GradientSamples,
+    GradientTap,
+)
+from keras_concepts.instruments.signals.forward_probe import (
     LayerSignal,
     Signals,
     forward_probe,
 )
-from keras_concepts.instruments.gradient_tap import (
-    GradientSamples,
-    GradientTap,
-)
-from keras_concepts.instruments.recurrent_pass import Steps
+from keras_concepts.instruments.signals.recurrent_pass import RecurrentSteps
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Steps":
+        warnings.warn(
+            "`keras_concepts.instruments.Steps` is now named `RecurrentSteps`.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return RecurrentSteps
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "GradientSamples",
     "GradientTap",
     "LayerSignal",
+    "RecurrentSteps",
     "Signals",
-    "Steps",
     "forward_probe",
 ]

@@ -1,6 +1,5 @@
 """What the units of a layer do, over all of training."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -8,28 +7,19 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._registration import serializable
-from keras_concepts._running_sums import (
+from keras_concepts._numerics.moments import (
     UnitTotals,
-    add_to,
     counted,
     mean_and_variance,
     unit_moments,
-    value,
 )
-from keras_concepts._saturation import FLAT, MOSTLY
+from keras_concepts._numerics.saturation import FLAT, MOSTLY, SLOPE_OF_OUTPUT
+from keras_concepts._numerics.words import add_to, total_of
+from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
+from keras_concepts.layers._measured import measured_variable
 
-# Size of the derivative over its maximum, from the output.
-_SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
-    "elu": lambda a: ops.minimum(a, 0.0) + 1.0,
-    "relu": lambda a: ops.cast(a > 0.0, "float32"),
-    "sigmoid": lambda a: 4.0 * a * (1.0 - a),
-    "softplus": lambda a: 1.0 - ops.exp(-a),
-    "softsign": lambda a: ops.square(1.0 - ops.abs(a)),
-    "tanh": lambda a: 1.0 - ops.square(a),
-}
 _ZEROS, _FLATS = UnitTotals.rows, UnitTotals.rows + 2
 
 
@@ -62,11 +52,11 @@ class ActivationStatistics(NamedTuple):
 
 @serializable
 class ActivationProbe(keras.layers.Layer):
-    r"""Hands its input on, and keeps statistics of it over all of training.
+    r"""Passes its input on, and keeps statistics of it over all of training.
 
     Of each unit or channel (last axis), over every entry of every training
     batch since the last `reset`: mean, standard deviation, RMS, share of zeros,
-    and whether it is dead or saturated. Put it behind the layer to be watched:
+    and whether it is dead or saturated. Put it after the layer to be watched:
 
     ```python
     hidden, probe = keras.layers.Dense(64, "relu"), ActivationProbe("relu")
@@ -79,15 +69,15 @@ class ActivationProbe(keras.layers.Layer):
     A unit is dead if each of its outputs was exactly 0: of a ReLU the same as
     never above 0. It is saturated if $|\varphi'| < 0.05 \max |\varphi'|$ in
     more than 90% of its outputs, so that little gradient passes. For that the
-    probe must know the activation. (On TensorFlow without XLA put it behind the
-    activation, not before: a product and a tanh or sigmoid are one operation
-    there unless a layer reads what is between them, and that is rounded
-    otherwise.)
+    probe must know the activation. (On TensorFlow without XLA, put it after the
+    activation, not before: there a product and a tanh or sigmoid are one
+    operation unless a layer reads what is between them, and are rounded
+    differently.)
 
     Only training counts, `evaluate` and `predict` do not, nor do entries that
     are masked. The statistics are non-trainable weights, saved with the model;
     they are float32 under each dtype policy, take the same time each batch, and
-    count to $2^{48}$ exactly. They change nothing: a training ends with the
+    count to $2^{48}$ exactly. They change nothing: training ends with the
     same weights, to the last bit, with the probe and without. A NaN among the
     activations stays in the moments until `reset`.
 
@@ -97,7 +87,7 @@ class ActivationProbe(keras.layers.Layer):
     Args:
         activation: What the watched layer ends in: `"elu"` (of alpha 1),
             `"relu"`, `"sigmoid"`, `"softplus"`, `"softsign"` or `"tanh"`.
-            `None` for any other, of which no saturation is known.
+            `None` for any other, whose saturation is not measured.
         kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -127,9 +117,12 @@ class ActivationProbe(keras.layers.Layer):
 
     def __init__(self, activation: str | None = None, **kwargs: Any) -> None:
         check_choice(
-            "ActivationProbe", "activation", activation, [None, *_SLOPES]
+            "ActivationProbe",
+            "activation",
+            activation,
+            [None, *SLOPE_OF_OUTPUT],
         )
-        # Else a layer of another dtype before or behind it would notice.
+        # Otherwise a layer of another dtype before or after it would notice.
         super().__init__(autocast=False, **kwargs)
         self.activation = activation
         self.supports_masking = True
@@ -142,16 +135,7 @@ class ActivationProbe(keras.layers.Layer):
                 "`ActivationProbe` needs an input `(batch, ..., units)` with a "
                 f"known number of units. Received: shape {tuple(input_shape)}."
             )
-        self.state = keras.Variable(
-            "zeros",
-            shape=(_FLATS + 2, units),
-            dtype="float32",
-            trainable=False,
-            autocast=False,
-            synchronization="on_read",
-            aggregation="only_first_replica",
-            name="statistics",
-        )
+        self.state = measured_variable(_FLATS + 2, units, "statistics")
 
     def call(
         self,
@@ -170,12 +154,13 @@ class ActivationProbe(keras.layers.Layer):
         """What was seen since the last `reset`."""
         if not self.built:
             raise ValueError(
-                "`ActivationProbe.statistics` needs a layer that was built. "
+                "`ActivationProbe.statistics` needs a layer that is built. "
                 f"Received: {self.name!r}, which has not been called yet."
             )
         state = keras.ops.convert_to_numpy(self.state.value)
         count, zeros, flats = (
-            value(state[row : row + 2]) for row in (1, _ZEROS, _FLATS)
+            total_of(state[row : row + 2], "float64")
+            for row in (1, _ZEROS, _FLATS)
         )
         mean, variance = mean_and_variance(state)
         known = self.activation is not None
@@ -228,5 +213,5 @@ def _added(
     zeros = add_to(state[_ZEROS:_FLATS], share(ops.equal(x, 0.0)))
     flats = state[_FLATS:]
     if activation is not None:
-        flats = add_to(flats, share(_SLOPES[activation](x) < FLAT))
+        flats = add_to(flats, share(SLOPE_OF_OUTPUT[activation](x) < FLAT))
     return ops.concatenate([totals.packed(), zeros, flats], axis=0)

@@ -6,10 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts._batch_norm import batch_against_moving, is_training
+from keras_concepts._numerics.batch_statistics import (
+    batch_against_moving,
+    is_training,
+)
+from keras_concepts._numerics.words import add_to, total_of
 from keras_concepts._registration import serializable
-from keras_concepts._running_sums import add_to, value
 from keras_concepts._types import Tensor
+from keras_concepts.layers._measured import measured_variable
 
 
 class BatchNormStatistics(NamedTuple):
@@ -55,7 +59,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     plain layer, in both directions, and saving loses it. (For Keras' files the
     class must be named as the plain one is; it is exported as
     `MonitoredBatchNormalization`.) What it measures is among its
-    `variables`, as random seeds are, and so moves with the training on each
+    `variables`, as random seeds are, and so is updated in training on each
     backend. A layer that is frozen is in inference mode, and measures nothing.
 
     Under `tf.distribute` what is measured is the first replica's share of each
@@ -97,16 +101,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """Makes the weights, and what is measured beside them."""
         super().build(input_shape)
         self._measured = _Untracked(
-            keras.Variable(
-                "zeros",
-                shape=(6, input_shape[self.axis]),
-                dtype="float32",
-                trainable=False,
-                autocast=False,
-                synchronization="on_read",
-                aggregation="only_first_replica",
-                name="measured",
-            )
+            measured_variable(6, input_shape[self.axis], "measured")
         )
 
     @property
@@ -141,11 +136,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if self._measured is None:
             raise ValueError(
                 "`MonitoredBatchNormalization.statistics` needs a layer that "
-                f"was built. Received: {self.name!r}, which has not been "
+                f"is built. Received: {self.name!r}, which has not been "
                 "called yet."
             )
         words = ops.convert_to_numpy(self._measured.variable.value)
-        shift, ratio, batches = (value(words[i : i + 2]) for i in (0, 2, 4))
+        shift, ratio, batches = (
+            total_of(words[i : i + 2], "float64") for i in (0, 2, 4)
+        )
         with np.errstate(invalid="ignore"):  # 0 / 0
             return BatchNormStatistics(
                 int(batches.max()),

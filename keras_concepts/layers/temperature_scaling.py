@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_concepts._labels.shapes import form_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_above
@@ -36,8 +37,8 @@ class TemperatureScaling(keras.layers.Layer):
     The temperature is a weight that is saved with the model and that no
     optimizer trains: on the training data the best temperature is too low.
 
-    One number cannot mend every fault. It does not shift logits, so it leaves a
-    bias towards one class, as from class weights, where it was.
+    One number cannot correct every error. It does not shift logits, so a bias
+    towards one class, as from class weights, stays.
 
     Args:
         initial: Temperature until `fit`, above 0.
@@ -190,26 +191,27 @@ def _targets(labels: Any, shape: tuple[int, ...]) -> np.ndarray:
     """A distribution over the classes for each label, in `shape`."""
     labels = keras.ops.convert_to_numpy(labels).astype("float64")
     classes = shape[-1]
-    if classes == 1 and labels.shape in (shape, shape[:-1]):
-        targets = labels.reshape(shape)
-        valid = (targets >= 0.0) & (targets <= 1.0)
-        needed = "lie between 0 and 1"
-    elif labels.shape in (shape[:-1], (*shape[:-1], 1)):
-        targets = labels.reshape(*shape[:-1], 1) == np.arange(classes)
-        valid = targets.any(axis=-1)
-        needed = f"be integers from 0 to {classes - 1}"
-    elif labels.shape == shape:
-        targets = labels
-        off = np.abs(targets.sum(axis=-1) - 1.0)
-        valid = (targets >= 0.0).all(axis=-1) & (off <= _SUM_TOLERANCE)
-        needed = "be class numbers, or at least 0 and of sum 1 in each row"
-    else:
+    form = form_of(labels.shape, shape)
+    if form is None:
         raise ValueError(
             "`labels` of `TemperatureScaling.fit` must be class numbers "
             "`(...)` or `(..., 1)`, or distributions `(..., C)`, for logits "
             f"`(..., C)`. Received: labels of shape {labels.shape} and logits "
             f"of shape {shape}."
         )
+    if form == "sparse":
+        targets = labels.reshape(*shape[:-1], 1) == np.arange(classes)
+        valid = targets.any(axis=-1)
+        needed = f"be integers from 0 to {classes - 1}"
+    elif classes == 1:
+        targets = labels.reshape(shape)
+        valid = (targets >= 0.0) & (targets <= 1.0)
+        needed = "lie between 0 and 1"
+    else:
+        targets = labels
+        off = np.abs(targets.sum(axis=-1) - 1.0)
+        valid = (targets >= 0.0).all(axis=-1) & (off <= _SUM_TOLERANCE)
+        needed = "be class numbers, or at least 0 and of sum 1 in each row"
     if not valid.all():
         raise ValueError(
             f"`labels` of `TemperatureScaling.fit` must {needed}. Received: "

@@ -1,19 +1,20 @@
 """What the losses of class labels share: labels, masks, weights, config."""
 
 import abc
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._types import Tensor
-from keras_concepts._validation import check_between
-from keras_concepts.losses._labels import (
-    aligned,
+from keras_concepts._labels.targets import (
+    Targets,
     binary_targets,
     categorical_targets,
 )
+from keras_concepts._labels.weights import aligned
+from keras_concepts._types import Tensor
+from keras_concepts._validation import check_between
 from keras_concepts.losses._log_probabilities import logits_of
 
 
@@ -22,6 +23,20 @@ class _Reduced(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return y_pred
+
+
+class Losses(NamedTuple):
+    """What remains to be reduced.
+
+    Attributes:
+        losses: Of any shape.
+        counted: How much of each counts, from 0 to 1, or `None` for all.
+        weights: Their weights, or `None` for 1.
+    """
+
+    losses: Tensor
+    counted: Tensor | None
+    weights: Tensor | None
 
 
 class ClassLoss(keras.losses.Loss, abc.ABC):
@@ -52,31 +67,18 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         self._computed_in = "float32" if half else self.dtype
 
     @abc.abstractmethod
-    def _losses(
-        self,
-        targets: Tensor,
-        y_pred: Tensor,
-        counted: Tensor | None,
-        weights: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _losses(self, batch: Targets, weights: Tensor | None) -> Losses:
         """What remains to be reduced.
 
         Args:
-            targets: Labels, `(..., C)`.
-            y_pred: Predictions, `(..., C)`.
-            counted: 1 where an entry counts and 0 where not, broadcastable to
-                `(..., C)`, or `None` for everywhere.
+            batch: Labels and predictions.
             weights: Broadcastable to `(...)`, or `None` for 1.
-
-        Returns:
-            Losses; how much of each counts, from 0 to 1, or `None` for all;
-            and their weights, or `None` for 1.
         """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The losses before weights and reduction."""
         y_pred = ops.convert_to_tensor(y_pred, self._computed_in)
-        return self._losses(*self._matched(y_true, y_pred), None)[0]
+        return self._losses(self._read(y_true, y_pred), None).losses
 
     def __call__(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
@@ -84,7 +86,7 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         mask = _backend.keras_mask(y_pred)
         dtype, owner = self._computed_in, type(self).__name__
         y_pred = ops.convert_to_tensor(y_pred, dtype)
-        targets, y_pred, counted = self._matched(y_true, y_pred)
+        targets, y_pred, counted = self._read(y_true, y_pred)
         entries = y_pred.shape[:-1]
         if mask is not None:
             mask = aligned(owner, "mask", mask, entries)
@@ -97,14 +99,13 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
             sample_weight = aligned(
                 owner, "sample_weight", sample_weight, entries
             )
-        losses = self._losses(targets, y_pred, counted, sample_weight)
+        batch = Targets(targets, y_pred, counted)
+        losses = self._losses(batch, sample_weight)
         return ops.cast(self._reduced(*losses), self.dtype)
 
-    def _matched(
-        self, y_true: Any, y_pred: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        match = binary_targets if self.binary else categorical_targets
-        return match(
+    def _read(self, y_true: Any, y_pred: Tensor) -> Targets:
+        read = binary_targets if self.binary else categorical_targets
+        return read(
             type(self).__name__,
             ops.convert_to_tensor(y_true),
             y_pred,
@@ -152,13 +153,8 @@ class EntryLoss(ClassLoss):
     def _terms(self, targets: Tensor, logits: Tensor) -> Tensor:
         """The loss of each prediction, `(..., C)`."""
 
-    def _losses(
-        self,
-        targets: Tensor,
-        y_pred: Tensor,
-        counted: Tensor | None,
-        weights: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _losses(self, batch: Targets, weights: Tensor | None) -> Losses:
+        targets, y_pred, counted = batch
         if self.label_smoothing:
             choices = 2 if self.binary else y_pred.shape[-1]
             targets = targets + self.label_smoothing * (1 / choices - targets)
@@ -167,13 +163,13 @@ class EntryLoss(ClassLoss):
         terms = self._terms(targets, y_pred)
         if counted is None:
             reduce = ops.mean if self.binary else ops.sum
-            return reduce(terms, axis=-1), None, weights
+            return Losses(reduce(terms, axis=-1), None, weights)
         each = counted * ops.ones_like(terms)
         terms = ops.where(ops.equal(each, 0), 0 * each, terms)
         losses = ops.sum(terms, axis=-1)
         if self.binary:
             losses = ops.divide_no_nan(losses, ops.sum(each, axis=-1))
-        return losses, ops.mean(each, axis=-1), weights
+        return Losses(losses, ops.mean(each, axis=-1), weights)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "label_smoothing": self.label_smoothing}

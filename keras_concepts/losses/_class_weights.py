@@ -1,4 +1,4 @@
-"""Weights that are one number, or one number a class."""
+"""Weights that are one number, or one number per class."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ def plain(owner: str, name: str, weights: Any) -> float | list[float] | None:
     array = np.asarray(weights, "float64")
     if array.ndim > 1 or not np.all(np.isfinite(array) & (array >= 0)):
         raise ValueError(
-            f"`{name}` of `{owner}` must be a number, or one number a class, "
+            f"`{name}` of `{owner}` must be a number, or one number per class, "
             f"of at least 0. Received: {name}={weights!r}."
         )
     return array.tolist()
@@ -38,7 +38,7 @@ def as_tensor(owner: str, name: str, weights: Any, like: Tensor) -> Tensor:
     classes = like.shape[-1]
     if isinstance(weights, list) and len(weights) != classes:
         raise ValueError(
-            f"`{name}` of `{owner}` must hold one number a class. Received: "
+            f"`{name}` of `{owner}` must hold one number per class. Received: "
             f"{len(weights)} numbers for {classes} classes."
         )
     return ops.convert_to_tensor(weights, like.dtype)

@@ -44,7 +44,7 @@ def log_softmax_and_rest(logits: Tensor) -> tuple[Tensor, Tensor]:
     return log_p, ops.where(top, rest_of_top, ops.log1p(-p))
 
 
-def product(targets: Tensor, values: Tensor) -> Tensor:
+def multiply_no_nan(targets: Tensor, values: Tensor) -> Tensor:
     """`targets * values`, but 0 for a target of 0, of an infinite value too."""
     nothing = ops.zeros_like(values)
     return ops.where(ops.equal(targets, 0), nothing, targets * values)

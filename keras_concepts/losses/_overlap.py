@@ -5,9 +5,11 @@ from typing import Any
 
 from keras import ops
 
+from keras_concepts._labels.predictions import probabilities
+from keras_concepts._labels.targets import Targets
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_at_least, check_choice
-from keras_concepts.losses._class_loss import ClassLoss
+from keras_concepts.losses._class_loss import ClassLoss, Losses
 
 
 def tversky_index(
@@ -22,7 +24,7 @@ def tversky_index(
     """`(TP + s) / (TP + α FP + β FN + s)`, and which of the ratios count.
 
     Without smoothing, a ratio without a positive label does not count: it is 0
-    for any prediction of above 0, and teaches nothing.
+    for every prediction above 0, and has no gradient.
     """
     agreed = ops.sum(weights * targets * predictions, axis)
     false_positive = ops.sum(weights * (1.0 - targets) * predictions, axis)
@@ -51,17 +53,10 @@ class OverlapLoss(ClassLoss):
     def _costs(self) -> tuple[float, float]:
         """What a false positive and a false negative cost."""
 
-    def _losses(
-        self,
-        targets: Tensor,
-        y_pred: Tensor,
-        counted: Tensor | None,
-        weights: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        if self.from_logits and self.binary:
-            y_pred = ops.sigmoid(y_pred)
-        elif self.from_logits:
-            y_pred = ops.softmax(y_pred, axis=-1)
+    def _losses(self, batch: Targets, weights: Tensor | None) -> Losses:
+        targets, y_pred, counted = batch
+        if self.from_logits:
+            y_pred = probabilities(y_pred, binary=self.binary)
         by_sample = self.over == "sample"
         inner = tuple(range(by_sample, len(y_pred.shape) - 1))
         if not inner:
@@ -73,7 +68,7 @@ class OverlapLoss(ClassLoss):
                 f"y_pred.shape={tuple(y_pred.shape)}."
             )
         outside = None
-        if by_sample and _is_one_a_sample(weights):
+        if by_sample and _is_one_per_sample(weights):
             outside, weights = ops.max(weights, inner), None
         inside = 1.0 if counted is None else counted
         if weights is not None:
@@ -82,11 +77,11 @@ class OverlapLoss(ClassLoss):
             targets, y_pred, inside, *self._costs(), self.smooth, inner
         )
         if not by_sample:
-            return 1.0 - index, present, None
+            return Losses(1.0 - index, present, None)
         classes = ops.sum(present, -1)
         losses = ops.sum((1.0 - index) * present, -1)
         losses = ops.divide_no_nan(losses, classes)
-        return losses, ops.cast(classes > 0, losses.dtype), outside
+        return Losses(losses, ops.cast(classes > 0, losses.dtype), outside)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -96,5 +91,5 @@ class OverlapLoss(ClassLoss):
         }
 
 
-def _is_one_a_sample(weights: Tensor | None) -> bool:
+def _is_one_per_sample(weights: Tensor | None) -> bool:
     return weights is not None and all(n == 1 for n in weights.shape[1:])

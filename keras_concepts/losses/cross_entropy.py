@@ -12,7 +12,7 @@ from keras_concepts.losses._class_weights import (
     as_tensor,
     plain,
 )
-from keras_concepts.losses._log_probabilities import product
+from keras_concepts.losses._log_probabilities import multiply_no_nan
 
 
 def binary_cross_entropy(
@@ -25,7 +25,7 @@ def binary_cross_entropy(
 
 def categorical_cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
     """Of each class, its part `-y log p` of the sum over the last axis."""
-    return -product(targets, ops.log_softmax(logits, axis=-1))
+    return -multiply_no_nan(targets, ops.log_softmax(logits, axis=-1))
 
 
 @serializable

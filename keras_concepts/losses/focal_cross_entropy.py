@@ -16,7 +16,7 @@ from keras_concepts.losses._class_weights import (
 )
 from keras_concepts.losses._log_probabilities import (
     log_softmax_and_rest,
-    product,
+    multiply_no_nan,
 )
 
 
@@ -37,7 +37,7 @@ def binary_focal(
 def categorical_focal(targets: Tensor, logits: Tensor, gamma: float) -> Tensor:
     """Of each class, its part `-y (1-p)^γ log p` of the sum."""
     log_p, log_rest = log_softmax_and_rest(logits)
-    return -product(targets, ops.exp(gamma * log_rest) * log_p)
+    return -multiply_no_nan(targets, ops.exp(gamma * log_rest) * log_p)
 
 
 @serializable

@@ -44,8 +44,8 @@ class SoftFBeta(OverlapLoss):
         least one axis between samples and classes.
 
     Output shape:
-        A scalar from 0 to 1, lower is better. Without reduction, one loss a
-        class, `(C,)`; with `over="sample"` one a sample, `(n,)`.
+        A scalar from 0 to 1, lower is better. Without reduction, one loss per
+        class, `(C,)`; with `over="sample"` one per sample, `(n,)`.
 
     Raises:
         ValueError: If an argument or a shape does not fit; if a label lies

@@ -43,7 +43,7 @@ class Tversky(OverlapLoss):
         over: What the sums run over: `"batch"`, every axis but that of the
             classes; or `"sample"`, those within each sample, as for images
             or sequences. There the loss of a sample is the mean over its
-            classes, and sample weights of one number a sample multiply it.
+            classes, and sample weights of one number per sample multiply it.
         smooth: Added to numerator and denominator, at least 0.
         ignore_class: Label whose entries do not count, such as -1. Needs class
             numbers or `binary=True`, where it leaves out single answers.
@@ -53,8 +53,8 @@ class Tversky(OverlapLoss):
         least one axis between samples and classes.
 
     Output shape:
-        A scalar from 0 to 1, lower is better. Without reduction, one loss a
-        class, `(C,)`; with `over="sample"` one a sample, `(n,)`.
+        A scalar from 0 to 1, lower is better. Without reduction, one loss per
+        class, `(C,)`; with `over="sample"` one per sample, `(n,)`.
 
     Raises:
         ValueError: If an argument or a shape does not fit; if a label lies

@@ -4,17 +4,17 @@ from typing import Any, Unpack
 
 from keras import ops
 
-from keras_concepts import _backend
-from keras_concepts._types import Tensor
+from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._labels.predictions import above, largest
+from keras_concepts._labels.rows import Rows
+from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._validation import check_probability
-from keras_concepts.metrics._class_amounts import Indices, count, overlap
-from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum
-from keras_concepts.metrics._rows import Rows, above
+from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
+from keras_concepts.metrics._counting import count_hits
 
 
-class Agreement(ClassMetric):
-    """Base of metrics of one true and one predicted class a row.
+class Agreement(CountingMetric):
+    """Base of metrics of one true and one predicted class per row.
 
     Args:
         name: Name of the metric.
@@ -37,12 +37,10 @@ class Agreement(ClassMetric):
         if threshold is not None:
             check_probability(type(self).__name__, "threshold", threshold)
         self.threshold = threshold
-        self._counts: Any = None
         if self.num_classes is not None:
             self._build(self.num_classes)
 
     def _build(self, num_classes: int) -> None:
-        """Makes the state."""
         self._counts = ExactSum(self, "counts", (3, num_classes))
 
     def update_state(
@@ -51,15 +49,11 @@ class Agreement(ClassMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         labels, predictions = self._classes(rows)
         predictions = predictions.where(labels.numbers >= 0)
-        self._check_num_classes(labels.num_classes)
-        if self._counts is None:
-            self._build(labels.num_classes)
+        self._prepare(labels.num_classes)
         self._add(rows, labels, predictions)
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
-        hits = overlap(labels, predictions)
-        counted = (labels, predictions, hits)
-        count(self._counts, *map(rows.weighted, counted))
+        count_hits(self._counts, rows, labels, predictions)
 
     def _classes(self, rows: Rows) -> tuple[Indices, Indices]:
         """The true and the predicted class of each row."""
@@ -78,21 +72,8 @@ class Agreement(ClassMetric):
                 f"{num_classes} classes."
             )
         if not isinstance(labels, Indices):
-            labels = Indices(_largest(labels.amounts), num_classes)
-        return labels, Indices(_largest(rows.scores), num_classes)
-
-    def _words(self) -> Tensor:
-        if self._counts is None:
-            raise ValueError(
-                f"`{type(self).__name__}` has counted nothing yet and does not "
-                "know its classes. Call `update_state` first, or give "
-                "`num_classes`."
-            )
-        return self._counts.words
+            labels = Indices(largest(labels.amounts), num_classes)
+        return labels, Indices(largest(rows.scores), num_classes)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "threshold": self.threshold}
-
-
-def _largest(amounts: Tensor) -> Tensor:
-    return ops.cast(_backend.argmax(amounts)[:, None], "int32")

@@ -1,18 +1,20 @@
-"""What F-beta, precision, recall and the report share: three counts a class."""
+"""Three counts per class, for F-beta, precision, recall and the report."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, Unpack
 
 from keras import ops
 
-from keras_concepts import _backend
+from keras_concepts._labels.class_amounts import Classes, overlap
+from keras_concepts._labels.predictions import choose_classes
+from keras_concepts._labels.rows import Rows
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _scores
-from keras_concepts.metrics._class_amounts import Classes, count, overlap
-from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Rows, choose_classes
+from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
+from keras_concepts.metrics._counting import add_mean, count_hits
 
 Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
 AVERAGES = (None, "micro", "macro", "weighted", "samples")
@@ -32,7 +34,7 @@ class ChoiceOptions(CountOptions, total=False):
     top_k: int | None
 
 
-class ClassCounts(ClassMetric):
+class ClassCounts(CountingMetric):
     """Base of metrics that follow from hits, predicted and true of each class.
 
     Args:
@@ -74,12 +76,10 @@ class ClassCounts(ClassMetric):
         self.class_ids = class_ids
         self.zero_division = zero_division
         self.absent = absent
-        self._counts: Any = None
         if self.num_classes is not None:
             self._build(self.num_classes)
 
     def _build(self, num_classes: int) -> None:
-        """Makes the state."""
         for number in self.class_ids or ():
             if not 0 <= number < num_classes:
                 raise ValueError(
@@ -113,10 +113,8 @@ class ClassCounts(ClassMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
-        self._check_num_classes(found)
         self._check_top_k(found)
-        if self._counts is None:
-            self._build(found)
+        self._prepare(found)
         predictions = choose_classes(
             rows.scores,
             threshold=self.threshold,
@@ -129,9 +127,7 @@ class ClassCounts(ClassMetric):
             self._add_classes(rows, predictions)
 
     def _add_classes(self, rows: Rows, predictions: Classes) -> None:
-        hits = overlap(rows.labels, predictions)
-        counted = (rows.labels, predictions, hits)
-        count(self._counts, *map(rows.weighted, counted))
+        count_hits(self._counts, rows, rows.labels, predictions)
 
     def _add_samples(self, rows: Rows, predictions: Classes) -> None:
         num_classes = predictions.num_classes
@@ -148,14 +144,11 @@ class ClassCounts(ClassMetric):
             )
         ]
         scores = self._score(*counts)
-        weights = ops.ones_like(scores)
-        if rows.weights is not None:
-            weights = ops.cast(rows.weights[:, 0], "float32")
+        weights = rows.float_weights()
         undefined = ops.isnan(scores)
         weights = ops.where(undefined, 0, weights)
         scores = ops.where(undefined, 0, scores)
-        pairs = ops.stack([scores * weights, weights], axis=1)
-        self._counts.add(_backend.column_sums(pairs))
+        add_mean(self._counts, scores, weights)
 
     def _score(self, hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
         """The score of each class or sample."""
@@ -163,27 +156,20 @@ class ClassCounts(ClassMetric):
 
     def result(self) -> Any:
         if self.average == "samples":
-            total, weight = ops.unstack(value(self._words(), self._computing))
+            total, weight = ops.unstack(
+                total_of(self._words(), self._computing)
+            )
             score = _scores.ratio(total, weight, self.zero_division)
         else:
             score = self._average(self._score(*self._totals()), self.average)
         return self._cast(score)
-
-    def _words(self) -> Tensor:
-        if self._counts is None:
-            raise ValueError(
-                f"`{type(self).__name__}` has counted nothing yet and does not "
-                "know its classes. Call `update_state` first, or give "
-                "`num_classes`."
-            )
-        return self._counts.words
 
     def _totals(self) -> list[Tensor]:
         """Hits, predicted and true, of each class or pooled for `"micro"`."""
         words = self._chosen_words()
         if self.average == "micro":
             words = ops.sum(words, axis=2)
-        return ops.unstack(value(words, self._computing))[::-1]
+        return ops.unstack(total_of(words, self._computing))[::-1]
 
     def _chosen_words(self) -> Tensor:
         words = self._words()
@@ -222,7 +208,7 @@ class ClassCounts(ClassMetric):
         words = self._chosen_words()
         if self.average == "micro":
             words = ops.sum(words, axis=2)
-        return value(words[:, which] - words[:, 2], self._computing)
+        return total_of(words[:, which] - words[:, 2], self._computing)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -5,9 +5,9 @@ from typing import Any, Literal, TypedDict
 import keras
 
 from keras_concepts import _backend
+from keras_concepts._labels.rows import Rows, read_rows
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
-from keras_concepts.metrics._rows import Rows, read_rows
 
 
 class ReadingOptions(TypedDict, total=False):
@@ -30,7 +30,7 @@ class ClassMetric(keras.Metric):
         num_classes: Number of classes. By default known from the first batch.
         labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
             label for each class (one-hot, several-hot or soft); or `"auto"`,
-            which its shape tells.
+            as its shape says.
         from_logits: Whether `y_pred` holds logits, not probabilities.
         ignore_class: Rows with this label are left out.
         axis: Axis of the classes in `y_pred`.
@@ -57,7 +57,7 @@ class ClassMetric(keras.Metric):
         if num_classes is not None:
             check_positive_int(owner, "num_classes", num_classes)
         self.num_classes = num_classes
-        self.labels = labels
+        self.labels: Literal["auto", "sparse", "dense"] = labels
         self.from_logits = from_logits
         self.ignore_class = ignore_class
         self.axis = axis
@@ -113,3 +113,28 @@ class ClassMetric(keras.Metric):
             "axis": self.axis,
             "use_mask": self.use_mask,
         }
+
+
+class CountingMetric(ClassMetric):
+    """Base of metrics whose counts are made once the classes are known."""
+
+    _counts: Any = None
+
+    def _build(self, num_classes: int) -> None:
+        """Makes `_counts`, an `ExactSum`."""
+        raise NotImplementedError
+
+    def _prepare(self, num_classes: int) -> None:
+        """Makes the counts, unless an earlier batch did."""
+        self._check_num_classes(num_classes)
+        if self._counts is None:
+            self._build(num_classes)
+
+    def _words(self) -> Tensor:
+        """Words of the counts, see `ExactSum.words`."""
+        if self._counts is None:
+            raise ValueError(
+                f"`{type(self).__name__}` has no counts before the first "
+                "batch. Call `update_state` first, or pass `num_classes`."
+            )
+        return self._counts.words

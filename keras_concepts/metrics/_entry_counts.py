@@ -5,15 +5,17 @@ from typing import Any, Literal, Unpack
 
 from keras import ops
 
+from keras_concepts._labels.class_amounts import Columns
+from keras_concepts._labels.predictions import above
+from keras_concepts._labels.shapes import classes_last
+from keras_concepts._numerics.dtypes import as_float
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
-from keras_concepts.metrics._class_amounts import Columns
 from keras_concepts.metrics._class_counts import (
     AVERAGES,
     ClassCounts,
     CountOptions,
 )
-from keras_concepts.metrics._rows import above, as_float
 
 
 class EntryCounts(ClassCounts):
@@ -58,13 +60,13 @@ class EntryCounts(ClassCounts):
         class_ids = options.get("class_ids")
         if class_ids is not None and (binary or class_id is not None):
             raise ValueError(
-                f"`class_ids` of `{owner}` goes neither with `class_id` nor "
-                f"with average='binary'. Received: class_ids={class_ids!r}, "
+                f"`class_ids` of `{owner}` cannot be combined with `class_id` "
+                f"or average='binary'. Received: class_ids={class_ids!r}, "
                 f"class_id={class_id!r} and average={average!r}."
             )
         if binary and options.get("num_classes") is not None:
             raise ValueError(
-                f"`num_classes` of `{owner}` does not go with "
+                f"`num_classes` of `{owner}` cannot be combined with "
                 "average='binary', which counts entries. Received: "
                 f"num_classes={options.get('num_classes')!r}."
             )
@@ -98,8 +100,8 @@ class EntryCounts(ClassCounts):
         mask = self._mask(y_pred)
         y_true, scores = ops.convert_to_tensor(y_true), as_float(y_pred)
         if len(y_true.shape) == len(scores.shape):
-            y_true = ops.moveaxis(y_true, self.axis, -1)
-        scores = ops.moveaxis(scores, self.axis, -1)
+            y_true = classes_last(y_true, self.axis)
+        scores = classes_last(scores, self.axis)
         if self.top_k is not None:
             self._check_top_k(scores.shape[-1])
             scores = _largest(scores, self.top_k)

@@ -4,11 +4,11 @@ from typing import Any, Unpack
 
 from keras import ops
 
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_metric import ReadingOptions
-from keras_concepts.metrics._exact_sum import value
 
 
 @serializable
@@ -55,7 +55,7 @@ class BalancedAccuracy(Agreement):
         self.adjusted = adjusted
 
     def result(self) -> Any:
-        true, _, hits = ops.unstack(value(self._words(), self._computing))
+        true, _, hits = ops.unstack(total_of(self._words(), self._computing))
         present = ops.cast(true > 0, hits.dtype)
         count = ops.sum(present)
         score = _scores.ratio(

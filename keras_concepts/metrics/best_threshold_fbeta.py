@@ -5,13 +5,16 @@ from typing import Any, Unpack
 import numpy as np
 from keras import ops
 
+from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._numerics import histogram
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_positive_int
-from keras_concepts.metrics import _histogram, _scores
-from keras_concepts.metrics._class_amounts import Indices, count
+from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
+from keras_concepts.metrics._counting import count
 
 
 @serializable
@@ -25,11 +28,11 @@ class BestThresholdFBeta(ClassMetric):
     row is predicted positive if its probability is above the threshold.
 
     The thresholds tried lie evenly in the logit, from -16 to 16, so that those
-    of rare events, near 0, are among them. Memory is two counts a threshold.
+    of rare events, near 0, are among them. Memory is two counts per threshold.
 
-    A threshold that was chosen on the data that it is judged on flatters: read
-    it off the validation data, and pass it to `F1Score(threshold=...)` for the
-    test data.
+    A threshold that is chosen and judged on the same data looks better than it
+    is: choose it on the validation data, and pass it to
+    `F1Score(threshold=...)` for the test data.
 
     Args:
         beta: How many times as important as precision recall is.
@@ -78,20 +81,18 @@ class BestThresholdFBeta(ClassMetric):
         num_classes = rows.scores.shape[1]
         self._check_num_classes(num_classes)
         column = self._column(num_classes)
-        scores, logits = ops.cast(rows.scores, "float32"), self.from_logits
-        if logits and num_classes > 1:
-            scores, logits = ops.softmax(scores), False
+        # Logits of a sigmoid are compared with edges that are logits.
+        logits = self.from_logits and num_classes == 1
+        scores = rows.probabilities(from_logits=self.from_logits and not logits)
         scores = ops.take(scores, column, axis=1)
         edges = ops.convert_to_tensor(self._edges(logits=logits))
         bins = ops.searchsorted(edges, scores, side="left")
         labels = rows.labels.dense()[:, column]
-        ones = ops.ones_like(labels)
-        if rows.weights is not None:
-            ones = ops.cast(rows.weights[:, 0], "float32")
+        weights = rows.float_weights()
         count(
             self._counts,
-            Indices(bins[:, None], self.bins, (labels * ones)[:, None]),
-            Indices(bins[:, None], self.bins, ones[:, None]),
+            Indices(bins[:, None], self.bins, (labels * weights)[:, None]),
+            Indices(bins[:, None], self.bins, weights[:, None]),
         )
 
     def _column(self, num_classes: int) -> int:
@@ -105,13 +106,11 @@ class BestThresholdFBeta(ClassMetric):
         return self.class_id
 
     def _edges(self, *, logits: bool) -> np.ndarray:
-        edges = _histogram.logit_edges(self.bins)
-        return (edges if logits else _histogram.sigmoid(edges)).astype(
-            "float32"
-        )
+        edges = histogram.logit_edges(self.bins)
+        return (edges if logits else histogram.sigmoid(edges)).astype("float32")
 
     def result(self) -> dict[str, Any]:
-        counts = value(self._counts.words, self._computing)
+        counts = total_of(self._counts.words, self._computing)
         # What lies above each threshold: all bins to its right.
         above = ops.flip(ops.cumsum(ops.flip(counts, axis=1), axis=1), axis=1)
         hits, predicted = ops.unstack(above[:, 1:])
@@ -119,8 +118,8 @@ class BestThresholdFBeta(ClassMetric):
 
         scores = self._fbeta(hits, predicted, true)
         best = ops.argmax(scores)
-        # A threshold inside a bin is at best one that parts the bin's positive
-        # rows from its negative ones.
+        # A threshold inside a bin is at best one that separates the bin's
+        # positive rows from its negative ones.
         outside = ops.pad(above[:, 1:], ((0, 0), (0, 1)))
         possible = outside + counts[0]
         ceiling = ops.max(self._fbeta(possible[0], possible[1], true))

@@ -4,12 +4,12 @@ from typing import Any, Unpack
 
 from keras import ops
 
-from keras_concepts import _backend
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import probabilities
+from keras_concepts.metrics._counting import add_mean
 
 
 @serializable
@@ -65,19 +65,15 @@ class BrierScore(ClassMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_num_classes(found)
-        error = probabilities(rows.scores, from_logits=self.from_logits)
+        error = rows.probabilities(from_logits=self.from_logits)
         error = error - rows.labels.dense()
-        error = ops.sum(ops.square(error), axis=1, keepdims=True)
+        error = ops.sum(ops.square(error), axis=1)
         if self.scale_by_half and found > 1:
             error = error / 2
-        weights = ops.ones_like(error)
-        if rows.weights is not None:
-            weights = ops.cast(rows.weights, "float32")
-        pairs = ops.concatenate([error * weights, weights], axis=1)
-        self._sums.add(_backend.column_sums(pairs))
+        add_mean(self._sums, error, rows.float_weights())
 
     def result(self) -> Any:
-        error, weight = ops.unstack(value(self._sums.words, self._computing))
+        error, weight = ops.unstack(total_of(self._sums.words, self._computing))
         return self._cast(_scores.ratio(error, weight, 0.0))
 
     def get_config(self) -> dict[str, Any]:

@@ -7,15 +7,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts import _backend
+from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._labels.predictions import largest
+from keras_concepts._labels.rows import Rows
+from keras_concepts._numerics import histogram
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
-from keras_concepts.metrics import _histogram, _scores
-from keras_concepts.metrics._class_amounts import Indices, count
+from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Rows, probabilities
+from keras_concepts.metrics._counting import count
 
 
 class CalibrationCurve(NamedTuple):
@@ -96,38 +99,36 @@ class CalibrationError(ClassMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         self._check_num_classes(rows.scores.shape[1])
         confidence, hits = self._confidence(rows)
-        weights = ops.ones_like(hits)
-        if rows.weights is not None:
-            weights = ops.cast(rows.weights[:, 0], "float32")
+        weights = rows.float_weights()
         bins = ops.searchsorted(
             ops.convert_to_tensor(self._edges()), confidence, side="left"
         )
         count(
             self._sums,
             *(
-                Indices(bins[:, None], self.bins, (amounts * weights)[:, None])
-                for amounts in (confidence, hits, ops.ones_like(hits))
+                Indices(bins[:, None], self.bins, amounts[:, None])
+                for amounts in (confidence * weights, hits * weights, weights)
             ),
         )
 
     def _confidence(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Confidence of each row and whether, or how much, it is right."""
-        shares = probabilities(rows.scores, from_logits=self.from_logits)
+        shares = rows.probabilities(from_logits=self.from_logits)
         if shares.shape[1] == 1:
             return shares[:, 0], rows.labels.dense()[:, 0]
-        predicted = ops.cast(_backend.argmax(shares)[:, None], "int32")
+        predicted = largest(shares)
         confidence = ops.take_along_axis(shares, predicted, axis=1)[:, 0]
         hits = ops.cast(rows.labels.at(predicted)[:, 0], "float32")
         return confidence, hits
 
     def _edges(self) -> np.ndarray:
         if self.spacing == "even":
-            return _histogram.even_edges(self.bins)
-        edges = _histogram.logit_edges(self.bins)
-        return _histogram.sigmoid(edges).astype("float32")
+            return histogram.even_edges(self.bins)
+        edges = histogram.logit_edges(self.bins)
+        return histogram.sigmoid(edges).astype("float32")
 
     def result(self) -> Any:
-        words = value(self._sums.words, self._computing)
+        words = total_of(self._sums.words, self._computing)
         confidence, hits, weight = ops.unstack(words)
         share = _scores.ratio(weight, ops.sum(weight), 0.0)
         gap = ops.abs(_scores.ratio(hits - confidence, weight, 0.0))
@@ -141,7 +142,7 @@ class CalibrationError(ClassMetric):
 
     def curve(self) -> CalibrationCurve:
         """The bins that are not empty, as NumPy arrays."""
-        words = keras.ops.convert_to_numpy(value(self._sums.words))
+        words = keras.ops.convert_to_numpy(total_of(self._sums.words))
         confidence, hits, weight = words[:, words[2] > 0].astype("float64")
         return CalibrationCurve(
             confidence / weight, hits / weight, weight / weight.sum()

@@ -35,8 +35,8 @@ class ClassificationReport(ClassCounts):
     keras.callbacks.EarlyStopping("val_report_macro_f1", mode="max")
     ```
 
-    With two outputs, give each its own `name`, for Keras puts no output's name
-    before the keys of a dict.
+    With two outputs, give each metric its own `name`: Keras puts no output's
+    name before the keys of a dict.
 
     Args:
         class_names: Names of the classes, in order.

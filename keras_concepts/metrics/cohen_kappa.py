@@ -4,15 +4,17 @@ from typing import Any, Literal, Unpack
 
 from keras import ops
 
+from keras_concepts._labels.class_amounts import Columns, Indices
+from keras_concepts._labels.rows import Rows
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
-from keras_concepts.metrics._class_amounts import Columns, Indices, count
 from keras_concepts.metrics._class_metric import ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Rows
+from keras_concepts.metrics._counting import count
 
 
 @serializable
@@ -26,8 +28,8 @@ class CohenKappa(Agreement):
     ```
 
     In `[-1, 1]`, higher is better; a guess has 0. Equal to
-    `sklearn.metrics.cohen_kappa_score`. Memory is three counts a class and one
-    sum, not a matrix.
+    `sklearn.metrics.cohen_kappa_score`. Memory is three counts per class and
+    one sum, not a matrix.
 
     Args:
         weights: How much two classes disagree: `None`, 1 if they differ;
@@ -89,9 +91,9 @@ class CohenKappa(Agreement):
         words = self._words()
         true, predicted, _ = ops.unstack(words, axis=1)
         total = ops.sum(true, axis=1, keepdims=True)
-        rows = value(total, self._computing)
+        rows = total_of(total, self._computing)
         predicted, others, true = (
-            _scores.ratio(value(cell, self._computing), rows, 0.0)
+            _scores.ratio(total_of(cell, self._computing), rows, 0.0)
             for cell in (predicted, total - predicted, true)
         )
         if self.weights is None:
@@ -101,7 +103,7 @@ class CohenKappa(Agreement):
             distance = self._distance(numbers[:, None], numbers)
             distance = ops.cast(distance, true.dtype)
             expected = ops.sum(true[:, None] * distance * predicted)
-        observed = value(self._disagreement.words, self._computing)
+        observed = total_of(self._disagreement.words, self._computing)
         observed = _scores.ratio(observed, rows, 0.0)[0]
         undefined = 1 - self.zero_division
         return self._cast(1 - _scores.ratio(observed, expected, undefined))

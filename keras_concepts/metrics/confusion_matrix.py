@@ -7,15 +7,17 @@ from typing import Any, Literal, Unpack
 import keras
 from keras import ops
 
+from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._labels.rows import Rows
+from keras_concepts._numerics.exact_sum import ExactSum
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
-from keras_concepts.metrics._class_amounts import Indices, count
 from keras_concepts.metrics._class_metric import ReadingOptions
-from keras_concepts.metrics._exact_sum import ExactSum, value
-from keras_concepts.metrics._rows import Rows
+from keras_concepts.metrics._counting import count
 
 
 @serializable
@@ -23,8 +25,8 @@ class ConfusionMatrix(Agreement):
     """How often each class was predicted as each class.
 
     Row i, column j holds the number of rows of class i that were predicted as
-    class j, as in `sklearn.metrics.confusion_matrix`. Memory is three floats a
-    cell.
+    class j, as in `sklearn.metrics.confusion_matrix`. Memory is three floats
+    per cell.
 
     The result is a matrix, which `fit` puts into its logs as it is: add the
     metric to `compile` for its `plot()` after `evaluate`, and use
@@ -79,7 +81,7 @@ class ConfusionMatrix(Agreement):
         count(self._counts, rows.weighted(cells))
 
     def result(self) -> Tensor:
-        cells = value(self._words(), self._computing)
+        cells = total_of(self._words(), self._computing)
         size = round(cells.shape[0] ** 0.5)
         matrix = ops.reshape(cells, (size, size))
         if self.normalize is not None:

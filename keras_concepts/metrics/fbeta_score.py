@@ -33,7 +33,7 @@ class FBetaScore(ClassCounts):
     - Counts are exact, also beyond 2**24; nothing is added to a denominator.
     - Shapes that do not fit raise an error and are never broadcast.
 
-    Memory is three counts a class.
+    Memory is three counts per class.
 
     Args:
         average: `None`, the score of each class; `"micro"`, of all classes
@@ -50,7 +50,7 @@ class FBetaScore(ClassCounts):
         num_classes: Number of classes. By default known from the first batch.
         labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
             label for each class (one-hot, several-hot or soft); or `"auto"`,
-            which its shape tells.
+            as its shape says.
         from_logits: Whether `y_pred` holds logits. `threshold` is a probability
             all the same.
         top_k: How many of the largest scores are predicted. Those of them that

@@ -4,11 +4,11 @@ from typing import Any, Unpack
 
 from keras import ops
 
+from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_metric import ReadingOptions
-from keras_concepts.metrics._exact_sum import value
 
 
 @serializable
@@ -26,7 +26,7 @@ class MatthewsCorrelation(Agreement):
 
     In `[-1, 1]`, higher is better; a guess has 0, and so has 0 / 0. Equal to
     `sklearn.metrics.matthews_corrcoef`, also where classes are rare. Memory is
-    three counts a class, not a matrix.
+    three counts per class, not a matrix.
 
     Args:
         threshold: For a single column, the probability above which class 1 is
@@ -73,9 +73,9 @@ class MatthewsCorrelation(Agreement):
             "true": true,
             "others_true": total - true,
         }
-        rows = value(total, self._computing)
+        rows = total_of(total, self._computing)
         share = {
-            name: _scores.ratio(value(cell, self._computing), rows, 0.0)
+            name: _scores.ratio(total_of(cell, self._computing), rows, 0.0)
             for name, cell in cells.items()
         }
         covariance = ops.sum(

@@ -33,7 +33,7 @@ class PenaltyReport(NamedTuple):
 
 
 class Penalty(keras.regularizers.Regularizer):
-    """A regularizer that tells its terms apart and knows its gradient.
+    """A regularizer that knows each of its terms and its gradient.
 
     A subclass defines `terms`, `gradient` and `get_config`.
     """

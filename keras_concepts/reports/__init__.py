@@ -1,40 +1,65 @@
 """Reports: tables, figures and event files of a recording or a model."""
 
-from keras_concepts.reports.batch_norm import (
+from keras_concepts.reports.batch_norm.figure import plot_batch_norms
+from keras_concepts.reports.batch_norm.table import (
     batch_norm_table,
     print_batch_norms,
 )
-from keras_concepts.reports.batch_norm_figure import plot_batch_norms
-from keras_concepts.reports.figures import plot_gradient_stacks, plot_gradients
-from keras_concepts.reports.memory_figure import plot_memory
-from keras_concepts.reports.penalties import penalty_table, print_penalties
-from keras_concepts.reports.penalty_figure import plot_penalties
-from keras_concepts.reports.signal_figure import plot_signals
-from keras_concepts.reports.signals import print_signals, signal_table
+from keras_concepts.reports.gradients.figure import plot_gradients
+from keras_concepts.reports.gradients.stacks import plot_gradient_stacks
+from keras_concepts.reports.gradients.table import (
+    gradient_table,
+    print_gradients,
+)
+from keras_concepts.reports.non_finite.figure import plot_non_finite
+from keras_concepts.reports.non_finite.table import (
+    non_finite_table,
+    print_non_finite,
+)
+from keras_concepts.reports.penalties.figure import plot_penalties
+from keras_concepts.reports.penalties.table import (
+    penalty_table,
+    print_penalties,
+)
+from keras_concepts.reports.report import (
+    Report,
+    plot_recording,
+    print_recording,
+    report_of,
+)
+from keras_concepts.reports.signals.figure import plot_signals
+from keras_concepts.reports.signals.memory_figure import plot_memory
+from keras_concepts.reports.signals.table import print_signals, signal_table
 from keras_concepts.reports.sparsity import Sparsity, SparsityRow, sparsity
-from keras_concepts.reports.table import gradient_table, print_gradients
 from keras_concepts.reports.tensorboard import (
     TensorBoardWriter,
     write_tensorboard,
 )
 
 __all__ = [
+    "Report",
     "Sparsity",
     "SparsityRow",
     "TensorBoardWriter",
     "batch_norm_table",
     "gradient_table",
+    "non_finite_table",
     "penalty_table",
     "plot_batch_norms",
     "plot_gradient_stacks",
     "plot_gradients",
     "plot_memory",
+    "plot_non_finite",
     "plot_penalties",
+    "plot_recording",
     "plot_signals",
     "print_batch_norms",
     "print_gradients",
+    "print_non_finite",
     "print_penalties",
+    "print_recording",
     "print_signals",
+    "report_of",
     "signal_table",
     "sparsity",
     "write_tensorboard",

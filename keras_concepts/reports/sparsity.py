@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from keras_concepts.reports.cells import Name
-from keras_concepts.reports.names import short_names
+from keras_concepts.reports.drawing.names import short_names
+from keras_concepts.reports.drawing.table_style import Name
 
 _INDEX_BYTES = 4  # int32
 _ABOUT = (
@@ -96,8 +97,8 @@ class Sparsity:
         for header, sum_ in zip(headers, _cells(self.total), strict=True):
             table.add_column(header, sum_, justify="right", no_wrap=True)
         names = short_names([row.path for row in self.rows])
-        for name, row in zip(names, self.rows, strict=True):
-            table.add_row(Name(name), *_cells(row))
+        for i, row in enumerate(self.rows):
+            table.add_row(Name(names, i), *_cells(row))
         return table
 
 
@@ -149,15 +150,7 @@ def _cells(row: SparsityRow) -> list[Text]:
         Text(f"{row.zeros:,}"),
         Text(f"{row.size:,}", "dim"),
         Text(f"{row.share:.1%}"),
-        Text(_bytes(row.dense_bytes)),
-        Text(_bytes(row.sparse_bytes)),
+        Text(decimal(row.dense_bytes)),
+        Text(decimal(row.sparse_bytes)),
         Text(f"{saved:.0%}", "green" if saved > 0.0 else "yellow"),
     ]
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} GB"

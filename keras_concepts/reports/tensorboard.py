@@ -10,26 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording, Series
-
-# Several values at one step, or always the same one.
-_NOT_SCALARS = (
-    "dead_unit",
-    "saturated_unit",
-    "saturated_gate_unit",
-    "hidden_error_rms",
-    "state_error_rms",
-    "units",
-)
 
 
 class TensorBoardWriter:
     """Writes a recording that grows to an event file, without TensorFlow.
 
-    - `gradient_norm`, `loss` and so on: scalars, of the whole model;
-    - `gradient_rms/<path>` and so on: scalars, of a variable or layer;
+    - `gradient_norm`, `batch_loss` and so on: scalars, of the run;
+    - `gradient_rms/<path>` and so on: scalars, of a variable, layer or other
+      owner;
+    - `mean_shift/<path>/<channel>`, `state_error_rms/<path>/<lag>` and so on:
+      scalars, of a channel or lag;
     - `gradient_rms_log10/<path>`: a histogram of an epoch's steps with ten bins
       to a power of ten, without zeros and non-finite values.
+
+    What comes once in a run is no curve and is left out, and so is what is
+    true of single units. What two kinds of monitors measured alike (the loss of
+    a batch) is written once. The second monitor of a kind has tags of its own:
+    `gradient_rms (2)/<path>`.
 
     Args:
         log_dir: Folder for the event file; made if it is missing. Each writer
@@ -107,26 +106,42 @@ def _open(log_dir: str) -> Any:
 
 
 def _summaries(new: Iterable[Series]) -> dict[int, list[Any]]:
-    """`Summary.Value`s of each step."""
+    """`Summary.Value`s of each step, each tag once."""
     from tensorboardX.proto.summary_pb2 import Summary
 
-    summaries: dict[int, list[Any]] = defaultdict(list)
-    epochs: dict[tuple[int, str], list[Series]] = defaultdict(list)
+    scalars: dict[int, dict[str, float]] = defaultdict(dict)
+    epochs: dict[tuple[str, int, int], list[Series]] = defaultdict(list)
     for series in new:
-        if series.quantity in _NOT_SCALARS:
+        quantity = q.described(series.quantity)
+        if quantity.cadence == "once" or quantity.index == "unit":
             continue
-        if series.quantity == "gradient_rms":
-            epochs[series.epoch, series.layer].append(series)
-        tag = "/".join(filter(None, [series.quantity, series.layer]))
-        for step, value in zip(
-            series.steps.tolist(), series.values.tolist(), strict=True
+        if quantity == q.GRADIENT_RMS and len(series.steps):
+            tag = _tag(series, f"{quantity}_log10")
+            epochs[tag, series.run, series.epoch].append(series)
+        tag = _tag(series, quantity)
+        for step, index, value in zip(
+            series.steps.tolist(),
+            series.index.tolist(),
+            series.values.tolist(),
+            strict=True,
         ):
-            summaries[step].append(Summary.Value(tag=tag, simple_value=value))
-    for (_, path), parts in epochs.items():
+            indexed = f"{tag}/{index}" if index >= 0 else tag
+            _ = scalars[step].setdefault(indexed, value)
+    summaries = {
+        step: [Summary.Value(tag=t, simple_value=v) for t, v in values.items()]
+        for step, values in scalars.items()
+    }
+    for (tag, _, _), parts in epochs.items():
         last = int(max(series.steps.max() for series in parts))
         values = np.concatenate([series.values for series in parts])
-        summaries[last] += _histogram(f"gradient_rms_log10/{path}", values)
+        summaries[last] += _histogram(tag, values)
     return summaries
+
+
+def _tag(series: Series, name: str) -> str:
+    # Of `SignalMonitor (2)` the second part.
+    _, space, number = series.monitor.partition(" ")
+    return "/".join(filter(None, [name + space + number, series.owner]))
 
 
 def _histogram(tag: str, values: np.ndarray) -> list[Any]:

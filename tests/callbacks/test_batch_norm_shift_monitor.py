@@ -311,9 +311,11 @@ def test_a_probe_is_fed_as_fit_does():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="`probe`"):
+    with pytest.raises(
+        TypeError, match=r"`probe` of .*`\(x, y\)` or .*ndarray"
+    ):
         BatchNormShiftMonitor(probe=X)
-    with pytest.raises(ValueError, match="`probe`"):
+    with pytest.raises(ValueError, match=r"`probe` of .* a tuple of 1"):
         BatchNormShiftMonitor(probe=(X,))
     model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
     with pytest.raises(ValueError, match="BatchNormalization"):

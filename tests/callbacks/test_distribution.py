@@ -10,7 +10,9 @@ import pytest
 
 COMMON = """
 import numpy as np, keras
-from keras_concepts.callbacks import GradientMonitor, PenaltyReporter
+from keras_concepts.callbacks import (
+    GradientMonitor, NonFiniteGuard, PenaltyReporter
+)
 
 x = np.random.default_rng(0).normal(size=(64, 12)).astype("float32")
 y = x[:, :3].argmax(axis=1).astype("int32")
@@ -45,10 +47,15 @@ def compare(scope):
         plain = train([])
         monitor, reporter = GradientMonitor(), PenaltyReporter()
         watched = train([monitor, reporter])
+        # Its second train function is made between two steps.
+        thinned = GradientMonitor(max_samples=2)
+        others = train([thinned, PenaltyReporter(), NonFiniteGuard()])
+    assert thinned.recording.select("", "loss").step.tolist() == [0, 2, 4, 6]
     assert np.all(reporter.recording.select("", "penalty").value > 0)
     assert "other_loss" not in reporter.recording.quantities
-    for a, b in zip(plain, watched, strict=True):
+    for a, b, c in zip(plain, watched, others, strict=True):
         np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
     for quantity in ("gradient_norm", "gradient_rms", "gradient_max"):
         a = alone.recording.select(quantity=quantity)
         b = monitor.recording.select(quantity=quantity)

@@ -82,7 +82,7 @@ class TestLogs:
             )
         )
         np.testing.assert_allclose(
-            logs["loss"], value(monitor, "", "loss").mean(), rtol=1e-5
+            logs["loss"], value(monitor, "", "batch_loss").mean(), rtol=1e-5
         )
 
     def test_a_model_with_one_kernel_has_no_attenuation(self, digits):
@@ -174,7 +174,7 @@ class TestWhatTheOptimizerDoes:
         assert np.isfinite(history.history["gradient_norm"][0])
         model.compile(keras.optimizers.SGD(0.0), LOSS(from_logits=True))
         model.fit(*digits, 16, shuffle=False, verbose=0, callbacks=[plain])
-        for quantity in ("gradient_norm", "loss"):
+        for quantity in ("gradient_norm", "batch_loss"):
             np.testing.assert_allclose(
                 value(scaled, "", quantity)[[0, 2, 3]],
                 value(plain, "", quantity)[[0, 2, 3]],
@@ -229,10 +229,12 @@ class TestDeadUnits:
         x = digits[0]
         alive = (x @ kernel + bias).max(axis=0) > 0
         assert value(monitor, "*/hidden_0", "units") == [8]
-        dead = value(monitor, "*/hidden_0", "dead_unit").astype(int)
+        dead = monitor.recording.select(
+            "*/hidden_0", "zero_gradient_unit"
+        ).index
         assert {2, 5} <= set(dead.tolist())
         assert not alive[dead].any()
-        total = value(monitor, "*", "dead_units").sum()
+        total = value(monitor, "*", "zero_gradient_units").sum()
         assert history.history["dead_units"] == [total]
 
     def test_a_penalty_does_not_hide_them(self, digits):
@@ -251,7 +253,7 @@ class TestDeadUnits:
         model.compile("sgd", LOSS(from_logits=True))
         monitor = GradientMonitor()
         model.fit(*digits, verbose=0, callbacks=[monitor])
-        assert value(monitor, "*/dense", "dead_units") == [4]
+        assert value(monitor, "*/dense", "zero_gradient_units") == [4]
 
     def test_recurrent_gates_are_no_units(self, digits):
         model = keras.Sequential(
@@ -267,13 +269,13 @@ class TestSampling:
     def test_every(self, digits):
         monitor = GradientMonitor(every=3)
         make().fit(*digits, 8, epochs=2, verbose=0, callbacks=[monitor])
-        steps = monitor.recording.select("", "loss").step
+        steps = monitor.recording.select("", "batch_loss").step
         assert steps.tolist() == [0, 3, 6, 8, 11, 14]
 
     def test_max_samples_spread_over_the_epoch(self, digits):
         monitor = GradientMonitor(max_samples=3)
         make().fit(*digits, 8, epochs=2, verbose=0, callbacks=[monitor])
-        steps = monitor.recording.select("", "loss").step
+        steps = monitor.recording.select("", "batch_loss").step
         assert steps.tolist() == [0, 3, 6, 8, 11, 14]
 
     def test_several_steps_an_execution(self, digits):
@@ -291,7 +293,7 @@ class TestSampling:
                 verbose=0,
                 callbacks=[each],
             )
-        for quantity in ("loss", "gradient_norm"):
+        for quantity in ("batch_loss", "gradient_norm"):
             rows = monitor.recording.select("", quantity)
             expected = plain.recording.select("", quantity)
             assert rows.step.tolist() == expected.step.tolist()
@@ -312,8 +314,8 @@ class TestModels:
         model.compile("adam", LOSS(from_logits=True))
         monitor = GradientMonitor()
         model.fit(*digits, verbose=0, callbacks=[monitor])
-        assert not [p for p in monitor.recording.layers if "hidden_0" in p]
-        assert [p for p in monitor.recording.layers if "hidden_1" in p]
+        assert not [p for p in monitor.recording.owners if "hidden_0" in p]
+        assert [p for p in monitor.recording.owners if "hidden_1" in p]
 
     def test_sample_weights_several_outputs_and_validation(self, digits):
         x, y = digits
@@ -343,7 +345,7 @@ class TestModels:
             callbacks=[monitor],
         )
         np.testing.assert_allclose(
-            value(monitor, "", "loss").mean(),
+            value(monitor, "", "batch_loss").mean(),
             history.history["loss"][0],
             rtol=1e-5,
         )
@@ -355,8 +357,11 @@ class TestReuse:
         model.fit(*digits, epochs=2, verbose=0, callbacks=[monitor])
         first = monitor.recording
         model.fit(*digits, epochs=1, verbose=0, callbacks=[monitor])
-        assert len(first.select("", "loss")) == 4
-        assert monitor.recording.select("", "loss").step.tolist() == [0, 1]
+        assert len(first.select("", "batch_loss")) == 4
+        assert monitor.recording.select("", "batch_loss").step.tolist() == [
+            0,
+            1,
+        ]
 
     def test_a_recording_file_is_continued(self, digits, tmp_path):
         path = tmp_path / "runs" / "recording.jsonl"
@@ -365,8 +370,8 @@ class TestReuse:
                 *digits, verbose=0, callbacks=[GradientMonitor(record_to=path)]
             )
         recording = kc.Recording.load(path)
-        assert recording.select("", "loss").step.tolist() == [0, 1, 2, 3]
-        assert recording.metadata["backend"] == keras.backend.backend()
+        assert recording.select("", "batch_loss").step.tolist() == [0, 1, 2, 3]
+        assert recording.facts["backend"] == keras.backend.backend()
 
 
 class TestFiles:
@@ -394,7 +399,9 @@ model.fit(
         killed = subprocess.run([sys.executable, "-c", script, path])
         assert killed.returncode == -9
         recording = kc.Recording.load(path)
-        assert recording.select("", "loss").step.tolist() == list(range(8))
+        assert recording.select("", "batch_loss").step.tolist() == list(
+            range(8)
+        )
 
     def test_tensorboard_reads_it_while_it_trains(self, digits, tmp_path):
         accumulator = pytest.importorskip(

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import keras_concepts as kc
 from keras_concepts.callbacks import NonFiniteGuard
-from keras_concepts.instruments import nonfinite_tap
+from keras_concepts.instruments.non_finite import non_finite_tap
 
 BACKEND = keras.backend.backend()
 
@@ -428,7 +428,7 @@ def test_layers_that_bear_no_second_pass(monkeypatch):
     def refuse(*arguments):
         raise RuntimeError("not again")
 
-    monkeypatch.setattr(nonfinite_tap, "nonfinite_events", refuse)
+    monkeypatch.setattr(non_finite_tap, "nonfinite_events", refuse)
     messages = []
     guard = fit(*plant("activation"), NonFiniteGuard(sink=messages.append))
     assert (guard.found.step, guard.found.kind) == (2, "loss")

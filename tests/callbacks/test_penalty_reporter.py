@@ -70,14 +70,20 @@ def assert_adds_up(reporter, logs):
     rows = reporter.recording
     # What is recorded by layer adds up to what is recorded of the model,
     by_layer = {
-        "penalty": ["l1", "l2", "group_lasso", "penalty", "activity_penalty"],
+        "penalty": [
+            "l1",
+            "l2",
+            "group_lasso",
+            "other_penalty",
+            "activity_penalty",
+        ],
         "added_loss": ["added_loss"],
     }
     parts = {}
     for whole, quantities in by_layer.items():
         parts[whole] = np.zeros(len(logs["loss"]))
         for series in rows:
-            if series.layer and series.quantity in quantities:
+            if series.owner and series.quantity in quantities:
                 parts[whole][series.epoch] += series.values[0]
         np.testing.assert_allclose(
             value(reporter, "", whole), parts[whole], rtol=1e-6
@@ -86,7 +92,9 @@ def assert_adds_up(reporter, logs):
     assert "other_loss" not in rows.quantities
     total = value(reporter, "", "data_loss") + sum(parts.values())
     np.testing.assert_allclose(total, logs["loss"], rtol=1e-5)
-    np.testing.assert_allclose(value(reporter, "", "loss"), logs["loss"], 1e-5)
+    np.testing.assert_allclose(
+        value(reporter, "", "epoch_loss"), logs["loss"], 1e-5
+    )
     assert logs["penalty"] == value(reporter, "", "penalty").tolist()
     assert (
         logs["penalty_share"] == value(reporter, "", "penalty_share").tolist()
@@ -104,8 +112,8 @@ class TestPartsAddUp:
             (keras.regularizers.L1(0.02), ["l1"]),
             (keras.regularizers.L2(0.02), ["l2"]),
             (keras.regularizers.L1L2(0.02, 0.01), ["l1", "l2"]),
-            (keras.regularizers.OrthogonalRegularizer(0.1), ["penalty"]),
-            (squared, ["penalty"]),
+            (keras.regularizers.OrthogonalRegularizer(0.1), ["other_penalty"]),
+            (squared, ["other_penalty"]),
         ]
         stack = [
             layers.Dense(5, "tanh", name=f"d{i}", kernel_regularizer=each)
@@ -138,7 +146,9 @@ class TestPartsAddUp:
             value(reporter, "*/a/kernel", "l2"), l2, 1e-5
         )
         assert value(reporter, "*/a/bias", "l2") == 0.01 * (bias**2).sum()
-        np.testing.assert_allclose(value(reporter, "", "loss"), data, 1e-5)
+        np.testing.assert_allclose(
+            value(reporter, "", "epoch_loss"), data, 1e-5
+        )
         np.testing.assert_allclose(
             value(reporter, "", "penalty_share"), (l1 + l2) / data, 1e-5
         )
@@ -154,9 +164,9 @@ class TestPartsAddUp:
         reporter, _ = watch(model, *digits)
         rows = reporter.recording.select(epoch=0)
         activity = rows.select(quantity="activity_penalty")
-        assert activity.layers == ["shared", "flat"]
+        assert activity.owners == ["shared", "flat"]
         assert np.all(activity.value > 0)
-        assert rows.select(quantity="added_loss").layers == ["", "added"]
+        assert rows.select(quantity="added_loss").owners == ["", "added"]
 
     @pytest.mark.skipif(
         keras.backend.backend() != "jax", reason="Keras does so on JAX alone"
@@ -214,9 +224,9 @@ class TestPartsAddUp:
         model = compiled(keras.Model(inputs, other(inner(inputs))), "adam")
         reporter, _ = watch(model, *digits)
         terms = [
-            (series.layer, series.quantity)
+            (series.owner, series.quantity)
             for series in reporter.recording.select(epoch=0)
-            if series.quantity in ("l1", "l2", "penalty") and series.layer
+            if series.quantity in ("l1", "l2", "other_penalty") and series.owner
         ]
         assert [quantity for _, quantity in terms] == ["l1", "l2"]
         assert len({layer for layer, _ in terms}) == 2
@@ -292,7 +302,7 @@ class TestPartsAddUp:
     def test_no_penalty_at_all(self, digits):
         reporter, logs = watch(make(None), *digits)
         assert logs["penalty"] == logs["penalty_share"] == [0.0, 0.0]
-        assert reporter.recording.layers == [""]
+        assert reporter.recording.owners == ["loss", ""]  # logged, and the run
 
     def test_only_added_losses(self, digits):
         model = keras.Sequential([keras.Input((12,)), layers.Dense(3), Added()])
@@ -301,7 +311,7 @@ class TestPartsAddUp:
         model.fit(digits[0], verbose=0, callbacks=[reporter])
         np.testing.assert_allclose(
             value(reporter, "", "added_loss"),
-            value(reporter, "", "loss"),
+            value(reporter, "", "epoch_loss"),
             rtol=1e-5,
         )
         assert abs(value(reporter, "", "data_loss")) < 1e-6
@@ -335,7 +345,7 @@ class TestPartsAddUp:
                 for quantity in ("data_loss", "penalty", "other_loss")
             )
             np.testing.assert_allclose(
-                whole, value(reporter, "", "loss"), rtol=1e-5
+                whole, value(reporter, "", "epoch_loss"), rtol=1e-5
             )
             assert value(reporter, "", "data_loss") > 0
 
@@ -345,9 +355,11 @@ class TestPartsAddUp:
             *digits, 16, verbose=0, callbacks=[sampled, tap], shuffle=False
         )
         np.testing.assert_allclose(
-            value(sampled, "", "loss"), value(tap, "", "loss").mean(), 1e-6
+            value(sampled, "", "epoch_loss"),
+            value(tap, "", "batch_loss").mean(),
+            1e-6,
         )
-        assert sampled.recording.step.max() == 2
+        assert sampled.recording.select("", "penalty").step.tolist() == [2]
 
     def test_several_steps_an_execution(self, digits):
         if keras.backend.backend() == "torch":
@@ -361,7 +373,7 @@ class TestPartsAddUp:
         x, y = np.tile(digits[0], (5, 1)), np.tile(digits[1], 5)
         logs = make(L1(0.02)).fit(x, y, 1, verbose=0, callbacks=[reporter])
         assert_adds_up(reporter, logs.history)
-        assert set(reporter.recording.step) == {319}
+        assert reporter.recording.select("", "penalty").step.tolist() == [319]
 
 
 class Policy:
@@ -436,7 +448,7 @@ class TestPulls:
         )
         left = np.linalg.norm(model.get_layer("a").get_weights()[0])
         np.testing.assert_allclose(left, norm - sum(pulls), rtol=1e-5)
-        decayed = reporter.recording.select(quantity="decay_pull").layers
+        decayed = reporter.recording.select(quantity="decay_pull").owners
         assert [path.split("/")[-1] for path in decayed] == ["kernel"] * 2
 
     def test_weight_decay_under_accumulation(self, digits):
@@ -569,10 +581,10 @@ class TestReuse:
             model.fit(
                 *digits, BATCH, epochs=epochs, verbose=0, callbacks=[reporter]
             )
-        assert set(reporter.recording.epoch) == {0}
-        rows = kc.Recording.load(path).select("", "loss")
+        assert set(reporter.recording.epoch) == {2}  # counted on in the file
+        rows = kc.Recording.load(path).select("", "epoch_loss")
         assert rows.step.tolist() == [2, 5, 8]
-        assert rows.epoch.tolist() == [0, 1, 0]
+        assert rows.epoch.tolist() == [0, 1, 2]
 
     def test_logs_reach_later_callbacks(self, digits):
         stopper = keras.callbacks.EarlyStopping(

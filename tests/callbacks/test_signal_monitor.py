@@ -40,32 +40,33 @@ def fit(model, digits, callbacks, data=None, **arguments):
 
 
 def names(recording):
-    return [layer.split("/")[-1] for layer in recording.layers]
+    return [layer.split("/")[-1] for layer in recording.owners]
 
 
 def test_rows(digits):
     monitor = SignalMonitor(probe=digits)
     history = fit(network(), digits, [monitor], batch_size=16).history
     recording = monitor.recording
-    assert names(recording) == ["", "first", "norm", "last"]
-    losses = recording.select(layer="", quantity="loss")
+    measured = recording.select(monitor="SignalMonitor")
+    assert names(measured) == ["", "first", "norm", "last"]
+    losses = recording.select(owner="", quantity="probe_loss")
     assert losses.step.tolist() == [0, 4, 8]
-    assert losses.epoch.tolist() == [0, 0, 1]
-    first = recording.select(layer="*/first")
+    assert losses.epoch.tolist() == [-1, 0, 1]
+    first = recording.select(owner="*/first")
     assert first.select(quantity="units").value.tolist() == [6.0] * 3
-    dead = first.select(quantity="dead_units").value
-    assert len(first.select(quantity="dead_unit")) == dead.sum()
+    dead = first.select(quantity="zero_activation_units").value
+    assert len(first.select(quantity="zero_activation_unit")) == dead.sum()
     attenuation = first.select(quantity="error_attenuation").value
     errors = recording.select(quantity="error_rms")
     np.testing.assert_allclose(
         attenuation,
-        errors.select(layer="*/first").value
-        / errors.select(layer="*/last").value,
+        errors.select(owner="*/first").value
+        / errors.select(owner="*/last").value,
     )
     assert history["error_attenuation"] == attenuation[1:].tolist()
     assert "memory_horizon" not in history
     # Only an activation function can saturate.
-    units = recording.select(quantity="saturated_units").layers
+    units = recording.select(quantity="saturated_units").owners
     assert [layer.split("/")[-1] for layer in units] == ["first"]
 
 
@@ -76,17 +77,17 @@ def test_values_are_those_of_the_model(digits):
     fit(model, digits, [monitor], epochs=1)
     kernel, bias = model.layers[0].get_weights()
     hidden = np.maximum(x @ kernel + bias, 0.0)
-    rows = monitor.recording.select(layer="*/first")
+    rows = monitor.recording.select(owner="*/first")
     expected = {
         "activation_mean": hidden.mean(),
         "activation_std": hidden.std(),
         "zero_share": np.mean(hidden == 0.0),
-        "dead_units": np.sum(hidden.max(axis=0) == 0.0),
+        "zero_activation_units": np.sum(hidden.max(axis=0) == 0.0),
     }
     for quantity, value in expected.items():
         measured = rows.select(quantity=quantity).value[-1]
         assert measured == pytest.approx(value, rel=1e-4, abs=1e-7), quantity
-    loss = monitor.recording.select(quantity="loss").value[-1]
+    loss = monitor.recording.select(quantity="probe_loss").value[-1]
     assert loss == pytest.approx(
         model.evaluate(x, y, batch_size=64, verbose=0), rel=1e-5
     )
@@ -110,11 +111,13 @@ def test_dead_and_saturated_units_are_named(digits):
     stuck.set_weights([kernel, bias])
     monitor = SignalMonitor(probe=digits)
     history = fit(model, digits, [monitor], epochs=1)
-    rows = monitor.recording.select(epoch=0)
-    dead = rows.select(layer="*/dying", quantity="dead_unit").value
-    assert dead.tolist()[:2] == [1.0, 3.0]
-    flat = rows.select(layer="*/stuck", quantity="saturated_unit").value
-    assert flat.tolist() == [0.0, 2.0] * 2
+    rows = monitor.recording
+    dead = rows.select("*/dying", "zero_activation_unit", epoch=-1)
+    assert dead.index.tolist() == [1, 3]
+    assert dead.value.tolist() == [1.0, 1.0]
+    flat = rows.select("*/stuck", "saturated_unit")
+    assert flat.index.tolist() == [0, 2] * 2
+    assert flat.epoch.tolist() == [-1, -1, 0, 0]
     assert history.history["saturated_units"][0] >= 4.0
 
 
@@ -122,11 +125,11 @@ def test_recurrent_layers(digits):
     monitor = SignalMonitor(probe=digits)
     history = fit(reader(), digits, [monitor], epochs=1).history
     recording = monitor.recording
-    assert recording.select(quantity="memory_horizon").layers == [
+    assert recording.select(quantity="memory_horizon").owners == [
         "sequential/below",
         "sequential/above",
     ]
-    above = recording.select(layer="*/above")
+    above = recording.select(owner="*/above")
     by_lag = above.select(quantity="state_error_rms").value.reshape(2, 6)
     horizon = above.select(quantity="memory_horizon").value
     assert horizon.tolist() == [
@@ -140,7 +143,7 @@ def test_recurrent_layers(digits):
     # At first the bias of the forget gate is 1, and its input small.
     forget = above.select(quantity="forget_gate_mean").value
     assert forget[0] == pytest.approx(1 / (1 + np.exp(-1)), abs=0.05)
-    below = recording.select(layer="*/below")
+    below = recording.select(owner="*/below")
     assert "hidden_error_rms" not in below.quantities
     assert below.select(quantity="update_gate_mean").value[0] == pytest.approx(
         0.5, abs=0.05
@@ -150,10 +153,10 @@ def test_recurrent_layers(digits):
 
 
 def test_every(digits):
-    monitor = SignalMonitor(probe=digits, every=2)
+    monitor = SignalMonitor(probe=digits, every_epochs=2)
     history = fit(network(), digits, [monitor], epochs=5).history
-    losses = monitor.recording.select(quantity="loss")
-    assert losses.epoch.tolist() == [0, 1, 3]
+    losses = monitor.recording.select(quantity="probe_loss")
+    assert losses.epoch.tolist() == [-1, 1, 3]
     assert losses.step.tolist() == [0, 4, 8]
     assert len(history["error_attenuation"]) == 2
 
@@ -195,7 +198,11 @@ def test_model_without_an_input_shape(digits):
     watched = network(with_shape=False)
     monitor = SignalMonitor(probe=digits)
     fit(watched, digits, [monitor])
-    assert monitor.recording.select(quantity="loss").step.tolist() == [0, 2, 4]
+    assert monitor.recording.select(quantity="probe_loss").step.tolist() == [
+        0,
+        2,
+        4,
+    ]
     for a, b in zip(plain.get_weights(), watched.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -217,7 +224,7 @@ def test_data_of_unknown_length(digits):
     )
     # Keras counts the step that finds no more data on TensorFlow.
     steps = 4 if keras.backend.backend() == "tensorflow" else 3
-    losses = monitor.recording.select(quantity="loss")
+    losses = monitor.recording.select(quantity="probe_loss")
     assert losses.step.tolist() == [0, steps]
 
 
@@ -232,21 +239,27 @@ def test_file_is_continued(digits, tmp_path):
             epochs=initial + 1,
             initial_epoch=initial,
         )
-    losses = Recording.load(path).select(quantity="loss")
-    assert losses.epoch.tolist() == [0, 0, 1, 1]
-    assert losses.step.tolist() == [0, 2, 3, 5]
+    losses = Recording.load(path).select(quantity="probe_loss")
+    assert losses.epoch.tolist() == [-1, 0, 0, 1]
+    assert losses.step.tolist() == [0, 2, 2, 4]
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"probe": np.ones(3)}, TypeError, r"must be a tuple `\(x, y\)`"),
+        ({"probe": np.ones(3)}, TypeError, r"must be `\(x,\)`, `\(x, y\)`"),
         ({"probe": ()}, ValueError, "a tuple of 0 parts"),
         ({"probe": (1, 2, 3, 4)}, ValueError, "a tuple of 4 parts"),
-        ({"probe": (1, 2), "every": 0}, ValueError, "at least 1"),
-        ({"probe": (1, 2), "every": 1.5}, TypeError, "an integer"),
+        ({"probe": (1, 2), "every_epochs": 0}, ValueError, "at least 1"),
+        ({"probe": (1, 2), "every_epochs": 1.5}, TypeError, "an integer"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         SignalMonitor(**arguments)
+
+
+def test_every_is_now_called_every_epochs(digits):
+    with pytest.warns(DeprecationWarning, match="`every_epochs`"):
+        monitor = SignalMonitor(digits, every=3)
+    assert monitor.every_epochs == 3

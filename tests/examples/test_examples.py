@@ -115,7 +115,7 @@ def test_vanishing_gradients(tmp_path):
         assert float(seconds) > 0.0
 
         recording = Recording.load(out / f"{name}.jsonl")
-        assert recording.metadata["model"] == name
+        assert recording.facts["model"] == name
         first, last = (
             recording.select(f"*/{layer}/kernel", "gradient_rms").value[0]
             for layer in ("hidden_1", "output")

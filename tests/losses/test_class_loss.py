@@ -187,7 +187,7 @@ class TestShapes:
             cls(from_logits=True)(y_true, masked(y_pred, np.ones((8, 5), bool)))
 
     def test_one_class_is_a_mistake(self, cls):
-        with pytest.raises(ValueError, match="Give `binary=True`"):
+        with pytest.raises(ValueError, match="Pass `binary=True`"):
             cls()(np.array([0, 1]), np.array([[0.2], [0.7]], "float32"))
 
     def test_ignoring_a_class_of_distributions(self, cls, batch):

@@ -341,7 +341,7 @@ class TestShapes:
         with pytest.raises(ValueError, match="num_classes=4"):
             metric.update_state(np.zeros(5), np.zeros((5, 3)))
         assert tuple(metric.result().shape) == (4,)
-        with pytest.raises(ValueError, match="counted nothing yet"):
+        with pytest.raises(ValueError, match="Call `update_state` first"):
             F1Score().result()
 
 

@@ -135,7 +135,7 @@ def test_errors_of_precision_and_recall(ours):
             each(thresholds=[0.5, 2])
         with pytest.raises(ValueError, match="class_id"):
             each(class_id=1).update_state(SEVERAL[:, 0], SCORES[:, 0])
-    with pytest.raises(ValueError, match=f"`{ours.__name__}` cannot match"):
+    with pytest.raises(ValueError, match=f"Labels of `{ours.__name__}`"):
         ours().update_state(SEVERAL[:, 0], SCORES)
 
 

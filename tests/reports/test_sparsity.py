@@ -2,13 +2,14 @@
 
 import io
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
 from rich.console import Console
 
-from keras_concepts import sparsity
+from keras_concepts.reports import sparsity
+
+keras = pytest.importorskip("keras")
+layers = keras.layers
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@ import sys
 import numpy as np
 import pytest
 
+from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports.tensorboard import (
     TensorBoardWriter,
     write_tensorboard,
 )
 
+event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
 event_accumulator = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator"
 )
@@ -20,14 +22,23 @@ RMS = np.array([1e-3, 0.1, 0.0, np.nan, 1e-25, 2.5, np.inf, 0.5])
 @pytest.fixture
 def recording():
     """Eight steps in two epochs of four."""
-    recording = Recording()
+    recording = Recording(monitor="GradientMonitor")
     for epoch in (0, 1):
         steps = np.arange(4) + 4 * epoch
-        recording.append(epoch, "", "gradient_norm", steps, steps / 8)
-        recording.append(epoch, PATH, "gradient_rms", steps, RMS[steps])
-        recording.append(epoch, "model/a", "units", steps[-1], 16)
-        recording.append(epoch, "model/a", "dead_units", steps[-1], 2 + epoch)
-        recording.append(epoch, "model/a", "dead_unit", [steps[-1]] * 2, [5, 9])
+        recording.append(epoch, "", q.GRADIENT_NORM, steps, steps / 8)
+        recording.append(epoch, PATH, q.GRADIENT_RMS, steps, RMS[steps])
+        recording.append(epoch, "model/a", q.UNITS, steps[-1], 16)
+        recording.append(
+            epoch, "model/a", q.ZERO_GRADIENT_UNITS, steps[-1], 2 + epoch
+        )
+        recording.append(
+            epoch,
+            "model/a",
+            q.ZERO_GRADIENT_UNIT,
+            steps[-1],
+            [1, 1],
+            index=[5, 9],
+        )
     return recording
 
 
@@ -47,7 +58,7 @@ def test_scalars_are_the_recording(recording, tmp_path):
     assert set(events.Tags()["scalars"]) == {
         "gradient_norm",
         f"gradient_rms/{PATH}",
-        "dead_units/model/a",
+        "zero_gradient_units/model/a",
     }
     norms = _scalars(events, "gradient_norm")
     assert norms == {step: step / 8 for step in range(8)}
@@ -56,7 +67,7 @@ def test_scalars_are_the_recording(recording, tmp_path):
     np.testing.assert_array_equal(
         np.float32([*rms.values()]), RMS.astype(np.float32)
     )
-    assert _scalars(events, "dead_units/model/a") == {3: 2.0, 7: 3.0}
+    assert _scalars(events, "zero_gradient_units/model/a") == {3: 2.0, 7: 3.0}
 
 
 def test_histograms_count_finite_positive_logs(recording, tmp_path):
@@ -80,18 +91,18 @@ def test_histograms_count_finite_positive_logs(recording, tmp_path):
 
 
 def test_epoch_without_a_finite_gradient_has_no_histogram(tmp_path):
-    recording = Recording()
-    recording.append(0, PATH, "gradient_rms", [0, 1], [np.nan, 0.0])
+    recording = Recording(monitor="GradientMonitor")
+    recording.append(0, PATH, q.GRADIENT_RMS, [0, 1], [np.nan, 0.0])
     write_tensorboard(recording, tmp_path)
     assert _read(tmp_path).Tags()["histograms"] == []
 
 
 def test_each_write_adds_what_is_new_and_is_readable_at_once(tmp_path):
-    recording = Recording()
+    recording = Recording(monitor="GradientMonitor")
     writer = TensorBoardWriter(tmp_path / "missing" / "folder")
     for epoch in range(3):
         steps = [2 * epoch, 2 * epoch + 1]
-        recording.append(epoch, PATH, "gradient_rms", steps, [0.1, 0.2])
+        recording.append(epoch, PATH, q.GRADIENT_RMS, steps, [0.1, 0.2])
         writer.write(recording)
         events = _read(tmp_path / "missing" / "folder")
         scalars = events.Scalars(f"gradient_rms/{PATH}")
@@ -109,7 +120,7 @@ def test_each_write_adds_what_is_new_and_is_readable_at_once(tmp_path):
 def test_a_second_writer_leaves_the_first_ones_file(recording, tmp_path):
     write_tensorboard(recording, tmp_path)
     more = Recording()
-    more.append(0, "", "gradient_norm", [8, 9], [1.0, 2.0])
+    more.append(0, "", q.GRADIENT_NORM, [8, 9], [1.0, 2.0])
     write_tensorboard(more, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     norms = _scalars(_read(tmp_path), "gradient_norm")
@@ -123,12 +134,62 @@ def test_missing_tensorboardx_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / "logs").exists()
 
 
-def test_signals_have_one_value_a_step(record_signals, tmp_path):
-    layer = {"saturated_unit": [3, 5], "state_error_rms": [1.0, 0.5]}
-    recording = record_signals({"a": layer}, measured=2)
-    write_tensorboard(recording, tmp_path)
+def _tags_and_steps(log_dir):
+    """Every tag and step of a folder, as often as it was written."""
+    from tensorboard.backend.event_processing import event_file_loader
+
+    found = []
+    for file in sorted(log_dir.iterdir()):
+        loader = event_file_loader.RawEventFileLoader(str(file))
+        for raw in loader.Load():
+            event = event_pb2.Event.FromString(raw)
+            found += [(v.tag, event.step) for v in event.summary.value]
+    return found
+
+
+def test_no_tag_has_two_values_at_a_step(everything, joined, tmp_path):
+    guard = Recording(monitor="NonFiniteGuard")
+    guard.append(0, "", q.BATCH_LOSS, 9, 9.0)  # which both monitors record
+    write_tensorboard(joined(everything, guard), tmp_path)
+    found = _tags_and_steps(tmp_path)
+    assert len(found) > 500
+    assert len(set(found)) == len(found)
+
+
+def test_what_the_vocabulary_says_is_no_curve_is_left_out(
+    everything, record_signals, joined, tmp_path
+):
+    some = record_signals({"a": {q.SATURATED_UNIT: [1, 1]}}, run=2)
+    write_tensorboard(joined(everything, some), tmp_path)
+    tags = {tag for tag, _ in _tags_and_steps(tmp_path)}
+    names = {tag.split("/")[0] for tag in tags}
+    assert names.isdisjoint(
+        {q.UNITS, q.SATURATED_UNIT, q.NON_FINITE_BATCH, q.NON_FINITE_GRADIENT}
+    )
+    assert {"error_rms/model/a", "mean_shift/model/bn/1"} <= tags
+    assert "state_error_rms/model/lstm/11" in tags
+
+
+def test_channels_have_tags_of_their_own(record_shifts, tmp_path):
+    shifts = {"bn": ([0.5, -2.0], [0.0, 1.0])}
+    write_tensorboard(record_shifts(shifts, 1), tmp_path)
     events = _read(tmp_path)
-    several = {"saturated_unit/model/a", "state_error_rms/model/a"}
-    assert several.isdisjoint(events.Tags()["scalars"])
-    errors = _scalars(events, "error_rms/model/a")
-    assert errors == {0: pytest.approx(0.1), 10: pytest.approx(0.1)}
+    assert _scalars(events, "mean_shift/model/bn/0") == {9: 0.5}
+    assert _scalars(events, "mean_shift/model/bn/1") == {9: -2.0}
+
+
+def test_the_second_probe_has_tags_of_its_own(record_signals, joined, tmp_path):
+    first = record_signals({"a": {}}, measured=1)
+    second = record_signals(
+        {"a": {q.ERROR_RMS: 0.5}}, measured=1, monitor="SignalMonitor (2)"
+    )
+    write_tensorboard(joined(first, second), tmp_path)
+    events = _read(tmp_path)
+    assert _scalars(events, "error_rms/model/a") == {0: pytest.approx(0.1)}
+    assert _scalars(events, "error_rms (2)/model/a") == {0: 0.5}
+
+
+def test_steps_go_on_over_runs(everything, tmp_path):
+    write_tensorboard(everything, tmp_path)
+    norms = _scalars(_read(tmp_path), "gradient_norm")
+    assert list(norms) == list(range(40))

@@ -1,0 +1,1 @@
+"""Reading labels, predictions, weights and masks, for losses and metrics."""

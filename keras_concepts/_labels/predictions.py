@@ -1,0 +1,64 @@
+"""Predictions as probabilities, and as the classes that they choose."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._labels.class_amounts import Classes, Columns, Indices
+from keras_concepts._numerics.dtypes import cast
+from keras_concepts._types import Tensor
+
+
+def probabilities(logits: Tensor, *, binary: bool) -> Tensor:
+    """Probabilities of logits.
+
+    Args:
+        logits: `(..., C)`.
+        binary: Whether each class is a question of its own, for a sigmoid, or
+            one out of all, for a softmax.
+    """
+    return ops.sigmoid(logits) if binary else ops.softmax(logits, axis=-1)
+
+
+def choose_classes(
+    scores: Tensor,
+    *,
+    threshold: float | Sequence[float] | None,
+    top_k: int | None,
+    from_logits: bool,
+) -> Classes:
+    """The classes that scores predict.
+
+    With neither threshold nor `top_k` that is the first of the largest scores,
+    and for a single column a probability above 0.5. A threshold is always a
+    probability: with `from_logits`, scores are compared with its logit.
+    """
+    num_classes = scores.shape[-1]
+    if threshold is None and num_classes == 1:
+        threshold = 0.5
+    chosen = None
+    if threshold is not None:
+        chosen = above(scores, threshold, from_logits=from_logits)
+        if top_k is None:
+            return chosen
+    if top_k in (None, 1):
+        numbers = largest(scores)
+    else:
+        numbers = cast(ops.top_k(scores, top_k)[1], "int32")
+    amounts = None if chosen is None else chosen.at(numbers)
+    return Indices(numbers, num_classes, amounts)
+
+
+def largest(scores: Tensor) -> Tensor:
+    """The first of the largest of each row, `(rows, 1)`, int32."""
+    return cast(_backend.argmax(scores)[:, None], "int32")
+
+
+def above(scores: Tensor, thresholds: Any, *, from_logits: bool) -> Columns:
+    """Whether scores are above thresholds, which are probabilities."""
+    limits = ops.convert_to_tensor(thresholds, "float32")
+    if from_logits:
+        limits = ops.log(limits) - ops.log1p(-limits)
+    return Columns(ops.cast(ops.cast(scores, "float32") > limits, "int32"))

@@ -1,0 +1,1 @@
+"""Numerics that layers, metrics and instruments share."""

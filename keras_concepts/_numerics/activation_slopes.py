@@ -1,0 +1,90 @@
+"""How steep an activation function is where a network uses it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._types import Tensor
+
+# Known activation functions have their steepest place well inside.
+_GRID = np.linspace(-12.0, 12.0, 2401, dtype="float32")
+# Layers that are an activation function and nothing else.
+_LAYERS = (
+    keras.layers.ELU,
+    keras.layers.LeakyReLU,
+    keras.layers.ReLU,
+    keras.layers.Softmax,
+)
+
+
+class Slope:
+    """Slope of an elementwise function, as a share of its steepest.
+
+    `|φ'(z)| / max |φ'|`, of the shape of `z`: 0 where nothing passes back, 1
+    where all does.
+
+    Args:
+        function: From a tensor to a tensor of the same shape.
+        steepest: `max |φ'|`.
+    """
+
+    def __init__(
+        self, function: Callable[[Tensor], Tensor], steepest: float
+    ) -> None:
+        self._function = function
+        self._steepest = steepest
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return ops.abs(_derivative(self._function, z)) / self._steepest
+
+
+def slope_of(function: Callable[[Tensor], Tensor]) -> Slope | None:
+    """The slope of an elementwise function; `None` for a straight line."""
+    grid = ops.convert_to_tensor(_GRID)
+    steepness = np.abs(ops.convert_to_numpy(_derivative(function, grid)))
+    if steepness.min() == steepness.max():
+        return None
+    return Slope(function, float(steepness.max()))
+
+
+def is_activation(layer: Any) -> bool:
+    """Whether a layer is an activation function and nothing else."""
+    return isinstance(layer, _LAYERS)
+
+
+def activation_of(
+    layer: Any, attribute: str = "activation"
+) -> Callable[[Tensor], Tensor] | None:
+    """The activation function of a layer, or what the layer itself is."""
+    if is_activation(layer):
+        return layer.call
+    function = getattr(layer, attribute, None)
+    # A layer in the place of a function is treated as a layer.
+    is_layer = isinstance(function, keras.layers.Layer)
+    return function if callable(function) and not is_layer else None
+
+
+def is_elementwise(function: Callable[[Tensor], Tensor]) -> bool:
+    """Whether a function makes of half the entries the same as of all."""
+    entries = np.linspace(-2.0, 2.0, 8, dtype="float32").reshape(2, 4)
+    try:
+        whole, half = (
+            ops.convert_to_numpy(function(ops.convert_to_tensor(part)))
+            for part in (entries, entries[:, :2])
+        )
+    except Exception:  # a user's function may refuse these shapes in any way
+        return False
+    return whole.shape == entries.shape and np.allclose(
+        whole[:, :2], half, rtol=1e-5, atol=1e-6
+    )
+
+
+def _derivative(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    _, [derivative] = _backend.value_and_grad(
+        lambda tensors: ops.sum(function(tensors[0])), [ops.stop_gradient(z)]
+    )
+    return derivative

@@ -1,0 +1,32 @@
+"""Dtypes of tensors, and the least that changes them."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_concepts._types import Tensor
+
+
+def dtype_of(tensor: Tensor) -> str:
+    """Dtype of a tensor, by name."""
+    return keras.backend.standardize_dtype(tensor.dtype)
+
+
+def cast(tensor: Tensor, dtype: str) -> Tensor:
+    """A tensor in a dtype, untouched if it has it already."""
+    return tensor if dtype_of(tensor) == dtype else ops.cast(tensor, dtype)
+
+
+def as_float(tensor: Any) -> Tensor:
+    """A tensor of floats of at most 32 bits."""
+    tensor = ops.convert_to_tensor(tensor)
+    small = dtype_of(tensor) in ("float16", "bfloat16", "float32")
+    return tensor if small else ops.cast(tensor, "float32")
+
+
+def multiply(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two tensors; float32 if they differ in dtype."""
+    if dtype_of(a) != dtype_of(b):
+        a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
+    return a * b

@@ -1,0 +1,184 @@
+"""Moving statistics that are those of the data."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_concepts._batches import as_fed
+from keras_concepts._numerics.moments import Moments
+from keras_concepts._validation import check_positive_int
+from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
+
+
+def recalibrate_batch_norm(
+    model: Any, data: Any, batch_size: int = 32, *, steps: int | None = None
+) -> None:
+    r"""Sets the moving statistics of batch normalization to those of `data`.
+
+    A moving average of momentum 0.99 still holds $0.99^k$ of its initial value
+    after $k$ batches: 82% after 20, 1% after 460. Until then the model is
+    another one at inference than in training. This computes instead, of each
+    channel over all rows (and positions) of the data, in float64,
+
+    $$\mu = \frac{1}{n} \sum_i x_i \qquad
+        \sigma^2 = \frac{1}{n} \sum_i (x_i - \mu)^2$$
+
+    of the inputs $x$ of every batch normalization layer. A smaller last batch
+    has a smaller weight, and padding that a mask leaves out has none.
+
+    The data passes through once, as in training: each layer normalizes its
+    batch by the batch's own statistics. So the inputs of the later layers are
+    those that they were trained with, and one pass is enough; give the batch
+    size of the training, since they depend on it a little. PyTorch's
+    `update_bn` and fvcore's PreciseBN do the same. `update_bn` averages the
+    variances of the batches, which leaves out how their means differ; this and
+    PreciseBN do not.
+
+    Dropout is off, for it widens the inputs and is off at inference, too. Other
+    random layers, such as augmentation, are on. Nothing else of the model
+    changes: not other weights, random states, metrics, optimizer, nor compiled
+    functions. Frozen layers (`layer.trainable = False`) stay as they are, and
+    so do those that the model calls with `training=False`: their moving
+    statistics are what the others were trained with. A layer that is shared
+    gets the statistics of all its calls together.
+
+    Args:
+        model: Built model.
+        data: Inputs as `model.predict` takes them: an array, or a list, tuple
+            or dict of arrays, one for each input. Or batches, `x` or `(x, y)`
+            or `(x, y, sample_weight)`, of which `x` is used: a
+            `keras.utils.PyDataset`, a `tf.data.Dataset`, a `DataLoader`, a
+            generator or another iterator.
+        batch_size: Rows in a batch, if `data` are arrays.
+        steps: Batches to take; `None` for all.
+
+    Raises:
+        TypeError: `data` are none of these, `batch_size` or `steps` is not an
+            integer.
+        ValueError: The model is not built or has no batch normalization in
+            training mode, one has `renorm=True`; `data` is empty or its arrays
+            differ in length; `batch_size` or `steps` is below 1.
+
+    Source: Wu & Johnson (2021), *Rethinking "Batch" in BatchNorm*, section 3;
+    Izmailov et al. (2018), *Averaging weights leads to wider optima*, section
+    3.2.
+
+    Example:
+
+    >>> model = keras.Sequential(
+    ...     [keras.Input((1,)), keras.layers.BatchNormalization()]
+    ... )
+    >>> recalibrate_batch_norm(model, np.array([[1.0], [2.0], [6.0]]), 2)
+    >>> [round(float(w[0]), 3) for w in model.get_weights()[2:]]
+    [3.0, 4.667]
+    """
+    check_positive_int("recalibrate_batch_norm", "batch_size", batch_size)
+    if steps is not None:
+        check_positive_int("recalibrate_batch_norm", "steps", steps)
+    _check(model)
+    training = TrainingPass(model)
+    found = [_Population() for _ in training.layers]
+    batches = itertools.islice(_batches(data, batch_size), steps)
+    for x in batches:
+        moments = training.moments(as_fed(x))
+        for population, calls in zip(found, moments, strict=True):
+            for each in calls:
+                population.add(each)
+    if not any(np.any(population.count) for population in found):
+        raise ValueError(
+            "`recalibrate_batch_norm` needs at least one row of data and one "
+            "batch normalization layer that uses the statistics of its batch "
+            "in training. Received: no row, or only layers that are frozen or "
+            "called with `training=False`."
+        )
+    for layer, population in zip(training.layers, found, strict=True):
+        if np.all(population.count):
+            layer.moving_mean.assign(population.mean)
+            layer.moving_variance.assign(population.squares / population.count)
+
+
+class _Population:
+    """Moments of several batches together, in float64 (Chan et al. 1983)."""
+
+    def __init__(self) -> None:
+        self.count: Any = 0.0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
+
+    def add(self, batch: Moments) -> None:
+        """Takes a batch in."""
+        added, mean, rest, squares = (
+            ops.convert_to_numpy(x).astype("float64") for x in batch
+        )
+        before = self.count
+        self.count = before + added
+        distance = mean + rest - self.mean
+        share = added / np.maximum(self.count, 1.0)
+        self.mean = self.mean + distance * share
+        self.squares = self.squares + squares + distance**2 * before * share
+
+
+def _batches(data: Any, batch_size: int) -> Iterator[Any]:
+    """Inputs, batch after batch."""
+    if isinstance(data, list | tuple | dict) or hasattr(data, "shape"):
+        if isinstance(data, list | tuple) and len(data) == 1:
+            [data] = data
+        arrays = keras.tree.flatten(data)
+        lengths = {_length(array) for array in arrays}
+        if len(lengths) != 1:
+            raise ValueError(
+                "Arrays in `data` of `recalibrate_batch_norm` must be of one "
+                "length, one for each input of the model (for a list of "
+                f"batches pass `iter(batches)`). Received: lengths "
+                f"{sorted(lengths)}."
+            )
+        for start in range(0, lengths.pop(), batch_size):
+            yield keras.tree.map_structure(
+                lambda array, start=start: array[start : start + batch_size],
+                data,
+            )
+        return
+    if isinstance(data, keras.utils.PyDataset):
+        count = data.num_batches
+        indices = itertools.count() if count is None else range(count)
+        data = map(data.__getitem__, indices)
+    try:
+        iterator = iter(data)
+    except TypeError as error:
+        raise TypeError(
+            "`data` of `recalibrate_batch_norm` must be arrays, or batches in "
+            "something that can be iterated over. Received: "
+            f"{type(data).__name__}."
+        ) from error
+    for batch in iterator:
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        yield x
+
+
+def _length(array: Any) -> int:
+    try:
+        return len(array)
+    except TypeError as error:
+        raise TypeError(
+            "`data` of `recalibrate_batch_norm` must hold arrays with at least "
+            f"one axis. Received: {type(array).__name__}."
+        ) from error
+
+
+def _check(model: Any) -> None:
+    if not model.built:
+        raise ValueError(
+            "`recalibrate_batch_norm` needs a model that was built. Received: "
+            f"{model.name!r}, which has not been called yet."
+        )
+    for layer in TrainingPass(model).layers:
+        if layer.renorm:
+            raise ValueError(
+                "`recalibrate_batch_norm` does not know batch renormalization, "
+                "which is no other model at inference. Received: layer "
+                f"{layer.name!r} with renorm=True."
+            )

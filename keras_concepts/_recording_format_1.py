@@ -1,0 +1,109 @@
+"""Reading the first format of recordings, whose rows said less."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from keras_concepts import quantities as q
+
+_INDEXED_BY_VALUE = {
+    "dead_unit",
+    q.SATURATED_UNIT,
+    q.SATURATED_GATE_UNIT,
+}
+_INDEXED_BY_ORDER = {
+    q.MEAN_SHIFT,
+    q.LOG_VARIANCE_RATIO,
+    q.STATE_ERROR_RMS,
+    q.HIDDEN_ERROR_RMS,
+}
+# What only one monitor records, by name.
+_SHARED = {"loss", "units", "dead_units", "dead_unit"}
+_MONITORS = {
+    str(quantity): concept.monitor
+    for concept in q.CONCEPTS
+    for quantity in concept.quantities
+    if quantity not in _SHARED and quantity != q.BATCH_LOSS
+}
+_LOSSES = {
+    "GradientMonitor": q.BATCH_LOSS,
+    "NonFiniteGuard": q.BATCH_LOSS,
+    "PenaltyReporter": q.EPOCH_LOSS,
+    "SignalMonitor": q.PROBE_LOSS,
+}
+_UNITS = {
+    ("GradientMonitor", "dead_units"): q.ZERO_GRADIENT_UNITS,
+    ("GradientMonitor", "dead_unit"): q.ZERO_GRADIENT_UNIT,
+    ("SignalMonitor", "dead_units"): q.ZERO_ACTIVATION_UNITS,
+    ("SignalMonitor", "dead_unit"): q.ZERO_ACTIVATION_UNIT,
+}
+
+
+def upgraded(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Entries of format 2 in place of those of format 1; others as they are.
+
+    Format 1 did not say who wrote a row. Where several monitors wrote the same
+    name, the rows beside it tell: each monitor wrote its rows in one go.
+    """
+    everything = list(entries)
+    run, version, monitor = -1, 0, ""
+    has_rows = True  # since the last header
+    start: int | None = None  # step of the first signals of a run
+    for entry, after in zip(everything, [*everything[1:], {}], strict=True):
+        if "format" in entry:
+            version, monitor, start = entry["version"], "", None
+            # All monitors of a run wrote their headers before its first row.
+            run = run + has_rows if version == 1 else entry["run"]
+            has_rows = False
+            yield entry | {"run": run}
+            if version == 1:
+                yield {"run": run, "facts": entry["metadata"]}
+            continue
+        has_rows = True
+        if version != 1:
+            yield entry
+            continue
+        monitor = _monitor(
+            entry["quantity"], str(after.get("quantity")), monitor
+        )
+        new = _entry(entry, run, monitor)
+        if monitor == "SignalMonitor" and entry["steps"]:
+            start = entry["steps"][0] if start is None else start
+            # Measured before the first epoch, not after it.
+            new["epoch"] -= entry["steps"][0] == start
+        yield new
+
+
+def _monitor(quantity: str, following: str, before: str) -> str:
+    if quantity in _MONITORS:
+        return _MONITORS[quantity]
+    if quantity != "loss":
+        return before
+    return _MONITORS.get(following, "SignalMonitor")
+
+
+def _entry(entry: dict[str, Any], run: int, monitor: str) -> dict[str, Any]:
+    quantity, values = entry["quantity"], entry["values"]
+    index = None
+    if quantity in _INDEXED_BY_VALUE:
+        index, values = [int(value) for value in values], [1.0] * len(values)
+    elif quantity in _INDEXED_BY_ORDER:
+        index = list(range(len(values)))
+    return {
+        "run": run,
+        "monitor": monitor,
+        "epoch": entry["epoch"],
+        "owner": entry["layer"],
+        "quantity": _quantity(quantity, entry["layer"], monitor),
+        "steps": entry["steps"],
+        "index": index,
+        "values": values,
+    }
+
+
+def _quantity(name: str, owner: str, monitor: str) -> str:
+    if name == "loss":
+        return _LOSSES[monitor]
+    if name == "penalty" and owner:
+        return q.OTHER_PENALTY
+    name = _UNITS.get((monitor, name), name)
+    return name if name in q.QUANTITIES else q.USER_PREFIX + name

@@ -1,0 +1,99 @@
+"""What every monitor records of a run beside what it measures."""
+
+import os
+import uuid
+import weakref
+from typing import Any
+
+import keras
+
+from keras_concepts import quantities as q
+from keras_concepts.instruments.facts import run_facts
+from keras_concepts.recording import Recording
+
+# Of each model what Keras told the callbacks of its last `fit`, and the
+# identity of that run. It hands the same dict to all callbacks of one `fit`.
+_runs: weakref.WeakKeyDictionary[Any, tuple[dict[str, Any], str]]
+_runs = weakref.WeakKeyDictionary()
+
+
+def run_identity(model: Any, params: dict[str, Any]) -> str:
+    """The same for all callbacks of one `fit`, another for each `fit`."""
+    known, identity = _runs.get(model, (None, ""))
+    if known is not params:
+        identity = uuid.uuid4().hex
+        _runs[model] = params, identity
+    return identity
+
+
+class RunLog:
+    """Opens the recording of a run, and keeps its facts and logs.
+
+    Where several monitors of a run write to one file, the first of them writes
+    facts and logs.
+
+    Args:
+        monitor: Class name of the monitor.
+        record_to: File, or `None`.
+        model: Model in `fit`.
+        params: Of the callback.
+
+    Attributes:
+        recording: What to record to.
+    """
+
+    def __init__(
+        self,
+        monitor: str,
+        record_to: str | os.PathLike[str] | None,
+        model: Any,
+        params: dict[str, Any],
+    ) -> None:
+        self.recording = Recording(
+            record_to, monitor=monitor, run=run_identity(model, params)
+        )
+        self._model = model
+        self._params = params
+        self._has_facts = not self.recording.is_first
+        self._first_epoch: int | None = None
+        self._record_facts()
+
+    def epoch(self, epoch: int) -> int:
+        """Number in the recording of an epoch, numbered by Keras from 0.
+
+        A `fit` that begins with epoch 0 goes on with the epochs of the file. A
+        `fit` that is resumed (`initial_epoch`) numbers them itself.
+        """
+        if self._first_epoch is None:
+            self._first_epoch = epoch
+        return epoch + (
+            self.recording.next_epoch if not self._first_epoch else 0
+        )
+
+    def end_epoch(
+        self, epoch: int, step: int, logs: dict[str, Any] | None
+    ) -> None:
+        """Records what `fit` logs.
+
+        Args:
+            epoch: As Keras numbers it.
+            step: Steps taken so far.
+            logs: Of the callback.
+        """
+        self._record_facts()  # a model may be built by its first step
+        if not self.recording.is_first:
+            return
+        epoch = self.epoch(epoch)
+        rows = [(key, q.LOG, value) for key, value in (logs or {}).items()]
+        rate = getattr(self._model.optimizer, "learning_rate", None)
+        if rate is not None:
+            rows.append(("", q.LEARNING_RATE, keras.ops.convert_to_numpy(rate)))
+        for owner, quantity, value in rows:
+            self.recording.append(
+                epoch, owner, quantity, step, float(value), monitor=q.FIT
+            )
+
+    def _record_facts(self) -> None:
+        if not self._has_facts and self._model.built:
+            self._has_facts = True
+            self.recording.record_facts(run_facts(self._model, self._params))

@@ -1,0 +1,1 @@
+"""Statistics of batches against those of batch normalization layers."""

@@ -1,0 +1,182 @@
+"""Batch statistics against moving ones, measured inside the training step."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import numpy as np
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts._numerics.batch_statistics import (
+    Shift,
+    batch_against_moving,
+)
+from keras_concepts._types import Tensor
+from keras_concepts.instruments.batch_norm.capture_batches import (
+    batch_norm_layers,
+    capture_batches,
+)
+from keras_concepts.instruments.owners import owner_names
+from keras_concepts.instruments.step.step_record import StepRecord
+
+# By `id` of the layer and number of the call.
+Shifts: TypeAlias = dict[tuple[int, int], Shift]
+
+
+@contextlib.contextmanager
+def capture_batch_norms(model: Any, loss_tracker: Any) -> Iterator[Shifts]:
+    """Captures the batch statistics of a step inside the with-block.
+
+    Each call of a layer is compared with the moving statistics as it found
+    them. Frozen layers are left out.
+
+    Args:
+        model: A compiled model.
+        loss_tracker: Metric that receives the loss, or `None`.
+
+    Yields:
+        The shifts, complete after the with-block.
+    """
+    shifts: Shifts = {}
+
+    def record(layer: Any, inputs: Tensor, mask: Tensor | None) -> None:
+        if _backend.in_symbolic_scope():  # a model is built by its first step
+            return
+        calls = sum(owner == id(layer) for owner, _ in shifts)
+        shifts[id(layer), calls] = batch_against_moving(layer, inputs, mask)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            _backend.out_of_gradient(model, loss_tracker, shifts)
+        )
+        for layer in batch_norm_layers(_backend.flatten_layers(model)):
+            stack.enter_context(
+                capture_batches(layer, functools.partial(record, layer))
+            )
+        yield shifts
+
+
+class ChannelShifts(NamedTuple):
+    """Means over the measured batches of one layer, in float64.
+
+    Attributes:
+        path: Name of the layer; see `owner_names`.
+        momentum: Of its moving statistics.
+        calls: Training batches per step; 0 if the layer is frozen or not used.
+        mean_shift: See `Shift`, signed, `(channels,)`.
+        log_variance_ratio: The same.
+    """
+
+    path: str
+    momentum: float
+    calls: float
+    mean_shift: np.ndarray
+    log_variance_ratio: np.ndarray
+
+
+@dataclasses.dataclass
+class BatchNormSamples:
+    """What a tap measured since it was last read, on the host.
+
+    Attributes:
+        layers: Batch normalization layers.
+        names: Their names.
+        steps: Measured steps, of shape `(n,)`.
+        values: `(n, sum of 3 * channels)`.
+    """
+
+    layers: list[Any]
+    names: list[str]
+    steps: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def joined(cls, samples: Sequence[Self]) -> Self:
+        """Consecutive samples of one tap as one."""
+        return dataclasses.replace(
+            samples[0],
+            steps=np.concatenate([s.steps for s in samples]),
+            values=np.concatenate([s.values for s in samples]),
+        )
+
+    def shifts(self) -> list[ChannelShifts]:
+        """Means over the steps, for each layer."""
+        found, start = [], 0
+        for layer, path in zip(self.layers, self.names, strict=True):
+            end = start + 3 * _channels(layer)
+            rows = self.values[:, start:end].reshape(len(self.steps), 3, -1)
+            start = end
+            totals, calls = rows.sum(axis=0), rows[:, 2].sum(axis=0)
+            with np.errstate(invalid="ignore"):  # 0 / 0
+                shift, ratio = totals[:2] / calls
+            often = float(calls.max() / len(self.steps))
+            found.append(
+                ChannelShifts(path, layer.momentum, often, shift, ratio)
+            )
+        return found
+
+
+class BatchNormTap:
+    """Records the shift of each channel in each step.
+
+    Args:
+        model: A compiled model.
+        capacity: Number of steps to keep on the device.
+    """
+
+    def __init__(self, model: Any, *, capacity: int) -> None:
+        self.model = model
+        self.capacity = capacity
+
+    @functools.cached_property
+    def layers(self) -> list[Any]:
+        """The batch normalization layers of the model."""
+        return batch_norm_layers(_backend.flatten_layers(self.model))
+
+    @functools.cached_property
+    def _names(self) -> list[str]:
+        names = owner_names(self.model)
+        return [names.of(layer) for layer in self.layers]
+
+    @functools.cached_property
+    def buffer(self) -> Any:
+        """Rows on the device."""
+        columns = sum(3 * _channels(layer) for layer in self.layers)
+        return _backend.StepBuffer(self.capacity, columns, 0)
+
+    def capture(
+        self, step: StepRecord
+    ) -> contextlib.AbstractContextManager[Shifts]:
+        """Captures the statistics of the batch in each layer."""
+        return capture_batch_norms(step.model, step.loss_tracker)
+
+    def record(self, step: StepRecord, captured: Shifts) -> None:
+        """Adds a step to the buffer, inside the step."""
+        del step
+        row = []
+        for layer in self.layers:
+            calls = [
+                ops.concatenate(list(shift))
+                for (owner, _), shift in captured.items()
+                if owner == id(layer)
+            ]
+            row.append(sum(calls, ops.zeros(3 * _channels(layer))))
+        self.buffer.append(ops.concatenate(row), ops.zeros((0,)))
+
+    def read(self, steps: Sequence[int]) -> BatchNormSamples:
+        """Fetches the measured steps, whose numbers are given, and clears."""
+        rows, _, count = self.buffer.read()
+        self.buffer.clear()
+        return BatchNormSamples(
+            self.layers,
+            self._names,
+            np.asarray(steps, np.int64)[:count],
+            np.array(rows[:count], np.float64),
+        )
+
+
+def _channels(layer: Any) -> int:
+    return layer.moving_mean.shape[0]

@@ -1,0 +1,98 @@
+"""Passes of a model in training mode that change nothing of it."""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from keras_concepts import _backend
+from keras_concepts._dropout_family import dropout_off
+from keras_concepts._numerics.batch_statistics import batch_moments
+from keras_concepts._numerics.moments import Moments
+from keras_concepts._types import Tensor
+from keras_concepts.instruments.batch_norm.capture_batches import (
+    batch_norm_layers,
+    capture_batches,
+)
+
+
+class TrainingPass:
+    """Runs a model in training mode without changing it.
+
+    Batch normalization uses the statistics of the batch where it does so in
+    training: not in a frozen layer, nor where the model's author calls it with
+    `training=False`. The dropout family is off. What layers assign to their
+    variables is discarded. Each pass is compiled once for batches of one shape.
+
+    Args:
+        model: A built model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.layers = batch_norm_layers(_backend.flatten_layers(model))
+        make = functools.partial(
+            _backend.compiled_pass,
+            variables=model.variables,
+            eager=model.run_eagerly,
+        )
+        self._moments = make(self._captured_moments)
+        self._loss = {
+            training: make(functools.partial(self._loss_in_mode, training))
+            for training in (True, False)
+        }
+
+    def moments(self, x: Any) -> list[list[Moments]]:
+        """Moments of the inputs of each of `layers`, one for each of its calls.
+
+        Args:
+            x: A batch of inputs, in tensors.
+        """
+        with _as_it_was():
+            return self._moments(x)
+
+    def loss(
+        self, x: Any, y: Any, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        """The loss of a batch, in training mode or at inference."""
+        with _as_it_was():
+            return self._loss[training](x, y, sample_weight)
+
+    def _captured_moments(self, x: Any) -> list[list[Moments]]:
+        captured: list[list[Moments]] = [[] for _ in self.layers]
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(dropout_off(self.model))
+            for layer, moments in zip(self.layers, captured, strict=True):
+                stack.enter_context(_capture(layer, moments))
+            _ = self.model(x, training=True)
+        return captured
+
+    def _loss_in_mode(
+        self, training: bool, x: Any, y: Any, sample_weight: Any
+    ) -> Tensor:
+        compute_loss = self.model.compute_loss
+        known = inspect.signature(compute_loss).parameters
+        mode = {"training": training} if "training" in known else {}
+        with dropout_off(self.model):
+            y_pred = self.model(x, training=training)
+            return compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **mode
+            )
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    # A recurrent layer draws from the backend's generator even where its
+    # dropout is off.
+    with _backend.without_gradients(), _backend.fixed_randomness(0):
+        yield
+
+
+def _capture(
+    layer: Any, moments: list[Moments]
+) -> contextlib.AbstractContextManager[None]:
+    return capture_batches(
+        layer,
+        lambda inputs, mask: moments.append(batch_moments(layer, inputs, mask)),
+    )

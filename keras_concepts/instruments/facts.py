@@ -1,0 +1,152 @@
+"""What is known of a run beside what is measured: model, loss, optimizer."""
+
+import importlib.metadata
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_concepts import _backend
+from keras_concepts.instruments.owners import OwnerNames, owner_names
+
+_PACKAGES = ("keras", "keras-concepts", "numpy", "tensorflow", "jax", "torch")
+
+
+def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a run, JSON-compatible.
+
+    Args:
+        model: A compiled, built model in `fit`.
+        params: What Keras tells its callbacks: `epochs` and `steps`.
+
+    Returns:
+        | key | value |
+        |---|---|
+        | `versions` | of Keras, this package, NumPy and the backends |
+        | `backend` | name of the backend |
+        | `dtype_policy` | name of the global dtype policy |
+        | `model`, `parameters` | its name, and the number of its weights |
+        | `epochs`, `steps_per_epoch`, `batch_size` | as planned, or `None` |
+        | `jit_compile`, `run_eagerly`, `steps_per_execution` | of the model |
+        | `optimizer` | `class` and `config` |
+        | `loss`, `loss_weights`, `metrics` | as given to `compile` |
+        | `layers` | a dict for each: `path`, `class`, `activation`, ... |
+        | `variables` | a dict for each: `path`, `layer`, `shape`, ... |
+    """
+    names = owner_names(model)
+    layers = _backend.flatten_layers(model)
+    compiled = _backend.compile_arguments(model)
+    return {
+        "versions": _versions(),
+        "backend": keras.backend.backend(),
+        "dtype_policy": keras.config.dtype_policy().name,
+        "model": model.name,
+        "parameters": sum(math.prod(v.shape) for v in model.weights),
+        "epochs": params.get("epochs"),
+        "steps_per_epoch": params.get("steps"),
+        "batch_size": _backend.batch_size_of_fit(model),
+        "jit_compile": bool(model.jit_compile),
+        "run_eagerly": bool(model.run_eagerly),
+        "steps_per_execution": model.steps_per_execution,
+        "optimizer": _optimizer(model.optimizer),
+        "loss": _plain(compiled.get("loss")),
+        "loss_weights": _plain(compiled.get("loss_weights")),
+        "metrics": _plain(compiled.get("metrics")),
+        "layers": [_layer(layer, names.of(layer)) for layer in layers],
+        "variables": _variables(model, names),
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _optimizer(optimizer: Any) -> dict[str, Any] | None:
+    if optimizer is None:
+        return None
+    return {
+        "class": type(optimizer).__name__,
+        "name": optimizer.name,
+        "config": _plain(_config(optimizer)),
+    }
+
+
+def _layer(layer: Any, path: str) -> dict[str, Any]:
+    facts = {
+        "path": path,
+        "class": type(layer).__name__,
+        "trainable": bool(layer.trainable),
+        "parameters": sum(math.prod(v.shape) for v in layer.weights),
+        "dtype_policy": layer.dtype_policy.name,
+    }
+    for name in ("activation", "recurrent_activation"):
+        function = getattr(layer, name, None)
+        if function is not None:
+            facts[name] = _name(function)
+    for name in ("units", "filters", "rate", "momentum", "input_dim"):
+        value = getattr(layer, name, None)
+        if isinstance(value, int | float):
+            facts[name] = value
+    return facts
+
+
+def _variables(model: Any, names: OwnerNames) -> list[dict[str, Any]]:
+    # What is measured of a recurrent layer is not measured of its cells.
+    recurrent = {
+        id(part): layer
+        for layer in _backend.flatten_layers(model)
+        if isinstance(layer, keras.layers.RNN)
+        for part in _backend.flatten_layers(layer)
+    }
+    found = []
+    for variable in model.weights:
+        layer = names.layer_of(variable)
+        layer = recurrent.get(id(layer), layer)
+        found.append(
+            {
+                "path": names.of(variable),
+                "layer": "" if layer is None else names.of(layer),
+                "name": variable.name,
+                "shape": list(variable.shape),
+                "dtype": str(variable.dtype),
+                "trainable": bool(variable.trainable),
+                "regularizer": _plain(variable.regularizer),
+            }
+        )
+    return found
+
+
+def _plain(part: Any) -> Any:
+    """The same in what JSON knows; of anything else its name."""
+    if isinstance(part, str | bool | int | None):
+        return part
+    if isinstance(part, float):
+        return part if math.isfinite(part) else str(part)
+    if isinstance(part, Mapping):
+        return {str(key): _plain(value) for key, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_plain(value) for value in part]
+    if isinstance(part, np.generic):
+        return _plain(part.item())
+    if isinstance(part, keras.Loss | keras.Metric | keras.Regularizer):
+        return {"class": type(part).__name__, "config": _plain(_config(part))}
+    return _name(part)
+
+
+def _config(part: Any) -> Any:
+    try:
+        return part.get_config()
+    except NotImplementedError:  # of somebody's own class that is never saved
+        return None
+
+
+def _name(part: Any) -> str:
+    return getattr(part, "__name__", None) or type(part).__name__

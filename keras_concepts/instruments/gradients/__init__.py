@@ -1,0 +1,1 @@
+"""Gradients, weights and updates of every variable."""

@@ -1,0 +1,268 @@
+"""The real gradients of a training run, as its optimizer receives them."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from keras_concepts import _backend
+from keras_concepts._validation import check_positive_int
+from keras_concepts.instruments.gradients.statistics import (
+    STEP_COLUMNS,
+    VARIABLE_COLUMNS,
+    measure,
+    row_length,
+)
+from keras_concepts.instruments.owners import OwnerNames, owner_names
+from keras_concepts.instruments.step.capture_updates import capture_updates
+from keras_concepts.instruments.step.step_record import StepRecord
+
+_NO_VARIABLE = (
+    "`variables` of `GradientTap` must hold at least one trainable variable, "
+    "or `model` be one that is built and has some. Received: no variable."
+)
+
+
+@dataclasses.dataclass
+class GradientSamples:
+    """What a tap measured since it was last read, on the host.
+
+    Attributes:
+        paths: Name of each variable: its `path`. The variables of the second
+            layer of the same path are under `path (2)`.
+        sizes: Number of entries of each variable.
+        steps: Measured steps, of shape `(n,)`, counted from 0.
+        loss: Loss of the batch, `(n,)`; NaN where it is not known.
+        applied: 1 where the step updated the weights, else 0, `(n,)`.
+        values: `(n, variables, 5)`: `VARIABLE_COLUMNS` of each variable. NaN
+            where the variable had no gradient.
+        unit_peaks: For each layer that has units, the largest absolute gradient
+            that each unit received in any measured step, `(units,)`.
+    """
+
+    paths: list[str]
+    sizes: np.ndarray
+    steps: np.ndarray
+    loss: np.ndarray
+    applied: np.ndarray
+    values: np.ndarray
+    unit_peaks: dict[str, np.ndarray]
+
+    def quantity(self, name: str) -> np.ndarray:
+        """One of `VARIABLE_COLUMNS` for all variables, `(n, variables)`."""
+        return self.values[:, :, VARIABLE_COLUMNS.index(name)]
+
+    @classmethod
+    def joined(cls, samples: Sequence[Self]) -> Self:
+        """Consecutive samples of one tap as one."""
+        first = samples[0]
+        return dataclasses.replace(
+            first,
+            steps=np.concatenate([s.steps for s in samples]),
+            loss=np.concatenate([s.loss for s in samples]),
+            applied=np.concatenate([s.applied for s in samples]),
+            values=np.concatenate([s.values for s in samples]),
+            unit_peaks={
+                layer: np.max([s.unit_peaks[layer] for s in samples], axis=0)
+                for layer in first.unit_peaks
+            },
+        )
+
+    @property
+    def global_norm(self) -> np.ndarray:
+        """L2 norm of all gradients together, `(n,)`."""
+        squares = self.sizes * self.quantity("gradient_rms") ** 2
+        # A gradient that does not exist has no count of non-finite entries.
+        squares[np.isnan(self.quantity("gradient_nonfinite"))] = 0.0
+        return np.sqrt(squares.sum(axis=1))
+
+
+class GradientTap:
+    """Measures every step of a training loop of your own.
+
+    Inside the with-block each `optimizer.apply` (or `stateless_apply`) is
+    reduced on the device to a few numbers per variable. Nothing is recomputed
+    and the update is the same, bit by bit. In `model.fit` use
+    `callbacks.GradientMonitor` instead, which reads the same numbers.
+
+    (Inside `tf.function(jit_compile=True)` the rounding may differ: a second
+    reader of the gradients may change what XLA fuses.)
+
+    A compiled training step must be traced inside the with-block, and one that
+    was traced there must not be used after it.
+
+    The last `capacity` steps are kept until `read` is called. In a function
+    compiled by `jax.jit` each row is sent to the host as it is made, since
+    the loop does not carry the buffer from call to call.
+
+    Args:
+        optimizer: A Keras optimizer.
+        variables: The variables its gradients belong to; left out, those that
+            `model` trains.
+        capacity: Number of steps to keep.
+        model: Model whose layers own the variables. Without it, the paths of
+            the variables say which layers they belong to.
+
+    Raises:
+        ValueError: There are no variables, or `capacity` is below 1.
+
+    Example:
+
+    ```python
+    with GradientTap(optimizer, model.trainable_variables) as tap:
+        for x, y in batches:
+            train_step(x, y)
+    samples = tap.read()
+    samples.quantity("gradient_rms")  # (steps, variables)
+    ```
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        variables: Sequence[Any] | None = None,
+        *,
+        capacity: int = 1024,
+        model: Any = None,
+    ) -> None:
+        check_positive_int("GradientTap", "capacity", capacity)
+        self.optimizer = optimizer
+        self.capacity = capacity
+        self.model = model
+        self._given = None if variables is None else list(variables)
+        if self._given == [] or (variables is None and model is None):
+            raise ValueError(_NO_VARIABLE)
+        self._first_step = 0
+        self._stack = contextlib.ExitStack()
+
+    @functools.cached_property
+    def variables(self) -> list[Any]:
+        """What is measured, in this order."""
+        # A model without an input shape has none before its first step.
+        given = self._given
+        return list(self.model.trainable_variables) if given is None else given
+
+    @functools.cached_property
+    def unit_sources(self) -> dict[str, int]:
+        """See `unit_sources`."""
+        return unit_sources(self.variables, self._names)
+
+    @functools.cached_property
+    def buffer(self) -> Any:
+        """Rows on the device, and a peak for each unit."""
+        return _backend.StepBuffer(
+            self.capacity,
+            row_length(self.variables),
+            sum(self._units.values()),
+        )
+
+    @functools.cached_property
+    def _names(self) -> OwnerNames:
+        return owner_names(self.model, self.variables)
+
+    @functools.cached_property
+    def _units(self) -> dict[str, int]:
+        return {
+            layer: self.variables[i].shape[-1]
+            for layer, i in self.unit_sources.items()
+        }
+
+    def __enter__(self) -> Self:
+        if not self.variables:
+            raise ValueError(_NO_VARIABLE)
+        _ = self.buffer  # made here, since a compiled step may be traced next
+        step = StepRecord(model=self.model)
+        self._stack.enter_context(
+            capture_updates(
+                self.optimizer, step, self.variables, then=self.record
+            )
+        )
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.close()
+
+    def capture(
+        self, step: StepRecord
+    ) -> contextlib.AbstractContextManager[None]:
+        """Captures nothing: the record of the step is enough."""
+        del step
+        return contextlib.nullcontext()
+
+    def record(self, step: StepRecord, captured: None = None) -> None:
+        """Adds a step to the buffer, inside the step."""
+        del captured
+        sources = list(self.unit_sources.values())
+        self.buffer.append(*measure(step, self.variables, sources))
+
+    def read(self, steps: Sequence[int] | None = None) -> GradientSamples:
+        """Fetches the measured steps and empties the buffer.
+
+        Args:
+            steps: Number of each step since the last `read`. Left out, they
+                continue from the last one read.
+
+        Returns:
+            `GradientSamples` of the last `capacity` steps.
+        """
+        rows, peaks, count = self.buffer.read()
+        self.buffer.clear()
+        kept = min(count, self.capacity)
+        order = np.arange(count - kept, count)
+        rows = np.asarray(rows, np.float64)[order % self.capacity]
+        if steps is None:
+            numbers = self._first_step + order
+            self._first_step += count
+        else:
+            numbers = np.asarray(steps, np.int64)[order]
+        split = len(STEP_COLUMNS)
+        return GradientSamples(
+            paths=[self._names.of(v) for v in self.variables],
+            sizes=np.array([np.prod(v.shape) for v in self.variables]),
+            steps=numbers,
+            loss=rows[:, 0],
+            applied=rows[:, 1],
+            values=rows[:, split:].reshape(
+                kept, len(self.variables), len(VARIABLE_COLUMNS)
+            ),
+            unit_peaks=self._split_units(peaks),
+        )
+
+    def _split_units(self, peaks: np.ndarray) -> dict[str, np.ndarray]:
+        ends = np.cumsum(list(self._units.values()))
+        parts = np.split(np.array(peaks), ends[:-1])
+        return dict(zip(self._units, parts, strict=False))
+
+
+def unit_sources(variables: Sequence[Any], names: OwnerNames) -> dict[str, int]:
+    """For each layer with units, the variable that shows which are dead.
+
+    A unit that is dead for every sample passes back an exact zero to its bias
+    and to its column of the kernel, so either shows it: the bias where there is
+    one (the last axis of a transposed convolution's kernel is not its units),
+    else the kernel. A penalty would hide the zero, so regularized variables do
+    not count; nor do recurrent layers, whose columns are gates.
+
+    Args:
+        variables: Keras variables.
+        names: Which layers they belong to.
+
+    Returns:
+        Name of the layer to index into `variables`.
+    """
+    layers: dict[str, dict[str, int]] = {}
+    for i, variable in enumerate(variables):
+        layer = names.layer_name_of(variable)
+        layers.setdefault(layer, {})[variable.name] = i
+    sources = {}
+    for layer, own in layers.items():
+        if "kernel" not in own or "recurrent_kernel" in own:
+            continue
+        for name in ("bias", "kernel"):
+            if name in own and variables[own[name]].regularizer is None:
+                sources[layer] = own[name]
+                break
+    return sources

@@ -1,0 +1,124 @@
+"""The numbers that one training step is reduced to, on the device."""
+
+import math
+from typing import Any
+
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts import quantities as q
+from keras_concepts._types import Tensor
+from keras_concepts.instruments.norms import l2_norms, nonfinite_entries
+from keras_concepts.instruments.step.step_record import (
+    StepRecord,
+    isolated_copies,
+)
+
+STEP_COLUMNS = (q.BATCH_LOSS, q.APPLIED)
+GRADIENT_COLUMNS = (q.GRADIENT_RMS, q.GRADIENT_MAX, q.GRADIENT_NONFINITE)
+WEIGHT_COLUMNS = (q.WEIGHT_RMS, q.UPDATE_RMS)
+VARIABLE_COLUMNS = GRADIENT_COLUMNS + WEIGHT_COLUMNS
+
+_NOT_MEASURED = float("nan")
+
+
+def row_length(variables: list[Any]) -> int:
+    """Length of the row that `measure` makes for these variables."""
+    return len(STEP_COLUMNS) + len(VARIABLE_COLUMNS) * len(variables)
+
+
+def measure(
+    step: StepRecord, variables: list[Any], unit_sources: list[int]
+) -> tuple[Tensor, Tensor]:
+    """Reduces a step to one row of numbers and one peak for each unit.
+
+    Args:
+        step: What the step did.
+        variables: The variables to report on, in this order. What the step
+            did not touch is NaN.
+        unit_sources: Indices into `variables` of those whose last axis runs
+            over the units of a layer.
+
+    Returns:
+        A float32 row: `STEP_COLUMNS`, then `VARIABLE_COLUMNS` for each
+        variable. And, layer after layer, the largest absolute gradient of each
+        unit, of shape `(units,)`.
+    """
+    gradients, before, after, loss = isolated_copies(step)
+    position = {id(v): i for i, v in enumerate(step.variables)}
+    places = [position.get(id(variable)) for variable in variables]
+    sizes = [math.prod(variable.shape) for variable in step.variables]
+
+    given = [i for i, g in enumerate(gradients) if g is not None]
+    rank = {i: k for k, i in enumerate(given)}
+    norms, peaks, nonfinite = _of_gradients([gradients[i] for i in given])
+    scale = _float32(step.scale)
+    of_gradients = [
+        norms / _roots([sizes[i] for i in given]) / scale,
+        peaks / scale,
+        nonfinite,
+    ]
+    updates = [b - a for a, b in zip(before, after, strict=True)]
+    of_weights = [
+        l2_norms(before) / _roots(sizes),
+        l2_norms(updates) / _roots(sizes),
+    ]
+    table = [
+        *(
+            _placed(c, [None if i is None else rank.get(i) for i in places])
+            for c in of_gradients
+        ),
+        *(_placed(c, places) for c in of_weights),
+    ]
+    of_step = [
+        _float32(_NOT_MEASURED if loss is None else loss),
+        _float32(step.applied),
+    ]
+    row = ops.concatenate(
+        [ops.stack(of_step), ops.reshape(ops.stack(table, axis=1), (-1,))]
+    )
+    unit_peaks = []
+    for source in unit_sources:
+        i = places[source]
+        if i is not None and i in rank:
+            unit_peaks.append(_column_peaks(gradients[i]))
+        else:
+            units = variables[source].shape[-1:]
+            unit_peaks.append(ops.full(units, _NOT_MEASURED))
+    return row, ops.concatenate(unit_peaks or [ops.zeros((0,))])
+
+
+def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Norm, largest absolute entry and number of non-finite entries of each."""
+    if not gradients:
+        return ops.zeros((0,)), ops.zeros((0,)), ops.zeros((0,))
+    peaks = _backend.peaks(gradients)
+    norms = l2_norms(gradients, known_zero=peaks == 0.0)
+    # A finite norm has no other terms, so that the count is free as a rule.
+    nonfinite = _backend.choose(
+        ops.all(ops.isfinite(norms)),
+        lambda: ops.zeros_like(norms),
+        lambda: ops.stack([nonfinite_entries(g) for g in gradients]),
+    )
+    return norms, peaks, nonfinite
+
+
+def _column_peaks(x: Tensor) -> Tensor:
+    """Largest absolute value for each index of the last axis."""
+    last = x.shape[-1] if len(x.shape) else 1
+    return ops.max(ops.abs(ops.reshape(x, (-1, last))), axis=0)
+
+
+def _placed(column: Tensor, places: list[int | None]) -> Tensor:
+    """`column[place]` for each place, and NaN where there is none."""
+    missing = column.shape[0]
+    padded = ops.concatenate([column, ops.full((1,), _NOT_MEASURED)])
+    return ops.take(padded, [missing if p is None else p for p in places])
+
+
+def _roots(sizes: list[int]) -> Tensor:
+    return _float32([math.sqrt(size) for size in sizes])
+
+
+def _float32(x: Any) -> Tensor:
+    return ops.cast(x, "float32")

@@ -1,0 +1,1 @@
+"""Masks, and the padding they stand for."""

@@ -1,0 +1,134 @@
+"""Names for what a recording has rows of: layers and variables of a model."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from keras_concepts import _backend
+
+
+@dataclasses.dataclass
+class OwnerNames:
+    """A name for each layer, operation and variable, which `id` identifies.
+
+    Names are paths. Where several layers have one path, the second is named
+    `path (2)`, and so are its variables: `path (2)/kernel`.
+    """
+
+    _names: dict[int, str] = dataclasses.field(default_factory=dict)
+    _layers: dict[int, Any] = dataclasses.field(default_factory=dict)
+
+    def of(self, owner: Any) -> str:
+        """Name of a layer, operation or variable."""
+        return self._names.get(id(owner)) or _path(owner)
+
+    def layer_of(self, variable: Any) -> Any:
+        """The innermost layer that owns a variable, or `None`."""
+        return self._layers.get(id(variable))
+
+    def layer_name_of(self, variable: Any) -> str:
+        """Name of that layer, or the part of the variable's name for it."""
+        layer = self.layer_of(variable)
+        if layer is not None:
+            return self.of(layer)
+        return self.of(variable).rpartition("/")[0]
+
+
+def owner_names(model: Any = None, variables: Sequence[Any] = ()) -> OwnerNames:
+    """Names the parts of a model, and variables that are in no model.
+
+    Args:
+        model: A built model, or another layer; `None` if there are only
+            variables.
+        variables: More variables to name. Where several have one path, the
+            second of each belongs to `layer (2)`.
+    """
+    layers = [] if model is None else _backend.flatten_layers(model)
+    owners = _owners(layers)
+    names = _layer_names(layers)
+    own = [v for layer in layers for v in _backend.own_variables(layer)]
+    taken: set[str] = set()
+    for variable in _each_once([*own, *variables]):
+        layer = owners.get(id(variable))
+        name = _path(variable)
+        if layer is not None:
+            name = _renamed(name, _path(layer), names[id(layer)])
+        elif "/" in name:
+            name = _of_a_free_layer(name, taken)
+        names[id(variable)] = unique_name(name, taken)
+    return OwnerNames(names, owners)
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """The name, or `name (2)` and so on if it is taken; takes it."""
+    number, unique = 1, name
+    while unique in taken:
+        number += 1
+        unique = f"{name} ({number})"
+    taken.add(unique)
+    return unique
+
+
+def _owners(layers: Sequence[Any]) -> dict[int, Any]:
+    """The innermost layer of each variable, by its `id`."""
+    owners: dict[int, Any] = {}
+    for layer in layers:
+        for variable in _backend.own_variables(layer):
+            outer = owners.get(id(variable))
+            if outer is None or layer in _inside(outer):
+                owners[id(variable)] = layer
+    return owners
+
+
+def _layer_names(layers: Sequence[Any]) -> dict[int, str]:
+    # Outer layers come first, so that the innermost around each one stays.
+    around = {
+        id(inner): layer
+        for layer in layers
+        for inner in _inside(layer)
+        if _path(inner).startswith(f"{_path(layer)}/")
+    }
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+
+    def name(layer: Any) -> str:
+        if id(layer) not in names:
+            path, outer = _path(layer), around.get(id(layer))
+            if outer is not None:
+                path = _renamed(path, _path(outer), name(outer))
+            names[id(layer)] = unique_name(path, taken)
+        return names[id(layer)]
+
+    # A layer with weights keeps its path if a model around it has the same.
+    for layer in sorted(layers, key=lambda x: not _backend.own_variables(x)):
+        _ = name(layer)
+    operations = [x for each in layers for x in getattr(each, "operations", ())]
+    for operation in operations:
+        _ = name(operation)
+    return names
+
+
+def _renamed(path: str, head: str, name: str) -> str:
+    """A path that begins with that of another owner, with its name instead."""
+    return name + path[len(head) :] if path.startswith(f"{head}/") else path
+
+
+def _of_a_free_layer(path: str, taken: set[str]) -> str:
+    layer, _, last = path.rpartition("/")
+    number = 1
+    while path in taken:
+        number += 1
+        path = f"{layer} ({number})/{last}"
+    return path
+
+
+def _path(owner: Any) -> str:
+    return getattr(owner, "path", None) or owner.name
+
+
+def _inside(layer: Any) -> list[Any]:
+    return [x for x in _backend.flatten_layers(layer) if x is not layer]
+
+
+def _each_once(owners: Sequence[Any]) -> list[Any]:
+    return list({id(owner): owner for owner in owners}.values())

@@ -1,0 +1,1 @@
+"""The parts of the loss, and the gradients of the penalties."""

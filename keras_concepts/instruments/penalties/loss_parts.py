@@ -1,0 +1,105 @@
+"""What the loss of a training step is the sum of."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import keras
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts import quantities as q
+
+DATA_LOSS = q.DATA_LOSS
+ACTIVITY_PENALTY = q.ACTIVITY_PENALTY
+ADDED_LOSS = q.ADDED_LOSS
+
+# By kind, and name of an output or `id` of a layer.
+LossParts: TypeAlias = dict[tuple[str, Any], Any]
+
+
+@contextlib.contextmanager
+def capture_loss_parts(model: Any, loss_tracker: Any) -> Iterator[LossParts]:
+    """Captures what a step inside the with-block adds to its loss.
+
+    The keys are `("data_loss", "")` for what `compile` was given, of several
+    outputs also `("data_loss", name)`, weighted; and `(kind, id(layer))` for
+    each layer that adds an `"activity_penalty"` or, by `add_loss`, an
+    `"added_loss"`. Penalties of weights are not captured: they can be computed
+    from the weights.
+
+    Args:
+        model: A compiled model.
+        loss_tracker: Metric that receives the loss, or `None`.
+
+    Yields:
+        The parts, complete after the with-block.
+    """
+    parts: LossParts = {}
+    # Loss of a layer, key of its part, value.
+    added: list[tuple[Any, tuple[str, Any], Any]] = []
+
+    def add(kind: str, owner: Any, value: Any) -> None:
+        parts[kind, owner] = parts.get((kind, owner), 0.0) + _detached(value)
+
+    def add_of_layer(kind: str, owner: Any, loss: Any) -> None:
+        added.append((loss, (kind, owner), _detached(loss)))
+        add(kind, owner, loss)
+
+    def drop(losses: list[Any]) -> None:
+        dropped = set(map(id, losses))
+        changed = {key for loss, key, _ in added if id(loss) in dropped}
+        added[:] = [each for each in added if id(each[0]) not in dropped]
+        for key in changed:
+            parts[key] = sum(value for _, its, value in added if its == key)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            _backend.out_of_gradient(model, loss_tracker, parts)
+        )
+        stack.enter_context(
+            _backend.capture_compiled_losses(
+                model, lambda name, value: add(DATA_LOSS, name, value)
+            )
+        )
+        for layer in _backend.flatten_layers(model):
+            stack.enter_context(_capture_layer(layer, add_of_layer))
+            stack.enter_context(_backend.capture_dropped_losses(layer, drop))
+        yield parts
+
+
+def _detached(value: Any) -> Any:
+    return ops.stop_gradient(ops.sum(ops.cast(value, "float32")))
+
+
+@contextlib.contextmanager
+def _capture_layer(
+    layer: Any, add: Callable[[str, Any, Any], None]
+) -> Iterator[None]:
+    add_loss, regularize = layer.add_loss, layer.activity_regularizer
+    regularized = False
+
+    def captured_regularizer(outputs: Any) -> Any:
+        nonlocal regularized
+        regularized = True  # Keras adds the result by `add_loss`
+        return regularize(outputs)
+
+    def captured_add_loss(loss: Any) -> None:
+        nonlocal regularized
+        kind = ACTIVITY_PENALTY if regularized else ADDED_LOSS
+        regularized = False
+        for each in keras.tree.flatten(loss):
+            add(kind, id(layer), each)
+        add_loss(loss)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            _backend.shadow_in_step(layer, "add_loss", captured_add_loss)
+        )
+        if regularize is not None:
+            stack.enter_context(
+                _backend.shadow_in_step(
+                    layer, "activity_regularizer", captured_regularizer
+                )
+            )
+        yield

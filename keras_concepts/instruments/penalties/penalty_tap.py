@@ -1,0 +1,262 @@
+"""The parts of a step's loss, and the norms of the gradients they cause."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts import quantities as q
+from keras_concepts._types import Tensor
+from keras_concepts.instruments.norms import l2_norms
+from keras_concepts.instruments.owners import owner_names
+from keras_concepts.instruments.penalties.loss_parts import (
+    ACTIVITY_PENALTY,
+    ADDED_LOSS,
+    DATA_LOSS,
+    LossParts,
+    capture_loss_parts,
+)
+from keras_concepts.instruments.step.step_record import StepRecord
+from keras_concepts.regularizers.l1_l2 import as_penalty
+from keras_concepts.regularizers.penalty import Penalty
+
+LOSS = q.BATCH_LOSS
+BATCH_SIZE = "batch_size"
+APPLIED = q.APPLIED
+PENALTY_GRADIENT = q.PENALTY_GRADIENT_NORM
+DATA_GRADIENT = q.DATA_GRADIENT_NORM
+DECAY_PULL = q.DECAY_PULL
+
+
+class Column(NamedTuple):
+    """One number of a step.
+
+    Attributes:
+        quantity: What it is.
+        owner: `id` of a variable or layer, name of an output, or `""`.
+        name: Of the variable, layer or output; see `owner_names`.
+    """
+
+    quantity: str
+    owner: Any
+    name: str
+
+
+@dataclasses.dataclass
+class PenaltySamples:
+    """What a tap measured since it was last read, on the host.
+
+    Attributes:
+        columns: What was measured.
+        steps: Measured steps, of shape `(n,)`.
+        values: `(n, len(columns))`.
+    """
+
+    columns: list[Column]
+    steps: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def joined(cls, samples: Sequence[Self]) -> Self:
+        """Consecutive samples of one tap as one."""
+        return dataclasses.replace(
+            samples[0],
+            steps=np.concatenate([s.steps for s in samples]),
+            values=np.concatenate([s.values for s in samples]),
+        )
+
+    def quantity(self, name: str, owner: Any = "") -> np.ndarray:
+        """One column, of shape `(n,)`."""
+        keys = [(column.quantity, column.owner) for column in self.columns]
+        return self.values[:, keys.index((name, owner))]
+
+
+class PenaltyTap:
+    """Reduces each step to the parts of its loss and norms of their gradients.
+
+    Args:
+        model: A compiled model.
+        capacity: Number of steps to keep on the device.
+    """
+
+    def __init__(self, model: Any, *, capacity: int) -> None:
+        self.model = model
+        self.capacity = capacity
+
+    @functools.cached_property
+    def variables(self) -> list[Any]:
+        """Those that the model trains."""
+        return list(self.model.trainable_variables)
+
+    @functools.cached_property
+    def regularized(self) -> list[Any]:
+        """Those that have a regularizer."""
+        return [v for v in self.variables if v.regularizer is not None]
+
+    @functools.cached_property
+    def decay(self) -> dict[int, float]:
+        """Weight decay of each variable that has some, by its `id`."""
+        return {
+            id(v): share
+            for v in self.variables
+            if (share := _backend.weight_decay(self.model.optimizer, v))
+        }
+
+    @functools.cached_property
+    def columns(self) -> list[Column]:
+        """What a row holds, known for certain once a step has been taken."""
+        columns = [Column(q, "", "") for q in (LOSS, BATCH_SIZE, APPLIED)]
+        columns += [
+            Column(DATA_LOSS, name, name)
+            for name in ["", *_backend.output_names(self.model)]
+        ]
+        names = owner_names(self.model, self.variables)
+        for layer in _backend.flatten_layers(self.model):
+            name = names.of(layer)
+            if layer.activity_regularizer is not None:
+                columns.append(Column(ACTIVITY_PENALTY, id(layer), name))
+            columns.append(Column(ADDED_LOSS, id(layer), name))
+        regularized = set(map(id, self.regularized))
+        for variable in self.variables:
+            name, quantities = names.of(variable), []
+            if id(variable) in regularized:
+                quantities += penalty_terms(variable)
+                quantities += [PENALTY_GRADIENT, DATA_GRADIENT]
+            if id(variable) in self.decay:
+                quantities.append(DECAY_PULL)
+            columns += [Column(q, id(variable), name) for q in quantities]
+        return columns
+
+    @functools.cached_property
+    def buffer(self) -> Any:
+        """Rows on the device."""
+        return _backend.StepBuffer(self.capacity, len(self.columns), 0)
+
+    def capture(
+        self, step: StepRecord
+    ) -> contextlib.AbstractContextManager[LossParts]:
+        """Captures what the step adds to its loss."""
+        return capture_loss_parts(step.model, step.loss_tracker)
+
+    def record(self, step: StepRecord, captured: LossParts) -> None:
+        """Adds a step to the buffer, inside the step."""
+        measured = self._measure(step, captured)
+        row = [
+            measured.get((column.quantity, column.owner), _absent(column))
+            for column in self.columns
+        ]
+        self.buffer.append(
+            ops.stack([_float32(value) for value in row]), ops.zeros((0,))
+        )
+
+    def read(self, steps: Sequence[int]) -> PenaltySamples:
+        """Fetches the measured steps, whose numbers are given, and clears."""
+        rows, _, count = self.buffer.read()
+        self.buffer.clear()
+        return PenaltySamples(
+            self.columns,
+            np.asarray(steps, np.int64)[:count],
+            np.array(rows[:count], np.float64),
+        )
+
+    def _measure(self, step: StepRecord, parts: LossParts) -> LossParts:
+        measured, weights, totals = self._isolated(step, parts)
+        measured[BATCH_SIZE, ""] = step.batch_size
+        measured[APPLIED, ""] = step.applied
+        penalties = {}
+        for variable in self.regularized:
+            key = id(variable)
+            if key in weights:
+                terms, gradient = _penalty(variable.regularizer, weights[key])
+                measured |= {(name, key): term for name, term in terms.items()}
+                penalties[key] = _float32(gradient)
+        scale = _float32(step.scale)
+        rests = {
+            key: _float32(total) / scale - penalties[key]
+            for key, total in totals.items()
+        }
+        decayed = {k: w for k, w in weights.items() if k in self.decay}
+        rate = _float32(step.rate) * _float32(step.applied)
+        for quantity, tensors, factors in (
+            (PENALTY_GRADIENT, penalties, {}),
+            (DATA_GRADIENT, rests, {}),
+            (DECAY_PULL, decayed, {k: rate * self.decay[k] for k in decayed}),
+        ):
+            for key, norm in _norms(tensors).items():
+                measured[quantity, key] = factors.get(key, 1.0) * norm
+        return measured
+
+    def _isolated(
+        self, step: StepRecord, parts: LossParts
+    ) -> tuple[LossParts, dict[int, Tensor], dict[int, Tensor]]:
+        """The parts of the loss; weights before the step; gradients.
+
+        Copies: what is computed from them cannot change the training step.
+        """
+        loss = math.nan if step.loss is None else step.loss
+        parts = {(LOSS, ""): ops.convert_to_tensor(loss)} | parts
+        weights, gradients = {}, {}
+        for variable, weight, gradient in zip(
+            step.variables, step.before, step.gradients, strict=True
+        ):
+            key = id(variable)
+            if variable.regularizer is not None or key in self.decay:
+                weights[key] = weight
+            if variable.regularizer is not None and gradient is not None:
+                gradients[key] = _backend.dense(gradient, variable.shape)
+        groups: list[dict[Any, Any]] = [parts, weights, gradients]
+        values = [ops.stop_gradient(x) for g in groups for x in g.values()]
+        walled = iter(_backend.isolate(values))
+        parts, weights, gradients = (
+            dict(zip(group, walled, strict=False)) for group in groups
+        )
+        return parts, weights, gradients
+
+
+def _absent(column: Column) -> float:
+    """Value of a column that a step added nothing to."""
+    unused = column.quantity in (ACTIVITY_PENALTY, ADDED_LOSS)
+    return 0.0 if unused else math.nan
+
+
+def penalty_terms(variable: Any) -> list[str]:
+    """Names of the terms of its regularizer, `OTHER_PENALTY` if not known."""
+    known = as_penalty(variable.regularizer)
+    if known is None:
+        return [q.OTHER_PENALTY]
+    # The variable may have no value now (on JAX, during an epoch).
+    return list(known.terms(ops.zeros(variable.shape, variable.dtype)))
+
+
+def _penalty(
+    regularizer: Any, weight: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Value of each term, and the gradient that the training step had.
+
+    Keras' L1 is differentiated as it is: on JAX its gradient at 0 is not 0.
+    """
+    if isinstance(regularizer, Penalty):
+        return regularizer.terms(weight), regularizer.gradient(weight)
+    value, [gradient] = _backend.value_and_grad(
+        lambda tensors: ops.sum(regularizer(tensors[0])), [weight]
+    )
+    known = as_penalty(regularizer)
+    terms = {q.OTHER_PENALTY: value} if known is None else known.terms(weight)
+    return terms, gradient
+
+
+def _norms(tensors: dict[int, Tensor]) -> dict[int, Tensor]:
+    if not tensors:
+        return {}
+    norms = l2_norms([_float32(tensor) for tensor in tensors.values()])
+    return dict(zip(tensors, ops.unstack(norms, len(tensors)), strict=True))
+
+
+def _float32(x: Any) -> Tensor:
+    return ops.cast(x, "float32")

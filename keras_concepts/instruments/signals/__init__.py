@@ -1,0 +1,1 @@
+"""Activations and error signals of every layer on a fixed batch."""

@@ -1,0 +1,1 @@
+"""The engine: measures the steps of `fit`, and knows no concept."""

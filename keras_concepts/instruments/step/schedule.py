@@ -1,0 +1,58 @@
+"""Which steps of an epoch are measured."""
+
+from keras_concepts._validation import check_positive_int
+
+
+class Schedule:
+    """Every `every`-th step, and at most about `max_samples` an epoch.
+
+    The interval is widened so that the samples spread over the whole epoch.
+    Where the length of the epoch is not known, it doubles each time that
+    `max_samples` have been taken; from the second epoch on it is known.
+
+    Args:
+        every: Smallest interval between two measured steps, at least 1.
+        max_samples: Largest number of measured steps of an epoch of known
+            length, or `None` for no limit.
+    """
+
+    def __init__(self, every: int = 1, max_samples: int | None = None) -> None:
+        check_positive_int("Schedule", "every", every)
+        if max_samples is not None:
+            check_positive_int("Schedule", "max_samples", max_samples)
+        self.every = every
+        self.max_samples = max_samples
+        self.interval = every
+        self._step = 0
+        self._taken = 0
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether every step is measured, however many there are."""
+        return self.every == 1 and self.max_samples is None
+
+    def __str__(self) -> str:
+        return f"every={self.every}, max_samples={self.max_samples}"
+
+    def begin_epoch(self, steps: int | None) -> None:
+        """Starts an epoch of `steps` steps, or of the last one's length."""
+        steps = steps or self._step
+        self.interval = self.every
+        if self.max_samples is not None:
+            self.interval = max(self.every, -(-steps // self.max_samples))
+        self._step = 0
+        self._taken = 0
+
+    def due(self, steps: int = 1) -> bool:
+        """Whether one of the next `steps` steps is to be measured."""
+        return -self._step % self.interval < steps
+
+    def advance(self, steps: int, measured: bool) -> None:
+        """Counts `steps` steps that were taken together."""
+        self._step += steps
+        if not measured or self.max_samples is None:
+            return
+        self._taken += steps
+        if self._taken >= self.max_samples:
+            self._taken = 0
+            self.interval *= 2

@@ -1,0 +1,102 @@
+"""The steps of one `fit` that one tap measures."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from keras_concepts.instruments.step.schedule import Schedule
+from keras_concepts.instruments.step.tap import Tap
+
+Samples = TypeVar("Samples")
+
+
+class StepObserver(Generic[Samples]):
+    """Decides which steps a tap measures, counts them and reads the tap.
+
+    When the tap's buffer is full, or the epoch ends, the host reads it.
+
+    Args:
+        name: Who observes, for messages.
+        tap: What measures a step.
+        schedule: Which steps to measure.
+        first_step: Number of the first step.
+        when_full: Called with what was read as soon as the buffer is full;
+            `read` does not give it again.
+        can_reject: Whether `rejects` may ever be true.
+
+    Attributes:
+        rejects: Whether the weights shall be as before the last step.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tap: Tap[Any, Samples],
+        schedule: Schedule,
+        first_step: int,
+        when_full: Callable[[Samples], None] | None = None,
+        can_reject: bool = False,
+    ) -> None:
+        self.name = name
+        self.tap = tap
+        self.schedule = schedule
+        self.can_reject = can_reject
+        self.rejects = False
+        self._when_full = when_full
+        self._pending: list[int] = []
+        self._read: list[Samples] = []
+        self._first_step = first_step
+        self._step = first_step
+        self._epoch_start = first_step
+        self._epoch_steps: int | None = None
+
+    @property
+    def epoch_start(self) -> int:
+        """Number of the first step of the epoch."""
+        return self._epoch_start
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken since the beginning."""
+        taken = self._step
+        if self._epoch_steps is not None:
+            taken = min(taken, self._epoch_start + self._epoch_steps)
+        return taken - self._first_step
+
+    def begin_epoch(self, steps: int | None) -> None:
+        """Starts an epoch of `steps` steps, or of unknown length."""
+        if self._epoch_steps is not None:
+            # Where one execution is several steps, the last may be cut short.
+            self._step = self._epoch_start + self._epoch_steps
+        self._epoch_start = self._step
+        self._epoch_steps = steps
+        self.schedule.begin_epoch(steps)
+
+    def make_room(self, steps: int) -> None:
+        """Reads the tap's buffer if `steps` more would not fit."""
+        if not self._has_room(steps):
+            self._drain()
+
+    def advance(self, steps: int, measured: bool) -> None:
+        """Counts steps that were taken."""
+        if measured:
+            self._pending += range(self._step, self._step + steps)
+        self._step += steps
+        self.schedule.advance(steps, measured)
+        if self._when_full and not self._has_room(steps):
+            self._drain()
+            for samples in self.read():
+                self._when_full(samples)
+
+    def read(self) -> list[Samples]:
+        """Everything measured since the last call, as the tap's `read` gave."""
+        self._drain()
+        samples, self._read = self._read, []
+        return samples
+
+    def _has_room(self, steps: int) -> bool:
+        return len(self._pending) + steps <= self.tap.capacity
+
+    def _drain(self) -> None:
+        if self._pending:
+            self._read.append(self.tap.read(self._pending))
+        self._pending = []

@@ -1,0 +1,731 @@
+"""The vocabulary: everything that a recording can hold, each thing once.
+
+One name has one meaning. Tables, axes, tags and documentation take their words
+from here, and a `Recording` accepts no other name, except one that begins with
+`user/`, for measurements of your own.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Self
+
+Owner = Literal["run", "layer", "variable", "output", "input", "log"]
+Cadence = Literal["step", "epoch", "probe", "once"]
+
+USER_PREFIX = "user/"
+
+
+class Quantity(str):
+    """Name of a measured quantity, and what it means.
+
+    Equal to its name, so that it can be compared with what a recording holds.
+
+    Args:
+        name: The name, in lower case with underscores.
+        owner: What it is measured of. The owner of a row is the path of a layer
+            or variable, the name of an output, input or log entry, or `""` for
+            the run.
+        cadence: How often it comes: once a measured `"step"`, once an
+            `"epoch"`, at each pass of a `"probe"`, or `"once"` a run.
+        label: Name on axes and in tables.
+        meaning: One line, with the formula where there is one.
+        index: What the index of a row counts: `"unit"`, `"channel"`, `"lag"`,
+            or nothing (`""`).
+        unit: Unit of the value; `""` for a pure number.
+        better: `"lower"` or `"higher"`; `""` where neither is.
+        of_run: How a row of the run (`owner=""`) sums up those of the owners:
+            `"sum"`, `"largest"`, or `""` if there is none.
+    """
+
+    owner: Owner
+    cadence: Cadence
+    label: str
+    meaning: str
+    index: str
+    unit: str
+    better: str
+    of_run: str
+
+    def __new__(
+        cls,
+        name: str,
+        owner: Owner,
+        cadence: Cadence,
+        label: str,
+        meaning: str,
+        *,
+        index: str = "",
+        unit: str = "",
+        better: str = "",
+        of_run: str = "",
+    ) -> Self:
+        quantity = super().__new__(cls, name)
+        quantity.owner = owner
+        quantity.cadence = cadence
+        quantity.label = label
+        quantity.meaning = meaning
+        quantity.index = index
+        quantity.unit = unit
+        quantity.better = better
+        quantity.of_run = of_run
+        return quantity
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return described, (str(self),)  # for copies and pickles
+
+
+class Concept(NamedTuple):
+    """What one monitor measures.
+
+    Attributes:
+        name: Of the concept, and of its rooms in `instruments` and `reports`.
+        monitor: Class of the monitor, as rows name it.
+        quantities: What it records.
+        between_steps: Whether it measures between two steps, not inside one.
+    """
+
+    name: str
+    monitor: str
+    quantities: tuple[Quantity, ...]
+    between_steps: bool = False
+
+
+_LOSS_UNIT = "unit of the loss"
+
+# Shared by several monitors.
+BATCH_LOSS = Quantity(
+    "batch_loss",
+    "run",
+    "step",
+    "loss of the batch",
+    "loss of the step's batch, penalties included; NaN if nobody tells it",
+    unit=_LOSS_UNIT,
+    better="lower",
+)
+UNITS = Quantity(
+    "units",
+    "layer",
+    "once",
+    "units",
+    "number of units: size of the axis of units or channels",
+)
+
+# `fit` itself.
+LOG = Quantity(
+    "log",
+    "log",
+    "epoch",
+    "logged value",
+    "what `fit` logs at the end of an epoch; the owner is the key",
+)
+LEARNING_RATE = Quantity(
+    "learning_rate",
+    "run",
+    "epoch",
+    "learning rate",
+    "learning rate of the optimizer at the end of the epoch",
+)
+
+# Gradients.
+GRADIENT_NORM = Quantity(
+    "gradient_norm",
+    "run",
+    "step",
+    "gradient norm",
+    "L2 norm of all gradients together",
+)
+APPLIED = Quantity(
+    "applied",
+    "run",
+    "step",
+    "applied",
+    "1 if the step changed the weights; 0 for a micro-batch that was only "
+    "accumulated, or a step that loss scaling skipped",
+)
+GRADIENT_RMS = Quantity(
+    "gradient_rms",
+    "variable",
+    "step",
+    "RMS gradient",
+    "root mean square of the gradient's entries",
+)
+GRADIENT_MAX = Quantity(
+    "gradient_max",
+    "variable",
+    "step",
+    "largest gradient",
+    "largest absolute entry of the gradient",
+)
+GRADIENT_NONFINITE = Quantity(
+    "gradient_nonfinite",
+    "variable",
+    "step",
+    "not finite",
+    "number of NaN and infinite entries of the gradient",
+    better="lower",
+)
+WEIGHT_RMS = Quantity(
+    "weight_rms",
+    "variable",
+    "step",
+    "RMS weight",
+    "root mean square of the variable before the step",
+)
+UPDATE_RMS = Quantity(
+    "update_rms",
+    "variable",
+    "step",
+    "RMS update",
+    "root mean square of the change that the step made to the variable",
+)
+ZERO_GRADIENT_UNITS = Quantity(
+    "zero_gradient_units",
+    "layer",
+    "epoch",
+    "dead units",
+    "how many units received exactly zero gradient in every measured step",
+    better="lower",
+)
+ZERO_GRADIENT_UNIT = Quantity(
+    "zero_gradient_unit",
+    "layer",
+    "epoch",
+    "dead unit",
+    "1 for each unit counted by `zero_gradient_units`; others have no row",
+    index="unit",
+)
+
+# Activations and error signals.
+PROBE_LOSS = Quantity(
+    "probe_loss",
+    "run",
+    "probe",
+    "loss of the probe",
+    "loss of the probe batch, penalties included",
+    unit=_LOSS_UNIT,
+    better="lower",
+)
+ACTIVATION_MEAN = Quantity(
+    "activation_mean", "layer", "probe", "mean", "mean of all entries"
+)
+ACTIVATION_STD = Quantity(
+    "activation_std",
+    "layer",
+    "probe",
+    "std",
+    "standard deviation of all entries",
+)
+ACTIVATION_RMS = Quantity(
+    "activation_rms",
+    "layer",
+    "probe",
+    "RMS activation",
+    "root mean square of all entries",
+)
+ZERO_SHARE = Quantity(
+    "zero_share",
+    "layer",
+    "probe",
+    "zeros",
+    "share of entries that are exactly 0, from 0 to 1",
+)
+ZERO_ACTIVATION_UNITS = Quantity(
+    "zero_activation_units",
+    "layer",
+    "probe",
+    "dead",
+    "how many units are 0 in every sample",
+    better="lower",
+)
+ZERO_ACTIVATION_UNIT = Quantity(
+    "zero_activation_unit",
+    "layer",
+    "probe",
+    "dead unit",
+    "1 for each unit counted by `zero_activation_units`; others have no row",
+    index="unit",
+)
+SATURATED_UNITS = Quantity(
+    "saturated_units",
+    "layer",
+    "probe",
+    "saturated",
+    "how many units have an activation function that is nearly flat where "
+    "they use it",
+    better="lower",
+)
+SATURATED_UNIT = Quantity(
+    "saturated_unit",
+    "layer",
+    "probe",
+    "saturated unit",
+    "1 for each unit counted by `saturated_units`; others have no row",
+    index="unit",
+)
+ERROR_RMS = Quantity(
+    "error_rms",
+    "layer",
+    "probe",
+    "RMS error",
+    "root mean square of the error signal dL/da",
+)
+ERROR_ATTENUATION = Quantity(
+    "error_attenuation",
+    "layer",
+    "probe",
+    "over last",
+    "`error_rms` divided by that of the last layer",
+)
+STATE_ERROR_RMS = Quantity(
+    "state_error_rms",
+    "layer",
+    "probe",
+    "RMS gradient of the state",
+    "root mean square of dL/dh_t, in an LSTM of dL/dc_t",
+    index="lag",
+)
+HIDDEN_ERROR_RMS = Quantity(
+    "hidden_error_rms",
+    "layer",
+    "probe",
+    "RMS gradient of the hidden state",
+    "in an LSTM, root mean square of dL/dh_t",
+    index="lag",
+)
+MEMORY_HORIZON = Quantity(
+    "memory_horizon",
+    "layer",
+    "probe",
+    "memory",
+    "steps back to which more than 1 % of the largest `state_error_rms` gets",
+    unit="steps",
+)
+FORGET_GATE_MEAN = Quantity(
+    "forget_gate_mean",
+    "layer",
+    "probe",
+    "gate",
+    "mean of the forget gate of an LSTM, from 0 to 1; 1 keeps all",
+)
+UPDATE_GATE_MEAN = Quantity(
+    "update_gate_mean",
+    "layer",
+    "probe",
+    "gate",
+    "mean of the update gate of a GRU, from 0 to 1; 1 keeps all",
+)
+SATURATED_GATE_UNITS = Quantity(
+    "saturated_gate_units",
+    "layer",
+    "probe",
+    "saturated gates",
+    "how many units have a forget or update gate that is saturated",
+)
+SATURATED_GATE_UNIT = Quantity(
+    "saturated_gate_unit",
+    "layer",
+    "probe",
+    "saturated gate",
+    "1 for each unit counted by `saturated_gate_units`; others have no row",
+    index="unit",
+)
+
+# The parts of the loss.
+EPOCH_LOSS = Quantity(
+    "epoch_loss",
+    "run",
+    "epoch",
+    "loss",
+    "mean loss of the measured steps, weighted by their batch sizes: the sum "
+    "of `data_loss`, `penalty`, `added_loss` and `other_loss`",
+    unit=_LOSS_UNIT,
+    better="lower",
+)
+DATA_LOSS = Quantity(
+    "data_loss",
+    "output",
+    "epoch",
+    "data",
+    "what the loss given to `compile` for the output adds, weighted",
+    unit=_LOSS_UNIT,
+    better="lower",
+    of_run="sum",
+)
+PENALTY = Quantity(
+    "penalty",
+    "run",
+    "epoch",
+    "penalties",
+    "what regularizers of weights and activities add",
+    unit=_LOSS_UNIT,
+)
+ADDED_LOSS = Quantity(
+    "added_loss",
+    "layer",
+    "epoch",
+    "added",
+    "what the layer adds by `add_loss`",
+    unit=_LOSS_UNIT,
+    of_run="sum",
+)
+OTHER_LOSS = Quantity(
+    "other_loss",
+    "run",
+    "epoch",
+    "other",
+    "what is left of the loss; recorded only if it is more than rounding",
+    unit=_LOSS_UNIT,
+)
+PENALTY_SHARE = Quantity(
+    "penalty_share",
+    "run",
+    "epoch",
+    "share of penalties",
+    "size of `penalty` over those of the four parts, from 0 to 1",
+)
+ACTIVITY_PENALTY = Quantity(
+    "activity_penalty",
+    "layer",
+    "epoch",
+    "activity",
+    "what the layer's activity regularizer adds",
+    unit=_LOSS_UNIT,
+)
+L1 = Quantity(
+    "l1",
+    "variable",
+    "epoch",
+    "L1",
+    "L1 term of the variable's regularizer",
+    unit=_LOSS_UNIT,
+)
+L2 = Quantity(
+    "l2",
+    "variable",
+    "epoch",
+    "L2",
+    "L2 term of the variable's regularizer",
+    unit=_LOSS_UNIT,
+)
+GROUP_LASSO = Quantity(
+    "group_lasso",
+    "variable",
+    "epoch",
+    "group lasso",
+    "group lasso term of the variable's regularizer",
+    unit=_LOSS_UNIT,
+)
+OTHER_PENALTY = Quantity(
+    "other_penalty",
+    "variable",
+    "epoch",
+    "other",
+    "what any other regularizer of the variable adds",
+    unit=_LOSS_UNIT,
+)
+PENALTY_GRADIENT_NORM = Quantity(
+    "penalty_gradient_norm",
+    "variable",
+    "epoch",
+    "penalty gradient",
+    "L2 norm of the regularizer's gradient, mean over the steps",
+)
+DATA_GRADIENT_NORM = Quantity(
+    "data_gradient_norm",
+    "variable",
+    "epoch",
+    "rest of gradient",
+    "L2 norm of the rest of the gradient, mean over the steps",
+)
+DECAY_PULL = Quantity(
+    "decay_pull",
+    "variable",
+    "epoch",
+    "decay a step",
+    "L2 norm of what weight decay takes off in one update, mean over updates",
+)
+
+# Batch normalization.
+MEAN_SHIFT = Quantity(
+    "mean_shift",
+    "layer",
+    "epoch",
+    "shift of the mean",
+    "(moving mean - batch mean) / batch standard deviation, mean over steps",
+    index="channel",
+    unit="σ",
+)
+LOG_VARIANCE_RATIO = Quantity(
+    "log_variance_ratio",
+    "layer",
+    "epoch",
+    "log ratio of the variances",
+    "log(moving variance / batch variance), mean over steps",
+    index="channel",
+)
+BATCH_NORM_SHIFT = Quantity(
+    "batch_norm_shift",
+    "layer",
+    "epoch",
+    "shift",
+    "median over the channels of abs(`mean_shift`)",
+    unit="σ",
+    better="lower",
+    of_run="largest",
+)
+BATCH_NORM_VARIANCE = Quantity(
+    "batch_norm_variance",
+    "layer",
+    "epoch",
+    "variance",
+    "median over the channels of abs(`log_variance_ratio`)",
+    better="lower",
+)
+INITIAL_SHARE = Quantity(
+    "initial_share",
+    "layer",
+    "epoch",
+    "initial",
+    "share of its initial value that a moving average still holds: "
+    "momentum**k after k training batches",
+    better="lower",
+)
+CALLS = Quantity(
+    "calls",
+    "layer",
+    "epoch",
+    "calls",
+    "training batches in a step: 2 where a layer is called twice, 0 where it "
+    "is frozen",
+)
+TRAINING_LOSS = Quantity(
+    "training_loss",
+    "run",
+    "epoch",
+    "loss with batch statistics",
+    "loss of the probe, normalized by its own statistics, without dropout",
+    unit=_LOSS_UNIT,
+    better="lower",
+)
+INFERENCE_LOSS = Quantity(
+    "inference_loss",
+    "run",
+    "epoch",
+    "loss at inference",
+    "loss of the probe, normalized by the moving statistics",
+    unit=_LOSS_UNIT,
+    better="lower",
+)
+INFERENCE_GAP = Quantity(
+    "inference_gap",
+    "run",
+    "epoch",
+    "gap",
+    "`inference_loss` minus `training_loss`",
+    unit=_LOSS_UNIT,
+    better="lower",
+)
+
+# NaN and infinity.
+CHECKED_STEPS = Quantity(
+    "checked_steps",
+    "run",
+    "epoch",
+    "steps checked",
+    "how many steps of the epoch were checked",
+)
+SKIPPED_STEPS = Quantity(
+    "skipped_steps",
+    "run",
+    "epoch",
+    "skipped",
+    "how many steps of the epoch loss scaling skipped",
+)
+NON_FINITE_INPUT = Quantity(
+    "non_finite_input",
+    "input",
+    "once",
+    "input",
+    "NaN and infinite entries of `x`, `y` or `sample_weight`, if the first",
+)
+NON_FINITE_ACTIVATION = Quantity(
+    "non_finite_activation",
+    "layer",
+    "once",
+    "activation",
+    "NaN and infinite entries at a layer or operation, if the first",
+)
+NON_FINITE_LOSS = Quantity(
+    "non_finite_loss",
+    "run",
+    "once",
+    "loss",
+    "1 if the loss was not finite and all before it was",
+)
+NON_FINITE_GRADIENT = Quantity(
+    "non_finite_gradient",
+    "variable",
+    "once",
+    "gradient",
+    "NaN and infinite entries of a gradient, if the first",
+)
+NON_FINITE_WEIGHT = Quantity(
+    "non_finite_weight",
+    "variable",
+    "once",
+    "weight",
+    "NaN and infinite entries of a weight, if the first",
+)
+NON_FINITE_BATCH = Quantity(
+    "non_finite_batch",
+    "run",
+    "once",
+    "batch",
+    "batch of its epoch in which the first NaN or infinity came, from 0",
+)
+
+FIT = "fit"
+CONCEPTS = (
+    Concept(FIT, FIT, (LOG, LEARNING_RATE), between_steps=True),
+    Concept(
+        "gradients",
+        "GradientMonitor",
+        (
+            BATCH_LOSS,
+            GRADIENT_NORM,
+            APPLIED,
+            GRADIENT_RMS,
+            GRADIENT_MAX,
+            GRADIENT_NONFINITE,
+            WEIGHT_RMS,
+            UPDATE_RMS,
+            UNITS,
+            ZERO_GRADIENT_UNITS,
+            ZERO_GRADIENT_UNIT,
+        ),
+    ),
+    Concept(
+        "signals",
+        "SignalMonitor",
+        (
+            PROBE_LOSS,
+            ACTIVATION_MEAN,
+            ACTIVATION_STD,
+            ACTIVATION_RMS,
+            ZERO_SHARE,
+            UNITS,
+            ZERO_ACTIVATION_UNITS,
+            ZERO_ACTIVATION_UNIT,
+            SATURATED_UNITS,
+            SATURATED_UNIT,
+            ERROR_RMS,
+            ERROR_ATTENUATION,
+            STATE_ERROR_RMS,
+            HIDDEN_ERROR_RMS,
+            MEMORY_HORIZON,
+            FORGET_GATE_MEAN,
+            UPDATE_GATE_MEAN,
+            SATURATED_GATE_UNITS,
+            SATURATED_GATE_UNIT,
+        ),
+        between_steps=True,
+    ),
+    Concept(
+        "penalties",
+        "PenaltyReporter",
+        (
+            EPOCH_LOSS,
+            DATA_LOSS,
+            PENALTY,
+            ADDED_LOSS,
+            OTHER_LOSS,
+            PENALTY_SHARE,
+            ACTIVITY_PENALTY,
+            L1,
+            L2,
+            GROUP_LASSO,
+            OTHER_PENALTY,
+            PENALTY_GRADIENT_NORM,
+            DATA_GRADIENT_NORM,
+            DECAY_PULL,
+        ),
+    ),
+    Concept(
+        "batch_norm",
+        "BatchNormShiftMonitor",
+        (
+            MEAN_SHIFT,
+            LOG_VARIANCE_RATIO,
+            BATCH_NORM_SHIFT,
+            BATCH_NORM_VARIANCE,
+            INITIAL_SHARE,
+            CALLS,
+            TRAINING_LOSS,
+            INFERENCE_LOSS,
+            INFERENCE_GAP,
+        ),
+    ),
+    Concept(
+        "non_finite",
+        "NonFiniteGuard",
+        (
+            BATCH_LOSS,
+            CHECKED_STEPS,
+            SKIPPED_STEPS,
+            NON_FINITE_INPUT,
+            NON_FINITE_ACTIVATION,
+            NON_FINITE_LOSS,
+            NON_FINITE_GRADIENT,
+            NON_FINITE_WEIGHT,
+            NON_FINITE_BATCH,
+        ),
+    ),
+)
+QUANTITIES: Mapping[str, Quantity] = {
+    str(quantity): quantity
+    for concept in CONCEPTS
+    for quantity in concept.quantities
+}
+# Names that an earlier version gave several meanings, and what each is now.
+RENAMED: Mapping[str, tuple[Quantity, ...]] = {
+    "loss": (BATCH_LOSS, PROBE_LOSS, EPOCH_LOSS),
+    "dead_units": (ZERO_GRADIENT_UNITS, ZERO_ACTIVATION_UNITS),
+    "dead_unit": (ZERO_GRADIENT_UNIT, ZERO_ACTIVATION_UNIT),
+}
+
+
+def concept_of(monitor: str) -> Concept | None:
+    """The concept that a monitor measures; `None` if it is not one of these.
+
+    Args:
+        monitor: As rows name it; the second of a kind is `Monitor (2)`.
+    """
+    kind = monitor.split(" ")[0]
+    return next((c for c in CONCEPTS if c.monitor == kind), None)
+
+
+def described(name: str) -> Quantity:
+    """The quantity of this name.
+
+    Raises:
+        ValueError: There is none, and `name` does not begin with `user/`.
+    """
+    if name in QUANTITIES:
+        return QUANTITIES[name]
+    if name.startswith(USER_PREFIX):
+        label = name.removeprefix(USER_PREFIX)
+        return Quantity(name, "run", "step", label, "defined by the user")
+    raise ValueError(
+        f"`quantity` must be a name of `keras_concepts.quantities`, or begin "
+        f"with {USER_PREFIX!r} for a measurement of your own. "
+        f"Received: quantity={name!r}."
+    )
+
+
+def markdown_table(monitor: str) -> str:
+    """What a monitor records, as a Markdown table."""
+    concept = concept_of(monitor)
+    lines = ["| quantity | of | each | meaning |", "|---|---|---|---|"]
+    for each in () if concept is None else concept.quantities:
+        of = each.owner + (f", by {each.index}" if each.index else "")
+        lines.append(f"| `{each}` | {of} | {each.cadence} | {each.meaning} |")
+    return "\n".join(lines)

@@ -1,0 +1,167 @@
+"""A picture of how far the moving statistics are off."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.recording import Recording
+from keras_concepts.reports.batch_norm.table import EMPTY, MONITOR
+from keras_concepts.reports.drawing.epoch_axis import label_epochs
+from keras_concepts.reports.drawing.figure_style import (
+    LABEL_SIZE,
+    TITLE_SIZE,
+    add_legend,
+    empty_figure,
+    new_figure,
+)
+from keras_concepts.reports.drawing.names import layer_names, shorten
+from keras_concepts.reports.selection import epochs_of, over_epochs, rows_of
+from keras_concepts.thresholds import BATCH_NORM_SHIFT, BATCH_NORM_VARIANCE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MODES = {q.TRAINING_LOSS: "#0072b2", q.INFERENCE_LOSS: "#d55e00"}
+_LINE: dict[str, Any] = {"lw": 1.6, "marker": "o", "ms": 4}
+_ABOVE = "above: inference differs clearly from training"
+_MOST_NAMES = 8
+_MARKERS = "os^DvP<>"  # beside the colour, which neighbours nearly share
+_LONGEST_NAME = 26
+
+
+def plot_batch_norms(
+    recording: Recording, title: str | None = None
+) -> "Figure":
+    """Draws shifts of the layers over the epochs, dark to light with depth.
+
+    On the left the median shift of the mean in each layer, then the median size
+    of the log ratio of the variances; the dashed lines are where the typical
+    channel is a standard deviation off, and where one variance is twice the
+    other: above, the model at inference is not the one that was trained. On the
+    right the loss of the probe in both modes or, without a probe, how much of
+    their initial value the moving statistics hold. Of more than 8 layers those
+    are named that have been worst in one of the first two panels, the first and
+    the last.
+
+    Args:
+        recording: What a `BatchNormShiftMonitor` recorded.
+        title: Text above; by default the largest shift.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    rows = rows_of(recording, MONITOR)
+    epochs = epochs_of(rows, q.CALLS)
+    if not epochs:
+        return empty_figure(title or EMPTY)
+    paths = rows.select(quantity=q.CALLS).owners
+    values = {
+        quantity: over_epochs(rows, quantity, paths, epochs)
+        for quantity in (
+            q.BATCH_NORM_SHIFT,
+            q.BATCH_NORM_VARIANCE,
+            q.INITIAL_SHARE,
+        )
+    }
+    figure = new_figure(12.0, 4.6)
+    shift, variance, last = figure.subplots(1, 3)
+    entries = _draw_layers(shift, values[q.BATCH_NORM_SHIFT], paths, values)
+    _ = _draw_layers(variance, values[q.BATCH_NORM_VARIANCE], paths, values)
+    limit = _mark(shift, BATCH_NORM_SHIFT, "")
+    _ = _mark(
+        variance, BATCH_NORM_VARIANCE, "log 2: one variance is twice the other"
+    )
+    _label(shift, f"{q.MEAN_SHIFT.label}, in σ (median)")
+    _label(variance, "|log(moving / batch variance)| (median)")
+    if q.INFERENCE_GAP in rows.quantities:
+        entries += _draw_losses(last, rows, epochs)
+        _label(last, "loss of the probe")
+    else:
+        _ = _draw_layers(last, values[q.INITIAL_SHARE], paths, values)
+        _label(last, "share of the initial value still held")
+    for axes in (shift, variance, last):
+        axes.set_ylim(0.0, 1.05 * axes.get_ylim()[1])
+        label_epochs(axes, epochs)
+    add_legend(figure, [*entries, limit])
+    worst = over_epochs(rows, q.BATCH_NORM_SHIFT, [""], epochs)[0]
+    figure.suptitle(title or _headline(worst), size=TITLE_SIZE)
+    return figure
+
+
+def _draw_layers(
+    axes: Any,
+    values: np.ndarray,
+    paths: Sequence[str],
+    shown: dict[q.Quantity, np.ndarray],
+) -> list[Any]:
+    """Returns the lines that are named."""
+    from matplotlib import colormaps
+
+    colours = colormaps["viridis"](np.linspace(0.0, 0.9, len(paths)))
+    named = _named(shown)
+    names = shorten(layer_names(paths), _LONGEST_NAME)
+    lines = []
+    for i, layer in enumerate(values):
+        style: dict[str, Any] = {"alpha": 0.4}
+        if i in named:
+            style = {"marker": _MARKERS[named.index(i)]}
+        style = _LINE | style | {"color": colours[i], "label": names[i]}
+        lines += axes.plot(layer, **style)
+    return [lines[i] for i in named]
+
+
+def _named(shown: dict[q.Quantity, np.ndarray]) -> list[int]:
+    """Which layers the legend names, in order: all that were ever measured."""
+    shift, variance = shown[q.BATCH_NORM_SHIFT], shown[q.BATCH_NORM_VARIANCE]
+    measured = np.flatnonzero(np.isfinite(shift).any(axis=1))
+    if len(measured) <= _MOST_NAMES:
+        return measured.tolist()
+    worst = {
+        int(measured[np.argmax(np.nanmax(values[measured], axis=1))])
+        for values in (shift, variance)
+    }
+    return sorted({*worst, int(measured[0]), int(measured[-1])})
+
+
+def _draw_losses(
+    axes: Any, rows: Recording, epochs: Sequence[tuple[int, int]]
+) -> list[Any]:
+    lines = []
+    for quantity, colour in _MODES.items():
+        (values,) = over_epochs(rows, quantity, [""], epochs)
+        lines += axes.plot(values, color=colour, label=quantity.label, **_LINE)
+    return lines
+
+
+def _label(axes: Any, text: str) -> None:
+    axes.set_title(text, loc="left", size=LABEL_SIZE)
+
+
+def _mark(axes: Any, limit: float, text: str) -> Any:
+    """A line, with what it means where the scale does not say it."""
+    from matplotlib.patheffects import withStroke
+
+    line = axes.axhline(limit, color="0.4", lw=1, ls="--", label=_ABOVE)
+    axes.annotate(
+        text,
+        (1.0, limit),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        color="0.3",
+        path_effects=[withStroke(linewidth=3, foreground="white")],
+    )
+    return line
+
+
+def _headline(worst: np.ndarray) -> str:
+    if not np.isfinite(worst).any():
+        return "All batch normalization layers are in inference mode"
+    first, last = worst[[0, -1]]
+    text = "Worst layer: moving mean off by"
+    if len(worst) == 1:
+        return f"{text} {last:.2g} σ of the batch"
+    return f"{text} {first:.2g} σ of the batch at first, {last:.2g} in the end"

@@ -1,0 +1,1 @@
+"""What tables and figures of all concepts have in common."""

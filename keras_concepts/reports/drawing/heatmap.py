@@ -1,0 +1,128 @@
+"""Heatmaps in colours of equal steps of the logarithm."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_concepts.reports.drawing.figure_style import TICK_SIZE
+from keras_concepts.reports.drawing.grid import Grid
+from keras_concepts.reports.drawing.names import shorten
+
+NONFINITE = "#e8175d"
+ZERO = "black"
+MISSING = "0.85"
+_LONGEST_NAME = 28
+# Shades of dark blue to yellow that differ in lightness, so that they also
+# read without colour.
+_COLOURS = "viridis"
+
+
+def draw_cells(axes: Any, shown: Grid, span: tuple[float, float]) -> Any:
+    """Draws the cells, the first row on top.
+
+    Args:
+        axes: `matplotlib.axes.Axes` to draw into.
+        shown: At least one row and one column.
+        span: Ends of the colour scale, see `colour_span`.
+
+    Returns:
+        What a colour bar needs.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import LogNorm
+
+    rows = np.arange(len(shown.values) + 1) - 0.5
+    # A zero has no logarithm: it stands for what lies below the scale.
+    values = np.where(shown.values == 0.0, span[0] / 2.0, shown.values)
+    image = axes.pcolormesh(
+        shown.edges,
+        rows,
+        np.ma.masked_invalid(values),
+        cmap=colormaps[_COLOURS].with_extremes(under=ZERO, bad=MISSING),
+        norm=LogNorm(*span),
+        rasterized=True,
+    )
+    if shown.nonfinite.any():
+        _mark_nonfinite(axes, shown, rows)
+    axes.set(xlim=shown.edges[[0, -1]], ylim=rows[[-1, 0]])
+    axes.tick_params(labelsize=TICK_SIZE)
+    return image
+
+
+def heatmap_height(rows: int) -> float:
+    """In inches."""
+    return float(np.clip(0.27 * rows, 1.4, 6.5))
+
+
+def label_layers(axes: Any, names: Sequence[str], height: float) -> None:
+    """Names as many rows as there is room for, the first and last among them.
+
+    Args:
+        axes: Axes of a heatmap.
+        names: One name per row.
+        height: Of the axes, in inches.
+    """
+    last = len(names) - 1
+    every = max(1, round(0.2 * len(names) / height))
+    labelled = [i for i in range(0, last, every) if last - i >= every]
+    labelled.append(last)
+    short = shorten(names, _LONGEST_NAME)
+    axes.set_yticks(labelled, [short[i] for i in labelled])
+    axes.tick_params(axis="y", length=0 if every == 1 else 3)
+
+
+def patches(shown: Grid, absent: str = "no gradient") -> dict[str, Any]:
+    """Legend entries of the colours that the colour bar does not explain.
+
+    Args:
+        shown: What a heatmap shows.
+        absent: What a cell without a value means.
+
+    Returns:
+        Patches by label.
+    """
+    from matplotlib.patches import Patch
+
+    entries = {}
+    if shown.nonfinite.any():
+        label = "NaN or infinite"
+        entries[label] = Patch(color=NONFINITE, label=label)
+    if (np.isnan(shown.values) & ~shown.nonfinite).any():
+        entries[absent] = Patch(color=MISSING, label=absent)
+    return entries
+
+
+def _mark_nonfinite(axes: Any, shown: Grid, rows: np.ndarray) -> None:
+    from matplotlib.colors import ListedColormap
+    from matplotlib.transforms import offset_copy
+
+    axes.pcolormesh(
+        shown.edges,
+        rows,
+        np.ma.masked_equal(shown.nonfinite, False),
+        cmap=ListedColormap([NONFINITE]),
+        rasterized=True,
+    )
+    inside = offset_copy(
+        axes.get_xaxis_transform(), axes.figure, y=-5, units="points"
+    )
+    narrow = _narrow_stretches(shown)
+    axes.plot(
+        narrow,
+        np.ones(len(narrow)),
+        "v",
+        color=NONFINITE,
+        markeredgecolor="white",
+        markersize=10,
+        transform=inside,
+    )
+
+
+def _narrow_stretches(shown: Grid) -> np.ndarray:
+    """Centres of non-finite stretches that could be overlooked."""
+    marked = np.concatenate([[False], shown.nonfinite.any(axis=0), [False]])
+    begins = shown.edges[np.flatnonzero(marked[1:] & ~marked[:-1])]
+    ends = shown.edges[np.flatnonzero(marked[:-1] & ~marked[1:])]
+    narrow = ends - begins < (shown.edges[-1] - shown.edges[0]) / 50.0
+    return ((begins + ends) / 2.0)[narrow]

@@ -1,0 +1,117 @@
+"""Short names of variables and layers, for tables and axes."""
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+_OF_LAYER = "/_"
+_GAP = "..."
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Names as short as they can be without two becoming one.
+
+    Drops the leading parts that all paths share (the model's name), the cell of
+    a recurrent layer, and the variable's own name where its layer has no other:
+    `model/gru/gru_cell/kernel` becomes `gru/kernel`, or `gru`.
+
+    Args:
+        paths: Paths of variables, such as `sequential/dense/kernel`.
+
+    Returns:
+        One name per path, in their order.
+    """
+    parts = [re.sub(r"/[^/]*_cell(?=/)", "", path).split("/") for path in paths]
+    while min(map(len, parts), default=0) > 2 and _same_head(parts):
+        parts = [part[1:] for part in parts]
+    layers = Counter("/".join(part[:-1]) for part in parts)
+    names = []
+    for part in parts:
+        layer = "/".join(part[:-1])
+        names.append(layer if layers[layer] == 1 and layer else "/".join(part))
+    return names if len(set(names)) == len(names) else list(paths)
+
+
+def layer_names(paths: Sequence[str]) -> list[str]:
+    """Names of layers: the last part of the path, if no other ends in it.
+
+    `model/bidirectional/forward_lstm` becomes `forward_lstm`; of two that end
+    in `dense`, one becomes `encoder/dense` and the other `decoder/dense`.
+    """
+    names = short_names([path + _OF_LAYER for path in paths])
+    lasts = [path.rpartition("/")[2] for path in paths]
+    count = Counter(lasts)
+    return [
+        last if count[last] == 1 else name.removesuffix(_OF_LAYER)
+        for name, last in zip(names, lasts, strict=True)
+    ]
+
+
+def shorten(names: Sequence[str], width: int) -> list[str]:
+    """Cuts the middle out of names that are longer than `width` characters.
+
+    Different names stay different. Where all of them differ in the part that
+    is cut out, it is not the middle; where nothing else helps, the place in the
+    list stands in front: `12...projection`.
+
+    Args:
+        names: All that are shown together.
+        width: Most characters of a name; enough for the places.
+    """
+    return list(_shortened(tuple(names), width))
+
+
+def legible_width(names: Sequence[str], least: int, most: int) -> int:
+    """Fewest characters, from `least`, that need no places to tell names apart.
+
+    Args:
+        names: All that are shown together.
+        least: Fewest characters that are worth it.
+        most: Where to give up.
+    """
+    longest = max(map(len, names), default=0)
+    for width in range(min(least, longest), min(most, longest)):
+        if _told_apart(names, width) is not None:
+            return width
+    return min(most, longest)
+
+
+@functools.lru_cache(maxsize=64)  # a table asks for each of its cells
+def _shortened(names: tuple[str, ...], width: int) -> Sequence[str]:
+    cut = _told_apart(names, width)
+    if cut is not None:
+        return cut
+    cut = [
+        _cut(f"{place}{_GAP}{name}", width, len(str(place)))
+        if len(name) > width
+        else name
+        for place, name in enumerate(names, start=1)
+    ]
+    if len(set(cut)) == len(set(names)):
+        return cut
+    return [str(place) for place in range(1, len(names) + 1)]
+
+
+def _told_apart(names: Sequence[str], width: int) -> list[str] | None:
+    most = max(width - len(_GAP), 1)
+    middle = (most + 1) // 2
+    # From the middle outwards, so that both ends keep something to read.
+    for head in sorted(range(most + 1), key=lambda head: abs(head - middle)):
+        cut = [_cut(name, width, head) for name in names]
+        if len(set(cut)) == len(set(names)):
+            return cut
+    return None
+
+
+def _cut(name: str, width: int, head: int) -> str:
+    if len(name) <= width:
+        return name
+    gap = _GAP[: max(width - 2, 0)]
+    head = min(head, width - len(gap))
+    tail = width - len(gap) - head
+    return name[:head] + gap + name[len(name) - tail :]
+
+
+def _same_head(parts: list[list[str]]) -> bool:
+    return len({part[0] for part in parts}) == 1

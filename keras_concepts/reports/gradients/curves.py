@@ -1,0 +1,88 @@
+"""Curves of RMS gradients over training steps."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_concepts import derived
+from keras_concepts import quantities as q
+from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
+from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.gradients.heatmap import run_edges
+from keras_concepts.reports.gradients.history import History
+
+_COLOURS = ("#0072b2", "#d55e00")
+_POINTS = 150
+_LONGEST_NAME = 30
+
+
+def draw_curves(axes: Any, history: History) -> list[Any]:
+    """Draws the first and the last kernel on a logarithmic scale.
+
+    Where several steps share a point, a band runs from their 10th to their
+    90th percentile. Zeros and non-finite values leave a gap.
+
+    Args:
+        axes: `matplotlib.axes.Axes` to draw into.
+        history: At least one variable and one step.
+
+    Returns:
+        The lines, for a legend.
+    """
+    lines = []
+    first, last = derived.ends(history.paths)
+    rows = {first: "first ", last: "last " if last != first else ""}
+    names = shorten([history.names[row] for row in rows], _LONGEST_NAME)
+    for (row, place), name, colour in zip(
+        rows.items(), names, _COLOURS, strict=False
+    ):
+        steps, low, middle, high = _percentiles(history, row)
+        lines += axes.plot(
+            steps,
+            middle,
+            color=colour,
+            label=f"{place}{history.kind}: {name}",
+            lw=2,
+        )
+        alone = _alone(middle)
+        axes.plot(steps[alone], middle[alone], "o", color=colour)
+        axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
+    for edge in run_edges(history):
+        axes.axvline(edge, color="0.5", lw=1, ls=":")
+    values = history.values[[first, last]]
+    if (np.isfinite(values) & (values > 0.0)).any():
+        axes.set_yscale("log")
+    else:
+        axes.set_yticks([])
+    axes.set_ylabel(q.GRADIENT_RMS.label, size=LABEL_SIZE)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.set_xlabel("training step", size=LABEL_SIZE)
+    axes.tick_params(labelsize=TICK_SIZE)
+    axes.spines[["top", "right"]].set_visible(False)
+    return lines
+
+
+def _percentiles(
+    history: History, row: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Steps and the 10th, 50th and 90th percentile, at most `_POINTS` each."""
+    values, steps = history.values[row], history.steps
+    size = -(-len(steps) // _POINTS)
+    starts = range(0, len(steps), size)
+    points = np.full((4, len(starts)), np.nan)
+    for i, start in enumerate(starts):
+        part = values[start : start + size]
+        drawn = part[np.isfinite(part) & (part > 0.0)]
+        points[0, i] = steps[start : start + size].mean()
+        if len(drawn):
+            points[1:, i] = np.percentile(drawn, [10, 50, 90])
+    return points[0], points[1], points[2], points[3]
+
+
+def _alone(values: np.ndarray) -> np.ndarray:
+    """Points that no line would show: between gaps, or one of very few."""
+    drawn = np.isfinite(values)
+    if len(values) < 10:
+        return drawn
+    around = np.concatenate([[False], drawn, [False]])
+    return drawn & ~around[:-2] & ~around[2:]

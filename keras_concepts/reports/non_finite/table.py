@@ -1,0 +1,74 @@
+"""What a `NonFiniteGuard` checked and found, as a table in the terminal."""
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from keras_concepts import quantities as q
+from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.table_style import NameTable
+from keras_concepts.reports.non_finite.faults import (
+    ALL_FINITE,
+    EMPTY,
+    MONITOR,
+    faults,
+)
+from keras_concepts.reports.report import print_table
+from keras_concepts.reports.selection import (
+    epoch_name,
+    epochs_of,
+    over_epochs,
+    rows_of,
+)
+
+_COLUMNS = (
+    (q.CHECKED_STEPS.label, q.CHECKED_STEPS, ".0f"),
+    (q.SKIPPED_STEPS.label, q.SKIPPED_STEPS, ".0f"),
+    ("last loss", q.BATCH_LOSS, ".4g"),
+)
+
+
+def print_non_finite(
+    recording: Recording, console: Console | None = None
+) -> None:
+    """Prints `non_finite_table`, or one sentence if nothing was recorded.
+
+    Args:
+        recording: What a `NonFiniteGuard` recorded.
+        console: Where to print, by default the standard output.
+    """
+    print_table(non_finite_table(recording), EMPTY, console)
+
+
+def non_finite_table(recording: Recording) -> Table:
+    """Each epoch of the last run: steps checked and skipped, and the last loss.
+
+    Above is where the first NaN or infinity of the run was.
+
+    Args:
+        recording: What a `NonFiniteGuard` recorded.
+
+    Returns:
+        A table without columns if nothing was recorded.
+    """
+    rows = rows_of(recording, MONITOR)
+    epochs = epochs_of(rows, q.CHECKED_STEPS)
+    if not epochs:
+        return Table(title=Text(EMPTY))
+    last_run = epochs[-1][0]
+    epochs = [epoch for epoch in epochs if epoch[0] == last_run]
+    found = [fault for fault in faults(rows) if fault.run == last_run]
+    columns: dict[str, list[RenderableType]] = {
+        header: [
+            Text(format(value, form))
+            for value in over_epochs(rows, quantity, [""], epochs)[0]
+        ]
+        for header, quantity, form in _COLUMNS
+    }
+    return NameTable(
+        str(found[0]) if found else ALL_FINITE,
+        [epoch_name(epoch) for _, epoch in epochs],
+        columns,
+        about={},
+        first="epoch",
+    )

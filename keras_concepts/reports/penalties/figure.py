@@ -1,0 +1,138 @@
+"""A picture of what the loss is the sum of."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.epoch_axis import label_epochs
+from keras_concepts.reports.drawing.figure_style import (
+    LABEL_SIZE,
+    TICK_SIZE,
+    TITLE_SIZE,
+    empty_figure,
+    new_figure,
+)
+from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.penalties.parts import (
+    EMPTY,
+    WHOLE,
+    LossParts,
+    loss_parts,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLOURS = ("0.8", "#d55e00", "#0072b2", "#cc79a7")
+_WHOLE_COLOURS = dict(zip((w.label for w in WHOLE), _COLOURS, strict=True))
+# From dark to light with depth, which also reads without colour.
+_DEPTH_COLOURS = "viridis"
+_MOST_PARTS = 16
+_LONGEST_NAME = 26
+
+
+def plot_penalties(recording: Recording, title: str | None = None) -> "Figure":
+    """Draws the loss of each epoch in parts, stacked.
+
+    On the left the data loss, the penalties and what else there is; on the
+    right the penalties alone, those of the first layer at the bottom. Negative
+    parts hang below zero.
+
+    Args:
+        recording: What a `PenaltyReporter` recorded.
+        title: Text above; by default the share of the penalties in the loss.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    parts = loss_parts(recording)
+    if not parts.epochs:
+        return empty_figure(title or EMPTY)
+    penalties = _largest(parts.penalties)
+    height = max(4.4, 1.6 + 0.24 * len(penalties))
+    figure = new_figure(11.0 if penalties else 6.5, height)
+    panels = figure.subplots(1, 2 if penalties else 1, squeeze=False)[0]
+    colours = [_WHOLE_COLOURS[name] for name in parts.whole]
+    _draw_stack(panels[0], parts.epochs, parts.whole, colours)
+    panels[0].set_title(
+        q.EPOCH_LOSS.label, loc="left", size=LABEL_SIZE, weight="bold"
+    )
+    if penalties:
+        _draw_stack(panels[1], parts.epochs, penalties, _ramp(len(penalties)))
+        panels[1].set_title(
+            "penalties alone", loc="left", size=LABEL_SIZE, weight="bold"
+        )
+    figure.suptitle(title or _headline(parts), size=TITLE_SIZE)
+    return figure
+
+
+def _draw_stack(
+    axes: Any,
+    epochs: Sequence[tuple[int, int]],
+    parts: Mapping[str, np.ndarray],
+    colours: Sequence[Any],
+) -> None:
+    """One step per epoch; the legend in the order of the stack."""
+    count = len(epochs)
+    edges = np.repeat(np.arange(count + 1) - 0.5, 2)[1:-1]
+    above, below = np.zeros(count), np.zeros(count)
+    areas = []
+    names = shorten(list(parts), _LONGEST_NAME)
+    for name, values, colour in zip(
+        names, parts.values(), colours, strict=True
+    ):
+        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+        start = np.where(values < 0.0, below, above)
+        areas.append(
+            axes.fill_between(
+                edges,
+                np.repeat(start, 2),
+                np.repeat(start + values, 2),
+                facecolor=colour,
+                edgecolor="white",
+                lw=0.4,
+                label=name,
+            )
+        )
+        above += np.maximum(values, 0.0)
+        below += np.minimum(values, 0.0)
+    axes.set_xlim(edges[0], edges[-1])
+    if not below.any():
+        axes.set_ylim(bottom=0.0)
+    label_epochs(axes, epochs)
+    axes.legend(
+        handles=areas[::-1],
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        fontsize=TICK_SIZE,
+    )
+
+
+def _largest(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The largest in their order, and the sum of the others."""
+    if len(parts) <= _MOST_PARTS:
+        return parts
+    size = {name: np.nansum(np.abs(values)) for name, values in parts.items()}
+    kept = sorted(size, key=size.__getitem__)[-(_MOST_PARTS - 1) :]
+    rest = [values for name, values in parts.items() if name not in kept]
+    shown = {name: values for name, values in parts.items() if name in kept}
+    return shown | {f"{len(rest)} smaller ones": np.sum(rest, axis=0)}
+
+
+def _ramp(count: int) -> list[Any]:
+    from matplotlib import colormaps
+
+    return list(colormaps[_DEPTH_COLOURS](np.linspace(0.0, 0.95, count)))
+
+
+def _headline(parts: LossParts) -> str:
+    first, last = parts.share[[0, -1]]
+    if len(parts.share) == 1:
+        return f"Penalties are {last:.1%} of the loss"
+    return (
+        f"Penalties are {first:.1%} of the loss at first, {last:.1%} in the end"
+    )

@@ -1,0 +1,196 @@
+"""What everybody who shows a recording needs to know of a concept."""
+
+import base64
+import dataclasses
+import importlib
+import importlib.util
+import io
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+
+from keras_concepts import quantities
+from keras_concepts.recording import Recording
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_HTML_WIDTH = 100
+_PRE = "<pre style=\"font-family: 'DejaVu Sans Mono', monospace\">{code}</pre>"
+
+
+class DrawFigure(Protocol):
+    """Draws what was recorded; see `Report`."""
+
+    def __call__(
+        self, recording: Recording, title: str | None = None
+    ) -> "Figure":
+        """Draws a recording.
+
+        Args:
+            recording: With rows of any monitors.
+            title: Text above; by default what the figure shows.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """How the recording of one kind of monitor is shown.
+
+    Attributes:
+        empty: Sentence that stands where nothing was recorded.
+        table: The last epoch of the last run as a table; one without columns
+            if nothing was recorded.
+        figure: All epochs of all runs as a `matplotlib.figure.Figure`, which
+            raises `ImportError` if matplotlib is not installed.
+    """
+
+    empty: str
+    table: Callable[[Recording], Table]
+    figure: DrawFigure
+
+    def print(
+        self, recording: Recording, console: Console | None = None
+    ) -> None:
+        """Prints the table, or one sentence if nothing was recorded.
+
+        Args:
+            recording: With rows of any monitors.
+            console: Where to print, by default the standard output.
+        """
+        print_table(self.table(recording), self.empty, console)
+
+    def html(self, recording: Recording) -> str:
+        """The table as HTML, and below it the figure as an image.
+
+        Without matplotlib there is the table alone.
+
+        Args:
+            recording: With rows of any monitors.
+        """
+        table = self.table(recording)
+        if not table.columns:
+            return f"<p>{escape(self.empty)}</p>"
+        text = table_html(table)
+        if importlib.util.find_spec("matplotlib") is None:
+            return text
+        return text + figure_html(self.figure(recording))
+
+    def of(self, monitor: str) -> "Report":
+        """The same of one monitor alone, by its name in the recording."""
+
+        def figure(recording: Recording, title: str | None = None) -> "Figure":
+            return self.figure(recording.select(monitor=monitor), title)
+
+        return dataclasses.replace(
+            self,
+            table=lambda rows: self.table(rows.select(monitor=monitor)),
+            figure=figure,
+        )
+
+
+def report_of(monitor: str) -> Report:
+    """The report of a monitor.
+
+    A new concept needs no entry here: its report is `REPORT` in
+    `keras_concepts.reports.<name of the concept>`.
+
+    Args:
+        monitor: As rows name it. `GradientMonitor` means the first of its kind
+            in a recording, `GradientMonitor (2)` the second alone.
+
+    Raises:
+        ValueError: No monitor of `keras_concepts.callbacks` is called so.
+    """
+    concept = quantities.concept_of(monitor)
+    if concept is None or concept.monitor == quantities.FIT:
+        known = [c.monitor for c in quantities.CONCEPTS]
+        raise ValueError(
+            "`monitor` of `report_of` must be one of "
+            f"{[name for name in known if name != quantities.FIT]}, or the "
+            f"second of a kind ('{known[-1]} (2)'). "
+            f"Received: monitor={monitor!r}."
+        )
+    room = importlib.import_module(f"keras_concepts.reports.{concept.name}")
+    report: Report = room.REPORT
+    return report if monitor == concept.monitor else report.of(monitor)
+
+
+def print_recording(
+    recording: Recording, console: Console | None = None
+) -> None:
+    """Prints the table of every monitor in a recording.
+
+    Args:
+        recording: For example a loaded one.
+        console: Where to print, by default the standard output.
+    """
+    console = console or Console()
+    monitors = _known_monitors(recording)
+    if not monitors:
+        console.print("Nothing has been recorded yet.")
+    for monitor in monitors:
+        if len(monitors) > 1:
+            console.print(Rule(monitor, align="left"))
+        report_of(monitor).print(recording, console)
+
+
+def plot_recording(recording: Recording) -> "dict[str, Figure]":
+    """Draws the figure of every monitor in a recording.
+
+    Args:
+        recording: For example a loaded one.
+
+    Returns:
+        One figure per monitor, by its name in the recording.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    return {
+        monitor: report_of(monitor).figure(recording)
+        for monitor in _known_monitors(recording)
+    }
+
+
+def print_table(
+    table: Table, empty: str, console: Console | None = None
+) -> None:
+    """Prints a table, or a sentence in place of one without columns."""
+    console = console or Console()
+    console.print(table if table.columns else empty)
+
+
+def table_html(table: Table) -> str:
+    """A table with its colours, as a `<pre>` element."""
+    console = Console(
+        record=True,
+        width=_HTML_WIDTH,
+        file=io.StringIO(),
+        force_jupyter=False,
+        legacy_windows=False,
+    )
+    console.print(table)
+    return console.export_html(inline_styles=True, code_format=_PRE)
+
+
+def figure_html(figure: "Figure") -> str:
+    """A figure as an `<img>` element that holds a PNG."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    data = base64.b64encode(file.getvalue()).decode()
+    text = escape(figure.get_suptitle(), quote=True)
+    return f'<img alt="{text}" src="data:image/png;base64,{data}">'
+
+
+def _known_monitors(recording: Recording) -> list[str]:
+    return [
+        name
+        for name in recording.monitors
+        if quantities.concept_of(name) is not None
+    ]

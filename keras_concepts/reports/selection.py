@@ -1,0 +1,130 @@
+"""Which rows of a recording a report is about."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.recording import Recording
+
+
+def rows_of(recording: Recording, monitor: str) -> Recording:
+    """What a monitor recorded, in all runs; of several of a kind, the first.
+
+    Rows that name no monitor are taken where none of this kind recorded.
+
+    Args:
+        recording: With rows of any monitors.
+        monitor: Class of the monitor.
+    """
+    of_kind = [
+        name
+        for name in recording.monitors
+        if (concept := q.concept_of(name)) and concept.monitor == monitor
+    ]
+    name = monitor if monitor in of_kind else next(iter(of_kind), "")
+    return recording.select(monitor=name)
+
+
+def last_epoch(rows: Recording, quantity: str) -> Recording:
+    """The rows of the last epoch of the last run that a quantity is in.
+
+    Args:
+        rows: Of one monitor.
+        quantity: Which is in every epoch that the monitor recorded.
+    """
+    measured = rows.select(quantity=quantity)
+    if not len(measured):
+        return measured
+    run, epoch = max((series.run, series.epoch) for series in measured)
+    return rows.select(run=run, epoch=epoch)
+
+
+def over_steps(
+    recording: Recording,
+    quantity: str,
+    owners: Sequence[str],
+    steps: np.ndarray,
+    absent: float = np.nan,
+) -> np.ndarray:
+    """One quantity as an array of shape `(owners, steps)`.
+
+    Args:
+        recording: Rows of one monitor.
+        quantity: Name of a quantity without an index.
+        owners: Of which owners.
+        steps: Sorted steps, each once; others are left out.
+        absent: Stands where nothing was recorded.
+    """
+    values = np.full((len(owners), len(steps)), absent)
+    row = {owner: i for i, owner in enumerate(owners)}
+    for series in recording.select(quantity=quantity):
+        if series.owner in row:
+            known = np.isin(series.steps, steps)
+            columns = np.searchsorted(steps, series.steps[known])
+            values[row[series.owner], columns] = series.values[known]
+    return values
+
+
+def epochs_of(rows: Recording, quantity: str) -> list[tuple[int, int]]:
+    """Run and epoch of each epoch that a quantity was recorded in, in order."""
+    measured = rows.select(quantity=quantity)
+    return sorted({(s.run, s.epoch) for s in measured if len(s.steps)})
+
+
+def over_epochs(
+    rows: Recording,
+    quantity: str,
+    owners: Sequence[str],
+    epochs: Sequence[tuple[int, int]],
+    absent: float = np.nan,
+) -> np.ndarray:
+    """One quantity as an array of shape `(owners, epochs)`.
+
+    Args:
+        rows: Of one monitor.
+        quantity: Name of a quantity with one value an epoch.
+        owners: Of which owners.
+        epochs: Run and epoch of each column; others are left out.
+        absent: Stands where nothing was recorded.
+    """
+    values = np.full((len(owners), len(epochs)), absent)
+    row = {owner: i for i, owner in enumerate(owners)}
+    column = {epoch: i for i, epoch in enumerate(epochs)}
+    for series in rows.select(quantity=quantity):
+        epoch = series.run, series.epoch
+        if series.owner in row and epoch in column and len(series.values):
+            values[row[series.owner], column[epoch]] = series.values[-1]
+    return values
+
+
+def one_value(recording: Recording, owner: str, quantity: str) -> float:
+    """The last of one owner's values, NaN if there is none."""
+    rows = [s for s in recording if (s.owner, s.quantity) == (owner, quantity)]
+    values = [s.values[np.argmax(s.steps)] for s in rows if len(s.steps)]
+    return float(values[-1]) if values else np.nan
+
+
+def by_index(recording: Recording, owner: str, quantity: str) -> np.ndarray:
+    """One owner's values of a quantity by unit, channel or lag.
+
+    Args:
+        recording: Rows of one measurement.
+        owner: Of which owner.
+        quantity: Name of a quantity with an index.
+
+    Returns:
+        `(n,)`, with NaN where there is no row; empty if there is none at all.
+    """
+    rows = [s for s in recording if (s.owner, s.quantity) == (owner, quantity)]
+    size = 1 + max((s.index.max(initial=-1) for s in rows), default=-1)
+    values = np.full(size, np.nan)
+    for series in rows:
+        known = series.index >= 0
+        values[series.index[known]] = series.values[known]
+    return values
+
+
+def epoch_name(epoch: int) -> str:
+    """As Keras counts it, from 1; `start` for what came before training."""
+    return str(epoch + 1) if epoch >= 0 else "start"

@@ -1,0 +1,121 @@
+"""A picture of what flows through the layers, forward and back."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.colour_bar import draw_colour_bar
+from keras_concepts.reports.drawing.epoch_axis import label_epoch_columns
+from keras_concepts.reports.drawing.figure_style import (
+    LABEL_SIZE,
+    TITLE_SIZE,
+    add_legend,
+    empty_figure,
+    new_figure,
+)
+from keras_concepts.reports.drawing.grid import colour_span
+from keras_concepts.reports.drawing.heatmap import (
+    draw_cells,
+    heatmap_height,
+    label_layers,
+    patches,
+)
+from keras_concepts.reports.drawing.names import layer_names
+from keras_concepts.reports.drawing.scientific_notation import scientific
+from keras_concepts.reports.signals.measurements import (
+    Measurement,
+    layers_of,
+    measurements,
+    over_epochs,
+)
+from keras_concepts.reports.signals.memory_figure import (
+    draw_memory,
+    memory_height,
+)
+from keras_concepts.reports.signals.table import EMPTY
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PANELS = {
+    q.ERROR_RMS: "error signal, RMS dL/da",
+    q.ACTIVATION_STD: "activation, standard deviation",
+}
+
+
+def plot_signals(recording: Recording, title: str | None = None) -> "Figure":
+    """Draws what flows through the layers, forward and back, over the epochs.
+
+    Two heatmaps, the first layer on top, in colours of equal log10 steps: RMS
+    error signal, if there is one, and standard deviation of the activation.
+    Each column is a measurement; that at `start` was made before training, and
+    a white line divides two runs.
+    Below, for each recurrent layer, what `plot_memory` draws.
+
+    Args:
+        recording: What a `SignalMonitor` recorded.
+        title: Text above; by default what part of the last layer's error
+            signal gets back to the first.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    found = measurements(recording)
+    if not found:
+        return empty_figure(title or EMPTY)
+    layers = layers_of(found, q.ACTIVATION_STD)
+    recurrent = layers_of(found, q.STATE_ERROR_RMS)
+    heights = [heatmap_height(len(layers)) + 1.0]
+    if recurrent:
+        heights.append(memory_height(recurrent))
+    figure = new_figure(11.0, sum(heights) + 0.8)
+    parts = figure.subfigures(
+        len(heights), 1, height_ratios=heights, squeeze=False
+    )[:, 0]
+    entries = _draw_layers(parts[0], found, layers)
+    if recurrent:
+        entries |= draw_memory(parts[1], found, recurrent)
+    add_legend(figure, [*entries.values()])
+    figure.suptitle(title or _headline(found, layers), size=TITLE_SIZE)
+    return figure
+
+
+def _draw_layers(
+    part: Any, found: Sequence[Measurement], layers: Sequence[str]
+) -> dict[str, Any]:
+    """Returns entries for the legend, by label."""
+    present = [q for q in _PANELS if layers_of(found, q)]
+    panels = part.subplots(1, len(present), squeeze=False)[0]
+    entries = {}
+    for axes, quantity in zip(panels, present, strict=True):
+        shown = over_epochs(found, layers, quantity)
+        image = draw_cells(axes, shown, colour_span([shown]))
+        zeros = bool((shown.values == 0.0).any())
+        draw_colour_bar(part, image, axes, zeros=zeros)
+        axes.set_title(_PANELS[quantity], loc="left", size=LABEL_SIZE)
+        label_epoch_columns(axes, [(m.run, m.epoch) for m in found])
+        axes.set_yticks([])
+        entries |= patches(shown, "not recorded")
+    label_layers(panels[0], layer_names(layers), heatmap_height(len(layers)))
+    return entries
+
+
+def _headline(found: Sequence[Measurement], layers: Sequence[str]) -> str:
+    if not layers_of(found, q.ERROR_RMS):
+        return "Activations of each layer"
+    if (found[-1].all_values(q.ERROR_RMS) == 0.0).all():
+        return "All error signals are exactly 0: the loss passes nothing back"
+    shares = [
+        measurement.value(layers[0], q.ERROR_ATTENUATION)
+        for measurement in (found[0], found[-1])
+    ]
+    if len(layers) < 2 or not np.isfinite(shares).all():
+        return "Error signals and activations of each layer"
+    first, last = map(scientific, shares)
+    text = f"The first layer's error signal is {first} times the last's"
+    if len(found) == 1:
+        return text
+    return f"{text} at first, {last} in the end"

@@ -1,0 +1,210 @@
+"""Several monitors and several runs in one file, and what is known of a run."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_concepts import Recording
+from keras_concepts import quantities as q
+from keras_concepts.callbacks import (
+    BatchNormShiftMonitor,
+    GradientMonitor,
+    NonFiniteGuard,
+    PenaltyReporter,
+    SignalMonitor,
+)
+
+X = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
+Y = X[:, :1]
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(4, "relu", kernel_regularizer="l2", name="hidden"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dense(1, name="head"),
+        ],
+        name="net",
+    )
+    model.compile(keras.optimizers.SGD(0.1), "mse", metrics=["mae"])
+    return model
+
+
+def monitors(path):
+    return [
+        GradientMonitor(record_to=path),
+        SignalMonitor((X, Y), record_to=path),
+        PenaltyReporter(record_to=path),
+        BatchNormShiftMonitor((X, Y), record_to=path),
+        NonFiniteGuard(record_to=path),
+    ]
+
+
+def fit(model, callbacks, **arguments):
+    return model.fit(
+        X, Y, batch_size=16, verbose=0, callbacks=callbacks, **arguments
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Five monitors of one fit of two epochs, and their file."""
+    path = tmp_path_factory.mktemp("run") / "run.jsonl"
+    callbacks = monitors(path)
+    history = fit(network(), callbacks, epochs=2).history
+    return callbacks, Recording.load(path), history
+
+
+def same_rows(a, b):
+    assert len(list(a)) == len(list(b)) > 0
+    for one, other in zip(a, b, strict=True):
+        assert one[:5] == other[:5]
+        for field in ("steps", "index", "values"):
+            np.testing.assert_array_equal(
+                getattr(one, field), getattr(other, field)
+            )
+
+
+def test_one_file_holds_what_each_monitor_recorded(shared):
+    callbacks, recording, _ = shared
+    [run] = recording.runs
+    assert run.monitors == [type(c).__name__ for c in callbacks]
+    assert set(recording.monitors) == set(run.monitors)
+    for callback in callbacks:
+        name = type(callback).__name__
+        mine = callback.recording.select(monitor=name)
+        same_rows(mine, recording.select(monitor=name))
+
+
+def test_logs_are_recorded_once(shared):
+    _, recording, history = shared
+    logged = recording.select(quantity=q.LOG)
+    for key in ("loss", "mae"):
+        rows = logged.select(owner=key)
+        assert rows.value.tolist() == pytest.approx(history[key])
+        assert rows.epoch.tolist() == [0, 1]
+        assert rows.step.tolist() == [3, 6]
+    rates = recording.select("", q.LEARNING_RATE)
+    assert rates.value.tolist() == pytest.approx([0.1, 0.1])
+
+
+def test_facts_of_the_run(shared):
+    _, recording, _ = shared
+    facts = recording.facts
+    assert facts["backend"] == keras.backend.backend()
+    assert facts["versions"]["keras"] == keras.version()
+    assert facts["dtype_policy"] == "float32"
+    assert (facts["epochs"], facts["steps_per_epoch"]) == (2, 3)
+    assert facts["batch_size"] == 16
+    assert facts["loss"] == "mse"
+    assert facts["metrics"] == ["mae"]
+    assert facts["optimizer"]["class"] == "SGD"
+    assert facts["optimizer"]["config"]["momentum"] == 0.0
+    assert facts["parameters"] == 6 * 4 + 4 + 4 * 4 + 4 + 1
+    by_path = {layer["path"]: layer for layer in facts["layers"]}
+    hidden = by_path["net/hidden"]
+    assert hidden["class"] == "Dense"
+    assert hidden["activation"] == "relu"
+    assert (hidden["units"], hidden["parameters"]) == (4, 28)
+    assert hidden["trainable"] is True
+    kernel = {v["path"]: v for v in facts["variables"]}["net/hidden/kernel"]
+    assert kernel["shape"] == [6, 4]
+    assert kernel["regularizer"]["class"] == "L2"
+
+
+def test_gradients_and_signals_are_joined_by_the_facts(shared):
+    _, recording, _ = shared
+    [run] = recording.runs
+    variables = recording.select(quantity=q.GRADIENT_RMS).owners
+    measured = recording.select(quantity=q.ERROR_RMS).owners
+    assert {run.layer_of(v) for v in variables} == set(measured)
+    assert run.layer_of("net/norm/gamma") == "net/norm"
+    with pytest.raises(KeyError):
+        run.layer_of("net/nothing")
+
+
+def test_two_monitors_of_a_kind(tmp_path):
+    path = tmp_path / "run.jsonl"
+    both = [SignalMonitor((X[:n], Y[:n]), record_to=path) for n in (16, 48)]
+    fit(network(), both, epochs=1)
+    recording = Recording.load(path)
+    assert recording.monitors == ["SignalMonitor", "SignalMonitor (2)"]
+    for monitor, name in zip(both, recording.monitors, strict=True):
+        same_rows(
+            monitor.recording.select(monitor=name),
+            recording.select(monitor=name),
+        )
+
+
+def test_epochs_and_steps_go_on_in_a_loop_of_fits(tmp_path):
+    path = tmp_path / "run.jsonl"
+    model, callbacks = network(), monitors(path)
+    for _ in range(3):
+        fit(model, callbacks, epochs=1)
+    recording = Recording.load(path)
+    assert [run.number for run in recording.runs] == [0, 1, 2]
+    assert all(len(run.monitors) == 5 for run in recording.runs)
+    assert all(run.facts["model"] == "net" for run in recording.runs)
+    assert len({run.identity for run in recording.runs}) == 3
+    losses = recording.select("", q.BATCH_LOSS, monitor="GradientMonitor")
+    assert losses.step.tolist() == list(range(9))
+    assert losses.epoch.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    probes = recording.select("", q.PROBE_LOSS)
+    assert probes.step.tolist() == [0, 3, 3, 6, 6, 9]
+    assert probes.epoch.tolist() == [-1, 0, 0, 1, 1, 2]
+    checked = recording.select("", q.CHECKED_STEPS)
+    assert checked.epoch.tolist() == [0, 1, 2]
+
+
+def test_a_resumed_fit_keeps_the_numbers_of_its_epochs(tmp_path):
+    path = tmp_path / "run.jsonl"
+    model = network()
+    fit(model, monitors(path), epochs=2)
+    fit(model, monitors(path), epochs=4, initial_epoch=2)
+    recording = Recording.load(path)
+    for quantity in (q.PENALTY, q.CHECKED_STEPS, q.INFERENCE_GAP):
+        rows = recording.select("", quantity)
+        assert rows.epoch.tolist() == [0, 1, 2, 3]
+    assert recording.select("loss").step.tolist() == [3, 6, 9, 12]
+
+
+def test_what_cannot_be_saved_can_be_recorded(tmp_path):
+    """Somebody's own loss, layer and optimizer schedule without a config."""
+
+    class Own(layers.Layer):
+        def __init__(self, table):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+    class Rate(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.01 / (1.0 + keras.ops.cast(step, "float32"))
+
+    model = keras.Sequential([keras.Input((6,)), Own(object())])
+    loss = lambda y, p: keras.ops.mean((y - p) ** 2, -1)  # noqa: E731
+    model.compile(keras.optimizers.SGD(Rate()), loss, metrics=[loss])
+    path = tmp_path / "run.jsonl"
+    fit(model, [GradientMonitor(record_to=path)], epochs=1)
+    facts = Recording.load(path).facts
+    assert facts["loss"] == "<lambda>"
+    assert facts["layers"][-1]["class"] == "Dense"
+    _ = json.dumps(facts, allow_nan=False)
+
+
+def test_models_built_by_their_first_step_have_facts(tmp_path):
+    model = keras.Sequential([layers.Dense(2), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    path = tmp_path / "run.jsonl"
+    fit(model, [GradientMonitor(record_to=path)], epochs=1)
+    [run] = Recording.load(path).runs
+    shapes = [v["shape"] for v in run.facts["variables"]]
+    assert shapes == [[6, 2], [2], [2, 1], [1]]
