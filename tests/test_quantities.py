@@ -27,6 +27,7 @@ WORDS = {
         "saturated_units",
     },
     "instruments/facts.py": {"units"},
+    "reports/gradients/curves.py": {"log"},
     "instruments/step/capture_updates.py": {"learning_rate"},
 }
 

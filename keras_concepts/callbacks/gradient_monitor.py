@@ -69,8 +69,9 @@ class GradientMonitor(SampledMonitor):
 
     - `gradient_norm`: mean over the measured steps.
     - `gradient_attenuation`: RMS gradient of the first kernel divided by that
-      of the last, median over the steps in which both are finite. Far below 1, little reaches the first
-      layers; only models with two kernels or more have it.
+      of the last, median over the steps in which both are finite. Far below 1,
+      little reaches the first layers. Only models with two kernels or more have
+      it.
     - `dead_units`: number of units whose gradient was zero for the whole epoch.
     - `update_ratio`: RMS update divided by RMS weight, median over steps and
       kernels; about 1e-3 is usual.

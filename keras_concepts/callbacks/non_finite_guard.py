@@ -41,7 +41,8 @@ class NonFinite:
         layer: Path of the layer or variable, name of an operation, `"x"`, `"y"`
             or `"sample_weight"`; `""` for the loss.
         count: How many of its entries were not finite.
-        message: All of it in one sentence.
+        message: All of it in one sentence, in which epochs and batches are
+            counted from 1, as Keras prints them.
     """
 
     step: int
@@ -200,18 +201,19 @@ class NonFiniteGuard(StepMonitor):
             if fault is not None and alarm:
                 bad = True
                 if self.found is None:
-                    self._report(int(step), fault)
+                    self._alarm(int(step), fault)
         if self._observer is not None:
             self._observer.rejects = bad and self.before_update
 
-    def _report(self, step: int, fault: Fault) -> None:
-        observer = self._observer
-        if observer is None:
+    def _alarm(self, step: int, fault: Fault) -> None:
+        observer, log = self._observer, self._log
+        if observer is None or log is None:
             return
+        epoch = log.epoch(self._epoch)
         batch = step - observer.epoch_start
         message = (
-            f"NonFiniteGuard: at step {step} (epoch {self._epoch}, batch "
-            f"{batch}) came the first value that is not finite: {fault.where}."
+            f"NonFiniteGuard: first non-finite value at step {step} (epoch "
+            f"{self._epoch + 1}, batch {batch + 1}): {fault.where}."
         )
         if self._skips_in_a_row:
             message += f" Loss scaling skipped {_MOST_SKIPS} steps in a row."
@@ -219,7 +221,7 @@ class NonFiniteGuard(StepMonitor):
             message += " The weights are as they were before that step."
         if self.stop:
             self._trained.stop_training = True
-            message += " The training was stopped."
+            message += " Training was stopped."
         self.found = NonFinite(
             step,
             self._epoch,
@@ -233,6 +235,6 @@ class NonFiniteGuard(StepMonitor):
             (fault.layer, _FAULTS[fault.kind], fault.count),
             ("", q.NON_FINITE_BATCH, batch),
         ):
-            self.recording.append(self._epoch, layer, quantity, step, value)
+            self.recording.append(epoch, layer, quantity, step, value)
         self.recording.flush()
         _ = self.sink(message)

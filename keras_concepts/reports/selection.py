@@ -11,17 +11,23 @@ from keras_concepts.recording import Recording
 def rows_of(recording: Recording, monitor: str) -> Recording:
     """What a monitor recorded, in all runs; of several of a kind, the first.
 
-    Rows that name no monitor are taken where none of this kind recorded.
+    Where none of this kind recorded, its quantities are taken from a monitor of
+    no known kind, such as a subclass, or from rows that name no monitor.
 
     Args:
         recording: With rows of any monitors.
         monitor: Class of the monitor.
     """
-    of_kind = [
-        name
-        for name in recording.monitors
-        if (concept := q.concept_of(name)) and concept.monitor == monitor
-    ]
+    wanted = q.concept_of(monitor)
+    kinds = {name: q.concept_of(name) for name in recording.monitors}
+    of_kind = [name for name, concept in kinds.items() if concept == wanted]
+    if not of_kind and wanted is not None:
+        of_kind = [
+            series.monitor
+            for series in recording
+            if kinds.get(series.monitor) is None
+            and series.quantity in wanted.quantities
+        ]
     name = monitor if monitor in of_kind else next(iter(of_kind), "")
     return recording.select(monitor=name)
 

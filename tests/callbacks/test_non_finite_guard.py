@@ -347,7 +347,7 @@ class TestUse:
         guard = fit(*plant("loss"), NonFiniteGuard())
         printed = capsys.readouterr().out
         assert printed.count("\n") == 1
-        assert "batch 2) came the first" in printed
+        assert "batch 3): " in printed
         guard.summary()
         assert "from step 2 on: loss" in capsys.readouterr().out
 

@@ -154,7 +154,7 @@ def test_every_monitor_keeps_equal_paths_apart():
     recordings = [monitor.recording for monitor in monitors]
     for layer in hidden:
         name = names.of(layer)
-        dead = recordings[0].select(name, "dead_units").value.tolist()
+        dead = recordings[0].select(name, "zero_gradient_units").value.tolist()
         units = recordings[0].select(name, "units").value.tolist()
         assert units == [layer.units]
         assert (dead == units) == (layer is hidden[1])

@@ -141,8 +141,9 @@ def test_two_monitors_of_a_kind_are_told_apart(record, joined):
     assert "2.0e+00" in _printed(reports.print_gradients, alone)
 
 
-def test_rows_that_name_no_monitor_are_shown():
-    recording = Recording()
+@pytest.mark.parametrize("name", ["", "MyMonitor"])
+def test_rows_of_no_known_monitor_are_shown(name):
+    recording = Recording(monitor=name)
     recording.append(0, "a/kernel", q.GRADIENT_RMS, [0, 1], [0.5, 0.5])
     assert "5.0e-01" in _printed(reports.print_gradients, recording)
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from keras_concepts import _backend
+from keras_concepts import quantities as q
 from keras_concepts._validation import check_positive_int
 from keras_concepts.instruments.gradients.statistics import (
     STEP_COLUMNS,
@@ -74,9 +75,9 @@ class GradientSamples:
     @property
     def global_norm(self) -> np.ndarray:
         """L2 norm of all gradients together, `(n,)`."""
-        squares = self.sizes * self.quantity("gradient_rms") ** 2
+        squares = self.sizes * self.quantity(q.GRADIENT_RMS) ** 2
         # A gradient that does not exist has no count of non-finite entries.
-        squares[np.isnan(self.quantity("gradient_nonfinite"))] = 0.0
+        squares[np.isnan(self.quantity(q.GRADIENT_NONFINITE))] = 0.0
         return np.sqrt(squares.sum(axis=1))
 
 

@@ -20,7 +20,7 @@ class Measurement(NamedTuple):
 
     Attributes:
         run: Number of the run.
-        epoch: The one that had ended, from 0; -1 before training.
+        epoch: The one that had ended, from 0; -1 before the first of the run.
         step: Steps taken before it.
         loss: Of the probe; NaN if it has none.
         layers: Quantity to values, for each layer in the order of the calls;
@@ -58,10 +58,16 @@ def measurements(recording: Recording) -> list[Measurement]:
         # A series without rows says that no unit is of that kind.
         if probed and len(series.steps):
             passes[series.run, series.epoch].append(series)
-    return [
-        _measurement(run, epoch, rows)
-        for (run, epoch), rows in sorted(passes.items())
-    ]
+    found: list[Measurement] = []
+    for (run, epoch), rows in sorted(passes.items()):
+        measured = _measurement(run, epoch, rows)
+        # The first of each run is made before its first epoch, which in a later
+        # run, or one that is resumed, is after the last epoch of another.
+        first = not found or found[-1].run < run
+        if first and (run > 0 or measured.step == 0):
+            measured = measured._replace(epoch=-1)
+        found.append(measured)
+    return found
 
 
 def _measurement(run: int, epoch: int, rows: Sequence[Series]) -> Measurement:

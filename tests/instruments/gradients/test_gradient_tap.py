@@ -119,7 +119,7 @@ def test_each_step_equals_brute_force(make, digits):
         (step, layer, quantity): value
         for step, layer, quantity, value in zip(
             recording.step.tolist(),
-            recording.layer,
+            recording.owner,
             recording.quantity,
             recording.value,
             strict=True,
@@ -128,7 +128,9 @@ def test_each_step_equals_brute_force(make, digits):
     for step in range(8):
         batch = slice(16 * (step % 4), 16 * (step % 4 + 1))
         loss, expected = gradients(model, x[batch], y[batch])
-        np.testing.assert_allclose(rows[step, "", "loss"], loss, rtol=1e-5)
+        np.testing.assert_allclose(
+            rows[step, "", "batch_loss"], loss, rtol=1e-5
+        )
         squares = 0.0
         for variable, gradient in zip(
             model.trainable_variables, expected, strict=True

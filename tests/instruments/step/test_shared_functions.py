@@ -133,7 +133,9 @@ def test_different_schedules_are_reported_once(made):
     assert "PenaltyReporter" not in message
     assert "equal `every` and `max_samples` share one" in message
     assert len(made) == 4  # none, one, the other or both beside the reporter
-    steps = [m.recording.select("", "loss").step.size for m in monitors[::2]]
+    steps = [
+        m.recording.select("", "batch_loss").step.size for m in monitors[::2]
+    ]
     assert steps[0] == 12  # 6 an epoch
 
 

@@ -154,6 +154,17 @@ def test_several_runs_in_one_file(record_signals, joined):
     assert errors.tolist() == [[1.0] * 3 + [2.0] * 4]
 
 
+def test_a_run_that_goes_on_begins_with_start(record_signals, joined):
+    first = record_signals({"a": {}})
+    second = Recording(monitor="SignalMonitor")
+    second.run = 1
+    for epoch, step in ((1, 20), (2, 30)):  # the first is before epoch 2
+        second.append(epoch, "model/a", q.ACTIVATION_STD, step, 0.5)
+    found = measurements(joined(first, second))
+    assert [m.when for m in found] == ["start", "1", "2", "start", "3"]
+    assert [m.when for m in measurements(second)] == ["start", "3"]
+
+
 def test_labels_of_every_second_epoch(record_signals):
     found = measurements(record_signals({"a": {}}, measured=4, every=2))
     assert [m.when for m in found] == ["start", "2", "4", "6"]

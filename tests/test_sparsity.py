@@ -2,14 +2,13 @@
 
 import io
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 from rich.console import Console
 
-from keras_concepts.reports import sparsity
-
-keras = pytest.importorskip("keras")
-layers = keras.layers
+from keras_concepts import sparsity
 
 
 @pytest.fixture

@@ -1,0 +1,168 @@
+"""Imports run one way, as docs/architecture.md draws them."""
+
+import ast
+import pathlib
+
+import pytest
+
+import keras_concepts
+
+PACKAGE = pathlib.Path(keras_concepts.__file__).parent
+NAME = "keras_concepts"
+
+# Anybody may import these; they import nothing of the package but each other.
+SMALL = {"_registration", "_shadow", "_types", "_validation"}
+KEEP = {"quantities", "recording", "_recording_file", "_recording_format_1"}
+JUDGE = {"derived", "thresholds"}
+COMPUTE = {"_backend", "_labels", "_numerics"}
+PARTS = {
+    "constraints",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "regularizers",
+}
+# What each room may import beside itself and SMALL.
+ALLOWED = {
+    "_after_keras": set(),
+    "_backend": set(),
+    "_labels": COMPUTE,
+    "_numerics": COMPUTE,
+    "quantities": set(),
+    "recording": KEEP,
+    "_recording_file": KEEP,
+    "_recording_format_1": KEEP,
+    "derived": {"quantities"},
+    "thresholds": set(),
+    "reports": KEEP | JUDGE,
+    "instruments": COMPUTE
+    | PARTS
+    | {"quantities", "thresholds", "_batches", "_dropout_family"},
+    "callbacks": COMPUTE
+    | KEEP
+    | JUDGE
+    | {"instruments", "reports", "_batches"},
+    **dict.fromkeys(PARTS, COMPUTE | PARTS | {"_dropout_family"}),
+}
+KERAS_FREE = KEEP | JUDGE | {"reports", "_after_keras", "__init__"}
+BACKENDS = {"jax", "tensorflow", "torch"}
+
+
+def modules():
+    return {
+        ".".join([NAME, *path.relative_to(PACKAGE).with_suffix("").parts]): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def imported(path, everywhere=True):
+    """Modules that a file imports; not those for types alone.
+
+    Args:
+        path: File.
+        everywhere: Whether to look into functions, too.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+
+    def look(body):
+        for node in body:
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                # `from package import module` names a module, too.
+                found.update(f"{node.module}.{a.name}" for a in node.names)
+            elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(
+                node.test
+            ):
+                continue
+            elif everywhere or not isinstance(
+                node, ast.FunctionDef | ast.ClassDef
+            ):
+                look(ast.iter_child_nodes(node))
+
+    look(tree.body)
+    return found
+
+
+def rooms_of(names):
+    """Rooms of this package among imported names."""
+    own = [n.split(".") for n in names if n.startswith(f"{NAME}.")]
+    return {parts[1] for parts in own}
+
+
+@pytest.mark.parametrize("name", modules())
+def test_imports_run_one_way(name):
+    room = name.split(".")[1]
+    if room in SMALL:
+        assert rooms_of(imported(modules()[name])) <= SMALL
+    elif room in ALLOWED:
+        rooms = rooms_of(imported(modules()[name]))
+        assert rooms - ALLOWED[room] - SMALL - {room} == set()
+
+
+def test_monitors_meet_reports_in_one_place():
+    """`summary` and `plot` of all monitors, and the files for TensorBoard."""
+    users = {
+        name
+        for name, path in modules().items()
+        if name.split(".")[1] == "callbacks"
+        and "reports" in rooms_of(imported(path))
+    }
+    assert users == {
+        f"{NAME}.callbacks._monitor",
+        f"{NAME}.callbacks.gradient_monitor",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in modules() if n.split(".")[1] in KERAS_FREE]
+)
+def test_no_keras_where_recordings_are_judged_and_drawn(name):
+    heavy = {"keras", *BACKENDS}
+    roots = {each.split(".")[0] for each in imported(modules()[name])}
+    assert roots & heavy == set()
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in modules() if n.split(".")[1] != "_backend"]
+)
+def test_one_door_to_the_backends(name):
+    found = imported(modules()[name])
+    assert not {each.split(".")[0] for each in found} & BACKENDS
+    assert not [each for each in found if each.startswith("keras.src")]
+
+
+def test_no_import_cycles():
+    """Among the imports that run when a module is imported."""
+    known = modules()
+    graph = {}
+    for name, path in known.items():
+        needs = set()
+        for each in imported(path, everywhere=False):
+            for target in (each, each.rpartition(".")[0]):
+                for module in (target, f"{target}.__init__"):
+                    if module in known and module != name:
+                        needs.add(module)
+        # A package is imported with each of its modules, and before them.
+        graph[name] = {
+            other
+            for other in needs
+            if not name.startswith(other.removesuffix("__init__"))
+        }
+    done, path = set(), []
+
+    def visit(name):
+        if name in path:
+            cycle = [*path[path.index(name) :], name]
+            pytest.fail(" -> ".join(cycle))
+        if name not in done:
+            path.append(name)
+            for other in sorted(graph[name]):
+                visit(other)
+            _ = path.pop()
+            done.add(name)
+
+    for name in graph:
+        visit(name)
