@@ -11,7 +11,7 @@ from keras_concepts.metrics import F1Score, FBetaScore, Precision, Recall
 
 AVERAGES = [None, "micro", "macro", "weighted"]
 # Few sizes: JAX compiles every operation anew for each shape.
-SPLITS = [(12,), (7, 5), (4, 4, 4)]
+SPLITS = [(8, 4), (4, 8), (4, 4, 4)]
 # Fractions that float32 holds exactly.
 WEIGHTS = st.integers(1, 64).map(lambda weight: weight / 16)
 
@@ -46,7 +46,7 @@ def make(score, average, **options):
 
 @st.composite
 def multiclass(draw):
-    classes = draw(st.sampled_from([2, 3, 5]))
+    classes = draw(st.sampled_from([2, 5]))
     # Labels and predictions leave classes out often enough.
     numbers = st.lists(st.integers(0, classes - 1), min_size=12, max_size=12)
     y_true = np.array(draw(numbers))
@@ -156,7 +156,7 @@ def test_ignored_class(data, ignored, average):
         zero_division=0,
     )
     metric = F1Score(average, ignore_class=ignored)
-    found = streamed(metric, y_true, y_pred, weights, (7, 5))
+    found = streamed(metric, y_true, y_pred, weights, (8, 4))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

@@ -24,7 +24,7 @@ WEIGHTS = (random.integers(1, 9, 200) / 4).astype("float32")
 
 
 def streamed(metric, y_true, y_pred, weights=None):
-    for part in (slice(0, 77), slice(77, 200)):
+    for part in (slice(0, 100), slice(100, 200)):  # JAX compiles each size
         metric.update_state(
             y_true[part],
             y_pred[part],
