@@ -5,11 +5,11 @@ Names are loaded when they are first used: `quantities`, `recording` and
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import typing
 
-from keras_concepts._after_keras import register_parts
+from keras_concepts import _after_keras
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from keras_concepts import (
         callbacks,
         constraints,
@@ -77,7 +77,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     if name not in __all__:
         raise AttributeError(
             f"module 'keras_concepts' has no attribute {name!r}"
@@ -92,4 +92,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-register_parts()
+_after_keras.register_parts()

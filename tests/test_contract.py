@@ -62,7 +62,8 @@ def test_the_package_exports_what_it_holds():
         if not name.startswith("_")
         and not (inspect.ismodule(value) and name not in kc.__all__)
     }
-    assert public == set(kc.__all__)
+    assert public <= set(kc.__all__)  # the others are loaded when first used
+    assert all(hasattr(kc, name) for name in kc.__all__)
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=label)
@@ -157,10 +158,10 @@ class TestCallback:
         model = fit([callback], epochs=3)
         first = callback.recording
         model = fit([callback], epochs=1, model=model)
-        assert set(first.epoch) == {0, 1, 2}
-        assert set(callback.recording.epoch) == {0}
+        assert set(first.epoch) - {-1} == {0, 1, 2}
+        assert set(callback.recording.epoch) - {-1} == {0}
         fit([callback], epochs=1)
-        assert set(callback.recording.epoch) == {0}
+        assert set(callback.recording.epoch) - {-1} == {0}
 
     def test_log_values_are_numbers(self, watched):
         for key, values in watched.model.history.history.items():

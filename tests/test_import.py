@@ -16,7 +16,7 @@ def python(code, folder):
     """Runs code in a fresh process, in which this package can be imported."""
     root = pathlib.Path(kc.__file__).parents[1]
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(root)},
         cwd=folder,
         capture_output=True,

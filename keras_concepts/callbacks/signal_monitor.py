@@ -135,6 +135,7 @@ class SignalMonitor(Monitor):
         check_probe("SignalMonitor", probe)
         self.probe = probe
         self.every_epochs = every_epochs
+        self.every = every
         self.training = training
         self._probe: ForwardProbe | None = None
         self._summary = SignalSummary()

@@ -349,7 +349,8 @@ class TestUse:
         assert printed.count("\n") == 1
         assert "batch 3): " in printed
         guard.summary()
-        assert "from step 2 on: loss" in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert "at step 2 (epoch 1, batch 3): the loss" in printed
 
     def test_large_and_finite_is_no_alarm(self):
         """Squares beyond the range of float32."""
