@@ -724,8 +724,12 @@ def described(name: str) -> Quantity:
 def markdown_table(monitor: str) -> str:
     """What a monitor records, as a Markdown table."""
     concept = concept_of(monitor)
-    lines = ["| quantity | of | each | meaning |", "|---|---|---|---|"]
+    lines = [
+        "| quantity | owner | each | run | meaning |",
+        "|---|---|---|---|---|",
+    ]
     for each in () if concept is None else concept.quantities:
         of = each.owner + (f", by {each.indexed_by}" if each.indexed_by else "")
-        lines.append(f"| `{each}` | {of} | {each.cadence} | {each.meaning} |")
+        cells = f"`{each}`", of, each.cadence, each.of_run, each.meaning
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

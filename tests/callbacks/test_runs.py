@@ -16,6 +16,7 @@ from keras_concepts.callbacks import (
     PenaltyReporter,
     SignalMonitor,
 )
+from keras_concepts.regularizers import GroupLasso
 
 X = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
 Y = X[:, :1]
@@ -209,3 +210,58 @@ def test_models_built_by_their_first_step_have_facts(tmp_path):
     [run] = Recording.load(path).runs
     shapes = [v["shape"] for v in run.facts["variables"]]
     assert shapes == [[6, 2], [2], [2, 1], [1]]
+
+
+class _Everything(keras.Model):
+    """A model that gives every monitor all that it can record."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(9, 4, mask_zero=True)
+        self.lstm = layers.LSTM(3, return_sequences=True)
+        self.gru = layers.GRU(3, kernel_regularizer=GroupLasso(0.1))
+        self.norm = layers.BatchNormalization()
+        self.hidden = layers.Dense(
+            4,
+            "relu",
+            kernel_regularizer=keras.regularizers.L1L2(0.1, 0.1),
+            bias_regularizer=lambda x: keras.ops.sum(x**4),
+            activity_regularizer="l2",
+        )
+        self.heads = {name: layers.Dense(1, name=name) for name in "ab"}
+
+    def call(self, x, training=None):
+        x = self.gru(self.lstm(self.embedding(x)))
+        x = self.norm(x, training=training)
+        x = self.hidden(x)
+        self.add_loss(0.1 * keras.ops.mean(x))
+        return {name: head(x) for name, head in self.heads.items()}
+
+    def compute_loss(self, *args, **kwargs):
+        return 1.0 + super().compute_loss(*args, **kwargs)
+
+
+def test_every_quantity_of_the_vocabulary_is_recorded():
+    keras.utils.set_random_seed(0)
+    model = _Everything()
+    optimizer = keras.optimizers.AdamW(0.01)
+    model.compile(optimizer, {"a": "mse", "b": "mse"})
+    x = np.random.default_rng(0).integers(1, 9, (16, 5))
+    y = {name: np.ones((16, 1), "float32") for name in "ab"}
+    probe = x, y
+    callbacks = [
+        GradientMonitor(),
+        SignalMonitor(probe),
+        PenaltyReporter(),
+        BatchNormShiftMonitor(probe),
+        NonFiniteGuard(),
+    ]
+    _ = model.fit(x, y, batch_size=8, verbose=0, callbacks=callbacks)
+    faults = {x for x in q.QUANTITIES if x.startswith("non_finite_")}
+    for callback in callbacks:
+        concept = q.concept_of(type(callback).__name__)
+        recorded = set(callback.recording.quantities)
+        logged = {q.LOG, q.LEARNING_RATE}
+        assert recorded - logged == set(concept.quantities) - faults
+    # `test_non_finite_guard.py` has a fault of each kind.
+    assert len(faults) == 6
