@@ -39,7 +39,7 @@ def main() -> None:
     axes.legend(loc="upper right")
     figure.savefig(picture := out / "where_did_the_nan_come_from.png")
     print(
-        f"Picture: {picture}\nThe {found.kind} of {found.layer} is not finite in "
+        f"Picture: {picture}\nThe {found.kind} of {found.layer} is NaN in "
         f"epoch {found.epoch + 1}, batch {found.batch + 1}: {empty} of {BATCH} "
         f"sentences are empty. Without them, {again or 'no step fails'}."
     )

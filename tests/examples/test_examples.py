@@ -65,7 +65,7 @@ SENTENCES = {
         r"dead units, (\d+ of \d+ in hidden_\d(, )?)+ revived\."
     ),
     "where_did_the_nan_come_from": (
-        r"The activation of (.*/)?mean is not finite in epoch 1, batch 5: "
+        r"The activation of (.*/)?mean is NaN in epoch 1, batch 5: "
         r"[1-9]\d* of 32 sentences are empty. Without them, no step fails\."
     ),
     "does_the_error_get_back": (
