@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 from keras_concepts import Recording
+from keras_concepts import quantities as q
 from keras_concepts.callbacks import GradientMonitor
 
 RATES = [1e-5, 1e-3, 3e-2]
@@ -31,11 +32,11 @@ def main() -> None:
     for axes, rate in zip(panels, RATES, strict=True):
         rows, right = train(rate, epochs)
         kernels = rows.select("*/kernel").owners
-        update = [rows.select(k, "update_rms").value for k in kernels]
-        weight = [rows.select(k, "weight_rms").value for k in kernels]
+        update = [rows.select(k, q.UPDATE_RMS).value for k in kernels]
+        weight = [rows.select(k, q.WEIGHT_RMS).value for k in kernels]
         ratios = np.divide(update, weight)
         size = SIZES[np.searchsorted(GUIDE, np.median(ratios))]
-        text = f"{size} ({np.median(ratios):.1e}) at learning rate {rate:g}"
+        text = f"{size} ({np.median(ratios):.1e}) at rate {rate:g}"
         results.append((right, size, text))
         axes.axhspan(*GUIDE, color="#009e73", alpha=0.2, lw=0, label="guide")
         axes.semilogy(ratios.T, lw=1, label=[k.split("/")[-2] for k in kernels])
@@ -46,13 +47,12 @@ def main() -> None:
     figure.savefig(out / "are_my_updates_too_small.png")
     print(f"Picture: {out / 'are_my_updates_too_small.png'}")
     best, size, _ = max(results)
-    updates = ", ".join(text for _, _, text in results)
-    best = f"best network ({best:.0%} right)"
-    print(f"Updates are {updates}; those of the {best} are {size}.")
+    updates = ", ".join(text for *_, text in results)
+    print(f"Updates are {updates}; in the best run ({best:.0%}) {size}.")
 
 
 def train(rate: float, epochs: int) -> tuple[Recording, float]:
-    """What was recorded, and the accuracy on digits that were held out."""
+    """The recording, and the accuracy on digits that were held out."""
     keras.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
     hidden = [layers.Dense(64, "relu", name=f"hidden_{i}") for i in (1, 2, 3)]

@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python callbacks/did_l1_make_anything_zero.py
 
-An L1 regularizer pulls each weight towards zero, over and past it; the proximal
-step of the same strength stops there. Below, the size of all kernels' weights.
+An L1 regularizer pulls each weight towards zero and past it; the proximal step
+of the same strength stops there. The picture has the sizes of all weights.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main() -> None:
         axes.set_title(f"{way}: {zeros.zeros} of {zeros.size} exactly 0")
         text = f"{zeros.share:.1%} of the weights exactly zero"
         texts.append(f"{text} (penalties are {share:.0%} of its loss)")
-    panels[0].set_ylabel("weights")
+    panels[0].set_ylabel("number of weights")
     panels[0].legend(frameon=False)
     figure.savefig(out / "did_l1_make_anything_zero.png")
     print(f"Picture: {out / 'did_l1_make_anything_zero.png'}")

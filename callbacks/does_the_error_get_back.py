@@ -3,9 +3,9 @@
     KERAS_BACKEND=jax python callbacks/does_the_error_get_back.py
 
 Back-propagation carries the error signal dL/da from each layer to the one
-before it. Six sigmoid layers let next to nothing through at first; the picture
-shows where it is lost, and when it comes through. Put your own model and data
-into `main`.
+before it. Six sigmoid layers pass almost nothing back at first; the picture
+shows where the signal is lost, and when it gets through. Put your own model and
+data into `main`.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from keras_concepts import quantities as q
 from keras_concepts.callbacks import SignalMonitor
 
 DEPTH = 6
@@ -43,11 +44,11 @@ def main() -> None:
 
     picture = out / "does_the_error_get_back.png"
     monitor.plot(picture)  # `monitor.summary()` prints the table
-    share = monitor.recording.select("*/hidden_1", "error_attenuation").value
+    share = monitor.recording.select("*/hidden_1", q.ERROR_ATTENUATION).value
     print(
-        f"Picture: {picture}\nOf the last layer's error signal, "
-        f"{share[0]:.1e} gets back to the first before the training and "
-        f"{share[-1]:.1e} after it; {right:.0%} of new digits are read right."
+        f"Picture: {picture}\nThe first layer's error signal is "
+        f"{share[0]:.2g} times the last layer's before training and "
+        f"{share[-1]:.2g} after it; {right:.0%} of new digits are recognized."
     )
 
 

@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python callbacks/how_far_back_does_it_see.py
 
-An LSTM reads digits pixel by pixel, 64 steps, and says at the end which they
-were. It learns from those steps only that the gradient gets back to. Put your
+An LSTM reads digits pixel by pixel, in 64 steps, and names them at the end. It
+learns only from steps that the gradient gets back to. Put your
 own model and data into `main`.
 """
 
@@ -15,6 +15,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from keras_concepts import quantities as q
 from keras_concepts.callbacks import SignalMonitor
 from keras_concepts.reports import plot_memory
 
@@ -46,13 +47,13 @@ def main() -> None:
 
     picture = out / "how_far_back_does_it_see.png"
     plot_memory(monitor.recording).savefig(picture)
-    gate = monitor.recording.select(quantity="forget_gate_mean").value
-    horizon = monitor.recording.select(quantity="memory_horizon").value
+    gate = monitor.recording.select(quantity=q.FORGET_GATE_MEAN).value
+    horizon = monitor.recording.select(quantity=q.MEMORY_HORIZON).value
     print(
         f"Picture: {picture}\nThe gradient gets {horizon[0]:.0f} of {STEPS} "
-        f"steps back before the training and {horizon[-1]:.0f} after it; the "
+        f"steps back before training and {horizon[-1]:.0f} after it; the "
         f"forget gate, {gate[0]:.2f} on average, ends at {gate[-1]:.2f}, and "
-        f"{right:.0%} of new digits are read right."
+        f"{right:.0%} of new digits are recognized."
     )
 
 

@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python callbacks/how_much_of_my_loss_is_penalty.py
 
-Three strengths of L2. A penalty that has won is small, for the weights are: so
-look at its pull, too, the norm of its gradient over that of the data's.
+Three strengths of L2. A penalty that dominates may be small, since weights are.
+So look at its pull as well: its gradient's norm over that of the data loss.
 """
 
 import argparse
@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 from keras_concepts import Recording
+from keras_concepts import quantities as q
 from keras_concepts.callbacks import PenaltyReporter
 
 STRENGTHS = [1e-5, 1e-3, 1e-1]
+PARTS = [q.DATA_LOSS, q.PENALTY, q.PENALTY_SHARE]
 
 
 def main() -> None:
@@ -27,33 +29,32 @@ def main() -> None:
     results = []
     for axes, strength in zip(panels, STRENGTHS, strict=True):
         rows, right = train(strength, epochs)
-        parts = [rows.select("", q).value for q in ("data_loss", "penalty")]
-        share = rows.select("", "penalty_share").value[-1]
+        data, penalty, share = (rows.select("", part).value for part in PARTS)
         first = rows.select("*/hidden_1/kernel")
-        pulls = [f"{of}_gradient_norm" for of in ("penalty", "data")]
-        pull, rest = (first.select(quantity=q).value[-1] for q in pulls)
-        text = f"{share:.1%} (pull {pull / rest:.2g}, {right:.0%} right)"
+        pull = first.select(quantity=q.PENALTY_GRADIENT_NORM).value[-1]
+        pull /= first.select(quantity=q.DATA_GRADIENT_NORM).value[-1]
+        text = f"{share[-1]:.1%} (pull {pull:.2g}, {right:.0%} right)"
         results.append(f"{text} at L2 {strength:g}")
-        axes.stackplot(range(epochs), parts, colors=["0.8", "#d55e00"])
-        axes.set_title(
-            f"L2 {strength:g}: penalty {share:.0%}, {right:.0%} right"
-        )
-        axes.set_xlabel("epoch")
+        x = range(1, epochs + 1)
+        axes.bar(x, data, color="0.75", label="data")
+        axes.bar(x, penalty, bottom=data, color="#d55e00", label="penalty")
+        title = f"L2 {strength:g}: {share[-1]:.0%} penalty, {right:.0%} right"
+        axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-    panels[0].set_ylabel("loss: data in grey, penalty in orange")
+    panels[0].set_ylabel("loss")
+    panels[0].legend(frameon=False)
     figure.savefig(out / "how_much_of_my_loss_is_penalty.png")
     print(f"Picture: {out / 'how_much_of_my_loss_is_penalty.png'}")
-    print(f"In the end the penalty is {', '.join(results)} of the loss.")
+    print(f"Share of the penalty in the last epoch: {', '.join(results)}.")
 
 
 def train(strength: float, epochs: int) -> tuple[Recording, float]:
-    """What was recorded, and the accuracy on digits that were held out."""
+    """The recording, and the accuracy on digits that were held out."""
     keras.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
     l2 = {"kernel_regularizer": regularizers.L2(strength)}
-    hidden = [
-        layers.Dense(64, "relu", name=f"hidden_{i}", **l2) for i in (1, 2)
-    ]
+    names = ("hidden_1", "hidden_2")
+    hidden = [layers.Dense(64, "relu", name=name, **l2) for name in names]
     model = keras.Sequential([*hidden, layers.Dense(10, "softmax", **l2)])
     loss = "sparse_categorical_crossentropy"
     model.compile("adam", loss, metrics=["accuracy"])

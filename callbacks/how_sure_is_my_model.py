@@ -2,9 +2,9 @@
 
     KERAS_BACKEND=jax python callbacks/how_sure_is_my_model.py
 
-A network with dropout reads digits that are turned, which it was not trained
-on. `mc_predict` asks it many times with dropout on. What the members of that
-ensemble disagree about is the mutual information.
+A network with dropout reads rotated digits, which it was not trained on.
+`mc_predict` asks it many times with dropout on. The mutual information measures
+how much the members of that ensemble disagree.
 """
 
 import argparse
@@ -47,20 +47,20 @@ def main() -> None:
     figure = Figure((10, 4.2), dpi=120, layout="constrained")
     left, other = figure.subplots(1, 2)
     left.plot(ANGLES, confidence, "^-", label=["one pass", "ensemble"])
-    left.plot(ANGLES, right, "o--", color="0.3", label="right, in one pass")
-    left.set(ylim=(0, 1.02), title="Mean confidence, and how many are right")
+    left.plot(ANGLES, right, "o--", color="0.3", label="accuracy of one pass")
+    left.set(ylim=(0, 1.02), title="Mean confidence and accuracy")
     left.legend(frameon=False)
     other.plot(ANGLES, unsure, "^-", color="C1")
-    other.set(ylim=(0, None), title="Mutual information, in nats")
+    other.set(ylim=(0, 1.05 * max(unsure)), title="Mutual information, in nats")
     for axes in (left, other):
-        axes.set(xlabel="degrees by which the digits are turned", xticks=ANGLES)
+        axes.set(xlabel="rotation of the digits, in degrees", xticks=ANGLES)
     figure.savefig(out / "how_sure_is_my_model.png")
     i = int(np.argmax(np.array(confidence)[:, 0] - right))
     print(
         f"Picture: {out / 'how_sure_is_my_model.png'}\n"
-        f"Turned by {ANGLES[i]} degrees, {right[i]:.0%} of the digits are read "
-        f"right; one pass is {confidence[i][0]:.0%} sure of its answers, the "
-        f"ensemble {confidence[i][1]:.0%}, and its members disagree "
+        f"Rotated by {ANGLES[i]} degrees, {right[i]:.0%} of the digits are "
+        f"recognized; one pass is {confidence[i][0]:.0%} sure of its answers, "
+        f"the ensemble {confidence[i][1]:.0%}, and its members disagree "
         f"{unsure[i] / unsure[0]:.1f} times as much as on upright digits."
     )
 

@@ -2,9 +2,9 @@
 
     KERAS_BACKEND=jax python callbacks/is_batch_norm_lying.py
 
-Few steps, and moving averages that still hold their initial values: the model
-that is evaluated is not the one that was trained. One pass over the data mends
-it, at any momentum.
+After few steps the moving averages still hold their initial values: the model
+that is evaluated is not the one that was trained. One pass over the data fixes
+that, at any momentum.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 import keras_concepts as kc
+from keras_concepts import quantities as q
 from keras_concepts.callbacks import BatchNormShiftMonitor
 
 
@@ -33,12 +34,12 @@ def main() -> None:
     kc.recalibrate_batch_norm(model, x, batch_size=480)
     after = accuracy(model, x_test, y_test, training=False)
     shift = model.history.history["batch_norm_shift"][-1]
-    share = monitor.recording.select(quantity="initial_share").value[-1]
+    share = monitor.recording.select(quantity=q.INITIAL_SHARE).value[-1]
     print(f"Picture: {out / 'is_batch_norm_lying.png'}")
     print(
         f"After {3 * epochs} steps the moving statistics hold {share:.0%} of "
         f"their initial value and are off by {shift:.2g} σ: {before:.0%} right "
-        f"at inference, {in_training:.0%} by the batch's own statistics, "
+        f"at inference, {in_training:.0%} with the batch's own statistics, "
         f"{after:.0%} at inference after recalibration."
     )
 

@@ -1,10 +1,10 @@
-"""When did ReLU units die, and did any come back?
+"""When did ReLU units die, and did any revive?
 
     KERAS_BACKEND=jax python callbacks/when_did_units_die.py
 
 The learning rate is too high on purpose. A unit is dead in an epoch if its
-gradient was exactly zero in every step, as when it fires for no digit. It may
-come back when the layers before it change what it sees.
+gradient was exactly zero in every step, as when it is active for no digit. It
+may revive when the layers before it change its input.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from keras_concepts.callbacks import GradientMonitor
 
 UNITS = 64
-NAMES = ["hidden_1", "hidden_2", "hidden_3", "hidden_4"]
+NAMES = [f"hidden_{i}" for i in (1, 2, 3, 4)]
 
 
 def main() -> None:
@@ -37,17 +37,17 @@ def main() -> None:
     for series in monitor.recording.select("*/hidden_*", "zero_gradient_unit"):
         layer = NAMES.index(series.owner.split("/")[-1])
         dead[layer, series.index, series.epoch] = True
-
     figure = Figure((11, 4), dpi=120, layout="constrained")
-    colours = ListedColormap(["0.92", "#d55e00"])
+    colours = {"cmap": ListedColormap(["0.92", "#d55e00"]), "clim": (0, 1)}
+    epoch, unit = np.arange(epochs + 1) + 0.5, np.arange(UNITS + 1)
     panels = figure.subplots(1, len(NAMES), sharey=True)
     for axes, name, grid in zip(panels, NAMES, dead, strict=True):
         order = np.argsort(-grid.sum(axis=1), kind="stable")
-        axes.imshow(grid[order], colours, aspect="auto", vmin=0, vmax=1)
-        title = f"{name}: {grid[:, -1].sum()} dead in the end"
-        axes.set(title=title, xlabel="epoch", yticks=[])
+        axes.pcolormesh(epoch, unit, grid[order], **colours)
+        axes.set(xlabel="epoch", ylim=(UNITS, 0), yticks=unit[::16])
+        axes.set_title(f"{name}: {grid[:, -1].sum()} dead in the end")
         axes.xaxis.get_major_locator().set_params(integer=True)
-    panels[0].set_ylabel("units, orange while dead")
+    panels[0].set_ylabel("number of units (orange: dead)")
     figure.savefig(out / "when_did_units_die.png")
     print(f"Picture: {out / 'when_did_units_die.png'}\n{conclude(dead)}")
 
@@ -61,8 +61,8 @@ def conclude(dead: np.ndarray) -> str:
     back = (before & ~dead).any(axis=2).sum(axis=1)
     counts = zip(back, dead.any(axis=2).sum(axis=1), NAMES, strict=True)
     returned = ", ".join(f"{b} of {n} in {name}" for b, n, name in counts if n)
-    most = f"epoch {epoch} in {NAMES[layer]} ({deaths.max()} of {UNITS} units)"
-    return f"Most died in {most}; of all the dead, {returned} came back."
+    most = f"epoch {epoch + 1} in {NAMES[layer]} ({deaths.max()} of {UNITS})"
+    return f"Most units died in {most}; of all dead units, {returned} revived."
 
 
 def parse() -> tuple[int, pathlib.Path]:

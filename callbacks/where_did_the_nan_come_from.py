@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python callbacks/where_did_the_nan_come_from.py
 
-Does a sentence of Python's manual have brackets? Rare words are left out, so
-some sentences become empty, and the mean of their words is 0/0.
+Does a sentence of Python's manual contain brackets? Rare words are left out, so
+some sentences become empty, and the mean over their words is 0/0.
 """
 
 import argparse
@@ -29,19 +29,19 @@ def main() -> None:
     full = (lengths := np.count_nonzero(x, axis=1)) > 0
     found, again = watch(x, y, epochs), watch(x[full], y[full], epochs)
     start = found.batch * BATCH
-    empty = np.count_nonzero(lengths[start : start + BATCH] == 0)
+    empty = np.sum(lengths[start : start + BATCH] == 0)
     shown = lengths[: start + 10 * BATCH]
     figure = Figure((9, 4), dpi=120, layout="constrained")
-    axes = figure.add_subplot(xlabel="sentence", ylabel="words left in it")
+    axes = figure.add_subplot(xlabel="sentence", ylabel="words kept")
     axes.plot(shown, ".", color="0.6")
-    axes.axvspan(start, start + BATCH, color="#d55e00", alpha=0.3, lw=0)
-    axes.plot(np.flatnonzero(shown == 0), shown[shown == 0], "v", c="#d55e00")
-    axes.set_title("Shaded: the batch of the first NaN. Triangles: no words.")
+    axes.axvspan(start, start + BATCH, alpha=0.3, label="batch of first NaN")
+    axes.plot(np.where(shown, np.nan, 0), "rv", label="no words kept")
+    axes.legend(loc="upper right")
     figure.savefig(picture := out / "where_did_the_nan_come_from.png")
     print(
-        f"Picture: {picture}\nAt step {found.step} the {found.kind} of "
-        f"{found.layer} was not finite: {empty} of {BATCH} sentences are "
-        f"empty; without such, {again.layer if again else 'no step'} fails."
+        f"Picture: {picture}\nThe {found.kind} of {found.layer} is NaN in "
+        f"epoch {found.epoch + 1}, batch {found.batch + 1}: {empty} of {BATCH} "
+        f"sentences are empty. Without them, {again or 'no step fails'}."
     )
 
 

@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python callbacks/which_layer_vanishes.py
 
-A ReLU network in which somebody left three sigmoids. On its way back through a
-layer, a gradient is multiplied by the slope of the activation, so it falls
+A ReLU network in which someone left three sigmoids. On its way back through a
+layer, a gradient is multiplied by the slope of the activation, so it shrinks
 where the slope is small. Put your own model and data into `main`.
 """
 
@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 
 from keras_concepts.callbacks import GradientMonitor
 
-LITTLE = 1 / 3  # a layer that passes back a smaller share is named
+LITTLE = 1 / 3  # layers that pass back a smaller share are named
 
 
 def main() -> None:
@@ -50,17 +50,17 @@ def main() -> None:
         axes.text(i + 0.56, middle, f"×{passed[i]:.2f}", va="top")
     for epoch, rms in medians.items():
         colour = "0.6" if epoch else "#0072b2"
-        axes.semilogy(names, rms, "o-", c=colour, label=f"epoch {epoch}")
+        axes.semilogy(names, rms, "o-", c=colour, label=f"epoch {epoch + 1}")
     axes.set_title("Back-propagation goes from right to left", loc="right")
-    axes.set_ylabel("RMS gradient, median of the epoch")
+    axes.set_ylabel("RMS gradient, median over the epoch")
     axes.legend(frameon=False)
     picture = out / "which_layer_vanishes.png"
     figure.savefig(picture)
-    shares = [f"{names[i]} lets {passed[i]:.2f} through" for i in lossy]
+    shares = [f"{names[i]} passes back {passed[i]:.2f}" for i in lossy]
     print(
-        f"Picture: {picture}\nIn epoch 0 the first layer's gradient is "
-        f"{first[0] / first[-1]:.1e} of the last's: "
-        f"{', '.join(shares) or 'each layer lets at least a third through'}."
+        f"Picture: {picture}\nIn epoch 1 the first layer's gradient is "
+        f"{first[0] / first[-1]:.1e} times the last layer's: "
+        f"{', '.join(shares) or 'each layer passes back a third or more'}."
     )
 
 

@@ -1,4 +1,4 @@
-"""What does batch normalization do to a training, and to the model after it?
+"""What does batch normalization do to training, and to the trained model?
 
     KERAS_BACKEND=jax python examples/batch_norm_shift.py
 
@@ -47,7 +47,7 @@ class Digits(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """One training, epoch by epoch."""
+    """One training run, epoch by epoch."""
 
     accuracy: list[float]  # on the test digits, at inference
     movement: list[float]  # of the layers' inputs since the last epoch, in σ
@@ -237,13 +237,13 @@ def conclusion(watched: dict[str, Watched], trap: Trap) -> str:
     faster = "faster" if first[WITH] > first[WITHOUT] else "no faster"
     still = "less" if moved[WITH] < moved[WITHOUT] else "no less"
     low, high = trap.accuracies[INFERENCE], trap.accuracies[REPAIRED]
-    repair = "mends" if high > low else "does not mend"
+    repair = "corrects" if high > low else "does not correct"
     return (
         f"With batch normalization the network learns {faster} "
         f"({first[WITH]:.0%} after one epoch, {first[WITHOUT]:.0%} without) "
         f"and its layers' inputs move {still} ({moved[WITH]:.2g} σ against "
         f"{moved[WITHOUT]:.2g} σ an epoch); after {trap.steps} steps it reads "
-        f"{trap.accuracies[BATCH]:.0%} by the batch's statistics and "
+        f"{trap.accuracies[BATCH]:.0%} with the batch's statistics and "
         f"{low:.0%} at inference, which recalibration {repair}: {high:.0%}."
     )
 
@@ -255,7 +255,7 @@ def write(watched: dict[str, Watched], path: pathlib.Path) -> None:
         for kind, run in watched.items():
             movement = ["", *run.movement]
             for i, value in enumerate(run.accuracy):
-                writer.writerow([kind, i, value, movement[i]])
+                writer.writerow([kind, i + 1, value, movement[i]])
 
 
 def parse() -> argparse.Namespace:

@@ -425,7 +425,7 @@ def parse() -> argparse.Namespace:
         choices=range(10),
         default=[4, 7],
         metavar="DIGIT",
-        help="digits to leave out of the training (default: 4 7)",
+        help="digits to leave out of training (default: 4 7)",
     )
     parser.add_argument(
         "--seed",

@@ -17,7 +17,7 @@ gets across.
 Five networks differ in their recurrent layer and in nothing else. Two of them
 have the biases of `initializers.Chrono` (Tallec & Ollivier 2018), by which
 their gates are open for about as long as the sequence at the start. A
-`SignalMonitor` measures, before the training and after each epoch, what is left
+`SignalMonitor` measures, before training and after each epoch, what is left
 of the gradient at each step on its way back: the memory horizon is how many
 steps back more than 1 % of its largest gets.
 
@@ -43,6 +43,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import keras_concepts as kc
+from keras_concepts import quantities as q
 from keras_concepts.reports import plot_memory
 
 SYMBOLS = 8
@@ -77,7 +78,7 @@ class Run(NamedTuple):
     weights: int
     accuracy: float
     history: dict[str, list[float]]
-    horizons: list[int]  # before the training and after each epoch
+    horizons: list[int]  # before training and after each epoch
     before: np.ndarray  # RMS gradient of the state, by steps back, (time,)
     after: np.ndarray
     recording: kc.Recording
@@ -119,7 +120,7 @@ def build(name: str, options: argparse.Namespace) -> keras.Model:
         ]
     )
     model.compile(
-        # Without clipping, a gradient that explodes for once ends a training.
+        # Without clipping, one exploding gradient ends training.
         keras.optimizers.Adam(options.learning_rate, clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
@@ -152,8 +153,8 @@ def train(
     )
     seconds = time.perf_counter() - started
     answers = model.predict(sequences.x, batch_size=512, verbose=0)
-    horizons = monitor.recording.select(quantity="memory_horizon").value
-    errors = [*monitor.recording.select(quantity="state_error_rms")]
+    horizons = monitor.recording.select(quantity=q.MEMORY_HORIZON).value
+    errors = [*monitor.recording.select(quantity=q.STATE_ERROR_RMS)]
     return Run(
         name,
         model.count_params(),
@@ -174,7 +175,7 @@ def table(runs: Sequence[Run], lag: int) -> Table:
         show_edge=False,
         caption="Horizon: steps back to which more than 1 % of the largest "
         f"gradient gets, of {lag + LETTERS}. Gradient: RMS dL/dh, of an LSTM "
-        f"dL/dc, {lag} steps back over that at the question mark, before the "
+        f"dL/dc, {lag} steps back over that at the question mark, before "
         "training.",
         caption_justify="left",
     )
@@ -215,7 +216,7 @@ def plot_gradients(runs: Sequence[Run], path: pathlib.Path) -> None:
                 shares, color=COLOURS[run.name], lw=2.5, label=run.name
             )
         axes.axhline(0.01, color="0.3", ls="--", lw=1)
-        axes.set_title(f"{moment} the training", loc="left", weight="bold")
+        axes.set_title(f"{moment} training", loc="left", weight="bold")
         axes.set_xlabel("steps back from the question mark")
         axes.set_ylim(1e-10, 3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -243,13 +244,15 @@ def plot_curves(runs: Sequence[Run], lag: int, path: pathlib.Path) -> None:
     left.text(1, 1 / SYMBOLS - 0.01, "guessing", va="top", color="0.3", size=9)
     right.axhline(lag, color="0.3", ls="--", lw=1)
     right.text(0, lag * 0.985, "lag", va="top", color="0.3", size=9)
-    left.set_title("letters said rightly", loc="left", weight="bold")
+    left.set_title("letters said correctly", loc="left", weight="bold")
     right.set_title("memory horizon, in steps", loc="left", weight="bold")
     left.set_ylim(0, 1.02)
+    left.set_xlim(0.7)
+    right.set_xlim(-0.3)
+    right.xaxis.set_major_formatter(lambda n, _: f"{n:.0f}" if n else "start")
     right.set_ylim(0, 1.05 * (lag + LETTERS))
     for axes in (left, right):
-        axes.set_xlabel("epochs of training")
-        axes.set_xlim(-0.3)
+        axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=5, frameon=False)
@@ -261,7 +264,7 @@ def together(runs: Sequence[Run]) -> kc.Recording:
     joined = kc.Recording(monitor="SignalMonitor")
     for run in runs:
         for series in run.recording:
-            if series.quantity in ("state_error_rms", "memory_horizon"):
+            if series.quantity in (q.STATE_ERROR_RMS, q.MEMORY_HORIZON):
                 joined.append(
                     series.epoch,
                     run.name,
@@ -284,7 +287,7 @@ def conclude(runs: Sequence[Run], options: argparse.Namespace) -> str:
     epochs = len(runs[0].history["loss"])
     return (
         f"Over a lag of {options.lag} steps, after {epochs} "
-        f"epoch{'s'[: epochs > 1]}, letters said rightly are {scores} steps: "
+        f"epoch{'s'[: epochs > 1]}, letters said correctly are {scores} steps: "
         f"{verdict(runs)}."
     )
 

@@ -13,7 +13,7 @@ data, same seed, same optimizer. They differ in what keeps the weights small:
 - L2, a penalty on the squares;
 - dropout, which is no penalty at all.
 
-A `PenaltyReporter` rides along in `fit` and splits each epoch's loss into what
+A `PenaltyReporter` is given to `fit` and splits each epoch's loss into what
 the data and what the penalties ask for. The optimizer is plain SGD, for which
 L1 and its proximal step are two ways to the same minimum.
 
@@ -233,9 +233,10 @@ def plot_shares(runs: Sequence[Run], path: pathlib.Path) -> None:
     )
     for run in runs:
         style = {"color": COLOURS[run.name], "lw": 2.5}
-        right.plot(run.history["loss"], **style, label=run.name)
+        epochs = range(1, len(run.history["loss"]) + 1)
+        right.plot(epochs, run.history["loss"], **style, label=run.name)
         if any(run.history["penalty_share"]):
-            left.plot(run.history["penalty_share"], **style)
+            left.plot(epochs, run.history["penalty_share"], **style)
     left.set_title("share of the penalties in the loss", loc="left")
     left.set_ylim(0, 1)
     right.set_title("loss, penalties included", loc="left")

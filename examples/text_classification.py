@@ -390,7 +390,7 @@ def plot_curves(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 
 def plot_through_time(runs: Sequence[Run], path: pathlib.Path) -> None:
-    """The error signal of each state, before the training and at its end."""
+    """The error signal of each state, before and after training."""
     figure = plt.figure(figsize=(10, 4), dpi=120, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for run in runs:

@@ -4,7 +4,7 @@
 
 Three stacks of twelve hidden layers learn to read handwritten digits. They
 differ in nothing but the activation function: same data, same seed, same
-optimizer, same number of epochs. A `GradientMonitor` rides along in `fit` and
+optimizer, same number of epochs. A `GradientMonitor` is given to `fit` and
 records the gradient that each layer receives in each step.
 
 Everything is what people use by default: the Glorot initializer that Keras
@@ -15,7 +15,7 @@ other seeds.
 
 What counts as vanishing is read at the first step, before any weight has
 moved: the RMS gradient of the first layer's kernel divided by that of the
-last. Late in a training the quotient also moves in healthy networks, since a
+last. Late in training the quotient also moves in healthy networks, since a
 last layer that has learned its part receives small gradients.
 
 Needs the extra `keras-concepts[examples]`. The digits are the 5,000 of MNIST
@@ -169,18 +169,18 @@ def table(runs: Sequence[Run]) -> Table:
         box=box.SIMPLE_HEAD,
         padding=0,
         show_edge=False,
-        caption="First/last: RMS gradient of the first kernel divided by the "
-        "last's (of an epoch: median). Dead units: no gradient in the whole "
-        "last epoch. Steps and epochs count from 0.",
+        caption="First/last: RMS gradient of the first kernel divided by that "
+        "of the last, at the first step, or as the median over an epoch. "
+        "Dead units: units without a gradient in the whole last epoch.",
         caption_justify="left",
     )
     result.add_column("activation", vertical="bottom")
     for header in (
         "test\naccuracy",
         "macro\nF1",
-        "first/last\nstep 0",
-        "first/last\nepoch 0",
-        f"first/last\nepoch {last}",
+        "first/last\nfirst step",
+        "first/last\nepoch 1",
+        f"first/last\nepoch {last + 1}",
         "dead\nunits",
         "seconds",
     ):
@@ -207,7 +207,7 @@ def plot_curves(
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(10, 4.2), dpi=120, layout="constrained"
     )
-    epochs = range(len(runs[0].history["loss"]))
+    epochs = range(1, len(runs[0].history["loss"]) + 1)
     for run, colour in zip(runs, itertools.cycle(COLOURS), strict=False):
         style = {"color": colour, "lw": 2.5, "marker": "o", "ms": 4}
         left.plot(epochs, run.history["loss"], **style, label=run.activation)

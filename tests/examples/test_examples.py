@@ -25,20 +25,20 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MEMORY = ROOT / "examples" / "memory_horizon.py"
 REGULARIZATION = ROOT / "examples" / "regularization.py"
 RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
-NUMBER = r"\d[\d.]*(?:e-?\d+)?"
+NUMBER = r"\d[\d.]*(?:e[-+]?\d+)?"
 SENTENCES = {
     "are_my_updates_too_small": (
-        rf"Updates are (too \w+|in the band) \({NUMBER}\) at learning rate "
-        rf"1e-05, .* 0\.001, .* 0\.03; those of the best network "
-        rf"\(\d+% right\) are (too \w+|in the band)\."
+        rf"Updates are (too \w+|in the band) \({NUMBER}\) at rate 1e-05, "
+        rf".* 0\.001, .* 0\.03; in the best run \(\d+%\) "
+        rf"(too \w+|in the band)\."
     ),
     "is_batch_norm_lying": (
         r"After \d+ steps the moving statistics hold \d+% of their initial "
-        rf"value and are off by {NUMBER} σ: \d+% right at inference, \d+% by "
+        rf"value and are off by {NUMBER} σ: \d+% right at inference, \d+% with "
         r"the batch's own statistics, \d+% at inference after recalibration\."
     ),
     "how_sure_is_my_model": (
-        r"Turned by \d+ degrees, \d+% of the digits are read right; one pass "
+        r"Rotated by \d+ degrees, \d+% of the digits are recognized; one pass "
         r"is \d+% sure of its answers, the ensemble \d+%, and its members "
         r"disagree \d+\.\d times as much as on upright digits\."
     ),
@@ -49,34 +49,34 @@ SENTENCES = {
         r"\(penalties are 0% of its loss\)\."
     ),
     "does_my_mask_arrive": (
-        r"Scaled by a product \(multiply and lstm found wrong\) is \d+% right; "
-        r"by a layer \(nothing found wrong\) is \d+% right\."
+        r"Accuracy with a product \(`check_masks` names multiply and lstm\): "
+        r"\d+%; with a layer \(`check_masks` names nothing\): \d+%\."
     ),
     "how_much_of_my_loss_is_penalty": (
-        r"In the end the penalty is "
+        r"Share of the penalty in the last epoch: "
         + ", ".join(
             rf"\d+\.\d% \(pull {NUMBER}, \d+% right\) at L2 {strength}"
             for strength in ("1e-05", r"0\.001", r"0\.1")
         )
-        + r" of the loss\."
+        + r"\."
     ),
     "when_did_units_die": (
-        r"Most died in epoch \d in hidden_\d \(\d+ of 64 units\); of all the "
-        r"dead, (\d+ of \d+ in hidden_\d(, )?)+ came back\."
+        r"Most units died in epoch [12] in hidden_\d \(\d+ of 64\); of all "
+        r"dead units, (\d+ of \d+ in hidden_\d(, )?)+ revived\."
     ),
     "where_did_the_nan_come_from": (
-        r"At step \d+ the activation of (.*/)?mean was not finite: [1-9]\d* of "
-        r"32 sentences are empty; without such, no step fails\."
+        r"The activation of (.*/)?mean is NaN in epoch 1, batch 5: "
+        r"[1-9]\d* of 32 sentences are empty. Without them, no step fails\."
     ),
     "does_the_error_get_back": (
-        rf"Of the last layer's error signal, {NUMBER} gets back to the first "
-        rf"before the training and {NUMBER} after it; \d+% of new digits are "
-        r"read right\."
+        rf"The first layer's error signal is {NUMBER} times the last layer's "
+        rf"before training and {NUMBER} after it; \d+% of new digits are "
+        r"recognized\."
     ),
     "how_far_back_does_it_see": (
-        r"The gradient gets \d+ of 64 steps back before the training and "
+        r"The gradient gets \d+ of 64 steps back before training and "
         r"\d+ after it; the forget gate, 0\.7\d on average, ends at "
-        r"0\.\d\d, and \d+% of new digits are read right\."
+        r"0\.\d\d, and \d+% of new digits are recognized\."
     ),
     "which_units_saturate": (
         r"Saturated units: (\d+ → \d+(, )?){3} at rate 0\.001 "
@@ -84,8 +84,9 @@ SENTENCES = {
         r"rate 0\.03 \(\d+% right\)\."
     ),
     "which_layer_vanishes": (
-        rf"In epoch 0 the first layer's gradient is {NUMBER} of the last's: "
-        + ", ".join(rf"sigmoid_{i} lets 0\.[0-3]\d through" for i in (3, 4, 5))
+        rf"In epoch 1 the first layer's gradient is {NUMBER} times the last "
+        rf"layer's: "
+        + ", ".join(rf"sigmoid_{i} passes back 0\.[0-3]\d" for i in (3, 4, 5))
         + r"\."
     ),
 }
@@ -110,7 +111,7 @@ def test_vanishing_gradients(tmp_path):
     table = rows(output)
     assert list(table) == ["sigmoid", "relu"]
     for name, cells in table.items():
-        accuracy, macro_f1, step, epoch_0, epoch_1, dead, seconds = cells
+        accuracy, macro_f1, step, epoch_1, epoch_2, dead, seconds = cells
         assert 0.0 < float(macro_f1) <= float(accuracy) + 0.05 <= 1.05
         assert float(seconds) > 0.0
 
@@ -123,7 +124,7 @@ def test_vanishing_gradients(tmp_path):
         assert step == f"{first / last:.1e}"
         with (out / f"{name}.csv").open() as file:
             log = list(csv.DictReader(file))
-        assert [epoch_0, epoch_1] == [
+        assert [epoch_1, epoch_2] == [
             f"{float(line['gradient_attenuation']):.1e}" for line in log
         ]
         assert dead == f"{float(log[1]['dead_units']):.0f}/{10 * 32 + 10}"
@@ -522,8 +523,8 @@ def assert_refused(script, arguments, message, monkeypatch, capsys, tmp_path):
 def test_batch_normalization(tmp_path):
     printed = run(BATCH_NORM, "--quick", "--out", tmp_path, cwd=tmp_path)
     found = re.search(
-        r"after 20 steps it reads (\d+)% by the batch's statistics and (\d+)% "
-        r"at inference, which recalibration mends: (\d+)%",
+        r"after 20 steps it reads (\d+)% with the batch's statistics and "
+        r"(\d+)% at inference, which recalibration corrects: (\d+)%",
         " ".join(printed.split()),
     )
     batch, inference, repaired = map(int, found.groups())
