@@ -26,6 +26,7 @@ from rich.table import Table
 
 from keras_concepts.callbacks import (
     BatchNormShiftMonitor,
+    GradientMonitor,
     NonFiniteGuard,
     PenaltyReporter,
 )
@@ -63,12 +64,19 @@ def main(arguments: argparse.Namespace) -> None:
     results = {}
     for way, callbacks in {
         "plain again": [],
+        "GradientMonitor": [GradientMonitor()],
         "PenaltyReporter": [PenaltyReporter()],
         "  of 32 steps": [PenaltyReporter(max_samples=32)],
         "BatchNormShiftMonitor": [BatchNormShiftMonitor()],
         "  with a probe": [BatchNormShiftMonitor(probe)],
         "NonFiniteGuard": [NonFiniteGuard()],
         "  before_update": [NonFiniteGuard(before_update=True)],
+        "all four": [
+            GradientMonitor(),
+            PenaltyReporter(),
+            BatchNormShiftMonitor(),
+            NonFiniteGuard(),
+        ],
     }.items():
         plain, watched = base.side_by_side(case, data, callbacks, rounds)
         ratios = watched[1:] / ((plain[1:-1] + plain[2:]) / 2)

@@ -175,6 +175,12 @@ class TestCallback:
         watched.callback.plot(tmp_path / "figure.png")
         assert (tmp_path / "figure.png").stat().st_size > 5_000
 
+    def test_a_notebook_shows_table_and_figure(self, cls, watched):
+        assert make_callback(cls)._repr_html_().startswith("<p>No")
+        page = watched.callback._repr_html_()
+        assert page.startswith("<pre")
+        assert page.count('src="data:image/png;base64,') == 1
+
 
 def test_importing_needs_no_extra():
     extras = "matplotlib sklearn pandas tensorboard tensorboardX mlxtend"
