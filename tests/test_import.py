@@ -62,22 +62,16 @@ def test_a_saved_model_loads_whichever_is_imported_first(saved, imports):
     _ = python(imports + _LOAD, saved)
 
 
-def test_recording_needs_no_keras(tmp_path):
+def test_names_are_loaded_when_first_used(tmp_path):
     code = """
-import sys
+import importlib, pkgutil, sys
 import keras_concepts.quantities, keras_concepts.recording
 import keras_concepts as kc
 kc.Recording(), kc.reports
 heavy = {"keras", "tensorflow", "jax", "torch", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
-"""
-    _ = python(code, tmp_path)
 
-
-def test_a_module_never_takes_the_place_of_a_function(tmp_path):
-    code = """
-import importlib, pkgutil
-import keras_concepts as kc
+# A module must not take the place of a function of its name.
 for module in pkgutil.iter_modules(kc.__path__):
     importlib.import_module("keras_concepts." + module.name)
 modules = {"callbacks", "constraints", "initializers", "instruments", "layers",
