@@ -41,15 +41,16 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
-        if spec is None or spec.loader is None:
-            return None
-        execute = spec.loader.exec_module
+        loader = None if spec is None else spec.loader
+        if loader is None or not hasattr(loader, "__dict__"):
+            return spec
+        execute = loader.exec_module
 
         def exec_module(module: Any) -> None:
             execute(module)
             _import_parts()
 
-        vars(spec.loader)["exec_module"] = exec_module
+        vars(loader)["exec_module"] = exec_module
         return spec
 
 

@@ -115,7 +115,8 @@ LOG = Quantity(
     "log",
     "epoch",
     "logged value",
-    "what `fit` logs at the end of an epoch; the owner is the key",
+    "what `fit` logs at the end of an epoch; the owner is the key. Of a metric "
+    "with several numbers, each has a row, which the index counts",
 )
 LEARNING_RATE = Quantity(
     "learning_rate",

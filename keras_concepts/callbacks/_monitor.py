@@ -82,14 +82,15 @@ class Monitor(keras.callbacks.Callback):
     def _open_log(self, model: Any) -> RunLog:
         try:
             log = RunLog(self._name(), self.record_to, model, self.params)
-            self.recording = log.recording
-            return log
         except (OSError, ValueError) as error:
             raise type(error)(
                 f"`record_to` of `{type(self).__name__}` must be a file that "
                 "can be written: a new one, or a recording to continue. "
                 f"Received: record_to={str(self.record_to)!r} ({error})."
             ) from error
+        log.begin()
+        self.recording = log.recording
+        return log
 
 
 class StepMonitor(Monitor):

@@ -6,6 +6,7 @@ import weakref
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts.instruments.facts import run_facts
@@ -56,6 +57,9 @@ class RunLog:
         self._params = params
         self._has_facts = not self.recording.is_first
         self._first_epoch: int | None = None
+
+    def begin(self) -> None:
+        """Records the facts of a run whose model is built."""
         self._record_facts()
 
     def epoch(self, epoch: int) -> int:
@@ -89,11 +93,26 @@ class RunLog:
         if rate is not None:
             rows.append(("", q.LEARNING_RATE, keras.ops.convert_to_numpy(rate)))
         for owner, quantity, value in rows:
+            numbers = _numbers(value)
             self.recording.append(
-                epoch, owner, quantity, step, float(value), monitor=q.FIT
+                epoch,
+                owner,
+                quantity,
+                np.full(len(numbers), step),
+                numbers,
+                index=np.arange(len(numbers)) if len(numbers) > 1 else None,
+                monitor=q.FIT,
             )
 
     def _record_facts(self) -> None:
         if not self._has_facts and self._model.built:
             self._has_facts = True
             self.recording.record_facts(run_facts(self._model, self._params))
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """What a log entry holds, flat; nothing if these are no numbers."""
+    try:
+        return np.ravel(np.asarray(value, np.float64))
+    except (TypeError, ValueError):  # another callback may log anything
+        return np.zeros(0)

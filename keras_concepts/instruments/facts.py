@@ -88,14 +88,21 @@ def _layer(layer: Any, path: str) -> dict[str, Any]:
         "dtype_policy": layer.dtype_policy.name,
     }
     for name in ("activation", "recurrent_activation"):
-        function = getattr(layer, name, None)
-        if function is not None:
+        function = _attribute(layer, name)
+        if callable(function):
             facts[name] = _name(function)
     for name in ("units", "filters", "rate", "momentum", "input_dim"):
-        value = getattr(layer, name, None)
+        value = _attribute(layer, name)
         if isinstance(value, int | float):
             facts[name] = value
     return facts
+
+
+def _attribute(layer: Any, name: str) -> Any:
+    try:
+        return getattr(layer, name, None)
+    except Exception:  # of somebody's own property
+        return None
 
 
 def _variables(model: Any, names: OwnerNames) -> list[dict[str, Any]]:
@@ -144,7 +151,9 @@ def _plain(part: Any) -> Any:
 def _config(part: Any) -> Any:
     try:
         return part.get_config()
-    except NotImplementedError:  # of somebody's own class that is never saved
+    except (
+        Exception
+    ):  # somebody's own may raise anything: no fact is worth a run
         return None
 
 

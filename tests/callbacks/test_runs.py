@@ -202,6 +202,44 @@ def test_what_cannot_be_saved_can_be_recorded(tmp_path):
     _ = json.dumps(facts, allow_nan=False)
 
 
+def test_logs_of_several_numbers_or_of_none(tmp_path):
+    class Own(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["words"] = "none"
+
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3, "softmax")])
+    model.compile("sgd", "mse", metrics=[keras.metrics.F1Score(name="f1")])
+    monitor = GradientMonitor()
+    y = np.eye(3, dtype="float32")[X[:, :3].argmax(1)]
+    history = model.fit(X, y, verbose=0, callbacks=[Own(), monitor]).history
+    rows = monitor.recording.select("f1", q.LOG)
+    assert rows.index.tolist() == [0, 1, 2]
+    assert rows.value.tolist() == pytest.approx(history["f1"][0].tolist())
+    assert len(monitor.recording.select("words")) == 0
+
+
+def test_a_layer_that_refuses_to_tell_does_not_end_the_run():
+    class Shy(layers.Dense):
+        @property
+        def rate(self):
+            raise RuntimeError
+
+        def get_config(self):
+            raise RuntimeError
+
+    class Penalty(keras.regularizers.L2):
+        def get_config(self):
+            raise RuntimeError
+
+    shy = Shy(1, kernel_regularizer=Penalty(0.1))
+    model = keras.Sequential([keras.Input((6,)), shy])
+    model.compile("sgd", "mse")
+    monitor = GradientMonitor()
+    fit(model, [monitor])
+    [kernel, _] = monitor.recording.facts["variables"]
+    assert kernel["regularizer"] == {"class": "Penalty", "config": None}
+
+
 def test_models_built_by_their_first_step_have_facts(tmp_path):
     model = keras.Sequential([layers.Dense(2), layers.Dense(1)])
     model.compile("sgd", "mse")
