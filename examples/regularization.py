@@ -243,6 +243,7 @@ def plot_shares(runs: Sequence[Run], path: pathlib.Path) -> None:
     right.set_yscale("log")
     for axes in (left, right):
         axes.set_xlabel("epoch")
+        axes.set_xlim(left=1)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=5, frameon=False)
