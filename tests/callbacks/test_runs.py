@@ -250,7 +250,7 @@ def test_models_built_by_their_first_step_have_facts(tmp_path):
     assert shapes == [[6, 2], [2], [2, 1], [1]]
 
 
-class _Everything(keras.Model):
+class Everything(keras.Model):
     """A model that gives every monitor all that it can record."""
 
     def __init__(self):
@@ -281,7 +281,7 @@ class _Everything(keras.Model):
 
 def test_every_quantity_of_the_vocabulary_is_recorded():
     keras.utils.set_random_seed(0)
-    model = _Everything()
+    model = Everything()
     optimizer = keras.optimizers.AdamW(0.01)
     model.compile(optimizer, {"a": "mse", "b": "mse"})
     x = np.random.default_rng(0).integers(1, 9, (16, 5))
