@@ -5,11 +5,11 @@ they have been registered. So they must be imported with this package and Keras,
 in whichever order; but not without Keras, which takes seconds to import.
 """
 
-import contextlib
 import importlib
 import importlib.abc
 import importlib.util
 import sys
+import warnings
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -23,6 +23,10 @@ _PARTS = (
 )
 
 
+class UnsupportedBackendError(ImportError):
+    """Keras runs on a backend that this package does not know."""
+
+
 def register_parts() -> None:
     """Registers all parts now, or when Keras is imported."""
     if "keras" in sys.modules:
@@ -32,15 +36,22 @@ def register_parts() -> None:
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Finds nothing, but looks on when Keras is imported."""
+    """Finds no module of its own; runs when Keras is imported."""
+
+    def __init__(self) -> None:
+        self._searching = False
 
     def find_spec(
         self, fullname: str, path: Any = None, target: Any = None
     ) -> ModuleSpec | None:
-        if fullname != "keras":
+        # Anybody may look for Keras without importing it.
+        if fullname != "keras" or self._searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._searching = False
         loader = None if spec is None else spec.loader
         if loader is None or not hasattr(loader, "__dict__"):
             return spec
@@ -48,14 +59,34 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 
         def exec_module(module: Any) -> None:
             execute(module)
-            _import_parts()
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            # If it was this package's own backend that imported Keras, that
+            # registers the parts once it is ready for them.
+            if f"{__package__}._backend" not in sys.modules:
+                _import_parts()
 
         vars(loader)["exec_module"] = exec_module
         return spec
 
 
+_begun = False
+
+
 def _import_parts() -> None:
-    # On a backend that is not supported, the part that is used will say so.
-    with contextlib.suppress(ImportError):
+    global _begun
+    if _begun:  # the parts import the backend, which asks for them
+        return
+    _begun = True
+    try:
         for name in _PARTS:
-            _ = importlib.import_module(f"keras_concepts.{name}")
+            _ = importlib.import_module(f"{__package__}.{name}")
+    except UnsupportedBackendError:
+        return  # the part that is used will say so
+    except Exception as error:
+        warnings.warn(
+            f"The parts of {__package__} could not be registered with Keras, "
+            f"so saved models that use them cannot be loaded: {error!r}",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -28,7 +28,7 @@ class MaskReport:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no finding."""
+        """True if nothing was found."""
         return not self.findings
 
     def __bool__(self) -> bool:
@@ -48,7 +48,7 @@ class MaskReport:
 def check_masks(model: Any, inputs: Any) -> MaskReport:
     """Follows masks through one batch and names the layer where one is lost.
 
-    A mask tells which steps of a sequence are padding. Keras hands it on from
+    A mask marks which steps of a sequence are padding. Keras hands it on from
     layer to layer, and where the chain breaks, padding is read as data: with
     no error, and often with no warning. Four problems are found:
 

@@ -11,7 +11,9 @@ VERSION = 2
 
 
 def append_lines(path: pathlib.Path, entries: Sequence[dict[str, Any]]) -> None:
-    """Appends one JSON object a line; missing folders are made."""
+    """Appends one JSON object per line; missing folders are made."""
+    if not entries:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(e, allow_nan=False) + "\n" for e in entries)
     with path.open("a+b") as file:

@@ -69,7 +69,8 @@ def upgraded(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         if monitor == "SignalMonitor" and entry["steps"]:
             start = entry["steps"][0] if start is None else start
             # Measured before the first epoch, not after it.
-            new["epoch"] -= entry["steps"][0] == start
+            if entry["steps"][0] == start:
+                new["epoch"] = -1
         yield new
 
 

@@ -67,7 +67,7 @@ def _rebuilt(model: Any, done: dict[int, Any]) -> Any:
             "`strip_probes` needs a built `keras.Sequential` or functional "
             "model, in which no other kind of layer has probes of its own. "
             f"Received: {model.name!r}, a {type(model).__name__} with a probe. "
-            "Build it, or make it anew without the probe and copy the weights "
+            "Build it, or make it again without the probe and copy the weights "
             "of each layer by `set_weights`."
         )
     # Keras would compile the new model like the old, and fail at a loss that it

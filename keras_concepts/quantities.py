@@ -97,7 +97,8 @@ BATCH_LOSS = Quantity(
     "run",
     "step",
     "loss of the batch",
-    "loss of the step's batch, penalties included; NaN if nobody tells it",
+    "loss of the step's batch, penalties included; NaN if no metric named "
+    "`loss` receives it",
     unit=_LOSS_UNIT,
     better="lower",
 )

@@ -28,7 +28,7 @@ class Recording:
     on a machine without Keras.
 
     With a `path`, every `flush()` appends what came since the last one, as one
-    JSON object a line. A process killed in mid-write loses at most the lines
+    JSON object per line. A process killed while writing loses at most the lines
     after its last flush: `load` leaves out a last line that is not whole. A
     file that already holds a recording is continued, never overwritten: with
     another monitor of the same run, or with the next run, whose steps are
@@ -48,12 +48,13 @@ class Recording:
         run: Number of the run that is recorded, from 0.
         next_step: Number of the step after the last one of earlier runs in the
             file, else 0.
-        next_epoch: The same of the epoch.
+        next_epoch: Number of the epoch after the last one of earlier runs in
+            the file, else 0.
         is_first: Whether no other monitor had recorded this run in the file.
 
     Raises:
         OSError: `path` cannot be written.
-        ValueError: `path` holds something else than a recording, or one that a
+        ValueError: `path` is not a recording, or one that a
             newer version wrote.
 
     Example:
@@ -369,7 +370,8 @@ def _steps_taken(series: Series) -> int:
 
 
 def _matches(name: str, pattern: str | None) -> bool:
-    return pattern is None or fnmatch.fnmatchcase(name, pattern)
+    # A path may hold what is special in a pattern.
+    return pattern in (None, name) or fnmatch.fnmatchcase(name, str(pattern))
 
 
 def _concatenate(arrays: list[np.ndarray], dtype: Any) -> np.ndarray:

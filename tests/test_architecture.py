@@ -32,7 +32,7 @@ PARTS = {
 # What each room may import beside itself and SMALL.
 ALLOWED = {
     "_after_keras": set(),
-    "_backend": set(),
+    "_backend": {"_after_keras"},
     "_labels": COMPUTE,
     "_numerics": COMPUTE,
     "quantities": set(),

@@ -62,6 +62,27 @@ def test_a_saved_model_loads_whichever_is_imported_first(saved, imports):
     _ = python(imports + _LOAD, saved)
 
 
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import keras_concepts.instruments",
+        "import keras_concepts, importlib.util\n"
+        "importlib.util.find_spec('keras')",
+    ],
+    ids=["backend first", "somebody looks for Keras"],
+)
+def test_parts_are_registered(imports, tmp_path):
+    code = f"""
+import warnings
+warnings.simplefilter("error", RuntimeWarning)
+{imports}
+import keras
+for name in ("ActivationProbe", "F1Score", "CrossEntropy", "L1", "Chrono"):
+    assert keras.saving.get_registered_object("keras_concepts>" + name), name
+"""
+    _ = python(code, tmp_path)
+
+
 def test_names_are_loaded_when_first_used(tmp_path):
     code = """
 import importlib, pkgutil, sys

@@ -74,6 +74,13 @@ def test_select():
     assert recording.select().facts == {"backend": "none"}
 
 
+def test_a_path_is_no_pattern():
+    recording = Recording()
+    recording.append(0, "block[0]/kernel", q.GRADIENT_RMS, 0, 1.0)
+    assert len(recording.select("block[0]/kernel")) == 1
+    assert len(recording.select("block*")) == 1
+
+
 def test_columns_run_parallel():
     pandas = pytest.importorskip("pandas")
     recording = small()

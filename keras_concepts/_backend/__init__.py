@@ -159,6 +159,7 @@ And `keras_internals.py`, for all of them:
 
 import keras
 
+from keras_concepts._after_keras import UnsupportedBackendError, register_parts
 from keras_concepts._backend.keras_internals import (
     batch_size_of_fit,
     capture_compiled_losses,
@@ -185,7 +186,7 @@ elif keras.backend.backend() == "jax":
 elif keras.backend.backend() == "torch":
     from keras_concepts._backend import torch as active
 else:
-    raise ImportError(
+    raise UnsupportedBackendError(
         "keras_concepts runs on the tensorflow, jax and torch backends of "
         f"Keras. Received: backend={keras.backend.backend()!r}. Set the "
         "environment variable KERAS_BACKEND before importing keras."
@@ -236,3 +237,6 @@ snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
 value_and_grad = active.value_and_grad
 without_gradients = active.without_gradients
+
+# Where this module was the first to import Keras, only now can they be.
+register_parts()

@@ -1,4 +1,4 @@
-"""Monitors: callbacks that measure what a training does."""
+"""Monitors: callbacks that measure what training does."""
 
 from keras_concepts.callbacks.batch_norm_shift_monitor import (
     BatchNormShiftMonitor,

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_concepts._validation import check_positive_int
-from keras_concepts.callbacks._run_log import RunLog
+from keras_concepts.callbacks._run_log import RunLog, end_run
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.instruments.step.tap import Tap
@@ -69,7 +69,7 @@ class Monitor(keras.callbacks.Callback):
         return self._report().html(self.recording)
 
     @classmethod
-    def _name(cls) -> str:
+    def _recorded_name(cls) -> str:
         """As rows name the monitor, also where a user has derived a class."""
         names = [base.__name__ for base in cls.__mro__]
         return next((n for n in names if concept_of(n)), cls.__name__)
@@ -77,11 +77,16 @@ class Monitor(keras.callbacks.Callback):
     def _report(self) -> Any:
         from keras_concepts.reports import report_of
 
-        return report_of(self._name())
+        return report_of(self._recorded_name())
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        end_run(self.model)
 
     def _open_log(self, model: Any) -> RunLog:
         try:
-            log = RunLog(self._name(), self.record_to, model, self.params)
+            log = RunLog(
+                self._recorded_name(), self.record_to, model, self.params
+            )
         except (OSError, ValueError) as error:
             raise type(error)(
                 f"`record_to` of `{type(self).__name__}` must be a file that "
@@ -132,6 +137,7 @@ class StepMonitor(Monitor):
             self._log.end_epoch(epoch, step, logs)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_end(logs)
         self._stop()
 
     def _begin(self) -> None:
@@ -192,7 +198,6 @@ class SampledMonitor(StepMonitor):
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         if self._log is None or self._observer is None:
-            return
             return
         self._end_log_epoch(epoch, logs)
         read = self._observer.read()

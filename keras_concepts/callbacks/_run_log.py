@@ -27,6 +27,11 @@ def run_identity(model: Any, params: dict[str, Any]) -> str:
     return identity
 
 
+def end_run(model: Any) -> None:
+    """Forgets the run: the next `fit` is another, whatever it is given."""
+    _ = _runs.pop(model, None)
+
+
 class RunLog:
     """Opens the recording of a run, and keeps its facts and logs.
 
@@ -88,7 +93,7 @@ class RunLog:
         if not self.recording.is_first:
             return
         epoch = self.epoch(epoch)
-        rows = [(key, q.LOG, value) for key, value in (logs or {}).items()]
+        rows = [(str(key), q.LOG, value) for key, value in (logs or {}).items()]
         rate = getattr(self._model.optimizer, "learning_rate", None)
         if rate is not None:
             rows.append(("", q.LEARNING_RATE, keras.ops.convert_to_numpy(rate)))
@@ -112,7 +117,11 @@ class RunLog:
 
 def _numbers(value: Any) -> np.ndarray:
     """What a log entry holds, flat; nothing if these are no numbers."""
+    if value is None or isinstance(value, str | bytes):
+        return np.zeros(0)
     try:
+        if keras.ops.is_tensor(value):
+            value = keras.ops.convert_to_numpy(value)
         return np.ravel(np.asarray(value, np.float64))
-    except (TypeError, ValueError):  # another callback may log anything
+    except Exception:  # another callback may log anything
         return np.zeros(0)

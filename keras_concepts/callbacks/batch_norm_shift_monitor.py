@@ -56,9 +56,9 @@ class BatchNormShiftMonitor(SampledMonitor):
     Both are signed before the mean, so that the noise of small batches averages
     out. Above 1, and above log 2, inference is not what was trained. The
     initial share is `momentum**k`, with `k` the calls since the optimizer was
-    made: at the default momentum 0.82 after 20 steps, 0.01 after 460. Of a
-    model that was trained before and compiled anew, the initial value is what
-    it came with, and a large share no fault.
+    made: at the default momentum 0.82 after 20 steps, 0.01 after 460. If
+    a trained model is compiled again, its initial value is the one that it was
+    loaded with, and a large share is not a problem.
 
     A layer that is frozen (`layer.trainable = False`), or that the model calls
     with `training=False`, is in inference mode in training too: it is recorded
@@ -75,14 +75,14 @@ class BatchNormShiftMonitor(SampledMonitor):
     | `inference_gap` | the second minus the first |
 
     The last three need a `probe`. Dropout is off in both, so that the gap is
-    that of batch normalization alone. Nothing of the model moves.
+    that of batch normalization alone. The model does not change.
 
     Added to the logs of each epoch, where `History` finds it and so do
     callbacks that come *after* the monitor in the list: `batch_norm_shift`, the
     median over the channels of the worst layer; NaN if all are frozen. Lower is
     better, so `EarlyStopping` on it needs `mode="min"`.
 
-    `summary()` prints the shifts of the last epoch, one line a layer.
+    `summary()` prints the shifts of the last epoch, one line per layer.
     `plot()` draws those of all layers over the epochs, and the gap.
 
     Args:
@@ -95,8 +95,8 @@ class BatchNormShiftMonitor(SampledMonitor):
             folders are made. See `Recording`.
 
     Raises:
-        TypeError: `every` or `max_samples` is not an integer, or `probe` is no
-            tuple.
+        TypeError: `every` or `max_samples` is not an integer, or `probe` is
+            not a tuple.
         ValueError: `every` or `max_samples` is below 1, `probe` has not two or
             three parts; or, when `fit` begins, the model has no batch
             normalization, no optimizer or no trainable variable.
@@ -182,6 +182,10 @@ class BatchNormShiftMonitor(SampledMonitor):
         for quantity, value in (whole | self._gap()).items():
             self.recording.append(epoch, "", quantity, step, value)
         return {"batch_norm_shift": float(worst)}
+
+    def _stop(self) -> None:
+        super()._stop()
+        self._pass = None  # which holds on to the model
 
     def _gap(self) -> dict[Quantity, float]:
         """Loss of the probe in both modes, and how far they are apart."""

@@ -76,8 +76,9 @@ class GradientMonitor(SampledMonitor):
     - `update_ratio`: RMS update divided by RMS weight, median over steps and
       kernels; about 1e-3 is usual.
 
-    `summary()` prints the last epoch as a table, one line a variable. `plot()`
-    draws RMS gradients: layers over steps, and first against last layer.
+    `summary()` prints the last epoch as a table, one line per variable.
+    `plot()` draws RMS gradients: layers over steps, and first against last
+    layer.
 
     Args:
         every: Measure every n-th step of an epoch, at least 1.

@@ -31,7 +31,7 @@ _FAULTS = {
 
 @dataclasses.dataclass(frozen=True)
 class NonFinite:
-    """The first NaN or infinity of a training.
+    """The first NaN or infinity of a training run.
 
     Attributes:
         step: Counted from 0 over the training.
@@ -97,8 +97,8 @@ class NonFiniteGuard(StepMonitor):
     Args:
         stop: Whether to stop the training.
         before_update: Whether to keep a bad update from the weights.
-        check_every: Steps after which the host looks, at least 1. Without
-            meaning if `before_update`.
+        check_every: Steps after which the host looks, at least 1. Ignored
+            with `before_update=True`.
         record_to: File for the recording; missing folders are made.
         sink: Called with the message, which is of the first fault alone.
 

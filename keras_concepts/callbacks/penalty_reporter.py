@@ -1,4 +1,4 @@
-"""What the objective of a training is made of."""
+"""What the objective of a training run is made of."""
 
 import os
 from typing import Any

@@ -4,7 +4,6 @@ import os
 import warnings
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_concepts import quantities as q
@@ -63,8 +62,8 @@ class SignalMonitor(Monitor):
     `saturated_unit` or `saturated_gate_unit`, whose index is the unit. All
     calls of a shared layer, and all time steps inside `TimeDistributed`, are
     samples of one layer. The run (the owner is `""`) has the `probe_loss`. The
-    step of a row is the number of steps taken so far (of updates, in data of
-    unknown length), and its epoch the one that has ended: -1 before the first.
+    step of a row is the number of steps taken so far, and its epoch the one
+    that has ended: -1 before the first of each `fit`.
 
     Added to the logs of each epoch that is measured, for callbacks that come
     later in the list: `error_attenuation`, of the first layer over the last;
@@ -75,7 +74,7 @@ class SignalMonitor(Monitor):
     layer reads all of its states, every state has a short way to a loss, and
     the horizon does not say how far back the layer reads.
 
-    `summary()` prints the last measurement as a table, one line a layer.
+    `summary()` prints the last measurement as a table, one line per layer.
     `plot()` draws error signals and activations, layers over epochs, and of
     recurrent layers the gradient through time, steps over epochs.
 
@@ -91,7 +90,7 @@ class SignalMonitor(Monitor):
         every: Earlier name of `every_epochs`.
 
     Raises:
-        TypeError: `every_epochs` is not an integer, or `probe` no tuple.
+        TypeError: `every_epochs` is not an integer, or `probe` is not a tuple.
         ValueError: `every_epochs` is below 1, or `probe` has not one to three
             parts.
         OSError: `record_to` cannot be written, when `fit` begins.
@@ -112,6 +111,9 @@ class SignalMonitor(Monitor):
     >>> monitor.recording.select(quantity="units").value.tolist()
     [8.0, 1.0, 8.0, 1.0]
     """
+
+    # Its hook of a batch reads neither logs nor model.
+    async_safe = True
 
     def __init__(
         self,
@@ -140,7 +142,7 @@ class SignalMonitor(Monitor):
         self._probe: ForwardProbe | None = None
         self._summary = SignalSummary()
         self._step = 0
-        self._updates = 0
+        self._taken = 0
         self._epochs = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -153,21 +155,26 @@ class SignalMonitor(Monitor):
             reduce=self._summary.reduce,
         )
         self._step = self.recording.next_step
-        self._updates = self._count_updates()
         self._epochs = 0
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
+        self._taken = 0
         if self._epochs == 0 and self._log is not None:
-            _ = self._measure(self._log.epoch(epoch) - 1)
+            _ = self._log.epoch(epoch)
+            _ = self._measure(-1)
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._taken = batch + 1
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        updates = self._count_updates()
-        self._step += self.params.get("steps") or updates - self._updates
-        self._updates = updates
+        # Of an execution of several steps, the last may be cut short.
+        self._step += min(self._taken, self.params.get("steps") or self._taken)
         self._epochs += 1
         if self._log is None:
             return
@@ -179,10 +186,8 @@ class SignalMonitor(Monitor):
         self.recording.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_end(logs)
         self._probe = None  # which holds on to the model and the batch
-
-    def _count_updates(self) -> int:
-        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def _measure(self, epoch: int) -> dict[str, float]:
         if self._probe is None:

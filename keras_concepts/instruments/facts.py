@@ -94,7 +94,7 @@ def _layer(layer: Any, path: str) -> dict[str, Any]:
     for name in ("units", "filters", "rate", "momentum", "input_dim"):
         value = _attribute(layer, name)
         if isinstance(value, int | float):
-            facts[name] = value
+            facts[name] = _plain(value)
     return facts
 
 

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+
 from keras_concepts import _backend
 
 
@@ -102,10 +104,17 @@ def _layer_names(layers: Sequence[Any]) -> dict[int, str]:
     # A layer with weights keeps its path if a model around it has the same.
     for layer in sorted(layers, key=lambda x: not _backend.own_variables(x)):
         _ = name(layer)
-    operations = [x for each in layers for x in getattr(each, "operations", ())]
-    for operation in operations:
+    for operation in (x for each in layers for x in operations_of(each)):
         _ = name(operation)
     return names
+
+
+def operations_of(layer: Any) -> list[Any]:
+    """The layers and operations of a functional model, else nothing."""
+    found = getattr(layer, "operations", ())
+    if not isinstance(found, list | tuple):  # an attribute of somebody's own
+        return []
+    return [each for each in found if isinstance(each, keras.Operation)]
 
 
 def _renamed(path: str, head: str, name: str) -> str:

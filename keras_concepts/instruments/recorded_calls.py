@@ -11,7 +11,11 @@ import keras
 from keras_concepts import _backend
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.owners import OwnerNames, owner_names
+from keras_concepts.instruments.owners import (
+    OwnerNames,
+    operations_of,
+    owner_names,
+)
 
 # What these do inside is their own affair, and may run in a backend's loop.
 _CLOSED = (
@@ -96,7 +100,7 @@ def visible_layers(model: Any) -> list[Any]:
     found = {
         id(each): each
         for layer in layers
-        for each in (layer, *getattr(layer, "operations", ()))
+        for each in (layer, *operations_of(layer))
         if not isinstance(each, keras.layers.InputLayer)
     }
     return [each for key, each in found.items() if key not in hidden]

@@ -1,6 +1,7 @@
 """Several monitors and several runs in one file, and what is known of a run."""
 
 import json
+import pickle
 
 import keras
 import numpy as np
@@ -159,7 +160,7 @@ def test_epochs_and_steps_go_on_in_a_loop_of_fits(tmp_path):
     assert losses.epoch.tolist() == [0] * 3 + [1] * 3 + [2] * 3
     probes = recording.select("", q.PROBE_LOSS)
     assert probes.step.tolist() == [0, 3, 3, 6, 6, 9]
-    assert probes.epoch.tolist() == [-1, 0, 0, 1, 1, 2]
+    assert probes.epoch.tolist() == [-1, 0, -1, 1, -1, 2]
     checked = recording.select("", q.CHECKED_STEPS)
     assert checked.epoch.tolist() == [0, 1, 2]
 
@@ -174,6 +175,96 @@ def test_a_resumed_fit_keeps_the_numbers_of_its_epochs(tmp_path):
         rows = recording.select("", quantity)
         assert rows.epoch.tolist() == [0, 1, 2, 3]
     assert recording.select("loss").step.tolist() == [3, 6, 9, 12]
+
+
+def test_steps_are_counted_where_epochs_are_short():
+    """Where training is stopped in the middle of an epoch."""
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 1
+
+    model = network()
+    signals, gradients = SignalMonitor((X, Y)), GradientMonitor()
+    fit(model, [signals, gradients, Stop()], epochs=3)
+    taken = len(gradients.recording.select("", q.BATCH_LOSS))
+    assert taken in (2, 3)  # Keras looks at the flag after a step or an epoch
+    probes = signals.recording.select("", q.PROBE_LOSS)
+    assert probes.step.tolist() == [0, taken]
+    assert set(signals.recording.select("loss").step) == {taken}
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_steps_are_counted_where_data_run_out():
+    def batches():
+        for start in range(0, 48, 16):
+            yield X[start : start + 16], Y[start : start + 16]
+
+    model = network()
+    monitors = [GradientMonitor(), SignalMonitor((X, Y))]
+    for _ in range(2):
+        _ = model.fit(
+            batches(),
+            steps_per_epoch=5,
+            shuffle=False,
+            verbose=0,
+            callbacks=monitors,
+        )
+        for monitor in monitors:
+            assert set(monitor.recording.select("loss").step) == {3}
+
+
+def test_accumulated_steps_are_steps():
+    model = network()
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    model.compile(optimizer, "mse")
+    monitor = SignalMonitor((X, Y))
+    fit(model, [monitor], epochs=2)
+    assert monitor.recording.select("", q.PROBE_LOSS).step.tolist() == [0, 3, 6]
+
+
+def test_one_list_of_callbacks_in_two_fits(tmp_path):
+    path = tmp_path / "run.jsonl"
+    model = network()
+    monitor = GradientMonitor(record_to=path)
+    callbacks = keras.callbacks.CallbackList(
+        [monitor], add_history=True, model=model, epochs=1
+    )
+    for _ in range(2):
+        fit(model, callbacks)
+    recording = Recording.load(path)
+    assert [run.monitors for run in recording.runs] == [["GradientMonitor"]] * 2
+    assert recording.select("", q.BATCH_LOSS).step.tolist() == list(range(6))
+
+
+def test_a_layer_with_attributes_of_such_names(tmp_path):
+    class Searched(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.operations = ["conv", "skip"]
+            self.rate = float("inf")
+            self.dense = layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = keras.Sequential([keras.Input((6,)), Searched()])
+    model.compile("sgd", "mse")
+    path = tmp_path / "run.jsonl"
+    guard = NonFiniteGuard(record_to=path)
+    fit(model, [GradientMonitor(record_to=path), guard])
+    rates = [x.get("rate") for x in Recording.load(path).facts["layers"]]
+    assert "inf" in rates
+
+
+def test_monitors_can_be_pickled_after_training():
+    probe = X, Y
+    callbacks = [SignalMonitor(probe), BatchNormShiftMonitor(probe)]
+    fit(network(), callbacks)
+    for callback in callbacks:
+        callback.set_model(None)
+        copied = pickle.loads(pickle.dumps(callback))
+        assert len(copied.recording) == len(callback.recording)
 
 
 def test_what_cannot_be_saved_can_be_recorded(tmp_path):
@@ -205,7 +296,8 @@ def test_what_cannot_be_saved_can_be_recorded(tmp_path):
 def test_logs_of_several_numbers_or_of_none(tmp_path):
     class Own(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            logs["words"] = "none"
+            logs.update(words="none", nothing=None)
+            logs[3] = 1.0
 
     model = keras.Sequential([keras.Input((6,)), layers.Dense(3, "softmax")])
     model.compile("sgd", "mse", metrics=[keras.metrics.F1Score(name="f1")])
@@ -215,7 +307,9 @@ def test_logs_of_several_numbers_or_of_none(tmp_path):
     rows = monitor.recording.select("f1", q.LOG)
     assert rows.index.tolist() == [0, 1, 2]
     assert rows.value.tolist() == pytest.approx(history["f1"][0].tolist())
-    assert len(monitor.recording.select("words")) == 0
+    assert monitor.recording.select("3").value.tolist() == [1.0]
+    for key in ("words", "nothing"):
+        assert len(monitor.recording.select(key)) == 0
 
 
 def test_a_layer_that_refuses_to_tell_does_not_end_the_run():

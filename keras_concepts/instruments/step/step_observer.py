@@ -66,7 +66,8 @@ class StepObserver(Generic[Samples]):
         """Starts an epoch of `steps` steps, or of unknown length."""
         if self._epoch_steps is not None:
             # Where one execution is several steps, the last may be cut short.
-            self._step = self._epoch_start + self._epoch_steps
+            end = self._epoch_start + self._epoch_steps
+            self._step = min(self._step, end)
         self._epoch_start = self._step
         self._epoch_steps = steps
         self.schedule.begin_epoch(steps)
