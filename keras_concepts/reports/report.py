@@ -15,6 +15,7 @@ from rich.table import Table
 
 from keras_concepts import quantities
 from keras_concepts.recording import Recording
+from keras_concepts.reports.selection import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +83,7 @@ class Report:
         return text + figure_html(self.figure(recording))
 
     def of(self, monitor: str) -> "Report":
-        """The same of one monitor alone, by its name in the recording."""
+        """The same report for one monitor, by its name in the recording."""
 
         def figure(recording: Recording, title: str | None = None) -> "Figure":
             return self.figure(recording.select(monitor=monitor), title)
@@ -105,7 +106,7 @@ def report_of(monitor: str) -> Report:
             in a recording, `GradientMonitor (2)` the second alone.
 
     Raises:
-        ValueError: No monitor of `keras_concepts.callbacks` is called so.
+        ValueError: No monitor of `keras_concepts.callbacks` has this name.
     """
     concept = quantities.concept_of(monitor)
     if concept is None or concept.monitor == quantities.FIT:
@@ -126,18 +127,27 @@ def print_recording(
 ) -> None:
     """Prints the table of every monitor in a recording.
 
+    Rows of no known monitor are shown by the concepts whose quantities they
+    have, if there are no others. Monitors that have no report are named.
+
     Args:
         recording: For example a loaded one.
         console: Where to print, by default the standard output.
     """
     console = console or Console()
-    monitors = _known_monitors(recording)
-    if not monitors:
+    monitors, unreported = _shown_monitors(recording)
+    if not monitors and not unreported:
         console.print("Nothing has been recorded yet.")
     for monitor in monitors:
         if len(monitors) > 1:
             console.print(Rule(monitor, align="left"))
         report_of(monitor).print(recording, console)
+    if unreported:
+        console.print(
+            f"No report is available for: {', '.join(unreported)}.",
+            highlight=False,
+            markup=False,
+        )
 
 
 def plot_recording(recording: Recording) -> "dict[str, Figure]":
@@ -147,14 +157,15 @@ def plot_recording(recording: Recording) -> "dict[str, Figure]":
         recording: For example a loaded one.
 
     Returns:
-        One figure per monitor, by its name in the recording.
+        One figure per monitor, by its name in the recording; where rows of no
+        known monitor are shown, by the name of the monitor that records such.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
     return {
         monitor: report_of(monitor).figure(recording)
-        for monitor in _known_monitors(recording)
+        for monitor in _shown_monitors(recording)[0]
     }
 
 
@@ -188,9 +199,25 @@ def figure_html(figure: "Figure") -> str:
     return f'<img alt="{text}" src="data:image/png;base64,{data}">'
 
 
-def _known_monitors(recording: Recording) -> list[str]:
-    return [
-        name
-        for name in recording.monitors
-        if quantities.concept_of(name) is not None
+def _shown_monitors(recording: Recording) -> tuple[list[str], list[str]]:
+    """For `report_of`, and as sentences name them: who has no report."""
+    names = dict.fromkeys(series.monitor for series in recording)
+    known = [n for n in names if quantities.concept_of(n) is not None]
+    unknown = [name for name in names if name not in known]
+    shown = [name for name in known if name != quantities.FIT]
+    if unknown and not shown:
+        shown = [
+            concept.monitor
+            for concept in quantities.CONCEPTS
+            if concept.monitor != quantities.FIT
+            and report_of(concept.monitor).table(recording).columns
+        ]
+        reported = {
+            series.monitor
+            for monitor in shown
+            for series in rows_of(recording, monitor)
+        }
+        unknown = [name for name in unknown if name not in reported]
+    return shown, [
+        f"`{name}`" if name else "rows without a monitor" for name in unknown
     ]

@@ -50,6 +50,7 @@ def over_steps(
     recording: Recording,
     quantity: str,
     owners: Sequence[str],
+    runs: np.ndarray,
     steps: np.ndarray,
     absent: float = np.nan,
 ) -> np.ndarray:
@@ -59,15 +60,18 @@ def over_steps(
         recording: Rows of one monitor.
         quantity: Name of a quantity without an index.
         owners: Of which owners.
-        steps: Sorted steps, each once; others are left out.
+        runs: Sorted, the run of each step.
+        steps: Sorted in each run, each once; others are left out.
         absent: Stands where nothing was recorded.
     """
     values = np.full((len(owners), len(steps)), absent)
     row = {owner: i for i, owner in enumerate(owners)}
     for series in recording.select(quantity=quantity):
         if series.owner in row:
-            known = np.isin(series.steps, steps)
-            columns = np.searchsorted(steps, series.steps[known])
+            begin, end = np.searchsorted(runs, [series.run, series.run + 1])
+            of_run = steps[begin:end]
+            known = np.isin(series.steps, of_run)
+            columns = begin + np.searchsorted(of_run, series.steps[known])
             values[row[series.owner], columns] = series.values[known]
     return values
 

@@ -28,7 +28,8 @@ class TensorBoardWriter:
     What is no curve is left out: the number of units of a layer, what is true
     of single units, and what comes once in a run. What two kinds of monitors
     measured alike (the loss of a batch) is written once. The second monitor of
-    a kind has tags of its own: `gradient_rms (2)/<path>`.
+    a kind has tags of its own: `gradient_rms (2)/<path>`. Runs share their
+    tags: where two runs have a step in common, both values are written.
 
     Args:
         log_dir: Folder for the event file; made if it is missing. Each writer
@@ -59,7 +60,7 @@ class TensorBoardWriter:
         """
         new = list(itertools.islice(recording, self._written, None))
         self._written += len(new)
-        for step, values in sorted(_summaries(new).items()):
+        for (_, step), values in sorted(_summaries(new).items()):
             self._file.write(_event(step, values))
         self._file.flush()
 
@@ -105,11 +106,12 @@ def _open(log_dir: str) -> Any:
     return file
 
 
-def _summaries(new: Iterable[Series]) -> dict[int, list[Any]]:
-    """`Summary.Value`s of each step, each tag once."""
+def _summaries(new: Iterable[Series]) -> dict[tuple[int, int], list[Any]]:
+    """`Summary.Value`s of each run and step, each tag once."""
     from tensorboardX.proto.summary_pb2 import Summary
 
-    scalars: dict[int, dict[str, float]] = defaultdict(dict)
+    # What ends a run and what begins the next may be of the same step.
+    scalars: dict[tuple[int, int], dict[str, float]] = defaultdict(dict)
     epochs: dict[tuple[str, int, int], list[Series]] = defaultdict(list)
     for series in new:
         quantity = q.described(series.quantity)
@@ -128,15 +130,15 @@ def _summaries(new: Iterable[Series]) -> dict[int, list[Any]]:
             strict=True,
         ):
             indexed = f"{tag}/{index}" if index >= 0 else tag
-            _ = scalars[step].setdefault(indexed, value)
+            _ = scalars[series.run, step].setdefault(indexed, value)
     summaries = {
-        step: [Summary.Value(tag=t, simple_value=v) for t, v in values.items()]
-        for step, values in scalars.items()
+        at: [Summary.Value(tag=t, simple_value=v) for t, v in values.items()]
+        for at, values in scalars.items()
     }
-    for (tag, _, _), parts in epochs.items():
+    for (tag, run, _), parts in epochs.items():
         last = int(max(series.steps.max() for series in parts))
         values = np.concatenate([series.values for series in parts])
-        summaries[last] += _histogram(tag, values)
+        summaries[run, last] += _histogram(tag, values)
     return summaries
 
 

@@ -146,6 +146,39 @@ def test_rows_of_no_known_monitor_are_shown(name):
     recording = Recording(monitor=name)
     recording.append(0, "a/kernel", q.GRADIENT_RMS, [0, 1], [0.5, 0.5])
     assert "5.0e-01" in _printed(reports.print_gradients, recording)
+    recording.append(0, "", q.BATCH_LOSS, [0, 1], [0.5, 0.5])
+    recording.append(0, "a", "user/mine", 0, 1.0)
+    text = _printed(reports.print_recording, recording)
+    assert text == _printed(reports.print_gradients, recording)
+    assert list(reports.plot_recording(recording)) == ["GradientMonitor"]
+
+
+def test_monitors_without_a_report_are_named(decades, everything):
+    mine = Recording(monitor="MyMonitor")
+    mine.append(0, "a", "user/mine", 0, 1.0)
+    sentence = "No report is available for: `MyMonitor`.\n"
+    assert _printed(reports.print_recording, mine) == sentence
+    before = _printed(reports.print_recording, decades)
+    decades.append(0, "a", "user/mine", 0, 1.0, monitor="MyMonitor")
+    after = _printed(reports.print_recording, decades)
+    assert after == before + sentence
+    mine.append(0, "a", "user/mine", 0, 1.0, monitor="")
+    text = _printed(reports.print_recording, mine)
+    assert text == sentence.replace(".", ", rows without a monitor.")
+    assert "No report" not in _printed(reports.print_recording, everything)
+
+
+def test_rows_of_two_concepts_without_a_monitor_are_all_shown(
+    record, record_checks, joined
+):
+    both = Recording()
+    for s in joined(record({"a/kernel": [0.5]}), record_checks([0.25])):
+        both.append(s.epoch, s.owner, s.quantity, s.steps, s.values)
+    text = _printed(reports.print_recording, both)
+    assert "GradientMonitor ─" in text
+    assert "NonFiniteGuard ─" in text
+    assert "5.0e-01" in text
+    assert "0.25" in text
 
 
 def test_unknown_monitors_are_named(decades):

@@ -55,10 +55,10 @@ def weight_columns(
     epoch: Recording, history: History
 ) -> dict[str, list[RenderableType]]:
     """Header and cells of the columns about weights and units."""
-    paths, steps = history.paths, history.steps
-    applied = over_steps(epoch, q.APPLIED, [""], steps, absent=1.0)[0] > 0.0
-    weight = over_steps(epoch, q.WEIGHT_RMS, paths, steps)
-    update = over_steps(epoch, q.UPDATE_RMS, paths, steps)
+    paths, at = history.paths, (history.runs, history.steps)
+    applied = over_steps(epoch, q.APPLIED, [""], *at, absent=1.0)[0] > 0.0
+    weight = over_steps(epoch, q.WEIGHT_RMS, paths, *at)
+    update = over_steps(epoch, q.UPDATE_RMS, paths, *at)
     columns: dict[str, list[RenderableType]] = {}
     if q.WEIGHT_RMS in epoch.quantities:
         columns[WEIGHT] = [Text(f"{derived.median(w):.3g}") for w in weight]

@@ -20,7 +20,8 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
     """Draws the first and the last kernel on a logarithmic scale.
 
     Where several steps share a point, a band runs from their 10th to their
-    90th percentile. Zeros and non-finite values leave a gap.
+    90th percentile. Zeros and non-finite values leave a gap. Where two runs
+    differ in their variables, the last run is drawn alone.
 
     Args:
         axes: `matplotlib.axes.Axes` to draw into.
@@ -30,33 +31,35 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
         The lines, for a legend.
     """
     lines = []
-    first, last = derived.ends(history.paths)
+    drawn = history.of_one_model()
+    alone = "" if drawn is history else " (last run)"
+    first, last = derived.ends(drawn.paths)
     rows = {first: "first ", last: "last " if last != first else ""}
-    names = shorten([history.names[row] for row in rows], _LONGEST_NAME)
+    names = shorten([drawn.names[row] for row in rows], _LONGEST_NAME)
     for (row, place), name, colour in zip(
         rows.items(), names, _COLOURS, strict=False
     ):
-        steps, low, middle, high = _percentiles(history, row)
+        steps, low, middle, high = _percentiles(drawn, row)
         lines += axes.plot(
             steps,
             middle,
             color=colour,
-            label=f"{place}{history.kind}: {name}",
+            label=f"{place}{drawn.kind}: {name}{alone}",
             lw=2,
         )
-        alone = _alone(middle)
-        axes.plot(steps[alone], middle[alone], "o", color=colour)
+        single = _alone(middle)
+        axes.plot(steps[single], middle[single], "o", color=colour)
         axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
     for edge in run_edges(history):
         axes.axvline(edge, color="0.5", lw=1, ls=":")
-    values = history.values[[first, last]]
+    values = drawn.values[[first, last]]
     if (np.isfinite(values) & (values > 0.0)).any():
         axes.set_yscale("log")
     else:
         axes.set_yticks([])
     axes.set_ylabel(q.GRADIENT_RMS.label, size=LABEL_SIZE)
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    axes.set_xlabel("training step", size=LABEL_SIZE)
+    axes.set_xlabel(history.step_label, size=LABEL_SIZE)
     axes.tick_params(labelsize=TICK_SIZE)
     axes.spines[["top", "right"]].set_visible(False)
     return lines
@@ -65,15 +68,16 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
 def _percentiles(
     history: History, row: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Steps and the 10th, 50th and 90th percentile, at most `_POINTS` each."""
-    values, steps = history.values[row], history.steps
-    size = -(-len(steps) // _POINTS)
-    starts = range(0, len(steps), size)
+    """Places and the 10th, 50th and 90th percentile, about `_POINTS` each."""
+    count = len(history.steps)
+    begins = np.flatnonzero(np.diff(history.runs)) + 1
+    starts = np.union1d(np.arange(0, count, -(-count // _POINTS)), begins)
+    values = np.split(history.values[row], starts[1:])
+    places = np.split(history.places, starts[1:])
     points = np.full((4, len(starts)), np.nan)
-    for i, start in enumerate(starts):
-        part = values[start : start + size]
+    for i, part in enumerate(values):
         drawn = part[np.isfinite(part) & (part > 0.0)]
-        points[0, i] = steps[start : start + size].mean()
+        points[0, i] = places[i].mean()
         if len(drawn):
             points[1:, i] = np.percentile(drawn, [10, 50, 90])
     return points[0], points[1], points[2], points[3]

@@ -37,7 +37,8 @@ def plot_gradients(recording: Recording, title: str | None = None) -> "Figure":
     Above, a heatmap: kernels and embeddings, the first layer on top, over the
     training steps, in colours of equal log10 steps. Below, the first and last
     kernel as curves, with a band from the 10th to the 90th percentile where
-    several steps share a point.
+    several steps share a point; of the last run alone if another run has other
+    variables. Runs that were recorded at the same time stand side by side.
 
     Args:
         recording: What a `GradientMonitor` recorded.
@@ -80,10 +81,12 @@ def _headline(history: History) -> str:
     if 2 * bad > count:
         return f"Gradients are not finite in {bad} of {count} steps"
     text = f"{q.GRADIENT_RMS.label} of each layer"
-    share = history.attenuation()
-    if len(history.names) > 1 and np.isfinite(share):
+    compared = history.of_one_model()
+    share = compared.attenuation()
+    if len(compared.names) > 1 and np.isfinite(share):
+        start = "The" if compared is history else "In the last run, the"
         text = (
-            f"The first {history.kind}'s gradient is {scientific(share)} times "
-            "the last's"
+            f"{start} first {compared.kind}'s gradient is {scientific(share)} "
+            "times the last's"
         )
     return text + (f"; not finite in {bad} of {count} steps" if bad else "")

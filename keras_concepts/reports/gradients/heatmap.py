@@ -36,9 +36,9 @@ def draw_steps(
 
 
 def run_edges(history: History) -> np.ndarray:
-    """Steps between the last of a run and the first of the next."""
+    """Places between the last step of a run and the first of the next."""
     changes = np.flatnonzero(np.diff(history.runs)) + 1
-    return boundaries(history.steps, np.append(0, changes))[1:-1]
+    return boundaries(history.places, np.append(0, changes))[1:-1]
 
 
 def _mark_epochs(axes: Any, history: History) -> None:
@@ -50,7 +50,7 @@ def _mark_epochs(axes: Any, history: History) -> None:
         return
     every = list(zip(runs[begins], epochs[begins], strict=True))
     shown, names = labelled(axes, every)
-    edges = boundaries(history.steps, begins)
+    edges = boundaries(history.places, begins)
     centres = (edges[:-1] + edges[1:]) / 2.0
     top = axes.secondary_xaxis("top")
     top.set_xticks(centres[shown], names)

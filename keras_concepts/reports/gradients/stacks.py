@@ -36,7 +36,7 @@ def plot_gradient_stacks(
     """Draws several recordings side by side, on one colour scale.
 
     Above each is what the first kernel's gradient is of the last's, median
-    over all steps.
+    over all steps; of the last run alone if another run has other variables.
 
     Args:
         recordings: Name and recording of each, for example one per activation
@@ -81,9 +81,11 @@ def _draw_stacks(histories: dict[str, History], title: str | None) -> "Figure":
         image = draw_steps(axes, history, shown, colour_span(grids))
         entries |= patches(shown)
         label_layers(axes, names or history.names, height)
-        axes.set_xlabel("training step", size=LABEL_SIZE)
-        share = scientific(history.attenuation())
-        _label_panel(axes, name, f"median first / last: {share}")
+        axes.set_xlabel(history.step_label, size=LABEL_SIZE)
+        compared = history.of_one_model()
+        share = f"median first / last: {scientific(compared.attenuation())}"
+        share += "" if compared is history else " (last run)"
+        _label_panel(axes, name, share)
     if names:
         for axes in panels[1:]:
             axes.set_yticks([])

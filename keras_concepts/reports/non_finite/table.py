@@ -43,7 +43,8 @@ def print_non_finite(
 def non_finite_table(recording: Recording) -> Table:
     """Each epoch of the last run: steps checked and skipped, and the last loss.
 
-    Above is where the first NaN or infinity of the run was.
+    Above is where the first NaN or infinity of the run was; a run that it ended
+    in its first epoch has no line.
 
     Args:
         recording: What a `NonFiniteGuard` recorded.
@@ -52,12 +53,13 @@ def non_finite_table(recording: Recording) -> Table:
         A table without columns if nothing was recorded.
     """
     rows = rows_of(recording, MONITOR)
-    epochs = epochs_of(rows, q.CHECKED_STEPS)
-    if not epochs:
+    epochs, found = epochs_of(rows, q.CHECKED_STEPS), faults(rows)
+    if not epochs and not found:
         return Table(title=Text(EMPTY))
-    last_run = epochs[-1][0]
+    # A fault is recorded at once, an epoch at its end.
+    last_run = max(run for run, *_ in [*epochs, *found])
     epochs = [epoch for epoch in epochs if epoch[0] == last_run]
-    found = [fault for fault in faults(rows) if fault.run == last_run]
+    found = [fault for fault in found if fault.run == last_run]
     columns: dict[str, list[RenderableType]] = {
         header: [
             Text(format(value, form))
@@ -69,6 +71,6 @@ def non_finite_table(recording: Recording) -> Table:
         str(found[0]) if found else ALL_FINITE,
         [epoch_name(epoch) for _, epoch in epochs],
         columns,
-        about={},
+        about={} if epochs else {"epoch": "No epoch of this run has ended."},
         first="epoch",
     )

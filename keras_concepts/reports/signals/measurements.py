@@ -50,7 +50,7 @@ class Measurement(NamedTuple):
 
 
 def measurements(recording: Recording) -> list[Measurement]:
-    """All that a `SignalMonitor` recorded, in order of runs and epochs."""
+    """All that a `SignalMonitor` recorded, in order of runs and steps."""
     passes: dict[tuple[int, int], list[Series]] = defaultdict(list)
     for series in rows_of(recording, MONITOR):
         quantity = q.described(series.quantity)
@@ -58,16 +58,8 @@ def measurements(recording: Recording) -> list[Measurement]:
         # A series without rows says that no unit is of that kind.
         if probed and len(series.steps):
             passes[series.run, series.epoch].append(series)
-    found: list[Measurement] = []
-    for (run, epoch), rows in sorted(passes.items()):
-        measured = _measurement(run, epoch, rows)
-        # The first of each run is made before its first epoch, which in a later
-        # run, or one that is resumed, is after the last epoch of another.
-        first = not found or found[-1].run < run
-        if first and (run > 0 or measured.step == 0):
-            measured = measured._replace(epoch=-1)
-        found.append(measured)
-    return found
+    found = (_measurement(*at, rows) for at, rows in passes.items())
+    return sorted(found, key=lambda m: (m.run, m.step, m.epoch))
 
 
 def _measurement(run: int, epoch: int, rows: Sequence[Series]) -> Measurement:

@@ -98,6 +98,55 @@ def test_runs_follow_each_other_and_are_divided(everything):
     np.testing.assert_allclose(first, np.repeat([1e-3, 1e-4], 20))
 
 
+def test_runs_that_were_recorded_at_once_stand_side_by_side(record, joined):
+    runs = [record({"a/kernel": [10.0**-run] * 5}, run=run) for run in (0, 1)]
+    heatmap, curves, *_ = plot_gradients(joined(*runs)).axes
+    values = meshes(heatmap)[0].get_array()
+    np.testing.assert_allclose(values, [[1.0] * 5 + [0.1] * 5])
+    assert curves.lines[0].get_xdata().tolist() == list(range(10))
+    assert curves.get_xlabel() == "training step, runs side by side"
+
+
+def test_no_column_holds_steps_of_two_runs(record, joined):
+    runs = [
+        record({"a/kernel": [value] * 1_001}, run=run)
+        for run, value in enumerate((1.0, 3.0))
+    ]
+    shown = step_grid(gradient_history(joined(*runs)))
+    assert np.unique(shown.values).tolist() == [1.0, 3.0]
+    curves = plot_gradients(joined(*runs)).axes[1]
+    assert np.unique(curves.lines[0].get_ydata()).tolist() == [1.0, 3.0]
+
+
+def test_curves_of_two_models_are_those_of_the_last_run(record, joined):
+    first, second = (
+        record(
+            {"a/kernel": [ratio] * 4, "b/kernel": [1.0] * 4},
+            run=run,
+            first_step=4 * run,
+            prefix=f"{model}/",
+        )
+        for run, (model, ratio) in enumerate([("one", 1e-3), ("other", 0.01)])
+    )
+    figure = plot_gradients(joined(first, second))
+    heatmap, curves, *_ = figure.axes
+    assert meshes(heatmap)[0].get_array().shape == (4, 8)
+    low, _, high, _ = [x for x in curves.lines if len(x.get_xdata()) == 4]
+    assert low.get_xdata().tolist() == [4, 5, 6, 7]
+    np.testing.assert_allclose(low.get_ydata(), [0.01] * 4)
+    np.testing.assert_allclose(high.get_ydata(), [1.0] * 4)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:2] == [
+        "first layer: other/a (last run)",
+        "last layer: other/b (last run)",
+    ]
+    title = figure.get_suptitle()
+    assert title.startswith("In the last run, the first layer's gradient is")
+    stacks = plot_gradient_stacks({"both": joined(first, second)})
+    share = stacks.axes[0].get_title("right")
+    assert share == "median first / last: 0.01 (last run)"
+
+
 def test_zero_nonfinite_and_missing_have_colours_of_their_own(record):
     recording = record(
         {

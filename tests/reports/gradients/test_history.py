@@ -92,11 +92,68 @@ def test_runs_of_one_epoch_each_are_told_apart(record, joined):
     assert history.epochs.tolist() == [0] * 4
 
 
+def test_runs_that_were_recorded_at_once_are_not_merged(record, joined):
+    runs = [
+        record(
+            {"a/kernel": [run + 1.0] * 3, "b/kernel": [1.0] * 3},
+            run=run,
+            steps_per_epoch=2,
+        )
+        for run in (0, 1)
+    ]
+    history = gradient_history(joined(*runs[::-1]))
+    assert history.runs.tolist() == [0] * 3 + [1] * 3
+    assert history.steps.tolist() == [0, 1, 2] * 2
+    assert history.epochs.tolist() == [0, 0, 1] * 2
+    assert history.values[0].tolist() == [1.0] * 3 + [2.0] * 3
+    assert history.attenuation() == 1.5
+
+
+def test_runs_that_overlap_stand_side_by_side(joined):
+    def at(run, steps):
+        recording = Recording(monitor="GradientMonitor")
+        recording.run = run
+        recording.append(
+            0, "a/kernel", q.GRADIENT_RMS, steps, np.ones(len(steps))
+        )
+        return recording
+
+    runs = at(0, [0, 10, 20]), at(1, [0, 5]), at(2, [10, 20]), at(3, [90, 95])
+    history = gradient_history(joined(*runs))
+    assert history.places.tolist() == [0, 10, 20, 25, 30, 35, 45, 90, 95]
+    assert history.step_label == "training step, runs side by side"
+    history = gradient_history(joined(runs[0], runs[3]))
+    assert history.places.tolist() == [0, 10, 20, 90, 95]
+    assert history.step_label == "training step"
+
+
+def test_runs_of_two_models_are_compared_by_the_last_alone(record, joined):
+    names = ["a/kernel", "b/kernel"]
+    first = record(dict(zip(names, ([9.0] * 2, [1.0] * 2), strict=True)))
+    second = record(
+        dict(zip(names, ([1.0] * 2, [4.0] * 2), strict=True)),
+        run=1,
+        first_step=2,
+        prefix="other/",
+    )
+    history = gradient_history(joined(first, second))
+    assert history.models == {0: [0, 1], 1: [2, 3]}
+    compared = history.of_one_model()
+    assert compared.paths == ["other/a/kernel", "other/b/kernel"]
+    assert compared.steps.tolist() == compared.places.tolist() == [2, 3]
+    assert compared.attenuation() == 0.25
+    biases = record({"a/bias": [1.0]}, run=1, first_step=2)
+    for rows in (first, joined(first, biases)):
+        same = gradient_history(rows)
+        assert same.of_one_model() is same
+
+
 def test_over_steps_leaves_out_other_steps(decades):
     values = over_steps(
         decades,
         q.GRADIENT_RMS,
         ["model/c/kernel", "no"],
+        np.array([0, 0]),
         np.array([3, 99]),
         5.0,
     )

@@ -9,6 +9,7 @@ from keras_concepts.reports import (
     non_finite_table,
     plot_non_finite,
     print_non_finite,
+    report_of,
 )
 
 
@@ -50,6 +51,21 @@ def test_first_fault_of_the_last_run(record_checks, joined):
     assert "step 13" in title
     assert "128 NaN or infinite entries in the input `x`. First" in title
     assert "step 33" in title
+
+
+def test_a_fault_before_the_end_of_the_first_epoch(record_checks, joined):
+    fault = (3, "d/kernel", q.NON_FINITE_GRADIENT, 2)
+    sentence = "First non-finite value at step 3 (epoch 1, batch 4): 2 NaN or"
+    broken = record_checks([], fault=fault)
+    text = _text(broken)
+    assert text.startswith(sentence)
+    assert text.splitlines()[-1].strip() == "No epoch of this run has ended."
+    assert sentence in report_of("NonFiniteGuard").html(broken)
+    later = (23, *fault[1:])
+    broken = record_checks([], run=1, first_step=20, fault=later)
+    text = _text(joined(record_checks([0.5, 0.25]), broken))
+    assert text.startswith("First non-finite value at step 23 (epoch 1, batch")
+    assert "0.25" not in text
 
 
 def test_rows_of_other_monitors_do_not_disturb(

@@ -154,15 +154,18 @@ def test_several_runs_in_one_file(record_signals, joined):
     assert errors.tolist() == [[1.0] * 3 + [2.0] * 4]
 
 
-def test_a_run_that_goes_on_begins_with_start(record_signals, joined):
+def test_only_a_measurement_before_the_first_epoch_is_the_start(
+    record_signals, joined
+):
     first = record_signals({"a": {}})
-    second = Recording(monitor="SignalMonitor")
-    second.run = 1
-    for epoch, step in ((1, 20), (2, 30)):  # the first is before epoch 2
+    second, third = (Recording(monitor="SignalMonitor") for _ in range(2))
+    second.run, third.run = 1, 2
+    for epoch, step in ((2, 30), (-1, 20)):  # goes on with epoch 2
         second.append(epoch, "model/a", q.ACTIVATION_STD, step, 0.5)
-    found = measurements(joined(first, second))
-    assert [m.when for m in found] == ["start", "1", "2", "start", "3"]
-    assert [m.when for m in measurements(second)] == ["start", "3"]
+    third.append(4, "model/a", q.ACTIVATION_STD, 50, 0.5)
+    found = measurements(joined(third, second, first))
+    assert [m.when for m in found] == ["start", "1", "2", "start", "3", "5"]
+    assert [m.step for m in found] == [0, 10, 20, 20, 30, 50]
 
 
 def test_labels_of_every_second_epoch(record_signals):
