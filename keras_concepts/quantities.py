@@ -1,4 +1,4 @@
-"""The vocabulary: everything that a recording can hold, each thing once.
+"""The vocabulary: everything that a recording can hold, each once.
 
 One name has one meaning. Tables, axes, tags and documentation take their words
 from here, and a `Recording` accepts no other name, except one that begins with
