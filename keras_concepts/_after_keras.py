@@ -29,7 +29,7 @@ class UnsupportedBackendError(ImportError):
 
 def register_parts() -> None:
     """Registers all parts now, or when Keras is imported."""
-    if "keras" in sys.modules:
+    if sys.modules.get("keras") is not None:
         _import_parts()
     else:
         sys.meta_path.insert(0, _AfterKeras())
