@@ -112,7 +112,8 @@ class SignalMonitor(Monitor):
     [8.0, 1.0, 8.0, 1.0]
     """
 
-    # Its hook of a batch reads neither logs nor model.
+    # Its hook for a batch reads neither logs nor model. Keras may call it from
+    # several threads and in any order, but before the epoch ends.
     async_safe = True
 
     def __init__(
@@ -142,7 +143,7 @@ class SignalMonitor(Monitor):
         self._probe: ForwardProbe | None = None
         self._summary = SignalSummary()
         self._step = 0
-        self._taken = 0
+        self._taken: list[int] = [0]
         self._epochs = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -160,7 +161,7 @@ class SignalMonitor(Monitor):
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        self._taken = 0
+        self._taken = [0]
         if self._epochs == 0 and self._log is not None:
             _ = self._log.epoch(epoch)
             _ = self._measure(-1)
@@ -168,13 +169,14 @@ class SignalMonitor(Monitor):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        self._taken = batch + 1
+        self._taken.append(batch + 1)
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
+        taken = max(self._taken)
         # Of an execution of several steps, the last may be cut short.
-        self._step += min(self._taken, self.params.get("steps") or self._taken)
+        self._step += min(taken, self.params.get("steps") or taken)
         self._epochs += 1
         if self._log is None:
             return
