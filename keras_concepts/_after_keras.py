@@ -83,7 +83,7 @@ def _import_parts() -> None:
             _ = importlib.import_module(f"{__package__}.{name}")
     except UnsupportedBackendError:
         return  # the part that is used will say so
-    except Exception as error:
+    except Exception as error:  # `import keras` must not fail because of us
         warnings.warn(
             f"The parts of {__package__} could not be registered with Keras, "
             f"so saved models that use them cannot be loaded: {error!r}",
