@@ -1,6 +1,7 @@
 """Replacing a method or attribute on one instance for a while."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -43,3 +44,58 @@ def shadow_in_thread(
 
     with shadow(instance, name, shadowed):
         yield
+
+
+@contextlib.contextmanager
+def shadow_methods(
+    base: type,
+    name: str,
+    replacement: Callable[..., Any],
+    is_here: Callable[[], bool],
+) -> Iterator[None]:
+    """Replaces a method of all instances of a class, and of those below it.
+
+    Args:
+        base: Class.
+        name: Method, which classes derived from `base` may define again.
+        replacement: Called with the instance, its own method and the arguments.
+        is_here: Whether a call is meant: not in another thread, say.
+    """
+
+    def shadowed(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            bound = functools.partial(original, self)
+            if not is_here():
+                return bound(*args, **kwargs)
+            return replacement(self, bound, *args, **kwargs)
+
+        return method
+
+    originals = {
+        each: vars(each)[name]
+        for each in {*base.__mro__, *_with_subclasses(base)}
+        if name in vars(each)
+    }
+    for each, original in originals.items():
+        setattr(each, name, shadowed(original))
+    try:
+        yield
+    finally:
+        for each, original in originals.items():
+            setattr(each, name, original)
+
+
+def shadow_methods_in_thread(
+    base: type, name: str, replacement: Callable[..., Any]
+) -> contextlib.AbstractContextManager[None]:
+    """`shadow_methods` that other threads do not see."""
+    owner = threading.get_ident()
+    return shadow_methods(
+        base, name, replacement, lambda: threading.get_ident() == owner
+    )
+
+
+def _with_subclasses(base: type) -> set[type]:
+    below = (_with_subclasses(each) for each in base.__subclasses__())
+    return {base}.union(*below)

@@ -8,6 +8,10 @@ from typing import Any, TypeAlias
 # or a `torch.Tensor`: there is no common class to name.
 Tensor: TypeAlias = Any
 
-# What runs a training step inside a context of its own: from the batch, and
-# pairs of untrained variables and their values or `None`.
-Observe: TypeAlias = Callable[[Any, Any], AbstractContextManager[None]]
+# What runs a training step inside a context of its own: from the batch, the
+# values of the trainable variables before the step, and pairs of the others and
+# theirs. Values are `None` where the variables hold them. The step puts the
+# values after it into the list that it is given.
+Observe: TypeAlias = Callable[
+    [Any, Any, Any], AbstractContextManager[list[Any]]
+]

@@ -556,6 +556,14 @@ NON_FINITE_ACTIVATION = Quantity(
     "activation",
     "NaN and infinite entries at a layer or operation, if the first",
 )
+NON_FINITE_PENALTY = Quantity(
+    "non_finite_penalty",
+    "layer",
+    "once",
+    "penalty",
+    "1 if a regularizer or added loss was not finite, and all before it was; "
+    "the owner is its layer or variable",
+)
 NON_FINITE_LOSS = Quantity(
     "non_finite_loss",
     "run",
@@ -675,6 +683,7 @@ CONCEPTS = (
             SKIPPED_STEPS,
             NON_FINITE_INPUT,
             NON_FINITE_ACTIVATION,
+            NON_FINITE_PENALTY,
             NON_FINITE_LOSS,
             NON_FINITE_GRADIENT,
             NON_FINITE_WEIGHT,

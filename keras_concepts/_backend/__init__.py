@@ -32,9 +32,16 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     past the seeds it keeps in variables, starts from `seed`; afterwards the
     generator is as it was.
 
-`out_of_gradient(model, loss_tracker, values)`
-:   Context manager for a training step. What is put into the dict `values` as
-    the loss is computed can be read from it after the step.
+`current_trace()`
+:   What tensors are made in here: a graph, a trace of JAX, `None` if eager.
+
+`is_in_trace(tensor, trace)`
+:   Whether a tensor may be used in that trace.
+
+`out_of_gradient(values)`
+:   Context manager for a training step. What is put into the dict `values`, as
+    tensors or tuples of them, while the step differentiates a loss can be read
+    from it after the step.
 
 `without_gradients()`
 :   Context manager for eager calls. Nothing is kept for a gradient.
@@ -78,6 +85,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Context manager. `_shadow.shadow` for use inside a training step, where a
     distributed one may run in several threads.
 
+`shadow_methods_in_step(base, name, replacement)`
+:   Context manager. `_shadow.shadow_methods`, for the same use.
+
 `StepBuffer(capacity, columns, units)`
 :   Rows of float32 on the device: `append(row, peaks)` inside the step,
     `read()` and `clear()` outside it.
@@ -88,10 +98,11 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `observed_train_functions(model)`
 :   To be called when `fit` begins. Gives a function `make(observe, buffers)`,
     which may be called between any two steps and gives a new train function:
-    one that runs every step inside `with observe(batch, untrained):` and
-    carries what `observe` writes to the `buffers`. `untrained` holds pairs of
-    the variables that are not trained and their values before the step, or is
-    `None` if the variables still hold them when the step begins.
+    one that runs every step inside `with observe(batch, trained, untrained) as
+    after:` and carries what `observe` writes to the `buffers`. `trained` holds
+    the values of the trainable variables before the step, and `untrained` pairs
+    of the others and theirs. Both are `None` if the variables still hold them
+    when the step begins; else the values after the step are put into `after`.
 
 `backup(model, arguments)`
 :   Keeps the values that model, optimizer and metrics have before a step,
@@ -111,6 +122,12 @@ And `keras_internals.py`, for all of them:
 
 `own_variables(layer)`
 :   Weights and random seeds of the layer itself, not of layers in it.
+
+`optimizers_of(model)`
+:   The optimizer of the model, and others that it or a layer in it keeps.
+
+`optimized_variables(optimizer)`
+:   The variables that an optimizer was built for, in its order.
 
 `changing_variables(model)`
 :   Untrained variables that a step may assign: statistics, seeds.
@@ -172,6 +189,8 @@ from keras_concepts._backend.keras_internals import (
     is_functional,
     keras_mask,
     learning_rate_of_update,
+    optimized_variables,
+    optimizers_of,
     output_names,
     own_variables,
     running_optimizer,
@@ -204,6 +223,8 @@ __all__ = [
     "is_functional",
     "keras_mask",
     "learning_rate_of_update",
+    "optimized_variables",
+    "optimizers_of",
     "output_names",
     "own_variables",
     "running_optimizer",
@@ -221,10 +242,12 @@ choose_rarely = active.choose_rarely
 column_sums = active.column_sums
 compiled = active.compiled
 compiled_pass = active.compiled_pass
+current_trace = active.current_trace
 dense = active.dense
 dense_rows = active.dense_rows
 fixed_randomness = active.fixed_randomness
 isolate = active.isolate
+is_in_trace = active.is_in_trace
 known_value = active.known_value
 observed_train_functions = active.observed_train_functions
 out_of_gradient = active.out_of_gradient
@@ -233,6 +256,7 @@ reduced_gradients = active.reduced_gradients
 segment_counts = active.segment_counts
 segment_sums = active.segment_sums
 shadow_in_step = active.shadow_in_step
+shadow_methods_in_step = active.shadow_methods_in_step
 snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
 value_and_grad = active.value_and_grad

@@ -5,19 +5,25 @@ import functools
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from jax._src import core  # which trace is open: no public name tells
 
 from keras_concepts._backend.keras_internals import flatten_layers
-from keras_concepts._shadow import shadow
+from keras_concepts._shadow import (
+    shadow,
+    shadow_in_thread,
+    shadow_methods_in_thread,
+)
 from keras_concepts._types import Observe, Tensor
 
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
+shadow_methods_in_step = shadow_methods_in_thread
 
 
 def snapshot(variable: Any) -> Tensor:
@@ -55,45 +61,74 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function)
 
 
+def current_trace() -> Any:
+    return core.trace_ctx.trace
+
+
+def is_in_trace(tensor: Any, trace: Any) -> bool:
+    return not isinstance(tensor, jax.core.Tracer) or tensor._trace is trace
+
+
 @contextlib.contextmanager
-def out_of_gradient(
-    model: Any, loss_tracker: Any, values: dict[Any, Tensor]
-) -> Iterator[None]:
-    # What is computed under `jax.value_and_grad` can leave it with the loss
-    # alone. Keras hands that loss on to its tracker and to nothing else.
-    carried: dict[Any, Tensor] = {}
-    with contextlib.ExitStack() as stack:
-        if loss_tracker is not None:
-            original = model.compute_loss_and_updates
-            original_update = loss_tracker.update_state
+def out_of_gradient(values: dict[Any, Any]) -> Iterator[None]:
+    # What is computed while JAX differentiates a function can leave it with
+    # the function's results alone.
+    def carrying(transform: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(transform)
+        def differentiate(
+            fun: Callable[..., Any],
+            argnums: Any = 0,
+            has_aux: bool = False,
+            **options: Any,
+        ) -> Callable[..., Any]:
+            keys: list[Any] = []
 
-            def compute_loss_and_updates(*args: Any, **kwargs: Any) -> Any:
-                values.clear()
-                scaled, (loss, *rest) = original(*args, **kwargs)
-                return scaled, (_Carrier(loss, dict(values)), *rest)
+            @functools.wraps(fun)
+            def function(*args: Any, **kwargs: Any) -> Any:
+                result = fun(*args, **kwargs)
+                _drop_unreachable(values)
+                keys[:] = values
+                value, aux = result if has_aux else (result, None)
+                return value, (aux, list(values.values()))
 
-            def update_state(loss: Any, *args: Any, **kwargs: Any) -> Any:
-                nonlocal carried
-                if isinstance(loss, _Carrier):
-                    loss, carried = loss
-                return original_update(loss, *args, **kwargs)
+            differentiated = transform(function, argnums, True, **options)
 
-            stack.enter_context(
-                shadow(
-                    model, "compute_loss_and_updates", compute_loss_and_updates
-                )
-            )
-            stack.enter_context(
-                shadow(loss_tracker, "update_state", update_state)
-            )
+            @functools.wraps(fun)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                result = differentiated(*args, **kwargs)
+                if transform is jax_grad:
+                    gradients, (aux, carried) = result
+                    result = (gradients, aux) if has_aux else gradients
+                else:
+                    (value, (aux, carried)), gradients = result
+                    result = (value, aux) if has_aux else value, gradients
+                values.update(zip(keys, carried, strict=True))
+                return result
+
+            return call
+
+        return differentiate
+
+    jax_grad = jax.grad
+    with (
+        shadow_in_thread(jax, "grad", carrying(jax_grad)),
+        shadow_in_thread(jax, "value_and_grad", carrying(jax.value_and_grad)),
+    ):
         yield
-    values.clear()
-    values.update(carried)
 
 
-class _Carrier(NamedTuple):
-    loss: Tensor
-    values: dict[Any, Tensor]
+def _drop_unreachable(values: dict[Any, Any]) -> None:
+    """Leaves out what was made in a trace that is over (`jax.checkpoint`)."""
+    open_traces, trace = [], core.trace_ctx.trace
+    while trace is not None:
+        open_traces.append(trace)
+        trace = getattr(trace, "parent_trace", None)
+    for key, value in list(values.items()):
+        if not all(
+            any(is_in_trace(leaf, trace) for trace in open_traces)
+            for leaf in jax.tree.leaves(value)
+        ):
+            del values[key]
 
 
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
@@ -324,8 +359,9 @@ def _observed_train_function(
             untrained = zip(
                 model.non_trainable_variables, state[1], strict=True
             )
-            with observe(data, list(untrained)):
+            with observe(data, list(state[0]), list(untrained)) as after:
                 logs, state = original(tuple(state), data)
+                after.extend(state[0])
             stores = tuple(buffer.state for buffer in buffers)
         return logs, (*state, stores)
 

@@ -96,6 +96,27 @@ def own_variables(layer: Any) -> list[Any]:
     ]
 
 
+def optimizers_of(model: Any) -> list[Any]:
+    """The optimizer of the model, and others that it or a layer in it keeps.
+
+    In attributes, and in lists, tuples and dicts there.
+    """
+    kept = [model.optimizer]
+    for layer in model._flatten_layers():
+        for value in vars(layer).values():
+            if isinstance(value, dict):
+                kept += value.values()
+            else:
+                kept += value if isinstance(value, list | tuple) else [value]
+    kind = keras.optimizers.Optimizer
+    return list({id(o): o for o in kept if isinstance(o, kind)}.values())
+
+
+def optimized_variables(optimizer: Any) -> list[Any]:
+    """The variables that an optimizer was built for, in its order."""
+    return list(optimizer._trainable_variables)
+
+
 def changing_variables(model: Any) -> list[Any]:
     """Untrained variables that a step may assign: statistics, seeds.
 

@@ -11,11 +11,16 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 from tensorflow.python.ops import control_flow_util
 
-from keras_concepts._shadow import shadow, shadow_in_thread
+from keras_concepts._shadow import (
+    shadow,
+    shadow_in_thread,
+    shadow_methods_in_thread,
+)
 from keras_concepts._types import Observe, Tensor
 
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
+shadow_methods_in_step = shadow_methods_in_thread
 
 
 def snapshot(variable: Any) -> Tensor:
@@ -68,11 +73,19 @@ def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
+def current_trace() -> Any:
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+
+
 def out_of_gradient(
-    model: Any, loss_tracker: Any, values: dict[Any, Tensor]
+    values: dict[Any, Any],
 ) -> contextlib.AbstractContextManager[None]:
-    del model, loss_tracker, values  # the tape records, and hides nothing
+    del values  # the tape records, and hides nothing
     return contextlib.nullcontext()
+
+
+def is_in_trace(tensor: Any, trace: Any) -> bool:
+    return not tf.is_symbolic_tensor(tensor) or tensor.graph is trace
 
 
 def without_gradients() -> contextlib.AbstractContextManager[Any]:
@@ -326,7 +339,7 @@ def _observed_train_function(
     def train_step(data: Any) -> Any:
         if not _is_first_replica():
             return original(data)
-        with observe(data, None):
+        with observe(data, None, None):
             return original(data)
 
     previous = model.train_function

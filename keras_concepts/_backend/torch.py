@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,11 +11,24 @@ import keras
 import numpy as np
 import torch
 
-from keras_concepts._shadow import shadow
+from keras_concepts._shadow import shadow, shadow_methods
 from keras_concepts._types import Observe, Tensor
 
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
+
+
+def shadow_methods_in_step(
+    base: type, name: str, replacement: Callable[..., Any]
+) -> contextlib.AbstractContextManager[None]:
+    owner = threading.get_ident()
+    # `torch.compile` cannot ask which thread it is in.
+    return shadow_methods(
+        base,
+        name,
+        replacement,
+        lambda: torch.compiler.is_compiling() or threading.get_ident() == owner,
+    )
 
 
 def snapshot(variable: Any) -> Tensor:
@@ -78,10 +92,19 @@ def fixed_randomness(seed: int) -> Iterator[None]:
         yield
 
 
+def current_trace() -> Any:
+    return None  # PyTorch is eager
+
+
+def is_in_trace(tensor: Any, trace: Any) -> bool:
+    del tensor, trace
+    return True
+
+
 def out_of_gradient(
-    model: Any, loss_tracker: Any, values: dict[Any, Tensor]
+    values: dict[Any, Any],
 ) -> contextlib.AbstractContextManager[None]:
-    del model, loss_tracker, values  # eager: they are where they are
+    del values  # eager: they are where they are
     return contextlib.nullcontext()
 
 
@@ -256,7 +279,7 @@ def _observed_train_function(
     step, model.train_function = model.train_function, previous
 
     def observed(data: Any) -> Any:
-        with observe(data[0], None):
+        with observe(data[0], None, None):
             return step(data)
 
     return observed

@@ -1,5 +1,6 @@
 """What every callback that keeps a recording does."""
 
+import functools
 import os
 import warnings
 from typing import Any
@@ -114,10 +115,12 @@ class StepMonitor(Monitor):
     def __init__(self, *, record_to: str | os.PathLike[str] | None) -> None:
         super().__init__(record_to=record_to)
         self._observer: StepObserver[Any] | None = None
+        # The model, since `self.model` waits for the device on JAX.
+        self._trained: Any = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._stop()
-        model = self.model
+        model = self._trained = self.model
         self._check(model)
         self._log = self._open_log(model)
         self._begin()
@@ -130,15 +133,31 @@ class StepMonitor(Monitor):
         if self._log is not None and self._observer is not None:
             _ = self._log.epoch(epoch)
             self._observer.begin_epoch(self.params.get("steps"))
+            if not self._is_attached():  # another `fit` of the model has run
+                self._observer.renew_tap()
+                ObservedTrainFunction.attach(self._trained, self._observer)
 
     def _end_log_epoch(self, epoch: int, logs: dict[str, Any] | None) -> None:
         if self._log is not None and self._observer is not None:
             step = self.recording.next_step + self._observer.steps
             self._log.end_epoch(epoch, step, logs)
+            missed = self.params.get("steps") or 0
+            missed -= self._observer.steps_of_epoch
+            if missed > 0 and not self._is_attached():
+                warnings.warn(
+                    f"`{type(self).__name__}` did not see the last {missed} "
+                    f"steps of epoch {epoch + 1}: the model's train function "
+                    "was replaced, as by another `fit` inside this one.",
+                    UserWarning,
+                    stacklevel=2,
+                )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_end(logs)
         self._stop()
+
+    def _is_attached(self) -> bool:
+        return ObservedTrainFunction.is_attached(self._trained, self._observer)
 
     def _begin(self) -> None:
         """Opens what a training run needs beside the recording."""
@@ -150,7 +169,7 @@ class StepMonitor(Monitor):
     def _stop(self) -> None:
         if self._observer is not None:
             ObservedTrainFunction.detach(self.model, self._observer)
-            self._observer = None
+            self._observer = self._trained = None
         self.recording.flush()
 
     def _check(self, model: Any) -> None:
@@ -200,12 +219,13 @@ class SampledMonitor(StepMonitor):
         if self._log is None or self._observer is None:
             return
         self._end_log_epoch(epoch, logs)
-        read = self._observer.read()
-        samples = [each for each in read if len(each.steps)]
+        read = self._observer.read_by_tap()
         values = {}
-        if samples:
-            values = self._record(self._log.epoch(epoch), samples)
-        elif read:
+        for group in read:
+            samples = [each for each in group if len(each.steps)]
+            if samples:
+                values = self._record(self._log.epoch(epoch), samples)
+        if read and not values:
             self._warn()
         self.recording.flush()
         if logs is not None:
@@ -213,11 +233,13 @@ class SampledMonitor(StepMonitor):
 
     def _make_observer(self, model: Any) -> StepObserver[Any]:
         capacity = max(self.max_samples or 256, model.steps_per_execution)
+        make_tap = functools.partial(self._make_tap, model, capacity)
         return StepObserver(
             type(self).__name__,
-            self._make_tap(model, capacity),
+            make_tap(),
             Schedule(self.every, self.max_samples),
             first_step=self.recording.next_step,
+            make_tap=make_tap,
         )
 
     def _make_tap(self, model: Any, capacity: int) -> Tap[Any, Any]:
@@ -233,9 +255,8 @@ class SampledMonitor(StepMonitor):
 
     def _warn(self) -> None:
         warnings.warn(
-            f"`{type(self).__name__}` measured nothing, since no step of the "
-            "epoch called `model.optimizer`. Does the model's own `train_step` "
-            "use another optimizer? `instruments.GradientTap` can watch that.",
+            f"`{type(self).__name__}` measured nothing in this epoch: no step "
+            "of it trained a variable of the model.",
             UserWarning,
             stacklevel=2,
         )

@@ -157,10 +157,9 @@ def _record(recording: Recording, epoch: int, samples: GradientSamples) -> None:
         for quantity in GRADIENT_COLUMNS + WEIGHT_COLUMNS:
             values = samples.quantity(quantity)[:, i]
             recording.append(epoch, path, quantity, steps, values)
-    for layer, peaks in samples.unit_peaks.items():
-        dead = np.flatnonzero(peaks == 0.0)
-        last = steps[-1]
-        recording.append(epoch, layer, q.UNITS, last, len(peaks))
+    for layer, dead in samples.dead_units.items():
+        last, units = steps[-1], len(samples.unit_peaks[layer])
+        recording.append(epoch, layer, q.UNITS, last, units)
         recording.append(epoch, layer, q.ZERO_GRADIENT_UNITS, last, len(dead))
         recording.append(
             epoch,
@@ -178,11 +177,13 @@ def _log_values(samples: GradientSamples, optimizer: Any) -> dict[str, float]:
         # Loss scaling meets overflows on purpose and skips those steps.
         norm = norm[np.isfinite(norm)]
     kernels = [i for i, p in enumerate(samples.paths) if p.endswith("kernel")]
+    dead = samples.dead_units
+    known = len(dead) > 0 or not samples.unit_peaks
     values = {
         "gradient_norm": float(np.mean(norm)) if len(norm) else math.nan,
-        "dead_units": float(
-            sum((peaks == 0.0).sum() for peaks in samples.unit_peaks.values())
-        ),
+        "dead_units": float(sum(map(len, dead.values())))
+        if known
+        else math.nan,
     }
     if len(kernels) > 1:
         values["gradient_attenuation"] = derived.attenuation(

@@ -1,6 +1,7 @@
 """Where a NaN came from."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 from keras_concepts import quantities as q
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._monitor import StepMonitor
+from keras_concepts.instruments.non_finite.fault import Fault
 from keras_concepts.instruments.non_finite.non_finite_tap import (
-    Fault,
     NonFiniteSamples,
     NonFiniteTap,
 )
@@ -23,6 +24,7 @@ _MOST_SKIPS = 40
 _FAULTS = {
     "input": q.NON_FINITE_INPUT,
     "activation": q.NON_FINITE_ACTIVATION,
+    "penalty": q.NON_FINITE_PENALTY,
     "loss": q.NON_FINITE_LOSS,
     "gradient": q.NON_FINITE_GRADIENT,
     "weight": q.NON_FINITE_WEIGHT,
@@ -37,7 +39,8 @@ class NonFinite:
         step: Counted from 0 over the training.
         epoch: Counted from 0.
         batch: Counted from 0 in the epoch.
-        kind: `"input"`, `"activation"`, `"loss"`, `"gradient"` or `"weight"`.
+        kind: `"input"`, `"activation"`, `"penalty"`, `"loss"`, `"gradient"` or
+            `"weight"`.
         layer: Path of the layer or variable, name of an operation, `"x"`, `"y"`
             or `"sample_weight"`; `""` for the loss.
         count: How many of its entries were not finite.
@@ -62,11 +65,11 @@ class NonFiniteGuard(StepMonitor):
 
     Of what is not finite in a step, the first is named, in the order in which
     it is computed: inputs and labels, activations in the order of the calls,
-    the loss, gradients from the last layer to the first, weights. Each step is
-    checked on the device, inside the compiled step. Only in one that fails, the
-    batch passes the model once more, with the weights from before the step, to
-    find the layer. A NaN that never reaches loss, gradients or weights is not
-    reported, and does no harm.
+    penalties, the loss, gradients from the last layer to the first, weights.
+    Each step is checked on the device, inside the compiled step. Only in one
+    that fails, the batch passes the model once more, with the weights from
+    before the step, to find the layer. A NaN that never reaches loss,
+    gradients or weights is not reported, and does no harm.
 
     The host looks every `check_every` steps and at the end of each epoch: so
     the step is exact, and the message comes that much later. With
@@ -87,9 +90,10 @@ class NonFiniteGuard(StepMonitor):
     Recorded once an epoch, at its last step, for the run (the owner of a row is
     `""`): `batch_loss`, `checked_steps`, `skipped_steps`. And for the first
     fault, at its step, how many of its entries are NaN or infinite:
-    `non_finite_input`, `non_finite_activation`, `non_finite_loss`,
-    `non_finite_gradient` or `non_finite_weight`; and `non_finite_batch`, the
-    batch of its epoch, from 0. (To look at that batch again, do not shuffle.)
+    `non_finite_input`, `non_finite_activation`, `non_finite_penalty`,
+    `non_finite_loss`, `non_finite_gradient` or `non_finite_weight`; and
+    `non_finite_batch`, the batch of its epoch, from 0. (To look at that batch
+    again, do not shuffle.)
 
     `summary()` prints what was checked in each epoch, and what was found.
     `plot()` draws the loss at the end of each epoch, and where it broke off.
@@ -171,8 +175,6 @@ class NonFiniteGuard(StepMonitor):
 
     def _begin(self) -> None:
         self.found = None
-        # Those of the model itself, as reading `self.model` in a step waits.
-        self._trained = self.model
         self._step = -1
         self._loss = np.nan
         self._skips_in_a_row = 0
@@ -180,13 +182,15 @@ class NonFiniteGuard(StepMonitor):
     def _make_observer(self, model: Any) -> StepObserver[NonFiniteSamples]:
         steps = 1 if self.before_update else self.check_every
         capacity = max(steps, model.steps_per_execution)
+        make_tap = functools.partial(NonFiniteTap, model, capacity=capacity)
         return StepObserver(
             type(self).__name__,
-            NonFiniteTap(model, capacity=capacity),
+            make_tap(),
             Schedule(),
             first_step=self.recording.next_step,
             when_full=self._look,
             can_reject=self.before_update,
+            make_tap=make_tap,
         )
 
     def _look(self, samples: NonFiniteSamples) -> None:

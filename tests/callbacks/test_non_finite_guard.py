@@ -429,7 +429,7 @@ def test_layers_that_bear_no_second_pass(monkeypatch):
     def refuse(*arguments):
         raise RuntimeError("not again")
 
-    monkeypatch.setattr(non_finite_tap, "nonfinite_events", refuse)
+    monkeypatch.setattr(non_finite_tap, "nonfinite_layers", refuse)
     messages = []
     guard = fit(*plant("activation"), NonFiniteGuard(sink=messages.append))
     assert (guard.found.step, guard.found.kind) == (2, "loss")

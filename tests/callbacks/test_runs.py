@@ -396,4 +396,4 @@ def test_every_quantity_of_the_vocabulary_is_recorded():
         logged = {q.LOG, q.LEARNING_RATE}
         assert recorded - logged == set(concept.quantities) - faults
     # `test_non_finite_guard.py` has a fault of each kind.
-    assert len(faults) == 6
+    assert len(faults) == 7

@@ -27,15 +27,14 @@ Shifts: TypeAlias = dict[tuple[int, int], Shift]
 
 
 @contextlib.contextmanager
-def capture_batch_norms(model: Any, loss_tracker: Any) -> Iterator[Shifts]:
+def capture_batch_norms(step: StepRecord) -> Iterator[Shifts]:
     """Captures the batch statistics of a step inside the with-block.
 
     Each call of a layer is compared with the moving statistics as it found
     them. Frozen layers are left out.
 
     Args:
-        model: A compiled model.
-        loss_tracker: Metric that receives the loss, or `None`.
+        step: The step, whose `model` is known.
 
     Yields:
         The shifts, complete after the with-block.
@@ -49,14 +48,13 @@ def capture_batch_norms(model: Any, loss_tracker: Any) -> Iterator[Shifts]:
         shifts[id(layer), calls] = batch_against_moving(layer, inputs, mask)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(
-            _backend.out_of_gradient(model, loss_tracker, shifts)
-        )
-        for layer in batch_norm_layers(_backend.flatten_layers(model)):
+        stack.enter_context(_backend.out_of_gradient(shifts))
+        for layer in batch_norm_layers(_backend.flatten_layers(step.model)):
             stack.enter_context(
                 capture_batches(layer, functools.partial(record, layer))
             )
         yield shifts
+    step.drop_hidden(shifts)
 
 
 class ChannelShifts(NamedTuple):
@@ -151,7 +149,7 @@ class BatchNormTap:
         self, step: StepRecord
     ) -> contextlib.AbstractContextManager[Shifts]:
         """Captures the statistics of the batch in each layer."""
-        return capture_batch_norms(step.model, step.loss_tracker)
+        return capture_batch_norms(step)
 
     def record(self, step: StepRecord, captured: Shifts) -> None:
         """Adds a step to the buffer, inside the step."""
@@ -163,8 +161,8 @@ class BatchNormTap:
                 for (owner, _), shift in captured.items()
                 if owner == id(layer)
             ]
-            row.append(sum(calls, ops.zeros(3 * _channels(layer))))
-        self.buffer.append(ops.concatenate(row), ops.zeros((0,)))
+            row.append(sum(calls, ops.zeros(3 * _channels(layer), "float32")))
+        self.buffer.append(ops.concatenate(row), ops.zeros((0,), "float32"))
 
     def read(self, steps: Sequence[int]) -> BatchNormSamples:
         """Fetches the measured steps, whose numbers are given, and clears."""

@@ -74,11 +74,22 @@ class GradientSamples:
 
     @property
     def global_norm(self) -> np.ndarray:
-        """L2 norm of all gradients together, `(n,)`."""
+        """L2 norm of all gradients together, `(n,)`; NaN if there is none."""
         squares = self.sizes * self.quantity(q.GRADIENT_RMS) ** 2
         # A gradient that does not exist has no count of non-finite entries.
-        squares[np.isnan(self.quantity(q.GRADIENT_NONFINITE))] = 0.0
-        return np.sqrt(squares.sum(axis=1))
+        absent = np.isnan(self.quantity(q.GRADIENT_NONFINITE))
+        squares[absent] = 0.0
+        norms = np.sqrt(squares.sum(axis=1))
+        return np.where(absent.all(axis=1), np.nan, norms)
+
+    @property
+    def dead_units(self) -> dict[str, np.ndarray]:
+        """Units without a gradient in any step, of layers where it is known."""
+        return {
+            layer: np.flatnonzero(peaks == 0.0)
+            for layer, peaks in self.unit_peaks.items()
+            if not np.isnan(peaks).any()
+        }
 
 
 class GradientTap:
@@ -176,10 +187,13 @@ class GradientTap:
             raise ValueError(_NO_VARIABLE)
         _ = self.buffer  # made here, since a compiled step may be traced next
         step = StepRecord(model=self.model)
+
+        def record() -> None:
+            self.record(step)
+            step.updates.clear()
+
         self._stack.enter_context(
-            capture_updates(
-                self.optimizer, step, self.variables, then=self.record
-            )
+            capture_updates(step, self.optimizer, then=record)
         )
         return self
 

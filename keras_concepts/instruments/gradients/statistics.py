@@ -11,6 +11,7 @@ from keras_concepts._types import Tensor
 from keras_concepts.instruments.norms import l2_norms, nonfinite_entries
 from keras_concepts.instruments.step.step_record import (
     StepRecord,
+    in_float32,
     isolated_copies,
 )
 
@@ -44,15 +45,16 @@ def measure(
         variable. And, layer after layer, the largest absolute gradient of each
         unit, of shape `(units,)`.
     """
-    gradients, before, after, loss = isolated_copies(step)
-    position = {id(v): i for i, v in enumerate(step.variables)}
+    update = step.update
+    gradients, before, after, loss = isolated_copies(update, step.loss)
+    position = {id(v): i for i, v in enumerate(update.variables)}
     places = [position.get(id(variable)) for variable in variables]
-    sizes = [math.prod(variable.shape) for variable in step.variables]
+    sizes = [math.prod(variable.shape) for variable in update.variables]
 
     given = [i for i, g in enumerate(gradients) if g is not None]
     rank = {i: k for k, i in enumerate(given)}
     norms, peaks, nonfinite = _of_gradients([gradients[i] for i in given])
-    scale = _float32(step.scale)
+    scale = in_float32([update.scales[i] for i in given] or [1.0])
     of_gradients = [
         norms / _roots([sizes[i] for i in given]) / scale,
         peaks / scale,
@@ -72,7 +74,7 @@ def measure(
     ]
     of_step = [
         _float32(_NOT_MEASURED if loss is None else loss),
-        _float32(step.applied),
+        _float32(update.applied),
     ]
     row = ops.concatenate(
         [ops.stack(of_step), ops.reshape(ops.stack(table, axis=1), (-1,))]
@@ -84,14 +86,18 @@ def measure(
             unit_peaks.append(_column_peaks(gradients[i]))
         else:
             units = variables[source].shape[-1:]
-            unit_peaks.append(ops.full(units, _NOT_MEASURED))
-    return row, ops.concatenate(unit_peaks or [ops.zeros((0,))])
+            unit_peaks.append(ops.full(units, _NOT_MEASURED, "float32"))
+    return row, ops.concatenate(unit_peaks or [ops.zeros((0,), "float32")])
 
 
 def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Norm, largest absolute entry and number of non-finite entries of each."""
     if not gradients:
-        return ops.zeros((0,)), ops.zeros((0,)), ops.zeros((0,))
+        return (
+            ops.zeros((0,), "float32"),
+            ops.zeros((0,), "float32"),
+            ops.zeros((0,), "float32"),
+        )
     peaks = _backend.peaks(gradients)
     norms = l2_norms(gradients, known_zero=peaks == 0.0)
     # A finite norm has no other terms, so that the count is free as a rule.
@@ -112,7 +118,7 @@ def _column_peaks(x: Tensor) -> Tensor:
 def _placed(column: Tensor, places: list[int | None]) -> Tensor:
     """`column[place]` for each place, and NaN where there is none."""
     missing = column.shape[0]
-    padded = ops.concatenate([column, ops.full((1,), _NOT_MEASURED)])
+    padded = ops.concatenate([column, ops.full((1,), _NOT_MEASURED, "float32")])
     return ops.take(padded, [missing if p is None else p for p in places])
 
 

@@ -1,9 +1,9 @@
 """The first NaN or infinity of a training run, step by step."""
 
 import contextlib
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
@@ -12,43 +12,31 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
+from keras_concepts.instruments.non_finite.fault import (
+    INPUTS,
+    Fault,
+    first_fault,
+)
 from keras_concepts.instruments.non_finite.non_finite_pass import (
     EVENT_COLUMNS,
-    LABELS,
-    event_count,
-    nonfinite_events,
+    nonfinite_inputs,
+    nonfinite_layers,
+    nonfinite_penalties,
 )
 from keras_concepts.instruments.norms import nonfinite_entries
 from keras_concepts.instruments.owners import OwnerNames, owner_names
 from keras_concepts.instruments.recorded_calls import visible_layers
 from keras_concepts.instruments.step.step_record import (
     StepRecord,
+    Update,
     isolated_copies,
 )
 
-# Loss; whether it, a gradient or a weight is not finite.
-_STEP_COLUMNS = 4
+# Loss; whether it, a gradient or a weight is not finite; whether the loss and a
+# gradient are known.
+_STEP_COLUMNS = 6
 # Variables and what they held before the step.
 Values: TypeAlias = list[tuple[Any, Tensor]]
-_UNSEEN = " (the layers could not be looked at: it may have come from one)"
-
-
-@dataclasses.dataclass(frozen=True)
-class Fault:
-    """What was not finite first in a step.
-
-    Attributes:
-        kind: `"input"`, `"activation"`, `"loss"`, `"gradient"` or `"weight"`.
-        layer: Path of the layer or variable, name of an operation, `"x"`, `"y"`
-            or `"sample_weight"`; `""` for the loss.
-        count: How many entries were not finite.
-        where: In words.
-    """
-
-    kind: str
-    layer: str
-    count: int
-    where: str
 
 
 class NonFiniteSamples(NamedTuple):
@@ -101,10 +89,23 @@ class NonFiniteTap:
         """Rows on the device."""
         return _backend.StepBuffer(self.capacity, self._width, 0)
 
+    @functools.cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """What a row holds of a step that is not finite, by name."""
+        layers, variables = len(self.layers), len(self.variables)
+        return {
+            "inputs": (len(INPUTS), 2),
+            "layers": (2 * layers, EVENT_COLUMNS),
+            "added_losses": (layers,),
+            "penalties": (variables,),
+            "before": (variables,),
+            "gradients": (variables,),
+            "after": (variables,),
+        }
+
     @property
     def _width(self) -> int:
-        events = EVENT_COLUMNS * event_count(self.layers)
-        return _STEP_COLUMNS + events + 3 * len(self.variables)
+        return _STEP_COLUMNS + sum(map(math.prod, self._shapes.values()))
 
     @functools.cached_property
     def _names(self) -> OwnerNames:
@@ -123,43 +124,75 @@ class NonFiniteTap:
 
     def record(self, step: StepRecord, captured: Values) -> None:
         """Adds a step to the buffer, inside the step."""
-        gradients, before, after, loss = isolated_copies(step)
+        update = step.update
+        gradients, before, after, loss = isolated_copies(update, step.loss)
         present = [gradient for gradient in gradients if gradient is not None]
-        finite = ops.isfinite(ops.zeros(()) if loss is None else loss)
-        bad = ops.stack([~finite, ~_all_finite(present), ~_all_finite(after)])
-        counts = functools.partial(
-            self._counts, step, [before, gradients, after]
+        known = [float(loss is not None), float(len(present) > 0)]
+        loss = ops.full((), 0.0, "float32") if loss is None else loss
+        bad = ops.stack(
+            [
+                ~ops.isfinite(loss),
+                ~_all_finite(present),
+                ~_all_finite(after),
+            ]
         )
-        details = self._details(ops.any(bad), step, captured, counts)
-        row = [ops.reshape(np.nan if loss is None else loss, (1,)), bad]
+        tensors = [
+            self._in_order(update, values)
+            for values in (before, gradients, after)
+        ]
+        details = self._details(ops.any(bad), step, captured, tensors)
+        row = [ops.reshape(loss, (1,)), bad, known]
         row = [ops.cast(part, "float32") for part in (*row, details)]
-        self.buffer.append(ops.concatenate(row), ops.zeros((0,)))
+        self.buffer.append(ops.concatenate(row), ops.zeros((0,), "float32"))
+
+    def _in_order(self, update: Update, values: Sequence[Any]) -> list[Any]:
+        """The values of `self.variables`, `None` of those not updated."""
+        position = {id(v): i for i, v in enumerate(update.variables)}
+        places = [position.get(id(variable)) for variable in self.variables]
+        return [None if i is None else values[i] for i in places]
 
     def _details(
         self,
         bad: Tensor,
         step: StepRecord,
         untrained: Values,
-        counts: Callable[[], Tensor],
+        tensors: list[list[Any]],
     ) -> Tensor:
-        width = self._width - _STEP_COLUMNS
-        nowhere = ops.zeros((EVENT_COLUMNS * event_count(self.layers),))
+        before, *_ = tensors
+        trained = [
+            (variable, value)
+            for variable, value in zip(self.variables, before, strict=True)
+            if value is not None
+        ]
 
         def nothing() -> Tensor:
-            return ops.zeros((width,))
+            return ops.zeros((self._width - _STEP_COLUMNS,), "float32")
+
+        def joined(events: Tensor, losses: Tensor) -> Tensor:
+            parts = [
+                nonfinite_inputs(step.batch),
+                events,
+                losses,
+                nonfinite_penalties(self.variables, before),
+                *map(_counts, tensors),
+            ]
+            parts = [ops.cast(ops.reshape(x, (-1,)), "float32") for x in parts]
+            return ops.concatenate(parts)
 
         def with_layers() -> Tensor:
-            trained = zip(
-                step.variables, _backend.isolate(step.before), strict=True
+            return joined(
+                *nonfinite_layers(
+                    self.model, self.layers, [*trained, *untrained], step.batch
+                )
             )
-            events = nonfinite_events(
-                self.model, self.layers, [*trained, *untrained], step.batch
-            )
-            return ops.concatenate([ops.reshape(events, (-1,)), counts()])
 
         def without_layers() -> Tensor:
-            return ops.concatenate([nowhere, counts()])
+            shapes = (self._shapes["layers"], self._shapes["added_losses"])
+            return joined(*map(ops.zeros, shapes))
 
+        if not self.model.built:  # which the pass would change
+            self.sees_layers = False
+            return _backend.choose_rarely(bad, without_layers, nothing)
         try:
             return _backend.choose_rarely(bad, with_layers, nothing)
         except Exception:
@@ -169,29 +202,17 @@ class NonFiniteTap:
             self.sees_layers = False
             return _backend.choose_rarely(bad, without_layers, nothing)
 
-    def _counts(self, step: StepRecord, tensors: list[list[Any]]) -> Tensor:
-        position = {id(v): i for i, v in enumerate(step.variables)}
-        found = []
-        for values in tensors:
-            for variable in self.variables:
-                i = position.get(id(variable))
-                value = None if i is None else values[i]
-                found.append(
-                    ops.zeros(()) if value is None else nonfinite_entries(value)
-                )
-        return ops.stack(found)
-
     def read(self, steps: Sequence[int]) -> NonFiniteSamples:
         """Fetches the measured steps, whose numbers are given, and clears."""
         rows, _, count = self.buffer.read()
         self.buffer.clear()
         rows = np.array(rows[:count], np.float64)
-        bad = rows[:, 1:_STEP_COLUMNS] > 0
+        bad = rows[:, 1:4] > 0
         # By design: the scale was too large for the range of float16.
         skipped = bad[:, 1] & ~bad[:, 0] & ~bad[:, 2] & self.skips
         return NonFiniteSamples(
             np.asarray(steps, np.int64)[:count],
-            rows[:, 0],
+            np.where(rows[:, 4] > 0, rows[:, 0], np.nan),
             skipped,
             [
                 self._fault(row) if flags.any() else None
@@ -200,64 +221,35 @@ class NonFiniteTap:
         )
 
     def _fault(self, row: np.ndarray) -> Fault | None:
-        loss_bad = row[1] > 0
-        split = _STEP_COLUMNS + EVENT_COLUMNS * event_count(self.layers)
-        events = row[_STEP_COLUMNS:split].reshape(-1, EVENT_COLUMNS)
-        before, gradients, after = row[split:].reshape(3, -1)
-        paths = [self._names.of(variable) for variable in self.variables]
-        if before.any():
-            i = int(np.flatnonzero(before)[0])
-            where = f"the weights {paths[i]}, already before this step"
-            return Fault("weight", paths[i], int(before[i]), where)
-        if events[:, 0].any():
-            return self._first_event(events)
-        if loss_bad:
-            where = "the loss"
-            where += ", of finite outputs" if self.sees_layers else _UNSEEN
-            return Fault("loss", "", 1, where)
-        if gradients.any():
-            # Back-propagation comes to the last layer first.
-            i = int(np.flatnonzero(gradients)[-1])
-            where = f"the gradient of {paths[i]}, of a finite loss"
-            where += "" if self.sees_layers else _UNSEEN
-            return Fault("gradient", paths[i], int(gradients[i]), where)
-        if after.any():
-            i = int(np.flatnonzero(after)[0])
-            where = f"the weights {paths[i]}, after a finite gradient"
-            return Fault("weight", paths[i], int(after[i]), where)
-        return None  # squares left the range of float32, and nothing else
-
-    def _first_event(self, events: np.ndarray) -> Fault:
-        order = np.where(events[:, 0] > 0, events[:, 0], np.inf)
-        labels = 2 * len(self.layers)
-        first = int(np.argmin(order))
-        inputs = 2 * self._place_of_model()
-        if order[inputs] < np.inf:
-            first = inputs
-        _, nan, infinite = events[first]
-        count = int(nan + infinite)
-        what = f"{int(nan)} NaN and {int(infinite)} infinite in"
-        if first == inputs:
-            return Fault("input", "x", count, f"{what} the inputs x")
-        if first >= labels:
-            name = LABELS[first - labels]
-            return Fault("input", name, count, f"{what} {name}")
-        layer = self.layers[first // 2]
-        name = self._names.of(layer)
-        if first % 2:
-            where = f"{what} the output of {name}, of finite inputs"
-        else:
-            where = f"{what} the input of {name}, made by the code before it"
-        return Fault("activation", name, count, where)
-
-    def _place_of_model(self) -> int:
-        return next(
-            i for i, each in enumerate(self.layers) if each is self.model
+        details, start = {}, _STEP_COLUMNS
+        for name, shape in self._shapes.items():
+            end = start + math.prod(shape)
+            details[name] = row[start:end].reshape(shape)
+            start = end
+        _, bad_loss, _, _, has_loss, has_gradients = row[:_STEP_COLUMNS]
+        return first_fault(
+            details,
+            loss_is_bad=bad_loss > 0,
+            has_loss=has_loss > 0,
+            has_gradients=has_gradients > 0,
+            saw_layers=self.sees_layers,
+            variables=[self._names.of(v) for v in self.variables],
+            layers=[self._names.of(layer) for layer in self.layers],
         )
+
+
+def _counts(values: list[Any]) -> Tensor:
+    """How many entries of each tensor are not finite; 0 for `None`."""
+    return ops.stack(
+        [
+            ops.zeros((), "float32") if x is None else nonfinite_entries(x)
+            for x in values
+        ]
+    )
 
 
 def _all_finite(tensors: list[Tensor]) -> Tensor:
     """False if there is a NaN or infinity; perhaps also if squares overflow."""
     if not tensors:
-        return ops.all(ops.isfinite(ops.zeros(())))
+        return ops.all(ops.isfinite(ops.zeros((), "float32")))
     return ops.all(ops.isfinite(_backend.sums_of_squares(tensors)))

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
+from keras_concepts.instruments.step.step_record import StepRecord
 
 DATA_LOSS = q.DATA_LOSS
 ACTIVITY_PENALTY = q.ACTIVITY_PENALTY
@@ -19,7 +20,7 @@ LossParts: TypeAlias = dict[tuple[str, Any], Any]
 
 
 @contextlib.contextmanager
-def capture_loss_parts(model: Any, loss_tracker: Any) -> Iterator[LossParts]:
+def capture_loss_parts(step: StepRecord) -> Iterator[LossParts]:
     """Captures what a step inside the with-block adds to its loss.
 
     The keys are `("data_loss", "")` for what `compile` was given, of several
@@ -29,12 +30,12 @@ def capture_loss_parts(model: Any, loss_tracker: Any) -> Iterator[LossParts]:
     from the weights.
 
     Args:
-        model: A compiled model.
-        loss_tracker: Metric that receives the loss, or `None`.
+        step: The step, whose `model` is known.
 
     Yields:
         The parts, complete after the with-block.
     """
+    model = step.model
     parts: LossParts = {}
     # Loss of a layer, key of its part, value.
     added: list[tuple[Any, tuple[str, Any], Any]] = []
@@ -54,18 +55,17 @@ def capture_loss_parts(model: Any, loss_tracker: Any) -> Iterator[LossParts]:
             parts[key] = sum(value for _, its, value in added if its == key)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(
-            _backend.out_of_gradient(model, loss_tracker, parts)
-        )
+        stack.enter_context(_backend.out_of_gradient(parts))
         stack.enter_context(
             _backend.capture_compiled_losses(
                 model, lambda name, value: add(DATA_LOSS, name, value)
             )
         )
         for layer in _backend.flatten_layers(model):
-            stack.enter_context(_capture_layer(layer, add_of_layer))
+            stack.enter_context(capture_added_losses(layer, add_of_layer))
             stack.enter_context(_backend.capture_dropped_losses(layer, drop))
         yield parts
+    step.drop_hidden(parts)
 
 
 def _detached(value: Any) -> Any:
@@ -73,9 +73,15 @@ def _detached(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _capture_layer(
+def capture_added_losses(
     layer: Any, add: Callable[[str, Any, Any], None]
 ) -> Iterator[None]:
+    """Calls `add(kind, id(layer), loss)` with each loss that a layer adds.
+
+    Args:
+        layer: Keras layer.
+        add: Function. The kind is `ACTIVITY_PENALTY` or `ADDED_LOSS`.
+    """
     add_loss, regularize = layer.add_loss, layer.activity_regularizer
     regularized = False
 

@@ -22,7 +22,7 @@ from keras_concepts.instruments.penalties.loss_parts import (
     LossParts,
     capture_loss_parts,
 )
-from keras_concepts.instruments.step.step_record import StepRecord
+from keras_concepts.instruments.step.step_record import StepRecord, Update
 from keras_concepts.regularizers.l1_l2 import as_penalty
 from keras_concepts.regularizers.penalty import Penalty
 
@@ -100,12 +100,13 @@ class PenaltyTap:
         return [v for v in self.variables if v.regularizer is not None]
 
     @functools.cached_property
-    def decay(self) -> dict[int, float]:
-        """Weight decay of each variable that has some, by its `id`."""
+    def decayed(self) -> set[int]:
+        """`id` of each variable that an optimizer of the model may decay."""
+        optimizers = _backend.optimizers_of(self.model)
         return {
-            id(v): share
+            id(v)
             for v in self.variables
-            if (share := _backend.weight_decay(self.model.optimizer, v))
+            if any(_backend.weight_decay(o, v) for o in optimizers)
         }
 
     @functools.cached_property
@@ -128,7 +129,7 @@ class PenaltyTap:
             if id(variable) in regularized:
                 quantities += penalty_terms(variable)
                 quantities += [PENALTY_GRADIENT, DATA_GRADIENT]
-            if id(variable) in self.decay:
+            if id(variable) in self.decayed:
                 quantities.append(DECAY_PULL)
             columns += [Column(q, id(variable), name) for q in quantities]
         return columns
@@ -142,7 +143,7 @@ class PenaltyTap:
         self, step: StepRecord
     ) -> contextlib.AbstractContextManager[LossParts]:
         """Captures what the step adds to its loss."""
-        return capture_loss_parts(step.model, step.loss_tracker)
+        return capture_loss_parts(step)
 
     def record(self, step: StepRecord, captured: LossParts) -> None:
         """Adds a step to the buffer, inside the step."""
@@ -152,7 +153,8 @@ class PenaltyTap:
             for column in self.columns
         ]
         self.buffer.append(
-            ops.stack([_float32(value) for value in row]), ops.zeros((0,))
+            ops.stack([_float32(value) for value in row]),
+            ops.zeros((0,), "float32"),
         )
 
     def read(self, steps: Sequence[int]) -> PenaltySamples:
@@ -166,9 +168,10 @@ class PenaltyTap:
         )
 
     def _measure(self, step: StepRecord, parts: LossParts) -> LossParts:
-        measured, weights, totals = self._isolated(step, parts)
+        update = step.update
+        measured, weights, totals = self._isolated(update, step.loss, parts)
         measured[BATCH_SIZE, ""] = step.batch_size
-        measured[APPLIED, ""] = step.applied
+        measured[APPLIED, ""] = update.applied
         penalties = {}
         for variable in self.regularized:
             key = id(variable)
@@ -176,37 +179,43 @@ class PenaltyTap:
                 terms, gradient = _penalty(variable.regularizer, weights[key])
                 measured |= {(name, key): term for name, term in terms.items()}
                 penalties[key] = _float32(gradient)
-        scale = _float32(step.scale)
+        place = {id(v): i for i, v in enumerate(update.variables)}
         rests = {
-            key: _float32(total) / scale - penalties[key]
+            key: _float32(total) / _float32(update.scales[place[key]])
+            - penalties[key]
             for key, total in totals.items()
         }
-        decayed = {k: w for k, w in weights.items() if k in self.decay}
-        rate = _float32(step.rate) * _float32(step.applied)
+        applied = _float32(update.applied)
+        decays = {
+            key: _float32(update.rates[i]) * applied * share
+            for key, i in place.items()
+            if (share := _share(update.optimizers[i], update.variables[i]))
+        }
+        decayed = {key: weights[key] for key in decays if key in weights}
         for quantity, tensors, factors in (
             (PENALTY_GRADIENT, penalties, {}),
             (DATA_GRADIENT, rests, {}),
-            (DECAY_PULL, decayed, {k: rate * self.decay[k] for k in decayed}),
+            (DECAY_PULL, decayed, decays),
         ):
             for key, norm in _norms(tensors).items():
                 measured[quantity, key] = factors.get(key, 1.0) * norm
         return measured
 
     def _isolated(
-        self, step: StepRecord, parts: LossParts
+        self, update: Update, loss: Any, parts: LossParts
     ) -> tuple[LossParts, dict[int, Tensor], dict[int, Tensor]]:
         """The parts of the loss; weights before the step; gradients.
 
         Copies: what is computed from them cannot change the training step.
         """
-        loss = math.nan if step.loss is None else step.loss
+        loss = math.nan if loss is None else loss
         parts = {(LOSS, ""): ops.convert_to_tensor(loss)} | parts
         weights, gradients = {}, {}
         for variable, weight, gradient in zip(
-            step.variables, step.before, step.gradients, strict=True
+            update.variables, update.before, update.gradients, strict=True
         ):
             key = id(variable)
-            if variable.regularizer is not None or key in self.decay:
+            if variable.regularizer is not None or key in self.decayed:
                 weights[key] = weight
             if variable.regularizer is not None and gradient is not None:
                 gradients[key] = _backend.dense(gradient, variable.shape)
@@ -223,6 +232,12 @@ def _absent(column: Column) -> float:
     """Value of a column that a step added nothing to."""
     unused = column.quantity in (ACTIVITY_PENALTY, ADDED_LOSS)
     return 0.0 if unused else math.nan
+
+
+def _share(optimizer: Any, variable: Any) -> float:
+    return (
+        0.0 if optimizer is None else _backend.weight_decay(optimizer, variable)
+    )
 
 
 def penalty_terms(variable: Any) -> list[str]:

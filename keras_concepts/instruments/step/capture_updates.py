@@ -1,7 +1,7 @@
-"""What a training step hands to its optimizer and its loss metric."""
+"""What a training step hands to optimizers and to its loss metric."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -9,95 +9,169 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.step.step_record import StepRecord
+from keras_concepts.instruments.step.step_record import StepRecord, Update
 
 
 @contextlib.contextmanager
 def capture_updates(
-    optimizer: Any,
     step: StepRecord,
-    variables: Sequence[Any] | None = None,
-    then: Callable[[StepRecord], None] | None = None,
+    optimizer: Any = None,
+    then: Callable[[], None] | None = None,
 ) -> Iterator[None]:
-    """Fills in `step` from the optimizer's work inside the with-block.
+    """Fills in `step` from the optimizers' work inside the with-block.
 
-    `optimizer.apply` and `stateless_apply` are shadowed there, and so is
-    `update_state` of `step.loss_tracker`.
+    `apply` and `stateless_apply` are shadowed there, and so is `update_state`
+    of `step.loss_tracker`. Where an optimizer hands its work to others
+    (`LossScaleOptimizer`, `MultiOptimizer`), the outer one counts.
 
     Args:
-        optimizer: A Keras optimizer.
         step: The record to fill in.
-        variables: What the gradients belong to when the caller of the
-            optimizer does not say.
-        then: Called with the record after each use of the optimizer.
+        optimizer: The Keras optimizer to watch; left out, all that are used.
+        then: Called after each use of an optimizer.
     """
-    original_apply = optimizer.apply
-    original_stateless_apply = optimizer.stateless_apply
-    stateless = False
-
-    def apply(gradients: Any, trainable_variables: Any = None) -> Any:
-        if stateless:
-            return original_apply(gradients, trainable_variables)
-        gradients = list(gradients)
-        if trainable_variables is not None:
-            trainable_variables = list(trainable_variables)
-        step.variables = trainable_variables or list(variables or [])
-        step.before = [_backend.snapshot(v) for v in step.variables]
-        step.scale = loss_scale(optimizer)
-        step.rate = _learning_rate(optimizer)
-        updates = _backend.snapshot(optimizer.iterations)
-        with _backend.reduced_gradients(optimizer) as reduced:
-            result = original_apply(gradients, trainable_variables)
-        step.gradients = _reduced_in_place_of(gradients, reduced)
-        if reduced:
-            step.scale = 1.0
-        step.after = [
-            ops.stop_gradient(ops.convert_to_tensor(v)) for v in step.variables
-        ]
-        step.applied = optimizer.iterations - updates
-        if then is not None and step.variables:
-            then(step)
-        return result
-
-    def stateless_apply(
-        optimizer_variables: Any, gradients: Any, trainable_variables: Any
-    ) -> Any:
-        nonlocal stateless
-        mapping = list(
-            zip(optimizer.variables, optimizer_variables, strict=True)
-        )
-        with keras.StatelessScope(state_mapping=mapping):
-            step.scale = loss_scale(optimizer)
-            step.rate = _learning_rate(optimizer)
-            updates = ops.convert_to_tensor(optimizer.iterations)
-        stateless = True
-        try:
-            trained, state = original_stateless_apply(
-                optimizer_variables, gradients, trainable_variables
-            )
-        finally:
-            stateless = False
-        mapping = list(zip(optimizer.variables, state, strict=True))
-        with keras.StatelessScope(state_mapping=mapping):
-            step.applied = optimizer.iterations - updates
-        step.variables = list(variables or [])
-        step.gradients = list(gradients)
-        step.before = list(trainable_variables)
-        step.after = list(trained)
-        if then is not None:
-            then(step)
-        return trained, state
-
+    capture = _Capture(step, then)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_backend.shadow_in_step(optimizer, "apply", apply))
-        stack.enter_context(
-            _backend.shadow_in_step(
-                optimizer, "stateless_apply", stateless_apply
+        for name in ("apply", "stateless_apply"):
+            handler = getattr(capture, name)
+            stack.enter_context(
+                _backend.shadow_methods_in_step(
+                    keras.optimizers.Optimizer, name, handler
+                )
+                if optimizer is None
+                else _shadow_of_one(optimizer, name, handler)
             )
-        )
         if step.loss_tracker is not None:
             stack.enter_context(_capture_loss(step))
         yield
+
+
+def _shadow_of_one(
+    optimizer: Any, name: str, handler: Callable[..., Any]
+) -> contextlib.AbstractContextManager[None]:
+    original = getattr(optimizer, name)
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return handler(optimizer, original, *args, **kwargs)
+
+    return _backend.shadow_in_step(optimizer, name, method)
+
+
+class _Capture:
+    """Stands in for the methods of optimizers, and adds to a record."""
+
+    def __init__(
+        self, step: StepRecord, then: Callable[[], None] | None
+    ) -> None:
+        self._step = step
+        self._then = then
+        self._inside = False
+
+    def apply(
+        self,
+        optimizer: Any,
+        original: Callable[..., Any],
+        grads: Any,
+        trainable_variables: Any = None,
+    ) -> Any:
+        if not self._may_capture():
+            return self._run(original, grads, trainable_variables)
+        gradients = list(grads)
+        if trainable_variables is not None:
+            trainable_variables = list(trainable_variables)
+        variables = trainable_variables or list(
+            _backend.optimized_variables(optimizer)
+        )
+        before = [_backend.snapshot(v) for v in variables]
+        scale, rate = loss_scale(optimizer), _learning_rate(optimizer)
+        count = _backend.snapshot(optimizer.iterations)
+        with _backend.reduced_gradients(optimizer) as reduced:
+            result = self._run(original, gradients, trainable_variables)
+        if reduced:
+            gradients, scale = _reduced_in_place_of(gradients, reduced), 1.0
+        after = [ops.stop_gradient(ops.convert_to_tensor(v)) for v in variables]
+        applied = optimizer.iterations - count
+        self._add(
+            optimizer, variables, gradients, before, after, scale, rate, applied
+        )
+        return result
+
+    def stateless_apply(
+        self,
+        optimizer: Any,
+        original: Callable[..., Any],
+        optimizer_variables: Any,
+        grads: Any,
+        trainable_variables: Any,
+    ) -> Any:
+        if not self._may_capture():
+            return self._run(
+                original, optimizer_variables, grads, trainable_variables
+            )
+        mapping = zip(optimizer.variables, optimizer_variables, strict=True)
+        with keras.StatelessScope(state_mapping=list(mapping)):
+            scale, rate = loss_scale(optimizer), _learning_rate(optimizer)
+            count = ops.convert_to_tensor(optimizer.iterations)
+        trained, state = self._run(
+            original, optimizer_variables, grads, trainable_variables
+        )
+        mapping = zip(optimizer.variables, state, strict=True)
+        with keras.StatelessScope(state_mapping=list(mapping)):
+            applied = optimizer.iterations - count
+        variables = list(_backend.optimized_variables(optimizer))
+        self._add(
+            optimizer,
+            variables,
+            list(grads),
+            list(trainable_variables),
+            list(trained),
+            scale,
+            rate,
+            applied,
+        )
+        return trained, state
+
+    def _may_capture(self) -> bool:
+        if self._inside:
+            return False
+        if self._then is not None:  # which looks at once, in the same trace
+            return True
+        here = self._step.in_its_trace
+        self._step.has_hidden_updates |= not here
+        return here
+
+    def _run(self, original: Callable[..., Any], *args: Any) -> Any:
+        outer, self._inside = self._inside, True
+        try:
+            return original(*args)
+        finally:
+            self._inside = outer
+
+    def _add(
+        self,
+        optimizer: Any,
+        variables: list[Any],
+        gradients: list[Any],
+        before: list[Tensor],
+        after: list[Tensor],
+        scale: Any,
+        rate: Any,
+        applied: Any,
+    ) -> None:
+        count = len(variables)
+        self._step.updates.append(
+            Update(
+                variables,
+                gradients,
+                before,
+                after,
+                [scale] * count,
+                [rate] * count,
+                applied,
+                [optimizer] * count,
+            )
+        )
+        if self._then is not None and variables:
+            self._then()
 
 
 @contextlib.contextmanager
@@ -105,8 +179,9 @@ def _capture_loss(step: StepRecord) -> Iterator[None]:
     original = step.loss_tracker.update_state
 
     def update_state(values: Any, sample_weight: Any = None) -> Any:
-        step.loss = values
-        step.batch_size = 1 if sample_weight is None else sample_weight
+        if step.in_its_trace:
+            step.loss = values
+            step.batch_size = 1 if sample_weight is None else sample_weight
         return original(values, sample_weight=sample_weight)
 
     with _backend.shadow_in_step(

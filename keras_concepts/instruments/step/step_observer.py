@@ -22,6 +22,7 @@ class StepObserver(Generic[Samples]):
         when_full: Called with what was read as soon as the buffer is full;
             `read` does not give it again.
         can_reject: Whether `rejects` may ever be true.
+        make_tap: Makes another tap once the model was compiled again.
 
     Attributes:
         rejects: Whether the weights shall be as before the last step.
@@ -35,6 +36,7 @@ class StepObserver(Generic[Samples]):
         first_step: int,
         when_full: Callable[[Samples], None] | None = None,
         can_reject: bool = False,
+        make_tap: Callable[[], Tap[Any, Samples]] | None = None,
     ) -> None:
         self.name = name
         self.tap = tap
@@ -42,8 +44,9 @@ class StepObserver(Generic[Samples]):
         self.can_reject = can_reject
         self.rejects = False
         self._when_full = when_full
+        self._make_tap = make_tap
         self._pending: list[int] = []
-        self._read: list[Samples] = []
+        self._read: list[list[Samples]] = [[]]
         self._first_step = first_step
         self._step = first_step
         self._epoch_start = first_step
@@ -53,6 +56,11 @@ class StepObserver(Generic[Samples]):
     def epoch_start(self) -> int:
         """Number of the first step of the epoch."""
         return self._epoch_start
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """Steps that were taken since the epoch began."""
+        return self._step - self._epoch_start
 
     @property
     def steps(self) -> int:
@@ -88,16 +96,27 @@ class StepObserver(Generic[Samples]):
             for samples in self.read():
                 self._when_full(samples)
 
+    def renew_tap(self) -> None:
+        """Lets another tap measure from now on: the model has changed."""
+        if self._make_tap is not None:
+            self._drain()
+            self._read.append([])
+            self.tap = self._make_tap()
+
     def read(self) -> list[Samples]:
         """Everything measured since the last call, as the tap's `read` gave."""
+        return [samples for each in self.read_by_tap() for samples in each]
+
+    def read_by_tap(self) -> list[list[Samples]]:
+        """The same, with a list for each tap that measured something."""
         self._drain()
-        samples, self._read = self._read, []
-        return samples
+        samples, self._read = self._read, [[]]
+        return [each for each in samples if each]
 
     def _has_room(self, steps: int) -> bool:
         return len(self._pending) + steps <= self.tap.capacity
 
     def _drain(self) -> None:
         if self._pending:
-            self._read.append(self.tap.read(self._pending))
+            self._read[-1].append(self.tap.read(self._pending))
         self._pending = []

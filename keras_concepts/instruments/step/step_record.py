@@ -1,8 +1,10 @@
 """What one training step did, and copies of it that are safe to measure."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_concepts import _backend
@@ -10,22 +12,76 @@ from keras_concepts._types import Tensor
 
 
 @dataclasses.dataclass
-class StepRecord:
-    """What one training step did. Lists run parallel to `variables`.
-
-    The fields of the model and its batch are known before the step, the others
-    once the optimizer has been called.
+class Update:
+    """What optimizers did to variables. Lists run parallel to `variables`.
 
     Attributes:
-        variables: The trainable Keras variables.
+        variables: Keras variables.
         gradients: As given to the optimizer: before clipping, still multiplied
-            by `scale`; `None` where the loss does not depend on the variable.
+            by the scale; `None` where the loss does not depend on the variable
+            or its gradient was not seen.
         before: Values of the variables at which the gradients were taken.
         after: Values once the optimizer was done.
-        scale: Loss scale to divide the gradients by, a tensor or a number.
-        applied: 1 if this step really updated the weights, 0 if it only
-            accumulated gradients or was skipped by loss scaling.
-        rate: Learning rate of the update.
+        scales: Loss scale to divide each gradient by, tensors or numbers.
+        rates: Learning rate of each variable's update.
+        applied: 1 if this really updated the weights, 0 if it only accumulated
+            gradients or was skipped by loss scaling.
+        optimizers: What updated each variable, or `None`.
+    """
+
+    variables: list[Any] = dataclasses.field(default_factory=list)
+    gradients: list[Any] = dataclasses.field(default_factory=list)
+    before: list[Tensor] = dataclasses.field(default_factory=list)
+    after: list[Tensor] = dataclasses.field(default_factory=list)
+    scales: list[Any] = dataclasses.field(default_factory=list)
+    rates: list[Any] = dataclasses.field(default_factory=list)
+    applied: Any = 0
+    optimizers: list[Any] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def joined(cls, updates: Sequence["Update"]) -> "Update":
+        """Several updates of one step as one.
+
+        Of a variable that was updated more than once the last gradient counts,
+        and the change that all of them made together.
+        """
+        if len(updates) == 1:
+            return updates[0]
+        first = {
+            id(variable): before
+            for update in reversed(updates)
+            for variable, before in zip(
+                update.variables, update.before, strict=True
+            )
+        }
+        last = {
+            id(variable): (update, i)
+            for update in updates
+            for i, variable in enumerate(update.variables)
+        }
+        rows = list(last.values())
+        return cls(
+            variables=[update.variables[i] for update, i in rows],
+            gradients=[update.gradients[i] for update, i in rows],
+            before=[first[id(update.variables[i])] for update, i in rows],
+            after=[update.after[i] for update, i in rows],
+            scales=[update.scales[i] for update, i in rows],
+            rates=[update.rates[i] for update, i in rows],
+            applied=_largest([update.applied for update in updates]),
+            optimizers=[update.optimizers[i] for update, i in rows],
+        )
+
+
+@dataclasses.dataclass
+class StepRecord:
+    """What one training step did.
+
+    The fields of the model and its batch are known before the step, the others
+    once it is over.
+
+    Attributes:
+        updates: What each use of an optimizer did, in order. Empty if none was
+            used.
         loss: The batch's loss, or `None` if no metric received it.
         batch_size: Samples that `loss` is the mean of, a tensor or a number.
         model: The model that `fit` trains; `None` in a loop of one's own.
@@ -34,25 +90,45 @@ class StepRecord:
         untrained: Pairs of the variables that are not trained and their values
             before the step, or `None` if the variables still hold them when the
             step begins.
+        trace: What the step runs in, see `_backend.current_trace`.
+        has_hidden_updates: Whether an optimizer was used in another trace
+            (`tf.cond`, a compiled function of the model's own), which no tensor
+            may leave.
+        has_hidden_values: Whether something else was captured there.
     """
 
-    variables: list[Any] = dataclasses.field(default_factory=list)
-    gradients: list[Any] = dataclasses.field(default_factory=list)
-    before: list[Tensor] = dataclasses.field(default_factory=list)
-    after: list[Tensor] = dataclasses.field(default_factory=list)
-    scale: Any = 1.0
-    applied: Any = 0
-    rate: Any = float("nan")
+    updates: list[Update] = dataclasses.field(default_factory=list)
     loss: Any = None
     batch_size: Any = float("nan")
     model: Any = None
     loss_tracker: Any = None
     batch: Any = None
     untrained: list[tuple[Any, Tensor]] | None = None
+    trace: Any = dataclasses.field(default_factory=_backend.current_trace)
+    has_hidden_updates: bool = False
+    has_hidden_values: bool = False
+
+    @property
+    def update(self) -> Update:
+        """All updates of the step as one."""
+        return Update.joined(self.updates)
+
+    @property
+    def in_its_trace(self) -> bool:
+        """Whether tensors that are made here may be used after the step."""
+        return _backend.current_trace() is self.trace
+
+    def drop_hidden(self, values: dict[Any, Any]) -> None:
+        """Deletes what was captured in another trace, where it must stay."""
+        for key, value in list(values.items()):
+            leaves = keras.tree.flatten(value)
+            if not all(_backend.is_in_trace(x, self.trace) for x in leaves):
+                self.has_hidden_values = True
+                del values[key]
 
 
 def isolated_copies(
-    step: StepRecord,
+    update: Update, loss: Tensor | None
 ) -> tuple[list[Tensor | None], list[Tensor], list[Tensor], Tensor | None]:
     """Float32 copies of gradients, `before`, `after` and loss.
 
@@ -61,20 +137,35 @@ def isolated_copies(
     gradients = [
         None if _is_value(gradient, variable) else _backend.dense_rows(gradient)
         for gradient, variable in zip(
-            step.gradients, step.variables, strict=True
+            update.gradients, update.variables, strict=True
         )
     ]
     present = [gradient for gradient in gradients if gradient is not None]
-    losses = [] if step.loss is None else [ops.stop_gradient(step.loss)]
+    losses = [] if loss is None else [ops.stop_gradient(loss)]
     tensors = iter(
-        _backend.isolate([*present, *step.before, *step.after, *losses])
+        _backend.isolate([*present, *update.before, *update.after, *losses])
     )
     return (
         [None if g is None else _float32(next(tensors)) for g in gradients],
-        [_float32(next(tensors)) for _ in step.before],
-        [_float32(next(tensors)) for _ in step.after],
-        next(tensors) if losses else None,
+        [_float32(next(tensors)) for _ in update.before],
+        [_float32(next(tensors)) for _ in update.after],
+        _float32(next(tensors)) if losses else None,
     )
+
+
+def in_float32(values: Sequence[Any]) -> Tensor:
+    """Numbers and scalar tensors as one tensor, of shape `()` if all are one.
+
+    Args:
+        values: At least one; several that are the same object count as one.
+    """
+    if all(value is values[0] for value in values):
+        return _float32(values[0])
+    return ops.stack([_float32(value) for value in values])
+
+
+def _largest(values: Sequence[Any]) -> Tensor:
+    return ops.max(ops.stack([_float32(value) for value in values]))
 
 
 def _is_value(gradient: Any, variable: Any) -> bool:

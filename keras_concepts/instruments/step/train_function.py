@@ -14,9 +14,30 @@ from keras_concepts import _backend
 from keras_concepts.instruments.step.capture_updates import capture_updates
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.instruments.step.step_record import StepRecord
+from keras_concepts.instruments.step.unseen_update import (
+    batch_size,
+    unseen_update,
+)
 
 # Where all schedules coincide, some steps are measured and the others are not.
 _USUAL = 2
+_NO_OPTIMIZER = (
+    "used no Keras optimizer that can be watched. Losses, penalties and the "
+    "change of the weights are measured, gradients are not. In a training loop "
+    "of your own, `keras_concepts.instruments.GradientTap` measures those of "
+    "any Keras optimizer"
+)
+_HIDDEN_OPTIMIZER = (
+    "uses an optimizer inside a conditional or a compiled function of its own, "
+    "from where no gradient can be taken out. The change of the weights is "
+    "measured, those gradients are not. Call the optimizer in `train_step` "
+    "itself to have them measured"
+)
+_HIDDEN_VALUES = (
+    "calls layers inside a compiled function of its own, or takes gradients "
+    "other than by `jax.grad` or `jax.value_and_grad`. What layers do there "
+    "(batch statistics, added losses) is not measured"
+)
 
 
 class ObservedTrainFunction:
@@ -38,6 +59,10 @@ class ObservedTrainFunction:
         self._model = model
         self._original = model.train_function
         self._observers: list[StepObserver[Any]] = []
+        # Whether all updates of the last measured step were seen.
+        self._sees_updates = False
+        self._hidden: set[str] = set()
+        self._said: set[str] = set()
         self._make_observed = _backend.observed_train_functions(model)
         self._functions: dict[
             tuple[StepObserver[Any], ...], Callable[..., Any]
@@ -62,7 +87,15 @@ class ObservedTrainFunction:
             if not function._observers:
                 function._restore()
 
+    @classmethod
+    def is_attached(cls, model: Any, observer: StepObserver[Any]) -> bool:
+        """Whether `observer` still sees the steps of the running `fit`."""
+        function = model.train_function
+        return isinstance(function, cls) and observer in function._observers
+
     def __call__(self, *args: Any) -> Any:
+        if _name_of_caller() == "train_on_batch":  # no step of `fit`
+            return self._original(*args)
         steps = self._model.steps_per_execution
         due = [o for o in self._observers if o.schedule.due(steps)]
         for observer in due:
@@ -79,6 +112,8 @@ class ObservedTrainFunction:
             raise
         for observer in self._observers:
             observer.advance(steps, measured=observer in due)
+        for what in self._hidden - self._said:
+            self._say(what)
         if restore is not None and any(o.rejects for o in due):
             result = restore(result)
         return result
@@ -121,11 +156,28 @@ class ObservedTrainFunction:
             stacklevel=2,
         )
 
+    def _say(self, what: str) -> None:
+        self._said.add(what)
+        names = ", ".join(f"`{o.name}`" for o in self._observers)
+        warnings.warn(
+            f"The `train_step` of model {self._model.name!r} {what}. "
+            f"Attached: {names}.",
+            UserWarning,
+            stacklevel=3,
+        )
+
     @contextlib.contextmanager
     def _observe(
-        self, due: Sequence[StepObserver[Any]], batch: Any, untrained: Any
-    ) -> Iterator[None]:
+        self,
+        due: Sequence[StepObserver[Any]],
+        batch: Any,
+        trained: list[Any] | None,
+        untrained: Any,
+    ) -> Iterator[list[Any]]:
         model = self._model
+        variables, after = list(model.trainable_variables), []
+        if trained is None and not self._sees_updates:
+            trained = [_backend.snapshot(variable) for variable in variables]
         step = StepRecord(
             model=model,
             loss_tracker=next(
@@ -135,36 +187,65 @@ class ObservedTrainFunction:
             untrained=untrained,
         )
         with contextlib.ExitStack() as stack:
-            stack.enter_context(
-                capture_updates(
-                    model.optimizer, step, model.trainable_variables
-                )
-            )
+            stack.enter_context(capture_updates(step))
             captured = [
                 stack.enter_context(observer.tap.capture(step))
                 for observer in due
             ]
-            yield
-        if step.variables:
+            yield after
+        self._note(step)
+        if not self._sees_updates and trained is not None:
+            step.updates.append(unseen_update(step, variables, trained, after))
+        if step.loss is None:
+            step.batch_size = batch_size(batch)
+        if step.update.variables:
             for observer, its in zip(due, captured, strict=True):
                 observer.tap.record(step, its)
 
-    def _make_unobserved(self, force: bool = False) -> Any:
+    def _note(self, step: StepRecord) -> None:
+        hidden = step.has_hidden_updates
+        self._sees_updates = bool(step.updates) and not hidden
+        if hidden:
+            self._hidden.add(_HIDDEN_OPTIMIZER)
+        elif not step.updates:
+            self._hidden.add(_NO_OPTIMIZER)
+        if step.has_hidden_values:
+            self._hidden.add(_HIDDEN_VALUES)
+
+    def _make_train_function(self, force: bool = False) -> Any:
+        """Stands in for that of the model."""
+        caller = _name_of_caller()
         self._restore()
-        return self._model.make_train_function(force=force)
+        function = self._model.make_train_function(force=force)
+        if caller == "fit":  # a `fit` that begins is observed by its own
+            return function
+        # A callback of the running `fit` has compiled the model again, or
+        # trains on a batch of its own.
+        if self._model.train_function is not self._original:
+            self._original = self._model.train_function
+            self._make_observed = _backend.observed_train_functions(self._model)
+            self._functions.clear()
+            for observer in self._observers:
+                observer.renew_tap()
+        self._install()
+        return self
 
     def _install(self) -> None:
         attributes = vars(self._model)
         attributes["train_function"] = self
-        attributes["make_train_function"] = self._make_unobserved
+        attributes["make_train_function"] = self._make_train_function
 
     def _restore(self) -> None:
         attributes = vars(self._model)
         if attributes.get("train_function") is self:
             attributes["train_function"] = self._original
         # Each access makes another bound method: equal, not the same.
-        if attributes.get("make_train_function") == self._make_unobserved:
+        if attributes.get("make_train_function") == self._make_train_function:
             del attributes["make_train_function"]
+
+
+def _name_of_caller() -> str:
+    return sys._getframe(2).f_code.co_name
 
 
 def _when_fit_is_left(restore: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ ALL_FINITE = "Loss, gradients and weights were finite at every step."
 _WHERE = {
     q.NON_FINITE_INPUT: "in the input `{}`",
     q.NON_FINITE_ACTIVATION: "in the activation of `{}`",
+    q.NON_FINITE_PENALTY: "in the penalty or added loss of `{}`",
     q.NON_FINITE_GRADIENT: "in the gradient of `{}`",
     q.NON_FINITE_WEIGHT: "in the weight `{}`",
 }

@@ -29,7 +29,7 @@ class LabelTap:
     @contextlib.contextmanager
     def capture(self, step):
         assert step.model is self.model
-        assert step.variables == []
+        assert step.updates == []
         self.entered += 1
         captured = {}
         original = self.model.compute_loss
@@ -42,9 +42,7 @@ class LabelTap:
 
         try:
             with (
-                _backend.out_of_gradient(
-                    self.model, step.loss_tracker, captured
-                ),
+                _backend.out_of_gradient(captured),
                 _backend.shadow_in_step(
                     self.model, "compute_loss", compute_loss
                 ),
@@ -55,7 +53,7 @@ class LabelTap:
 
     def record(self, step, captured):
         labels = keras.utils.unpack_x_y_sample_weight(step.batch)[1]
-        row = [captured["labels"], ops.sum(labels), step.applied]
+        row = [captured["labels"], ops.sum(labels), step.update.applied]
         row = ops.stack([ops.cast(x, "float32") for x in row])
         self.buffer.append(row, ops.zeros((0,)))
 

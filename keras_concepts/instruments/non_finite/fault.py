@@ -1,0 +1,116 @@
+"""What was not finite first in a step, in words."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+INPUTS = ("x", "y", "sample_weight")
+_NO_LAYERS = " (the layers could not be looked at: it may have come from one)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """What was not finite first in a step.
+
+    Attributes:
+        kind: `"input"`, `"activation"`, `"penalty"`, `"loss"`, `"gradient"` or
+            `"weight"`.
+        layer: Path of the layer or variable, name of an operation, `"x"`, `"y"`
+            or `"sample_weight"`; `""` for the loss.
+        count: How many entries were not finite.
+        where: In words.
+    """
+
+    kind: str
+    layer: str
+    count: int
+    where: str
+
+
+def first_fault(
+    details: Mapping[str, np.ndarray],
+    *,
+    loss_is_bad: bool,
+    has_loss: bool,
+    has_gradients: bool,
+    saw_layers: bool,
+    variables: Sequence[str],
+    layers: Sequence[str],
+) -> Fault | None:
+    """What comes first, in the order in which a step computes it.
+
+    Args:
+        details: Counts of entries that are not finite: `"inputs"`, `(3, 2)`,
+            NaN and infinite; `"layers"`, `(2 * layers, 3)`, see
+            `nonfinite_layers`; `"added_losses"` of each layer; `"penalties"`,
+            `"before"`, `"gradients"` and `"after"` of each variable.
+        loss_is_bad: Whether the loss is not finite.
+        has_loss: Whether the loss is known.
+        has_gradients: Whether a gradient is known.
+        saw_layers: Whether the layers could be looked at.
+        variables: Names of the variables.
+        layers: Names of the layers.
+    """
+    if details["before"].any():
+        i = _first(details["before"])
+        where = f"the weights {variables[i]}, already before this step"
+        return _fault("weight", variables[i], details["before"][i], where)
+    if details["inputs"].any():
+        i = _first(details["inputs"].any(axis=1))
+        name = "the inputs x" if INPUTS[i] == "x" else INPUTS[i]
+        where = f"{_entries(details['inputs'][i])} in {name}"
+        return _fault("input", INPUTS[i], details["inputs"][i].sum(), where)
+    if details["layers"][:, 0].any():
+        return _activation(details["layers"], layers)
+    if (loss_is_bad or not has_loss) and details["penalties"].any():
+        name = variables[_first(details["penalties"])]
+        where = f"the penalty that the regularizer of {name} gives"
+        return _fault("penalty", name, 1, where)
+    if (loss_is_bad or not has_loss) and details["added_losses"].any():
+        name = layers[_first(details["added_losses"])]
+        where = f"the activity penalty or added loss of {name}"
+        return _fault("penalty", name, 1, f"{where}, of finite outputs")
+    unseen = "" if saw_layers else _NO_LAYERS
+    if loss_is_bad:
+        return _fault(
+            "loss", "", 1, f"the loss{unseen or ', of finite outputs'}"
+        )
+    if details["gradients"].any():
+        # Back-propagation comes to the last layer first.
+        i = int(np.flatnonzero(details["gradients"])[-1])
+        loss = "a finite loss" if has_loss else "a loss that is not known here"
+        where = f"the gradient of {variables[i]}, of {loss}{unseen}"
+        return _fault("gradient", variables[i], details["gradients"][i], where)
+    if details["after"].any():
+        i = _first(details["after"])
+        where = "after a finite gradient"
+        if not has_gradients:
+            where = f"after this step, whose gradients are not known{unseen}"
+        where = f"the weights {variables[i]}, {where}"
+        return _fault("weight", variables[i], details["after"][i], where)
+    return None  # squares left the range of float32, and nothing else
+
+
+def _activation(events: np.ndarray, layers: Sequence[str]) -> Fault:
+    order = np.where(events[:, 0] > 0, events[:, 0], np.inf)
+    i = int(np.argmin(order))
+    name, amounts = layers[i // 2], events[i, 1:]
+    where = f"the input of {name}, made by the code before it"
+    if i % 2:
+        where = f"the output of {name}, of finite inputs"
+    where = f"{_entries(amounts)} in {where}"
+    return _fault("activation", name, amounts.sum(), where)
+
+
+def _fault(kind: str, layer: str, count: float, where: str) -> Fault:
+    return Fault(kind, layer, int(count), where)
+
+
+def _entries(amounts: np.ndarray) -> str:
+    nan, infinite = amounts
+    return f"{int(nan)} NaN and {int(infinite)} infinite"
+
+
+def _first(found: np.ndarray) -> int:
+    return int(np.flatnonzero(found)[0])
