@@ -8,6 +8,12 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `snapshot(variable)`
 :   The value of a Keras variable or tensor now, unmoved by later assignments.
 
+`copied(gradient)`
+:   The gradient, unmoved by later writes to it.
+
+`version(tensor)`
+:   A number that is another once the tensor was written to.
+
 `known_value(tensor)`
 :   The tensor as a NumPy array, or `None` where it has no value yet (inside a
     function that is being traced) or lies on an accelerator.
@@ -242,6 +248,7 @@ choose_rarely = active.choose_rarely
 column_sums = active.column_sums
 compiled = active.compiled
 compiled_pass = active.compiled_pass
+copied = active.copied
 current_trace = active.current_trace
 dense = active.dense
 dense_rows = active.dense_rows
@@ -260,6 +267,7 @@ shadow_methods_in_step = active.shadow_methods_in_step
 snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
 value_and_grad = active.value_and_grad
+version = active.version
 without_gradients = active.without_gradients
 
 # Where this module was the first to import Keras, only now can they be.

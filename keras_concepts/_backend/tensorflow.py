@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 from tensorflow.python.ops import control_flow_util
 
+from keras_concepts._backend.keras_internals import optimizers_of
 from keras_concepts._shadow import (
     shadow,
     shadow_in_thread,
@@ -26,6 +27,15 @@ shadow_methods_in_step = shadow_methods_in_thread
 def snapshot(variable: Any) -> Tensor:
     # Resource variables copy on write: the tensor read here keeps its value.
     return tf.identity(keras.ops.convert_to_tensor(variable))
+
+
+def copied(gradient: Any) -> Any:
+    return gradient  # never changes
+
+
+def version(tensor: Any) -> int:
+    del tensor  # never changes
+    return 0
 
 
 def known_value(tensor: Tensor) -> np.ndarray | None:
@@ -311,7 +321,7 @@ def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del arguments
     variables = [
         *model.variables,
-        *model.optimizer.variables,
+        *(v for each in optimizers_of(model) for v in each.variables),
         *model.metrics_variables,
     ]
     values = [snapshot(variable) for variable in variables]

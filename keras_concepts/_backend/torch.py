@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import torch
 
+from keras_concepts._backend.keras_internals import optimizers_of
 from keras_concepts._shadow import shadow, shadow_methods
 from keras_concepts._types import Observe, Tensor
 
@@ -33,6 +34,14 @@ def shadow_methods_in_step(
 
 def snapshot(variable: Any) -> Tensor:
     return keras.ops.convert_to_tensor(variable).detach().clone()
+
+
+def copied(gradient: Any) -> Tensor:
+    return gradient.detach().clone()
+
+
+def version(tensor: Any) -> int:
+    return 0 if torch.compiler.is_compiling() else tensor._version
 
 
 def known_value(tensor: Tensor) -> np.ndarray | None:
@@ -251,7 +260,7 @@ def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del arguments
     variables = [
         *model.variables,
-        *model.optimizer.variables,
+        *(v for each in optimizers_of(model) for v in each.variables),
         *model.metrics_variables,
     ]
     values = [snapshot(variable) for variable in variables]

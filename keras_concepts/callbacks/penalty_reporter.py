@@ -146,7 +146,9 @@ def _record(
         if column.quantity in (LOSS, BATCH_SIZE, APPLIED):
             continue
         if column.quantity in _PULLS:
-            rows.append((column.name, column.quantity, mean))
+            # Not every optimizer of the model may decay this variable.
+            if column.quantity != DECAY_PULL or not np.isnan(values).all():
+                rows.append((column.name, column.quantity, mean))
             continue
         if column == (DATA_LOSS, "", ""):
             totals[DATA_LOSS] = mean

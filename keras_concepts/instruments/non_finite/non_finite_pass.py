@@ -113,9 +113,9 @@ class _Events:
 
     def look_at_loss(self, kind: str, owner: int, value: Any) -> None:
         del kind
-        self.losses[self._places[owner]] += nonfinite_entries(
-            ops.convert_to_tensor(value)
-        )
+        place = self._places[owner]
+        count = nonfinite_entries(ops.convert_to_tensor(value))
+        self.losses[place] = self.losses[place] + count
 
 
 def _observed(layer: Any, number: int, found: _Events) -> Callable[..., Any]:

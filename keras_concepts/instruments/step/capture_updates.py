@@ -88,6 +88,10 @@ class _Capture:
             result = self._run(original, gradients, trainable_variables)
         if reduced:
             gradients, scale = _reduced_in_place_of(gradients, reduced), 1.0
+        if self._step.copies_gradients:
+            gradients = [
+                None if g is None else _backend.copied(g) for g in gradients
+            ]
         after = [ops.stop_gradient(ops.convert_to_tensor(v)) for v in variables]
         applied = optimizer.iterations - count
         self._add(
@@ -168,6 +172,7 @@ class _Capture:
                 [rate] * count,
                 applied,
                 [optimizer] * count,
+                [0 if g is None else _backend.version(g) for g in gradients],
             )
         )
         if self._then is not None and variables:

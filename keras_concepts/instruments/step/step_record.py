@@ -27,6 +27,8 @@ class Update:
         applied: 1 if this really updated the weights, 0 if it only accumulated
             gradients or was skipped by loss scaling.
         optimizers: What updated each variable, or `None`.
+        versions: Of the gradients as they were given to the optimizer, see
+            `_backend.version`.
     """
 
     variables: list[Any] = dataclasses.field(default_factory=list)
@@ -37,6 +39,14 @@ class Update:
     rates: list[Any] = dataclasses.field(default_factory=list)
     applied: Any = 0
     optimizers: list[Any] = dataclasses.field(default_factory=list)
+    versions: list[int] = dataclasses.field(default_factory=list)
+
+    def drop_overwritten(self) -> None:
+        """Leaves out gradients that were written to since (on PyTorch)."""
+        for i, version in enumerate(self.versions):
+            gradient = self.gradients[i]
+            if gradient is not None and _backend.version(gradient) != version:
+                self.gradients[i] = None
 
     @classmethod
     def joined(cls, updates: Sequence["Update"]) -> "Update":
@@ -90,6 +100,8 @@ class StepRecord:
         untrained: Pairs of the variables that are not trained and their values
             before the step, or `None` if the variables still hold them when the
             step begins.
+        copies_gradients: Whether to copy them as they are given to an
+            optimizer. A later backward pass of the step may write to them.
         trace: What the step runs in, see `_backend.current_trace`.
         has_hidden_updates: Whether an optimizer was used in another trace
             (`tf.cond`, a compiled function of the model's own), which no tensor
@@ -104,6 +116,7 @@ class StepRecord:
     loss_tracker: Any = None
     batch: Any = None
     untrained: list[tuple[Any, Tensor]] | None = None
+    copies_gradients: bool = False
     trace: Any = dataclasses.field(default_factory=_backend.current_trace)
     has_hidden_updates: bool = False
     has_hidden_values: bool = False

@@ -61,6 +61,7 @@ class ObservedTrainFunction:
         self._observers: list[StepObserver[Any]] = []
         # Whether all updates of the last measured step were seen.
         self._sees_updates = False
+        self._uses_of_optimizers = 0
         self._hidden: set[str] = set()
         self._said: set[str] = set()
         self._make_observed = _backend.observed_train_functions(model)
@@ -185,6 +186,7 @@ class ObservedTrainFunction:
             ),
             batch=batch,
             untrained=untrained,
+            copies_gradients=self._uses_of_optimizers != 1,
         )
         with contextlib.ExitStack() as stack:
             stack.enter_context(capture_updates(step))
@@ -204,6 +206,9 @@ class ObservedTrainFunction:
 
     def _note(self, step: StepRecord) -> None:
         hidden = step.has_hidden_updates
+        self._uses_of_optimizers = len(step.updates)
+        for update in step.updates:
+            update.drop_overwritten()
         self._sees_updates = bool(step.updates) and not hidden
         if hidden:
             self._hidden.add(_HIDDEN_OPTIMIZER)
