@@ -42,12 +42,8 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   What tensors are made in here: a graph, a trace of JAX, `None` if eager.
 
 `is_in_trace(tensor, trace)`
-:   Whether a tensor may be used in that trace.
-
-`out_of_gradient(values)`
-:   Context manager for a training step. What is put into the dict `values`, as
-    tensors or tuples of them, while the step differentiates a loss can be read
-    from it after the step.
+:   Whether a tensor may be used in that trace. What was computed while a loss
+    was differentiated may be if it came through `ops.stop_gradient`.
 
 `without_gradients()`
 :   Context manager for eager calls. Nothing is kept for a gradient.
@@ -257,7 +253,6 @@ isolate = active.isolate
 is_in_trace = active.is_in_trace
 known_value = active.known_value
 observed_train_functions = active.observed_train_functions
-out_of_gradient = active.out_of_gradient
 peaks = active.peaks
 reduced_gradients = active.reduced_gradients
 segment_counts = active.segment_counts

@@ -16,7 +16,6 @@ from jax._src import core  # which trace is open: no public name tells
 from keras_concepts._backend.keras_internals import flatten_layers
 from keras_concepts._shadow import (
     shadow,
-    shadow_in_thread,
     shadow_methods_in_thread,
 )
 from keras_concepts._types import Observe, Tensor
@@ -76,68 +75,6 @@ def current_trace() -> Any:
 
 def is_in_trace(tensor: Any, trace: Any) -> bool:
     return not isinstance(tensor, jax.core.Tracer) or tensor._trace is trace
-
-
-@contextlib.contextmanager
-def out_of_gradient(values: dict[Any, Any]) -> Iterator[None]:
-    # What is computed while JAX differentiates a function can leave it with
-    # the function's results alone.
-    def carrying(transform: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(transform)
-        def differentiate(
-            fun: Callable[..., Any],
-            argnums: Any = 0,
-            has_aux: bool = False,
-            **options: Any,
-        ) -> Callable[..., Any]:
-            keys: list[Any] = []
-
-            @functools.wraps(fun)
-            def function(*args: Any, **kwargs: Any) -> Any:
-                result = fun(*args, **kwargs)
-                _drop_unreachable(values)
-                keys[:] = values
-                value, aux = result if has_aux else (result, None)
-                return value, (aux, list(values.values()))
-
-            differentiated = transform(function, argnums, True, **options)
-
-            @functools.wraps(fun)
-            def call(*args: Any, **kwargs: Any) -> Any:
-                result = differentiated(*args, **kwargs)
-                if transform is jax_grad:
-                    gradients, (aux, carried) = result
-                    result = (gradients, aux) if has_aux else gradients
-                else:
-                    (value, (aux, carried)), gradients = result
-                    result = (value, aux) if has_aux else value, gradients
-                values.update(zip(keys, carried, strict=True))
-                return result
-
-            return call
-
-        return differentiate
-
-    jax_grad = jax.grad
-    with (
-        shadow_in_thread(jax, "grad", carrying(jax_grad)),
-        shadow_in_thread(jax, "value_and_grad", carrying(jax.value_and_grad)),
-    ):
-        yield
-
-
-def _drop_unreachable(values: dict[Any, Any]) -> None:
-    """Leaves out what was made in a trace that is over (`jax.checkpoint`)."""
-    open_traces, trace = [], core.trace_ctx.trace
-    while trace is not None:
-        open_traces.append(trace)
-        trace = getattr(trace, "parent_trace", None)
-    for key, value in list(values.items()):
-        if not all(
-            any(is_in_trace(leaf, trace) for trace in open_traces)
-            for leaf in jax.tree.leaves(value)
-        ):
-            del values[key]
 
 
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:

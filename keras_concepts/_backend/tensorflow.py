@@ -87,13 +87,6 @@ def current_trace() -> Any:
     return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
 
-def out_of_gradient(
-    values: dict[Any, Any],
-) -> contextlib.AbstractContextManager[None]:
-    del values  # the tape records, and hides nothing
-    return contextlib.nullcontext()
-
-
 def is_in_trace(tensor: Any, trace: Any) -> bool:
     return not tf.is_symbolic_tensor(tensor) or tensor.graph is trace
 

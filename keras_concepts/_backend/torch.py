@@ -110,13 +110,6 @@ def is_in_trace(tensor: Any, trace: Any) -> bool:
     return True
 
 
-def out_of_gradient(
-    values: dict[Any, Any],
-) -> contextlib.AbstractContextManager[None]:
-    del values  # eager: they are where they are
-    return contextlib.nullcontext()
-
-
 def without_gradients() -> contextlib.AbstractContextManager[Any]:
     return torch.no_grad()
 

@@ -48,7 +48,6 @@ def capture_batch_norms(step: StepRecord) -> Iterator[Shifts]:
         shifts[id(layer), calls] = batch_against_moving(layer, inputs, mask)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_backend.out_of_gradient(shifts))
         for layer in batch_norm_layers(_backend.flatten_layers(step.model)):
             stack.enter_context(
                 capture_batches(layer, functools.partial(record, layer))

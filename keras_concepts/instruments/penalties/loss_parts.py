@@ -55,7 +55,6 @@ def capture_loss_parts(step: StepRecord) -> Iterator[LossParts]:
             parts[key] = sum(value for _, its, value in added if its == key)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_backend.out_of_gradient(parts))
         stack.enter_context(
             _backend.capture_compiled_losses(
                 model, lambda name, value: add(DATA_LOSS, name, value)

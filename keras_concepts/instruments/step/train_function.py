@@ -34,9 +34,9 @@ _HIDDEN_OPTIMIZER = (
     "itself to have them measured"
 )
 _HIDDEN_VALUES = (
-    "calls layers inside a compiled function of its own, or takes gradients "
-    "other than by `jax.grad` or `jax.value_and_grad`. What layers do there "
-    "(batch statistics, added losses) is not measured"
+    "calls layers inside a conditional or a compiled function of its own "
+    "(`tf.function`, `jax.jit`, `keras.remat`). What layers do there (batch "
+    "statistics, added losses) is not measured"
 )
 
 

@@ -310,6 +310,16 @@ def test_an_optimizer_in_a_graph_of_its_own(where):
     assert kernel == pytest.approx(rms(change), rel=1e-4)
 
 
+class Doubled(layers.Layer):
+    """Makes what comes after it depend on a variable that is trained."""
+
+    def build(self, shape):
+        self.factor = self.add_weight((), keras.initializers.Constant(2.0))
+
+    def call(self, x):
+        return self.factor * x
+
+
 class TestJax:
     pytestmark = pytest.mark.skipif(BACKEND != "jax", reason="JAX's own forms")
 
@@ -359,29 +369,34 @@ class TestJax:
 
             return call
 
+        held = jax.grad  # looked up before any step
+
+        def held_grad(function):
+            return held(function, has_aux=True)
+
         shifts = []
-        for differentiate in (grad, value_and_grad):
-            model = self.model(differentiate)
+        for differentiate in (grad, value_and_grad, held_grad):
+            model = self.model(differentiate, before=[Doubled()])
             monitor = BatchNormShiftMonitor()
             model.fit(X, Y, batch_size=32, verbose=0, callbacks=[monitor])
             rows = monitor.recording.select(owner="norm")
             assert rows.select(quantity="calls").value.tolist() == [1.0]
             shifts.append(rows.select(quantity="mean_shift").value)
-        expected = -X.mean(axis=0) / np.sqrt(X.var(axis=0) + 1e-3)
+        x = 2 * X
+        expected = -x.mean(axis=0) / np.sqrt(x.var(axis=0) + 1e-3)
         for shift in shifts:
             np.testing.assert_allclose(shift, expected, rtol=1e-4)
 
-    def test_gradients_taken_otherwise(self):
+    def test_layers_in_a_compiled_function(self):
         import jax
 
-        held = jax.grad  # looked up before any step
-
         def differentiate(function):
-            return held(function, has_aux=True)
+            compiled = jax.jit(function, static_argnames="training")
+            return jax.grad(compiled, has_aux=True)
 
         model = self.model(differentiate, before=[layers.Dense(3)])
         monitor, gradient = BatchNormShiftMonitor(), GradientMonitor()
-        with pytest.warns(UserWarning, match=r"other than by `jax\.grad`"):
+        with pytest.warns(UserWarning, match="layers inside a conditional"):
             model.fit(
                 X, Y, batch_size=32, verbose=0, callbacks=[monitor, gradient]
             )

@@ -42,7 +42,6 @@ class LabelTap:
 
         try:
             with (
-                _backend.out_of_gradient(captured),
                 _backend.shadow_in_step(
                     self.model, "compute_loss", compute_loss
                 ),
