@@ -106,6 +106,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     of the others and theirs. Both are `None` if the variables still hold them
     when the step begins; else the values after the step are put into `after`.
 
+`has_other_workers(model)`
+:   Whether processes that run one program of the strategy must agree on every
+    operation of a step (`tf.distribute.MultiWorkerMirroredStrategy`).
+
 `backup(model, arguments)`
 :   Keeps the values that model, optimizer and metrics have before a step,
     which is a call of the train function with `arguments`. Gives a function
@@ -249,6 +253,7 @@ current_trace = active.current_trace
 dense = active.dense
 dense_rows = active.dense_rows
 fixed_randomness = active.fixed_randomness
+has_other_workers = active.has_other_workers
 isolate = active.isolate
 is_in_trace = active.is_in_trace
 known_value = active.known_value

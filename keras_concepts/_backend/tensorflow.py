@@ -83,6 +83,14 @@ def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
+def has_other_workers(model: Any) -> bool:
+    strategy = model.distribute_strategy
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    cluster = strategy.cluster_resolver.cluster_spec().as_dict()
+    return len(cluster.get("worker", [])) > 1
+
+
 def current_trace() -> Any:
     return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Self
 
+import keras
 import numpy as np
 
 from keras_concepts import _backend
@@ -119,6 +120,7 @@ class GradientTap:
             the variables say which layers they belong to.
 
     Raises:
+        TypeError: `optimizer` is no Keras optimizer.
         ValueError: There are no variables, or `capacity` is below 1.
 
     Example:
@@ -141,6 +143,12 @@ class GradientTap:
         model: Any = None,
     ) -> None:
         check_positive_int("GradientTap", "capacity", capacity)
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise TypeError(
+                "`optimizer` of `GradientTap` must be a "
+                "`keras.optimizers.Optimizer`. Received: "
+                f"optimizer={optimizer!r}."
+            )
         self.optimizer = optimizer
         self.capacity = capacity
         self.model = model

@@ -246,6 +246,10 @@ class TestCustomLoop:
         with pytest.raises(ValueError, match="at least one trainable"):
             GradientTap(keras.optimizers.SGD(), [])
 
+    def test_an_optimizer_of_somebody_else(self):
+        with pytest.raises(TypeError, match=r"`keras\.optimizers\.Optimizer`"):
+            GradientTap("sgd", [keras.Variable(1.0)])
+
 
 def compiled_step(model):
     """A training loop of one's own, as the backend's users write it."""
