@@ -55,9 +55,13 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   A gradient as a dense tensor that holds every non-zero entry once; a sparse
     gradient becomes the sum of its duplicate rows, not the whole variable.
 
-`sums_of_squares(tensors)`, `peaks(tensors)`
-:   Of each float32 tensor the sum of squares, in float32 and in one pass, and
-    the largest absolute entry, both of shape `(len(tensors),)`.
+`sums_of_squares(tensors)`
+:   Of each float32 tensor the sum of squares, in float32 and in one pass, of
+    shape `(len(tensors),)`.
+
+`norms_and_peaks(tensors)`
+:   The norm of each float32 tensor, right also where squares leave the range of
+    float32, and its largest absolute entry.
 
 `choose(predicate, if_true, if_false)`
 :   The result of one of two functions without arguments, which return tensors
@@ -96,6 +100,13 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 
 `choose_rarely(predicate, if_true, if_false)`
 :   `choose` for an `if_true` that takes long and is hardly ever called.
+
+`Switches(count)`
+:   Flags on the device: `set(flags)` outside the step, `values()` inside it.
+    Carried by a train function as a buffer is.
+
+`when(flag, function, buffer)`
+:   Calls a function, which writes to a buffer, in the step if the flag is true.
 
 `observed_train_functions(model)`
 :   To be called when `fit` begins. Gives a function `make(observe, buffers)`,
@@ -240,6 +251,7 @@ __all__ = [
 
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
+Switches = active.Switches
 argmax = active.argmax
 backup = active.backup
 batch_predictor = active.batch_predictor
@@ -257,8 +269,8 @@ has_other_workers = active.has_other_workers
 isolate = active.isolate
 is_in_trace = active.is_in_trace
 known_value = active.known_value
+norms_and_peaks = active.norms_and_peaks
 observed_train_functions = active.observed_train_functions
-peaks = active.peaks
 reduced_gradients = active.reduced_gradients
 segment_counts = active.segment_counts
 segment_sums = active.segment_sums
@@ -268,6 +280,7 @@ snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
 value_and_grad = active.value_and_grad
 version = active.version
+when = active.when
 without_gradients = active.without_gradients
 
 # Where this module was the first to import Keras, only now can they be.

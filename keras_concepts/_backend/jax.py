@@ -112,6 +112,19 @@ def peaks(tensors: list[Tensor]) -> Tensor:
     return jnp.stack([jnp.max(jnp.abs(x)) for x in tensors])
 
 
+def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
+    # Scalars and not entries of vectors: XLA takes ten times as long to compile
+    # a product with an element that it must cut out first.
+    peaks = [jnp.max(jnp.abs(x)) for x in tensors]
+    units = [
+        jnp.where(jnp.isfinite(p) & (p > 0.0), jnp.maximum(p, 1e-37), 1.0)
+        for p in peaks
+    ]
+    scaled = [x / unit for x, unit in zip(tensors, units, strict=True)]
+    norms = jnp.stack(units) * jnp.sqrt(sums_of_squares(scaled))
+    return norms, jnp.stack(peaks)
+
+
 def argmax(tensor: Tensor) -> Tensor:
     # XLA's CPU compiler vectorizes a maximum but not an argmax: find the
     # winning block first. The last block may overlap the one before, which
@@ -272,6 +285,38 @@ class StepBuffer:
 
     def clear(self) -> None:
         self.state = self._empty()
+
+
+class Switches:
+    """See the package docstring. Carried as a `StepBuffer` is."""
+
+    def __init__(self, count: int) -> None:
+        self.state = jnp.zeros((count,), bool)
+
+    def set(self, flags: Sequence[bool]) -> None:
+        self.state = jnp.asarray(flags, bool)
+
+    def values(self) -> list[Tensor]:
+        return list(self.state)
+
+
+def when(flag: Any, function: Callable[[], None], buffer: Any) -> None:
+    if not isinstance(flag, jax.core.Tracer):
+        if flag:
+            function()
+        return
+    before = buffer.state
+
+    def run(state: Any) -> Any:
+        buffer.state = state
+        function()
+        return buffer.state
+
+    try:
+        after = jax.lax.cond(flag, run, lambda state: state, before)
+    finally:
+        buffer.state = before
+    buffer.state = after
 
 
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:

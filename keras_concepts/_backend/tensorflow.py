@@ -133,6 +133,16 @@ def peaks(tensors: list[Tensor]) -> Tensor:
     return tf.stack([tf.reduce_max(tf.abs(x)) for x in tensors])
 
 
+def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
+    peaks = [tf.reduce_max(tf.abs(x)) for x in tensors]
+    stacked = tf.stack(peaks)
+    usable = tf.math.is_finite(stacked) & (stacked > 0.0)
+    unit = tf.where(usable, tf.maximum(stacked, 1e-37), tf.ones_like(stacked))
+    units = tf.unstack(unit, len(tensors))
+    scaled = [x / unit for x, unit in zip(tensors, units, strict=True)]
+    return unit * tf.sqrt(sums_of_squares(scaled)), stacked
+
+
 def argmax(tensor: Tensor) -> Tensor:
     return tf.argmax(tensor, axis=-1, output_type=tf.int32)
 
@@ -299,6 +309,34 @@ class StepBuffer:
     def clear(self) -> None:
         self._peaks.assign(tf.zeros_like(self._peaks))
         self._count.assign(0)
+
+
+class Switches:
+    """See the package docstring."""
+
+    def __init__(self, count: int) -> None:
+        with tf.init_scope():
+            self._flags = _local(tf.zeros((count,), tf.bool))
+        self._count = count
+        self._last: list[bool] = [False] * count
+
+    def set(self, flags: Sequence[bool]) -> None:
+        if list(flags) != self._last:
+            self._last = list(flags)
+            self._flags.assign(self._last)
+
+    def values(self) -> list[Tensor]:
+        return tf.unstack(self._flags, self._count)
+
+
+def when(flag: Any, function: Callable[[], None], buffer: Any) -> None:
+    del buffer  # a variable, which the branch writes to
+
+    def run() -> Tensor:
+        function()
+        return tf.constant(0)
+
+    tf.cond(flag, run, lambda: tf.constant(0))
 
 
 def _is_first_replica() -> bool:

@@ -139,6 +139,20 @@ def peaks(tensors: list[Tensor]) -> Tensor:
     return torch.maximum(highest, -torch.stack([end.min for end in ends]))
 
 
+def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
+    largest = peaks(tensors)
+    norms = torch.stack(torch._foreach_norm(tensors))
+    in_range = (norms > 1e-15) & (norms < 1e15) | (largest == 0.0)
+    if norms.device.type == "cpu" and bool(in_range.all()):
+        return norms, largest
+    usable = torch.isfinite(largest) & (largest > 0.0)
+    units = torch.where(usable, largest.clamp(min=1e-37), 1.0)
+    scaled = torch._foreach_norm(
+        [x / unit for x, unit in zip(tensors, units, strict=True)]
+    )
+    return units * torch.stack(scaled), largest
+
+
 def argmax(tensor: Tensor) -> Tensor:
     # `torch.argmax` is several times slower than `amax` on a CPU: find the
     # winning block first. The last block may overlap the one before, which
@@ -252,6 +266,25 @@ class StepBuffer:
         if self._peaks is not None:
             self._peaks.zero_()
         self._count = 0
+
+
+class Switches:
+    """See the package docstring."""
+
+    def __init__(self, count: int) -> None:
+        self._flags = [False] * count
+
+    def set(self, flags: Sequence[bool]) -> None:
+        self._flags = list(flags)
+
+    def values(self) -> list[bool]:
+        return self._flags
+
+
+def when(flag: Any, function: Callable[[], None], buffer: Any) -> None:
+    del buffer  # written in place
+    if flag:
+        function()
 
 
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:

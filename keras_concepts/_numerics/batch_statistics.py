@@ -31,14 +31,46 @@ def is_training(layer: Any, training: bool | None) -> bool:
     return bool(training) and layer.trainable
 
 
+class NormalizedBatch(NamedTuple):
+    """What a layer is given, and its moving statistics then.
+
+    Copies, walled off from what else is computed from them.
+
+    Attributes:
+        inputs: Float tensor.
+        mask: `True` for what counts, or `None`.
+        moving_mean: `(channels,)`.
+        moving_variance: `(channels,)`.
+    """
+
+    inputs: Tensor
+    mask: Tensor | None
+    moving_mean: Tensor
+    moving_variance: Tensor
+
+    @classmethod
+    def of(
+        cls, layer: Any, inputs: Tensor, mask: Tensor | None
+    ) -> "NormalizedBatch":
+        """What a layer is given now."""
+        [x] = _backend.isolate([ops.stop_gradient(inputs)])
+        mean = _backend.snapshot(layer.moving_mean)
+        variance = _backend.snapshot(layer.moving_variance)
+        return cls(x, mask, mean, variance)
+
+
 def batch_moments(layer: Any, inputs: Tensor, mask: Tensor | None) -> Moments:
     """Moments of each channel of a layer's inputs.
 
     A copy, walled off from what else is computed from them.
     """
+    return _moments(layer, NormalizedBatch.of(layer, inputs, mask))
+
+
+def _moments(layer: Any, batch: NormalizedBatch) -> Moments:
     # Masks count positions, whichever axis the channels are.
-    [x] = _backend.isolate([ops.stop_gradient(inputs)])
-    return unit_moments(ops.cast(x, "float32"), mask, layer.axis)
+    x = ops.cast(batch.inputs, "float32")
+    return unit_moments(x, batch.mask, layer.axis)
 
 
 def batch_against_moving(
@@ -48,11 +80,16 @@ def batch_against_moving(
 
     To each variance the layer's `epsilon` is added, as where it normalizes.
     """
-    batch = batch_moments(layer, inputs, mask)
+    return shift_of(layer, NormalizedBatch.of(layer, inputs, mask))
+
+
+def shift_of(layer: Any, given: NormalizedBatch) -> Shift:
+    """The moving statistics as they were against those of a batch."""
+    batch = _moments(layer, given)
     n = ops.maximum(ops.cast(batch.count, "float32"), 1.0)
     variance = batch.squares / n + layer.epsilon
-    mean = ops.cast(_backend.snapshot(layer.moving_mean), "float32")
-    moving = ops.cast(_backend.snapshot(layer.moving_variance), "float32")
+    mean = ops.cast(given.moving_mean, "float32")
+    moving = ops.cast(given.moving_variance, "float32")
     shift = (mean - batch.mean - batch.rest) / ops.sqrt(variance)
     seen = ops.ones_like(shift) * ops.cast(batch.count > 0, "float32")
     ratio = ops.log(moving + layer.epsilon) - ops.log(variance)

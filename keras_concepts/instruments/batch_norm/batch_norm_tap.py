@@ -11,8 +11,8 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._numerics.batch_statistics import (
-    Shift,
-    batch_against_moving,
+    NormalizedBatch,
+    shift_of,
 )
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.batch_norm.capture_batches import (
@@ -23,37 +23,36 @@ from keras_concepts.instruments.owners import owner_names
 from keras_concepts.instruments.step.step_record import StepRecord
 
 # By `id` of the layer and number of the call.
-Shifts: TypeAlias = dict[tuple[int, int], Shift]
+Batches: TypeAlias = dict[tuple[int, int], NormalizedBatch]
 
 
 @contextlib.contextmanager
-def capture_batch_norms(step: StepRecord) -> Iterator[Shifts]:
-    """Captures the batch statistics of a step inside the with-block.
+def capture_batch_norms(step: StepRecord) -> Iterator[Batches]:
+    """Captures what batch normalization is given inside the with-block.
 
-    Each call of a layer is compared with the moving statistics as it found
-    them. Frozen layers are left out.
+    Frozen layers are left out.
 
     Args:
         step: The step, whose `model` is known.
 
     Yields:
-        The shifts, complete after the with-block.
+        The batches, complete after the with-block.
     """
-    shifts: Shifts = {}
+    batches: Batches = {}
 
     def record(layer: Any, inputs: Tensor, mask: Tensor | None) -> None:
         if _backend.in_symbolic_scope():  # a model is built by its first step
             return
-        calls = sum(owner == id(layer) for owner, _ in shifts)
-        shifts[id(layer), calls] = batch_against_moving(layer, inputs, mask)
+        calls = sum(owner == id(layer) for owner, _ in batches)
+        batches[id(layer), calls] = NormalizedBatch.of(layer, inputs, mask)
 
     with contextlib.ExitStack() as stack:
         for layer in batch_norm_layers(_backend.flatten_layers(step.model)):
             stack.enter_context(
                 capture_batches(layer, functools.partial(record, layer))
             )
-        yield shifts
-    step.drop_hidden(shifts)
+        yield batches
+    step.drop_hidden(batches)
 
 
 class ChannelShifts(NamedTuple):
@@ -146,18 +145,18 @@ class BatchNormTap:
 
     def capture(
         self, step: StepRecord
-    ) -> contextlib.AbstractContextManager[Shifts]:
-        """Captures the statistics of the batch in each layer."""
+    ) -> contextlib.AbstractContextManager[Batches]:
+        """Captures the batch that each layer is given."""
         return capture_batch_norms(step)
 
-    def record(self, step: StepRecord, captured: Shifts) -> None:
+    def record(self, step: StepRecord, captured: Batches) -> None:
         """Adds a step to the buffer, inside the step."""
         del step
         row = []
         for layer in self.layers:
             calls = [
-                ops.concatenate(list(shift))
-                for (owner, _), shift in captured.items()
+                ops.concatenate(list(shift_of(layer, batch)))
+                for (owner, _), batch in captured.items()
                 if owner == id(layer)
             ]
             row.append(sum(calls, ops.zeros(3 * _channels(layer), "float32")))

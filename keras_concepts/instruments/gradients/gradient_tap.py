@@ -198,7 +198,7 @@ class GradientTap:
 
         def record() -> None:
             self.record(step)
-            step.updates.clear()
+            step.forget()
 
         self._stack.enter_context(
             capture_updates(step, self.optimizer, then=record)

@@ -8,11 +8,10 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.norms import l2_norms, nonfinite_entries
+from keras_concepts.instruments.norms import nonfinite_entries
 from keras_concepts.instruments.step.step_record import (
     StepRecord,
     in_float32,
-    isolated_copies,
 )
 
 STEP_COLUMNS = (q.BATCH_LOSS, q.APPLIED)
@@ -21,6 +20,7 @@ WEIGHT_COLUMNS = (q.WEIGHT_RMS, q.UPDATE_RMS)
 VARIABLE_COLUMNS = GRADIENT_COLUMNS + WEIGHT_COLUMNS
 
 _NOT_MEASURED = float("nan")
+_UPDATE_SCALE = 2.0**32
 
 
 def row_length(variables: list[Any]) -> int:
@@ -46,7 +46,8 @@ def measure(
         unit, of shape `(units,)`.
     """
     update = step.update
-    gradients, before, after, loss = isolated_copies(update, step.loss)
+    isolated = step.isolated
+    gradients, loss = isolated.gradients, isolated.loss
     position = {id(v): i for i, v in enumerate(update.variables)}
     places = [position.get(id(variable)) for variable in variables]
     sizes = [math.prod(variable.shape) for variable in update.variables]
@@ -60,11 +61,14 @@ def measure(
         peaks / scale,
         nonfinite,
     ]
-    updates = [b - a for a, b in zip(before, after, strict=True)]
-    of_weights = [
-        l2_norms(before) / _roots(sizes),
-        l2_norms(updates) / _roots(sizes),
+    # Exact, and keeps the squares of small updates in the range of float32.
+    updates = [
+        (new - old) * _UPDATE_SCALE
+        for old, new in zip(isolated.before, isolated.after, strict=True)
     ]
+    weights = ops.sqrt(_backend.sums_of_squares(isolated.before))
+    changes = ops.sqrt(_backend.sums_of_squares(updates)) / _UPDATE_SCALE
+    of_weights = [weights / _roots(sizes), changes / _roots(sizes)]
     table = [
         *(
             _placed(c, [None if i is None else rank.get(i) for i in places])
@@ -98,8 +102,7 @@ def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
             ops.zeros((0,), "float32"),
             ops.zeros((0,), "float32"),
         )
-    peaks = _backend.peaks(gradients)
-    norms = l2_norms(gradients, known_zero=peaks == 0.0)
+    norms, peaks = _backend.norms_and_peaks(gradients)
     # A finite norm has no other terms, so that the count is free as a rule.
     nonfinite = _backend.choose(
         ops.all(ops.isfinite(norms)),

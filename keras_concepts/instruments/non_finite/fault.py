@@ -42,7 +42,7 @@ def first_fault(
 
     Args:
         details: Counts of entries that are not finite: `"inputs"`, `(3, 2)`,
-            NaN and infinite; `"layers"`, `(2 * layers, 3)`, see
+            NaN and infinite; `"layers"`, `(2 * layers, 2)`, see
             `nonfinite_layers`; `"added_losses"` of each layer; `"penalties"`,
             `"before"`, `"gradients"` and `"after"` of each variable.
         loss_is_bad: Whether the loss is not finite.
@@ -95,12 +95,14 @@ def first_fault(
 def _activation(events: np.ndarray, layers: Sequence[str]) -> Fault:
     order = np.where(events[:, 0] > 0, events[:, 0], np.inf)
     i = int(np.argmin(order))
-    name, amounts = layers[i // 2], events[i, 1:]
+    name, count = layers[i // 2], events[i, 1]
     where = f"the input of {name}, made by the code before it"
     if i % 2:
         where = f"the output of {name}, of finite inputs"
-    where = f"{_entries(amounts)} in {where}"
-    return _fault("activation", name, amounts.sum(), where)
+    entries = "1 NaN or infinite entry"
+    if count > 1:
+        entries = f"{int(count)} NaN or infinite entries"
+    return _fault("activation", name, count, f"{entries} in {where}")
 
 
 def _fault(kind: str, layer: str, count: float, where: str) -> Fault:

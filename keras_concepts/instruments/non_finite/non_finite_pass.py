@@ -5,16 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.norms import nonfinite_entries
 from keras_concepts.instruments.penalties.loss_parts import capture_added_losses
-
-# When it came, counted from 1 in the order of the calls, and 0 for never; how
-# many entries were NaN then; how many infinite.
-EVENT_COLUMNS = 3
 
 
 def nonfinite_inputs(batch: Any) -> Tensor:
@@ -68,12 +65,14 @@ def nonfinite_layers(
         batch: What a training step is given.
 
     Returns:
-        `(2 * len(layers), 3)`: what went into each layer and what came out of
-        it, in turns. And `(len(layers),)`: entries that are not finite among
+        `(2 * len(layers), 2)`: what first went into each layer and was not
+        finite, and what came out of it, in turns: its place in the order of the
+        pass, counted from 1, and how many of its entries were not finite; 0 and
+        0 if all were. And `(len(layers),)`: entries that are not finite among
         the losses that each layer adds.
     """
     x, *_ = keras.utils.unpack_x_y_sample_weight(batch)
-    found = _Events(layers)
+    found = _Looks(layers)
     with contextlib.ExitStack() as stack:
         stack.enter_context(
             keras.StatelessScope(state_mapping=values, collect_losses=True)
@@ -89,36 +88,76 @@ def nonfinite_layers(
                     capture_added_losses(layer, found.look_at_loss)
                 )
         model(x, training=True)
-    return ops.stack(found.events), ops.stack(found.losses)
+    return found.events(), ops.stack(found.losses)
 
 
-class _Events:
+class _Looks:
+    """Counts of entries that are not finite, in the order of a pass."""
+
     def __init__(self, layers: Sequence[Any]) -> None:
-        self.events = [ops.zeros((EVENT_COLUMNS,), "float32")] * (
-            2 * len(layers)
-        )
         self.losses = [ops.zeros((), "float32")] * len(layers)
-        self._clock = 0
         self._places = {id(layer): i for i, layer in enumerate(layers)}
+        # The place of each look, and which of the tensors it was given.
+        self._looks: list[tuple[int, list[int]]] = []
+        self._numbers: dict[int, int] = {}
+        self._counts: list[Tensor] = []
+        self._kept: list[Tensor] = []  # so that no other gets their `id`
 
     def look_at(self, place: int, structure: Any) -> None:
-        self._clock += 1
-        nan, infinite = _amounts(structure)
-        here = ops.stack(
-            [ops.full((), float(self._clock), "float32"), nan, infinite]
-        )
-        here = ops.where(nan + infinite > 0, here, ops.zeros_like(here))
-        before = self.events[place]
-        self.events[place] = ops.where(before[0] > 0, before, here)
+        """Counts in some tensors, each of which is looked at once."""
+        tensors = [x for x in keras.tree.flatten(structure) if _is_float(x)]
+        for x in tensors:
+            if id(x) not in self._numbers:
+                self._numbers[id(x)] = len(self._counts)
+                self._counts.append(nonfinite_entries(x))
+                self._kept.append(x)
+        if tensors:
+            numbers = [self._numbers[id(x)] for x in tensors]
+            self._looks.append((place, numbers))
 
     def look_at_loss(self, kind: str, owner: int, value: Any) -> None:
+        """Counts in a loss that a layer adds."""
         del kind
         place = self._places[owner]
         count = nonfinite_entries(ops.convert_to_tensor(value))
         self.losses[place] = self.losses[place] + count
 
+    def events(self) -> Tensor:
+        """See `nonfinite_layers`."""
+        # A vector of all, as compilers take long over many scalars.
+        counts = ops.stack([*self._counts, ops.zeros((), "float32")])
+        nothing = len(self._counts)
+        found = ops.zeros((2 * len(self._places), 2), "float32")
+        for looks in reversed(self._rounds()):
+            order = [float(turn) for turn, _ in looks]
+            width = max(len(numbers) for _, numbers in looks)
+            table = [
+                [*numbers, *[nothing] * (width - len(numbers))]
+                for _, numbers in looks
+            ]
+            count = ops.sum(ops.take(counts, np.array(table)), axis=1)
+            event = ops.stack(
+                [ops.convert_to_tensor(order, "float32"), count], axis=1
+            )
+            found = ops.where(count[:, None] > 0, event, found)
+        return found
 
-def _observed(layer: Any, number: int, found: _Events) -> Callable[..., Any]:
+    def _rounds(self) -> list[list[tuple[int, list[int]]]]:
+        """The first looks at all places, the second ones, and so on.
+
+        Each is its turn in the order of all looks, from 1, and which tensors.
+        """
+        rounds: list[list[tuple[int, list[int]]]] = []
+        seen = [0] * (2 * len(self._places))
+        for turn, (place, numbers) in enumerate(self._looks, 1):
+            if seen[place] == len(rounds):
+                rounds.append([(0, [])] * len(seen))
+            rounds[seen[place]][place] = turn, numbers
+            seen[place] += 1
+        return rounds
+
+
+def _observed(layer: Any, number: int, found: _Looks) -> Callable[..., Any]:
     original = layer.call
 
     def call(*args: Any, **kwargs: Any) -> Any:

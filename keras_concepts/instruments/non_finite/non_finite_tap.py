@@ -18,7 +18,6 @@ from keras_concepts.instruments.non_finite.fault import (
     first_fault,
 )
 from keras_concepts.instruments.non_finite.non_finite_pass import (
-    EVENT_COLUMNS,
     nonfinite_inputs,
     nonfinite_layers,
     nonfinite_penalties,
@@ -29,7 +28,6 @@ from keras_concepts.instruments.recorded_calls import visible_layers
 from keras_concepts.instruments.step.step_record import (
     StepRecord,
     Update,
-    isolated_copies,
 )
 
 # Loss; whether it, a gradient or a weight is not finite; whether the loss and a
@@ -95,7 +93,7 @@ class NonFiniteTap:
         layers, variables = len(self.layers), len(self.variables)
         return {
             "inputs": (len(INPUTS), 2),
-            "layers": (2 * layers, EVENT_COLUMNS),
+            "layers": (2 * layers, 2),
             "added_losses": (layers,),
             "penalties": (variables,),
             "before": (variables,),
@@ -125,7 +123,8 @@ class NonFiniteTap:
     def record(self, step: StepRecord, captured: Values) -> None:
         """Adds a step to the buffer, inside the step."""
         update = step.update
-        gradients, before, after, loss = isolated_copies(update, step.loss)
+        isolated = step.isolated
+        gradients, loss = isolated.gradients, isolated.loss
         present = [gradient for gradient in gradients if gradient is not None]
         known = [float(loss is not None), float(len(present) > 0)]
         loss = ops.full((), 0.0, "float32") if loss is None else loss
@@ -133,12 +132,12 @@ class NonFiniteTap:
             [
                 ~ops.isfinite(loss),
                 ~_all_finite(present),
-                ~_all_finite(after),
+                ~_all_finite(isolated.after),
             ]
         )
         tensors = [
             self._in_order(update, values)
-            for values in (before, gradients, after)
+            for values in (isolated.before, gradients, isolated.after)
         ]
         details = self._details(ops.any(bad), step, captured, tensors)
         row = [ops.reshape(loss, (1,)), bad, known]

@@ -65,6 +65,9 @@ def capture_loss_parts(step: StepRecord) -> Iterator[LossParts]:
             stack.enter_context(_backend.capture_dropped_losses(layer, drop))
         yield parts
     step.drop_hidden(parts)
+    if parts:
+        values = _backend.isolate(list(parts.values()))
+        parts.update(zip(parts, values, strict=True))
 
 
 def _detached(value: Any) -> Any:

@@ -22,7 +22,7 @@ from keras_concepts.instruments.penalties.loss_parts import (
     LossParts,
     capture_loss_parts,
 )
-from keras_concepts.instruments.step.step_record import StepRecord, Update
+from keras_concepts.instruments.step.step_record import StepRecord
 from keras_concepts.regularizers.l1_l2 import as_penalty
 from keras_concepts.regularizers.penalty import Penalty
 
@@ -169,9 +169,15 @@ class PenaltyTap:
 
     def _measure(self, step: StepRecord, parts: LossParts) -> LossParts:
         update = step.update
-        measured, weights, totals = self._isolated(update, step.loss, parts)
+        isolated = step.isolated
+        measured = dict(parts)
+        measured[LOSS, ""] = (
+            math.nan if isolated.loss is None else isolated.loss
+        )
         measured[BATCH_SIZE, ""] = step.batch_size
         measured[APPLIED, ""] = update.applied
+        place = {id(v): i for i, v in enumerate(update.variables)}
+        weights = {key: isolated.before[i] for key, i in place.items()}
         penalties = {}
         for variable in self.regularized:
             key = id(variable)
@@ -179,11 +185,12 @@ class PenaltyTap:
                 terms, gradient = _penalty(variable.regularizer, weights[key])
                 measured |= {(name, key): term for name, term in terms.items()}
                 penalties[key] = _float32(gradient)
-        place = {id(v): i for i, v in enumerate(update.variables)}
         rests = {
-            key: _float32(total) / _float32(update.scales[place[key]])
-            - penalties[key]
-            for key, total in totals.items()
+            key: isolated.gradients[place[key]]
+            / _float32(update.scales[place[key]])
+            - penalty
+            for key, penalty in penalties.items()
+            if isolated.gradients[place[key]] is not None
         }
         applied = _float32(update.applied)
         decays = {
@@ -200,32 +207,6 @@ class PenaltyTap:
             for key, norm in _norms(tensors).items():
                 measured[quantity, key] = factors.get(key, 1.0) * norm
         return measured
-
-    def _isolated(
-        self, update: Update, loss: Any, parts: LossParts
-    ) -> tuple[LossParts, dict[int, Tensor], dict[int, Tensor]]:
-        """The parts of the loss; weights before the step; gradients.
-
-        Copies: what is computed from them cannot change the training step.
-        """
-        loss = math.nan if loss is None else loss
-        parts = {(LOSS, ""): ops.convert_to_tensor(loss)} | parts
-        weights, gradients = {}, {}
-        for variable, weight, gradient in zip(
-            update.variables, update.before, update.gradients, strict=True
-        ):
-            key = id(variable)
-            if variable.regularizer is not None or key in self.decayed:
-                weights[key] = weight
-            if variable.regularizer is not None and gradient is not None:
-                gradients[key] = _backend.dense(gradient, variable.shape)
-        groups: list[dict[Any, Any]] = [parts, weights, gradients]
-        values = [ops.stop_gradient(x) for g in groups for x in g.values()]
-        walled = iter(_backend.isolate(values))
-        parts, weights, gradients = (
-            dict(zip(group, walled, strict=False)) for group in groups
-        )
-        return parts, weights, gradients
 
 
 def _absent(column: Column) -> float:

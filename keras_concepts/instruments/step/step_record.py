@@ -1,6 +1,7 @@
 """What one training step did, and copies of it that are safe to measure."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,6 +84,55 @@ class Update:
 
 
 @dataclasses.dataclass
+class Isolated:
+    """Float32 copies of what an update is made of, in its order.
+
+    What is computed from them cannot change how the training step is compiled.
+
+    Attributes:
+        gradients: Those of embeddings as the sums of their duplicate rows,
+            unless the variable has a regularizer. `None` where there is none.
+        before: See `Update`.
+        after: See `Update`.
+        loss: Of the batch, or `None`.
+    """
+
+    gradients: list[Tensor | None]
+    before: list[Tensor]
+    after: list[Tensor]
+    loss: Tensor | None
+
+    @classmethod
+    def of(cls, update: Update, loss: Tensor | None) -> "Isolated":
+        """Copies the tensors of an update and a loss."""
+        gradients = [
+            None
+            if _is_value(gradient, variable)
+            else _dense(gradient, variable)
+            for gradient, variable in zip(
+                update.gradients, update.variables, strict=True
+            )
+        ]
+        present = [gradient for gradient in gradients if gradient is not None]
+        losses = [] if loss is None else [ops.stop_gradient(loss)]
+        tensors = iter(
+            _backend.isolate([*present, *update.before, *update.after, *losses])
+        )
+        return cls(
+            [None if g is None else _float32(next(tensors)) for g in gradients],
+            [_float32(next(tensors)) for _ in update.before],
+            [_float32(next(tensors)) for _ in update.after],
+            _float32(next(tensors)) if losses else None,
+        )
+
+
+def _dense(gradient: Any, variable: Any) -> Tensor:
+    if variable.regularizer is None:
+        return _backend.dense_rows(gradient)
+    return _backend.dense(gradient, variable.shape)
+
+
+@dataclasses.dataclass
 class StepRecord:
     """What one training step did.
 
@@ -121,10 +171,21 @@ class StepRecord:
     has_hidden_updates: bool = False
     has_hidden_values: bool = False
 
-    @property
+    @functools.cached_property
     def update(self) -> Update:
-        """All updates of the step as one."""
+        """All updates of the step as one, known once it is over."""
         return Update.joined(self.updates)
+
+    @functools.cached_property
+    def isolated(self) -> "Isolated":
+        """Copies of the tensors, known once the step is over."""
+        return Isolated.of(self.update, self.loss)
+
+    def forget(self) -> None:
+        """Makes ready for the next update of a training loop of one's own."""
+        self.updates.clear()
+        for name in ("update", "isolated"):
+            _ = vars(self).pop(name, None)
 
     @property
     def in_its_trace(self) -> bool:
@@ -138,32 +199,6 @@ class StepRecord:
             if not all(_backend.is_in_trace(x, self.trace) for x in leaves):
                 self.has_hidden_values = True
                 del values[key]
-
-
-def isolated_copies(
-    update: Update, loss: Tensor | None
-) -> tuple[list[Tensor | None], list[Tensor], list[Tensor], Tensor | None]:
-    """Float32 copies of gradients, `before`, `after` and loss.
-
-    What is computed from them cannot change how the training step is compiled.
-    """
-    gradients = [
-        None if _is_value(gradient, variable) else _backend.dense_rows(gradient)
-        for gradient, variable in zip(
-            update.gradients, update.variables, strict=True
-        )
-    ]
-    present = [gradient for gradient in gradients if gradient is not None]
-    losses = [] if loss is None else [ops.stop_gradient(loss)]
-    tensors = iter(
-        _backend.isolate([*present, *update.before, *update.after, *losses])
-    )
-    return (
-        [None if g is None else _float32(next(tensors)) for g in gradients],
-        [_float32(next(tensors)) for _ in update.before],
-        [_float32(next(tensors)) for _ in update.after],
-        _float32(next(tensors)) if losses else None,
-    )
 
 
 def in_float32(values: Sequence[Any]) -> Tensor:

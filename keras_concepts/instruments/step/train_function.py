@@ -5,7 +5,7 @@ import functools
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -19,8 +19,6 @@ from keras_concepts.instruments.step.unseen_update import (
     unseen_update,
 )
 
-# Where all schedules coincide, some steps are measured and the others are not.
-_USUAL = 2
 _NO_OPTIMIZER = (
     "used no Keras optimizer that can be watched. Losses, penalties and the "
     "change of the weights are measured, gradients are not. In a training loop "
@@ -43,8 +41,9 @@ _HIDDEN_VALUES = (
 class ObservedTrainFunction:
     """Is `model.train_function` while observers are attached.
 
-    For each set of observers that are due in the same step there is a train
-    function, made and compiled when the first such step comes. A step in which
+    Beside the model's own train function there is one more, made and compiled
+    when the first step comes in which an observer is due. Where observers are
+    due in different steps, each looks only if its switch is on. A step in which
     no observer is due runs the model's own, and costs nothing.
 
     The optimizer is shadowed only inside a measured step (or while one is
@@ -65,9 +64,8 @@ class ObservedTrainFunction:
         self._hidden: set[str] = set()
         self._said: set[str] = set()
         self._make_observed = _backend.observed_train_functions(model)
-        self._functions: dict[
-            tuple[StepObserver[Any], ...], Callable[..., Any]
-        ] = {}
+        self._observed: Callable[..., Any] | None = None
+        self._switches: Any = None
 
     @classmethod
     def attach(cls, model: Any, observer: StepObserver[Any]) -> None:
@@ -77,6 +75,7 @@ class ObservedTrainFunction:
             function = cls(model)
             _when_fit_is_left(function._restore)
         function._observers.append(observer)
+        function._observed = None
         function._install()
 
     @classmethod
@@ -105,7 +104,7 @@ class ObservedTrainFunction:
         if any(observer.can_reject for observer in due):
             restore = _backend.backup(self._model, args)
         try:
-            result = self._function_for(tuple(due))(*args)
+            result = self._run(due, args)
         except _backend.END_OF_DATA:
             raise
         except BaseException:
@@ -119,43 +118,34 @@ class ObservedTrainFunction:
             result = restore(result)
         return result
 
-    def _function_for(
-        self, due: tuple[StepObserver[Any], ...]
-    ) -> Callable[..., Any]:
-        if due not in self._functions:
-            self._functions[due] = self._made(due) if due else self._original
-            if len(self._functions) == _USUAL + 1:
-                self._warn()
-        return self._functions[due]
+    def _run(self, due: list[StepObserver[Any]], args: Any) -> Any:
+        if not due:
+            return self._original(*args)
+        if self._observed is None:
+            self._observed = self._made()
+        if self._switches is not None:
+            self._switches.set([o in due for o in self._observers])
+        return self._observed(*args)
 
-    def _made(self, due: tuple[StepObserver[Any], ...]) -> Callable[..., Any]:
+    def _made(self) -> Callable[..., Any]:
+        schedules = {str(observer.schedule) for observer in self._observers}
+        self._switches = None
+        if len(schedules) > 1:
+            self._switches = _backend.Switches(len(self._observers))
         # Ours would end the observation.
         attributes = vars(self._model)
         hidden = attributes.pop("make_train_function")
         try:
-            return self._make_observed(
-                functools.partial(self._observe, due),
-                # Not made before a backend asks for them.
-                (observer.tap.buffer for observer in due),
-            )
+            return self._make_observed(self._observe, self._buffers())
         finally:
             attributes["make_train_function"] = hidden
 
-    def _warn(self) -> None:
-        thinned = [
-            f"{observer.name} ({observer.schedule})"
-            for observer in self._observers
-            if not observer.schedule.takes_all
-        ]
-        warnings.warn(
-            f"The monitors of this `fit` measure different steps: "
-            f"{', '.join(thinned)}. A train function is compiled for each "
-            f"combination of them that occurs, and this is number "
-            f"{len(self._functions)}. Monitors with equal `every` and "
-            "`max_samples` share one.",
-            UserWarning,
-            stacklevel=2,
-        )
+    def _buffers(self) -> Iterator[Any]:
+        # Not made before a backend asks for them.
+        for observer in self._observers:
+            yield observer.tap.buffer
+        if self._switches is not None:
+            yield self._switches
 
     def _say(self, what: str) -> None:
         self._said.add(what)
@@ -170,7 +160,6 @@ class ObservedTrainFunction:
     @contextlib.contextmanager
     def _observe(
         self,
-        due: Sequence[StepObserver[Any]],
         batch: Any,
         trained: list[Any] | None,
         untrained: Any,
@@ -192,7 +181,7 @@ class ObservedTrainFunction:
             stack.enter_context(capture_updates(step))
             captured = [
                 stack.enter_context(observer.tap.capture(step))
-                for observer in due
+                for observer in self._observers
             ]
             yield after
         self._note(step)
@@ -201,8 +190,21 @@ class ObservedTrainFunction:
         if step.loss is None:
             step.batch_size = batch_size(batch)
         if step.update.variables:
-            for observer, its in zip(due, captured, strict=True):
-                observer.tap.record(step, its)
+            self._record(step, captured)
+
+    def _record(self, step: StepRecord, captured: list[Any]) -> None:
+        flags: list[Any] = [True] * len(captured)
+        if self._switches is not None:
+            flags = self._switches.values()
+            _ = step.isolated  # here: no tensor leaves a conditional
+        for observer, its, flag in zip(
+            self._observers, captured, flags, strict=True
+        ):
+            record = functools.partial(observer.tap.record, step, its)
+            if self._switches is None or observer.schedule.takes_all:
+                record()
+            else:
+                _backend.when(flag, record, observer.tap.buffer)
 
     def _note(self, step: StepRecord) -> None:
         hidden = step.has_hidden_updates
@@ -229,7 +231,7 @@ class ObservedTrainFunction:
         if self._model.train_function is not self._original:
             self._original = self._model.train_function
             self._make_observed = _backend.observed_train_functions(self._model)
-            self._functions.clear()
+            self._observed = None
             for observer in self._observers:
                 observer.renew_tap()
         self._install()

@@ -1,7 +1,5 @@
 """How many train functions the monitors of one `fit` compile."""
 
-import warnings
-
 import keras
 import numpy as np
 import pytest
@@ -13,8 +11,6 @@ from keras_concepts.callbacks import (
     NonFiniteGuard,
     PenaltyReporter,
 )
-
-MESSAGE = "The monitors of this `fit` measure different steps"
 
 
 def model_with_traces():
@@ -80,14 +76,14 @@ def test_all_monitors_at_their_defaults(steps, guard, made):
     model, traces = model_with_traces()
     own = model.make_train_function
     fit(model, steps, *all_four(**guard))
-    assert len(made) == (1 if steps <= 32 else 2)
+    assert len(made) == 1
     assert model.make_train_function == own
     if keras.backend.backend() == "jax":
         # Each is traced once, and the guard's second pass calls the layer.
         assert len(traces) <= 2 * len(made) + 2
     # The next `fit` makes its own, and leaves the model's alone.
     fit(model, steps, epochs=1)
-    assert len(made) == (1 if steps <= 32 else 2)
+    assert len(made) == 1
 
 
 def test_one_function_for_the_measured_and_the_models_own(made):
@@ -105,7 +101,7 @@ def test_equal_schedules_share_one(made):
         NonFiniteGuard(),
     ]
     fit(model, 40, *monitors)
-    assert len(made) == 2
+    assert len(made) == 1
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
@@ -114,38 +110,29 @@ def test_unknown_length_of_the_epoch(made):
     x = np.ones((2, 3), "float32")
     fitted = ((x, x[:, :2]) for _ in range(150))
     model.fit(fitted, shuffle=False, verbose=0, callbacks=all_four())
-    assert len(made) == 2
+    assert len(made) == 1
 
 
-def test_different_schedules_are_reported_once(made):
+def test_each_is_due_in_its_own_steps(made):
     model, _ = model_with_traces()
-    monitors = [
-        GradientMonitor(every=2),
-        BatchNormShiftMonitor(every=3),
-        PenaltyReporter(),
-    ]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        fit(model, 12, *monitors)
-    [message] = [str(w.message) for w in caught if MESSAGE in str(w.message)]
-    assert "GradientMonitor (every=2, max_samples=32)" in message
-    assert "BatchNormShiftMonitor (every=3, max_samples=32)" in message
-    assert "PenaltyReporter" not in message
-    assert "equal `every` and `max_samples` share one" in message
-    assert len(made) == 4  # none, one, the other or both beside the reporter
-    steps = [
-        m.recording.select("", "batch_loss").step.size for m in monitors[::2]
-    ]
-    assert steps[0] == 12  # 6 an epoch
-
-
-def test_a_warning_that_is_an_error_leaves_nothing_patched(made):
+    schedules = {2: GradientMonitor(every=2), 3: BatchNormShiftMonitor(every=3)}
+    reporter = PenaltyReporter(every=4)
+    fit(model, 12, *schedules.values(), reporter)
+    assert len(made) == 1
+    rows = schedules[2].recording.select("", "batch_loss")
+    assert rows.step.tolist() == [*range(0, 24, 2)]
+    alone = []
+    for every, kind in ((3, BatchNormShiftMonitor), (4, PenaltyReporter)):
+        keras.utils.set_random_seed(0)
+        model, _ = model_with_traces()
+        alone.append(kind(every=every))
+        fit(model, 12, alone[-1])
+    keras.utils.set_random_seed(0)
     model, _ = model_with_traces()
-    own = model.make_train_function
-    monitors = [GradientMonitor(every=2), BatchNormShiftMonitor(every=3)]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", MESSAGE)
-        with pytest.raises(UserWarning, match=MESSAGE):
-            fit(model, 12, *monitors)
-    assert model.make_train_function == own
-    assert "keras_concepts" not in type(model.train_function).__module__
+    together = [BatchNormShiftMonitor(every=3), PenaltyReporter(every=4)]
+    fit(model, 12, *together)
+    for pair in zip(alone, together, strict=True):
+        rows = [m.recording.select(monitor=type(m).__name__) for m in pair]
+        for first, second in zip(*rows, strict=True):
+            assert first.steps.tolist() == second.steps.tolist()
+            np.testing.assert_allclose(first.values, second.values, rtol=1e-5)
