@@ -8,9 +8,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `snapshot(variable)`
 :   The value of a Keras variable or tensor now, unmoved by later assignments.
 
-`known_value(tensor)`
+`known_value(tensor, wait=False)`
 :   The tensor as a NumPy array, or `None` where it has no value yet (inside a
-    function that is being traced) or lies on an accelerator.
+    function that is being traced) or lies on an accelerator, unless it is to
+    wait for that.
 
 `value_and_grad(function, tensors, has_aux=False)`
 :   `function(tensors)`, a scalar, and its gradient with respect to each of the
@@ -150,6 +151,11 @@ And `keras_internals.py`, for all of them:
 :   The recurrent cell whose bias is asked of the initializer that calls this,
     or `None` if it is not known.
 
+`name_in_logs(metric)`
+:   The name, different from those of all other metrics of a model, under which
+    Keras keeps the result that it asks a compiled metric for, or `None` if
+    somebody else asks.
+
 `running_optimizer()`
 :   The optimizer whose `apply` is running, or `None`.
 
@@ -172,6 +178,7 @@ from keras_concepts._backend.keras_internals import (
     is_functional,
     keras_mask,
     learning_rate_of_update,
+    name_in_logs,
     output_names,
     own_variables,
     running_optimizer,
@@ -204,6 +211,7 @@ __all__ = [
     "is_functional",
     "keras_mask",
     "learning_rate_of_update",
+    "name_in_logs",
     "output_names",
     "own_variables",
     "running_optimizer",

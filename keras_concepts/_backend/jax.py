@@ -24,11 +24,11 @@ def snapshot(variable: Any) -> Tensor:
     return keras.ops.convert_to_tensor(variable)
 
 
-def known_value(tensor: Tensor) -> np.ndarray | None:
+def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
     if isinstance(tensor, jax.core.Tracer):
         return None
     on_host = all(device.platform == "cpu" for device in tensor.devices())
-    return np.asarray(tensor) if on_host else None
+    return np.asarray(tensor) if on_host or wait else None
 
 
 def value_and_grad(

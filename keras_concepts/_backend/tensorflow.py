@@ -23,9 +23,9 @@ def snapshot(variable: Any) -> Tensor:
     return tf.identity(keras.ops.convert_to_tensor(variable))
 
 
-def known_value(tensor: Tensor) -> np.ndarray | None:
+def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
     eager = isinstance(tensor, tf.__internal__.EagerTensor)
-    if not eager or "GPU" in tensor.device:
+    if not eager or ("GPU" in tensor.device and not wait):
         return None
     return tensor.numpy()
 

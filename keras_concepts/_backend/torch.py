@@ -21,10 +21,13 @@ def snapshot(variable: Any) -> Tensor:
     return keras.ops.convert_to_tensor(variable).detach().clone()
 
 
-def known_value(tensor: Tensor) -> np.ndarray | None:
-    if torch.compiler.is_compiling() or tensor.device.type != "cpu":
+def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
+    device = tensor.device.type
+    if torch.compiler.is_compiling() or device == "meta":
         return None
-    tensor = tensor.detach()
+    if device != "cpu" and not wait:
+        return None
+    tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:  # unknown to NumPy
         tensor = tensor.float()
     return tensor.numpy()

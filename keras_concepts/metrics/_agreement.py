@@ -1,6 +1,6 @@
 """What metrics share that compare one true class with one predicted class."""
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from keras import ops
 
@@ -24,6 +24,8 @@ class Agreement(CountingMetric):
         options: Keyword arguments of `ClassMetric`.
     """
 
+    _one_class: ClassVar[bool] = True
+
     def __init__(
         self,
         name: str | None,
@@ -39,6 +41,9 @@ class Agreement(CountingMetric):
         self.threshold = threshold
         if self.num_classes is not None:
             self._build(self.num_classes)
+
+    def _compares_probabilities(self, num_classes: int) -> bool:
+        return num_classes == 1 and not self.from_logits
 
     def _build(self, num_classes: int) -> None:
         self._counts = ExactSum(self, "counts", (3, num_classes))

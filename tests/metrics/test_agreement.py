@@ -104,13 +104,16 @@ def test_kappa_where_it_is_undefined():
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_rows_without_a_class_do_not_count(name):
+    """Where they weigh nothing they may hold any label."""
     random = np.random.default_rng(0)
     y_true, y_pred = random.integers(0, 3, 24), random.random((24, 3))
     our_class, _, options = PAIRS[name]
     alone, beside = our_class(**options), our_class(**options)
     alone.update_state(y_true[4:], y_pred[4:])
     y_true[:4] = [-1, 3, -100, 255]
-    beside.update_state(y_true, y_pred)
+    with pytest.raises(ValueError, match="labels from -100 to 255"):
+        our_class(**options).update_state(y_true, y_pred)
+    beside.update_state(y_true, y_pred, np.arange(24) >= 4)
     assert float(alone.result()) == float(beside.result())
 
 
@@ -160,8 +163,10 @@ class TestConfusionMatrix:
         )
 
     def test_labels_that_are_no_class(self):
-        metric = ConfusionMatrix()
-        metric.update_state([-1, 4, 2], np.eye(4)[[0, 1, 3]])
+        metric = ConfusionMatrix(ignore_class=-1)
+        with pytest.raises(ValueError, match="between 0 and 3"):
+            metric.update_state([-1, 4, 2], np.eye(4)[[0, 1, 3]])
+        metric.update_state([-1, -1, 2], np.eye(4)[[0, 1, 3]])
         found = keras.ops.convert_to_numpy(metric.result())
         assert found.sum() == found[2, 3] == 1
 

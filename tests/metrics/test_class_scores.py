@@ -363,16 +363,3 @@ def test_largest_score_among_many(classes):
     metric = F1Score("micro")
     metric.update_state(places, y_pred.astype("float32"))
     assert float(metric.result()) == 1
-
-
-def test_labels_that_are_no_class():
-    """Counted as wrong predictions and otherwise nowhere."""
-    metric = F1Score()
-    y_pred = np.eye(3, dtype="float32")[[0, 1, 1, 2]]
-    metric.update_state(np.array([0, -1, 7, 2]), y_pred)
-    np.testing.assert_array_equal(
-        keras.ops.convert_to_numpy(metric.false_positives), [0, 2, 0]
-    )
-    np.testing.assert_array_equal(
-        keras.ops.convert_to_numpy(metric.false_negatives), [0, 0, 0]
-    )
