@@ -24,6 +24,7 @@ def snapshot(variable: Any) -> Tensor:
 
 
 def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
+    tensor = tf.convert_to_tensor(tensor)  # which may be a variable
     eager = isinstance(tensor, tf.__internal__.EagerTensor)
     if not eager or ("GPU" in tensor.device and not wait):
         return None

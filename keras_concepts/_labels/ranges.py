@@ -90,11 +90,13 @@ def not_shares(
     owner: str, shares: Tensor, counted: Tensor | None
 ) -> Tensor | None:
     """Where labels, one per class, do not lie between 0 and 1."""
+    floats = keras.backend.is_float_dtype(dtype_of(shares))
+    rounding = _ROUNDING if floats else 0
     return outside(
         f"Labels of `{owner}` must lie between 0 and 1",
         shares,
-        -_ROUNDING,
-        1 + _ROUNDING,
+        -rounding,
+        1 + rounding,
         counted,
     )
 

@@ -153,7 +153,7 @@ def classes_last(tensor: Tensor, axis: int) -> Tensor:
 
 def check_axes(owner: str, y_pred: Tensor) -> None:
     """Raises unless predictions have at least one axis, and a known number."""
-    if not has_rank(y_pred) or not y_pred.shape:
+    if not has_rank(y_pred) or len(y_pred.shape) == 0:
         raise ValueError(
             f"Predictions of `{owner}` must have at least one axis, and the "
             "number of their axes must be known. "

@@ -147,25 +147,30 @@ class ClassMetric(keras.Metric):
         if message not in self._warned:
             self._warned.add(message)
             owner = type(self).__name__
-            warnings.warn(message.format(owner=owner), stacklevel=4)
+            warnings.warn(message.format(owner=owner), stacklevel=5)
+
+    def _alarmed(self) -> np.ndarray | None:
+        """The alarms, of which it warns, or `None` if they cannot be read."""
+        self._results += 1
+        # Reading waits for an accelerator: do so ever more rarely.
+        rarely = self._results & (self._results - 1) == 0
+        alarms = ops.convert_to_tensor(self._alarms.value)
+        known = _backend.known_value(alarms, wait=rarely)
+        if known is not None and known[0] > 0:
+            self._warn(_IMPOSSIBLE_LABELS)
+        if known is not None and known[1] > 0:
+            self._warn(_NO_PROBABILITIES)
+        return known
 
     def _nan_if_impossible(self, result: Tensor) -> Tensor:
         """The result, NaN if something impossible was counted."""
         if _backend.in_symbolic_scope():
             return result
-        alarms = ops.convert_to_tensor(self._alarms.value)
-        self._results += 1
-        # Reading waits for an accelerator: do so ever more rarely.
-        rarely = self._results & (self._results - 1) == 0
-        known = _backend.known_value(alarms, wait=rarely)
-        if known is not None:
-            if known[0] > 0:
-                self._warn(_IMPOSSIBLE_LABELS)
-            if known[1] > 0:
-                self._warn(_NO_PROBABILITIES)
-            if not known[: 1 + self._needs_probabilities].any():
-                return result
-        count = ops.sum(alarms[: 1 + self._needs_probabilities])
+        serious = slice(1 + self._needs_probabilities)
+        known = self._alarmed()
+        if known is not None and not known[serious].any():
+            return result
+        count = ops.sum(ops.convert_to_tensor(self._alarms.value)[serious])
         nan = ops.full_like(result, float("nan"))
         return ops.where(count > 0, nan, result)
 

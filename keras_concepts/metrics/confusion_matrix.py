@@ -114,6 +114,8 @@ class ConfusionMatrix(Agreement):
 
     def result(self) -> Any:
         if _backend.name_in_logs(self) is not None:
+            if not _backend.in_symbolic_scope():
+                _ = self._alarmed()
             return {}
         cells = total_of(self._words(), self._computing)
         size = round(cells.shape[0] ** 0.5)

@@ -282,8 +282,9 @@ class TestReduction:
             rtol=1e-5,
         )
 
+    @pytest.mark.parametrize("ignored", [-1, 255, float("nan")])
     @each_entry
-    def test_ignored_answers(self, cls, reduction):
+    def test_ignored_answers(self, cls, ignored, reduction):
         """Of several questions, some are left out."""
         random = np.random.default_rng(0)
         y_true = random.integers(0, 2, (5, 3))
@@ -292,9 +293,12 @@ class TestReduction:
         parts = numpy(single(y_true[..., None], y_pred[..., None]))
         counted = np.ones((5, 3))
         counted[0, 0] = counted[1, :2] = counted[2] = 0
-        answers = np.where(counted, y_true, -1)
+        answers = np.where(counted, y_true, ignored)
         loss = cls(
-            from_logits=True, binary=True, reduction=reduction, ignore_class=-1
+            from_logits=True,
+            binary=True,
+            reduction=reduction,
+            ignore_class=ignored,
         )
         expected = reduced(parts, counted, 1, reduction)
         if reduction in (None, "none"):
