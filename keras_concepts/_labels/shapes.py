@@ -108,14 +108,16 @@ def shape_of(tensor: Tensor) -> tuple[int | None, ...] | None:
     return tuple(tensor.shape) if has_rank(tensor) else None
 
 
-def reshaped(owner: str, labels: Tensor, shape: tuple[Any, ...]) -> Tensor:
-    """Labels in a shape, part of which may be known at run time only.
+def reshaped(
+    owner: str, tensor: Tensor, shape: tuple[Any, ...], name: str = "labels"
+) -> Tensor:
+    """Labels or weights in a shape that may be known at run time only.
 
     If they have another number of entries, what fails then is an operation
     whose name says what was expected.
     """
-    with keras.name_scope(f"labels_of_{owner}_must_fit_the_predictions"):
-        return ops.reshape(labels, shape)
+    with keras.name_scope(f"{name}_of_{owner}_must_fit_the_predictions"):
+        return ops.reshape(tensor, shape)
 
 
 def form_of(
