@@ -49,7 +49,7 @@ class Agreement(CountingMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         labels, predictions = self._classes(rows)
         predictions = predictions.where(labels.numbers >= 0)
-        self._prepare(labels.num_classes)
+        self._prepare(rows.scores.shape[1], labels.num_classes)
         self._add(rows, labels, predictions)
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:

@@ -76,6 +76,7 @@ class ClassCounts(CountingMetric):
         self.class_ids = class_ids
         self.zero_division = zero_division
         self.absent = absent
+        self._counts_by_class = average not in ("samples", "binary")
         if self.num_classes is not None:
             self._build(self.num_classes)
 
@@ -114,7 +115,7 @@ class ClassCounts(CountingMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_top_k(found)
-        self._prepare(found)
+        self._prepare(found, found)
         predictions = choose_classes(
             rows.scores,
             threshold=self.threshold,

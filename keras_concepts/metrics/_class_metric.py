@@ -39,6 +39,11 @@ class ClassMetric(keras.Metric):
             or sample weights there.
     """
 
+    # How many columns the predictions had so far.
+    _columns: int | None = None
+    # Whether the state has a place for each class, which no reset can change.
+    _counts_by_class = False
+
     def __init__(
         self,
         name: str | None,
@@ -87,13 +92,33 @@ class ClassMetric(keras.Metric):
             ignore_class=self.ignore_class,
         )
 
-    def _check_num_classes(self, found: int) -> None:
-        if self.num_classes not in (None, found):
+    def _check_classes(self, columns: int, num_classes: int) -> None:
+        """Raises unless predictions are of the same classes as before.
+
+        Args:
+            columns: How many numbers the predictions hold per row.
+            num_classes: How many classes they choose from.
+        """
+        owner = type(self).__name__
+        if self.num_classes not in (None, num_classes):
             raise ValueError(
-                f"`num_classes` of `{type(self).__name__}` does not fit the "
+                f"`num_classes` of `{owner}` does not fit the "
                 f"predictions. Received: num_classes={self.num_classes} and "
-                f"predictions of {found} classes."
+                f"predictions of {_classes(columns)}."
             )
+        if self._columns not in (None, columns):
+            raise ValueError(
+                f"Predictions of `{owner}` must have the same classes in every "
+                "batch. Use one metric object for each model and each output. "
+                f"Received: predictions of {_classes(columns)}, and before "
+                f"that of {_classes(self._columns)}."
+            )
+        self._columns = columns
+
+    def reset_state(self) -> None:
+        super().reset_state()
+        if not self._counts_by_class:
+            self._columns = None
 
     @property
     def _computing(self) -> str:
@@ -119,16 +144,17 @@ class CountingMetric(ClassMetric):
     """Base of metrics whose counts are made once the classes are known."""
 
     _counts: Any = None
+    _counts_by_class = True
 
     def _build(self, num_classes: int) -> None:
         """Makes `_counts`, an `ExactSum`."""
         raise NotImplementedError
 
-    def _prepare(self, num_classes: int) -> None:
+    def _prepare(self, columns: int, num_classes: int) -> None:
         """Makes the counts, unless an earlier batch did."""
-        self._check_num_classes(num_classes)
         if self._counts is None:
             self._build(num_classes)
+        self._check_classes(columns, num_classes)
 
     def _words(self) -> Tensor:
         """Words of the counts, see `ExactSum.words`."""
@@ -138,3 +164,7 @@ class CountingMetric(ClassMetric):
                 "batch. Call `update_state` first, or pass `num_classes`."
             )
         return self._counts.words
+
+
+def _classes(columns: int) -> str:
+    return "a single column" if columns == 1 else f"{columns} classes"

@@ -105,6 +105,8 @@ class EntryCounts(ClassCounts):
         if self.top_k is not None:
             self._check_top_k(scores.shape[-1])
             scores = _largest(scores, self.top_k)
+        if self.top_k is not None or self.class_id is not None:
+            self._check_classes(scores.shape[-1], scores.shape[-1])
         if self.class_id is not None:
             if not len(y_true.shape) == len(scores.shape) > 1:
                 raise ValueError(

@@ -79,7 +79,7 @@ class BestThresholdFBeta(ClassMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         num_classes = rows.scores.shape[1]
-        self._check_num_classes(num_classes)
+        self._check_classes(num_classes, num_classes)
         column = self._column(num_classes)
         # Logits of a sigmoid are compared with edges that are logits.
         logits = self.from_logits and num_classes == 1

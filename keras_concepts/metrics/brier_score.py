@@ -64,7 +64,7 @@ class BrierScore(ClassMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
-        self._check_num_classes(found)
+        self._check_classes(found, found)
         error = rows.probabilities(from_logits=self.from_logits)
         error = error - rows.labels.dense()
         error = ops.sum(ops.square(error), axis=1)

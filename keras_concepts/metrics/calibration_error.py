@@ -97,7 +97,8 @@ class CalibrationError(ClassMetric):
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
-        self._check_num_classes(rows.scores.shape[1])
+        found = rows.scores.shape[1]
+        self._check_classes(found, found)
         confidence, hits = self._confidence(rows)
         weights = rows.float_weights()
         bins = ops.searchsorted(
