@@ -58,17 +58,34 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   The same tensors, behind a wall: what is computed from them cannot change
     how the training step itself is compiled.
 
-`argmax(tensor)`
-:   Along the last axis, the first of equals; int32 or int64.
+`argmax(tensor, if_nan)`
+:   Along the last axis, the first of equals; int32 or int64. A number to tell
+    apart, `if_nan` or more, where any of them is NaN.
+
+`where(condition, tensor, otherwise)`
+:   The tensor where the condition is true, else a number.
+
+`has_nan(tensor)`
+:   Whether any along the last axis is NaN, which stays with length 1.
+
+`has_float64()`
+:   Whether Keras' variables may be float64, where they are put now.
+
+`add_to_totals(variable, places, amounts, columns)`
+:   Adds to the entries of a float64 vector, which is a Keras variable. `places`
+    is a list of integer tensors with as many rows; what lies outside the vector
+    goes to its first or its last entry. `amounts` are as many tensors, int32 or
+    float32, or `None` for ones. `columns` holds pairs of a place and a tensor,
+    `(rows, k)`, whose sums over the rows go to the `k` entries from there on.
 
 `segment_counts(segments, count, dtype)`
 :   How many entries lie in each of `count` segments, in int32 or float32.
-    Negative segments count nowhere; none may reach `count`.
 
 `segment_sums(values, segments, count)`, `column_sums(values)`
 :   Sums of the entries of `values` that share a segment, and over the first
     axis. Of int32 values an int32 tensor; of float32 values two float32 tensors
-    that add up to the sums, to 40 bits or more.
+    that add up to the sums, to 40 bits or more, and NaN where one is not
+    finite.
 
 `reduced_gradients(optimizer)`
 :   Context manager. Gives a list that receives the gradients summed over all
@@ -213,6 +230,7 @@ __all__ = [
 
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
+add_to_totals = active.add_to_totals
 argmax = active.argmax
 backup = active.backup
 batch_predictor = active.batch_predictor
@@ -224,6 +242,8 @@ compiled_pass = active.compiled_pass
 dense = active.dense
 dense_rows = active.dense_rows
 fixed_randomness = active.fixed_randomness
+has_float64 = active.has_float64
+has_nan = active.has_nan
 isolate = active.isolate
 known_value = active.known_value
 observed_train_functions = active.observed_train_functions
@@ -236,6 +256,7 @@ shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
 value_and_grad = active.value_and_grad
+where = active.where
 without_gradients = active.without_gradients
 
 # Where this module was the first to import Keras, only now can they be.

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 from tensorflow.python.ops import control_flow_util
 
+from keras_concepts._backend.keras_internals import own_value
 from keras_concepts._shadow import shadow, shadow_in_thread
 from keras_concepts._types import Observe, Tensor
 
@@ -109,8 +110,50 @@ def peaks(tensors: list[Tensor]) -> Tensor:
     return tf.stack([tf.reduce_max(tf.abs(x)) for x in tensors])
 
 
-def argmax(tensor: Tensor) -> Tensor:
-    return tf.argmax(tensor, axis=-1, output_type=tf.int32)
+def argmax(tensor: Tensor, if_nan: int) -> Tensor:
+    numbers = tf.argmax(tensor, axis=-1, output_type=tf.int32)
+    if not tensor.dtype.is_floating:
+        return numbers
+    return numbers + if_nan * tf.cast(has_nan(tensor)[..., 0], tf.int32)
+
+
+def where(condition: Tensor, tensor: Tensor, otherwise: float) -> Tensor:
+    return tf.where(condition, tensor, tf.constant(otherwise, tensor.dtype))
+
+
+def has_nan(tensor: Tensor) -> Tensor:
+    return tf.reduce_any(tf.math.is_nan(tensor), axis=-1, keepdims=True)
+
+
+def has_float64() -> bool:
+    return True
+
+
+def add_to_totals(
+    variable: Any,
+    places: Sequence[Tensor],
+    amounts: Sequence[Tensor] | None,
+    columns: Sequence[tuple[int, Tensor]],
+) -> None:
+    size = variable.shape[0]
+    sums = []
+    if places:
+        entries = tf.clip_by_value(tf.concat(places, axis=1), 0, size - 1)
+        if amounts is None:
+            addends = tf.ones_like(entries, tf.float64)
+        else:
+            addends = tf.cast(tf.concat(amounts, axis=1), tf.float64)
+        sums.append(tf.math.unsorted_segment_sum(addends, entries, size))
+    for start, values in columns:
+        total = tf.reduce_sum(tf.cast(values, tf.float64), axis=0)
+        rest = size - start - values.shape[1]
+        sums.append(tf.pad(total, [[start, rest]]))
+    total = sums[0] if len(sums) == 1 else tf.add_n(sums)
+    totals = own_value(variable)
+    if totals is None:
+        variable.assign(variable.value + total)
+    else:
+        totals.assign_add(total)
 
 
 def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:

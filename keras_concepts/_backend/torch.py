@@ -9,7 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 import torch
+from keras.src.backend.torch.core import get_device
 
+from keras_concepts._backend.keras_internals import own_value
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Observe, Tensor
 
@@ -109,13 +111,23 @@ def peaks(tensors: list[Tensor]) -> Tensor:
     return torch.maximum(highest, -torch.stack([end.min for end in ends]))
 
 
-def argmax(tensor: Tensor) -> Tensor:
-    # `torch.argmax` is several times slower than `amax` on a CPU: find the
+def argmax(tensor: Tensor, if_nan: int) -> Tensor:
+    tensor = tensor.detach()
+    if tensor.shape[-1] < 256 or tensor.device.type != "cpu":
+        # Of NaN and numbers NaN is the largest.
+        largest, numbers = torch.max(tensor, dim=-1)
+    else:
+        largest, numbers = _largest_of_many(tensor)
+    if not tensor.is_floating_point():
+        return numbers
+    return torch.add(numbers, torch.isnan(largest), alpha=if_nan)
+
+
+def _largest_of_many(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    # `torch.max` is several times slower than `amax` on a CPU: find the
     # winning block first. The last block may overlap the one before, which
     # then comes first, as it should.
     classes = tensor.shape[-1]
-    if classes < 256 or tensor.device.type != "cpu":
-        return torch.argmax(tensor, dim=-1)
     rows = tensor.reshape(-1, classes)
     width = 1 << round(math.log2(classes) / 2)
     whole = classes // width
@@ -124,8 +136,50 @@ def argmax(tensor: Tensor) -> Tensor:
     winner = torch.argmax(torch.cat(highest, dim=1), dim=1)
     start = (winner * width).clamp(max=classes - width)[:, None]
     columns = start + torch.arange(width, device=rows.device)
-    within = torch.argmax(rows.gather(1, columns), dim=1)
-    return (start[:, 0] + within).reshape(tensor.shape[:-1])
+    largest, within = torch.max(rows.gather(1, columns), dim=1)
+    shape = tensor.shape[:-1]
+    return largest.reshape(shape), (start[:, 0] + within).reshape(shape)
+
+
+def where(condition: Tensor, tensor: Tensor, otherwise: float) -> Tensor:
+    return torch.where(condition, tensor, otherwise)
+
+
+def has_nan(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    if tensor.shape[-1] != 1:
+        tensor = tensor.amax(dim=-1, keepdim=True)
+    return torch.isnan(tensor)
+
+
+def has_float64() -> bool:
+    return get_device() != "mps"  # Apple's devices have none
+
+
+def add_to_totals(
+    variable: Any,
+    places: Sequence[Tensor],
+    amounts: Sequence[Tensor] | None,
+    columns: Sequence[tuple[int, Tensor]],
+) -> None:
+    totals = own_value(variable)
+    in_place = totals is not None
+    if not in_place:
+        totals = snapshot(variable)
+    if places:
+        entries = torch.cat(list(places), dim=1).flatten()
+        entries.clamp_(0, totals.shape[0] - 1)
+        if amounts is None:
+            addends = totals.new_ones(()).expand(entries.shape[0])
+        else:
+            addends = torch.cat(list(amounts), dim=1).flatten().detach()
+            addends = addends.to(totals.dtype)
+        totals.index_add_(0, entries, addends)
+    for start, values in columns:
+        part = totals[start : start + values.shape[1]]
+        part += values.detach().sum(dim=0, dtype=totals.dtype)
+    if not in_place:
+        variable.assign(totals)
 
 
 def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:
@@ -139,9 +193,7 @@ def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
 
 
 def _scattered(entries: Tensor, segments: Tensor, count: int) -> Tensor:
-    # The first segment is for what counts nowhere.
-    places = segments.flatten().clamp(min=-1) + 1
-    return entries.new_zeros(count + 1).index_add_(0, places, entries)[1:]
+    return entries.new_zeros(count).index_add_(0, segments.flatten(), entries)
 
 
 def column_sums(values: Tensor) -> Any:
@@ -159,7 +211,7 @@ def _halves(sums: Tensor, values: Tensor) -> Any:
     if not values.is_floating_point():
         return sums
     high = sums.to(torch.float32)
-    return high, (sums - high).to(torch.float32)
+    return high, (sums - high).to(torch.float32)  # infinity: NaN
 
 
 def choose(

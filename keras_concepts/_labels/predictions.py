@@ -6,7 +6,12 @@ from typing import Any
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._labels.class_amounts import Classes, Columns, Indices
+from keras_concepts._labels.class_amounts import (
+    UNKNOWN,
+    Classes,
+    Columns,
+    Indices,
+)
 from keras_concepts._numerics.dtypes import cast
 from keras_concepts._types import Tensor
 
@@ -47,18 +52,28 @@ def choose_classes(
         numbers = largest(scores)
     else:
         numbers = cast(ops.top_k(scores, top_k)[1], "int32")
+        numbers = numbers + UNKNOWN * cast(_backend.has_nan(scores), "int32")
     amounts = None if chosen is None else chosen.at(numbers)
     return Indices(numbers, num_classes, amounts)
 
 
 def largest(scores: Tensor) -> Tensor:
-    """The first of the largest of each row, `(rows, 1)`, int32."""
-    return cast(_backend.argmax(scores)[:, None], "int32")
+    """The first of the largest of each row, `(rows, 1)`, integers.
+
+    `UNKNOWN`, or more, where one of them is NaN.
+    """
+    return _backend.argmax(scores, UNKNOWN)[:, None]
 
 
 def above(scores: Tensor, thresholds: Any, *, from_logits: bool) -> Columns:
     """Whether scores are above thresholds, which are probabilities."""
     limits = ops.convert_to_tensor(thresholds, "float32")
+    scores = cast(scores, "float32")
     if from_logits:
         limits = ops.log(limits) - ops.log1p(-limits)
-    return Columns(ops.cast(ops.cast(scores, "float32") > limits, "int32"))
+        unknown = _backend.has_nan(scores)
+    else:
+        # An infinite probability is none.
+        finite = ops.isfinite(ops.sum(scores, axis=1, keepdims=True))
+        unknown = ops.logical_not(finite)
+    return Columns(ops.cast(scores > limits, "int32"), unknown)

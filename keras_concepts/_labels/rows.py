@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import keras
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import (
     NOWHERE,
     Classes,
@@ -27,11 +28,13 @@ class Rows(NamedTuple):
         labels: What is true.
         scores: `(rows, classes)`: what the model put out.
         weights: `(rows, 1)`, float32, or int32 zeros and ones, or `None`.
+        impossible: Which labels cannot be, booleans, or `None`.
     """
 
     labels: Classes
     scores: Tensor
     weights: Tensor | None
+    impossible: Tensor | None = None
 
     def weighted(self, classes: Classes) -> Classes:
         """Amounts times the weights of their rows."""
@@ -48,7 +51,11 @@ class Rows(NamedTuple):
         scores = ops.cast(self.scores, "float32")
         if not from_logits:
             return scores
-        return probabilities(scores, binary=scores.shape[1] == 1)
+        shares = probabilities(scores, binary=scores.shape[1] == 1)
+        # Not every softmax hands a NaN on to the whole row.
+        return _backend.where(
+            ops.logical_not(_backend.has_nan(scores)), shares, float("nan")
+        )
 
 
 def read_rows(
@@ -94,6 +101,9 @@ def read_rows(
     num_classes = scores.shape[-1]
     true: Classes
     y_true = _flat(y_true)
+    impossible = None
+    if keras.backend.is_float_dtype(dtype_of(y_true)):
+        impossible = _backend.has_nan(y_true)
     if form == "sparse":
         y_true = cast(y_true, "int32")
         known = y_true < num_classes
@@ -118,7 +128,10 @@ def read_rows(
             )
         )
     weights = functools.reduce(multiply, factors) if factors else None
-    return Rows(true, _flat(scores), weights)
+    if impossible is not None and isinstance(true, Columns) and factors:
+        # Nothing times NaN is NaN.
+        true = Columns(ops.where(weights != 0, true.amounts, 0))
+    return Rows(true, _flat(scores), weights, impossible)
 
 
 def _row_factors(

@@ -4,7 +4,7 @@ from typing import Any, Unpack
 
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._labels.predictions import above, largest
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
@@ -63,7 +63,8 @@ class Agreement(CountingMetric):
             limit = 0.5 if self.threshold is None else self.threshold
             chosen = above(rows.scores, limit, from_logits=self.from_logits)
             positive = ops.cast(labels.dense() > 0.5, "int32")
-            return Indices(positive, 2), Indices(chosen.amounts, 2)
+            unknown = UNKNOWN * ops.cast(chosen.unknown, "int32")
+            return Indices(positive, 2), Indices(chosen.amounts + unknown, 2)
         if self.threshold is not None:
             raise ValueError(
                 f"`threshold` of `{type(self).__name__}` is for a single "

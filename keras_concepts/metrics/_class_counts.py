@@ -14,7 +14,7 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
-from keras_concepts.metrics._counting import add_mean, count_hits
+from keras_concepts.metrics._counting import add_mean, count_hits, count_unknown
 
 Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
 AVERAGES = (None, "micro", "macro", "weighted", "samples")
@@ -145,11 +145,9 @@ class ClassCounts(CountingMetric):
             )
         ]
         scores = self._score(*counts)
-        weights = rows.float_weights()
-        undefined = ops.isnan(scores)
-        weights = ops.where(undefined, 0, weights)
-        scores = ops.where(undefined, 0, scores)
+        weights = ops.where(ops.isnan(scores), 0, rows.float_weights())
         add_mean(self._counts, scores, weights)
+        count_unknown(self._counts, rows, predictions.unknown_rows())
 
     def _score(self, hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
         """The score of each class or sample."""
@@ -185,10 +183,14 @@ class ClassCounts(CountingMetric):
         if average == "weighted":
             weights = true
         elif self.absent == "skip":
-            weights = ops.cast(predicted + true > 0, scores.dtype)
+            weights = ops.cast(predicted + true != 0, scores.dtype)
         else:
             weights = ops.ones_like(scores)
-        return _scores.mean(scores, weights, self.zero_division)
+        # What is 0 / 0 is left out of a mean, what nobody knows is not.
+        undefined = ops.logical_and(
+            ops.isnan(scores), ops.isfinite(predicted + true)
+        )
+        return _scores.mean(scores, weights, undefined, self.zero_division)
 
     @property
     def true_positives(self) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any, Literal, Unpack
 
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import Columns
 from keras_concepts._labels.predictions import above
 from keras_concepts._labels.shapes import classes_last
@@ -102,9 +103,10 @@ class EntryCounts(ClassCounts):
         if len(y_true.shape) == len(scores.shape):
             y_true = classes_last(y_true, self.axis)
         scores = classes_last(scores, self.axis)
+        kept = None
         if self.top_k is not None:
             self._check_top_k(scores.shape[-1])
-            scores = _largest(scores, self.top_k)
+            kept = _among_largest(scores, self.top_k)
         if self.top_k is not None or self.class_id is not None:
             self._check_classes(scores.shape[-1], scores.shape[-1])
         if self.class_id is not None:
@@ -117,6 +119,7 @@ class EntryCounts(ClassCounts):
                 )
             y_true = y_true[..., self.class_id]
             scores = scores[..., self.class_id]
+            kept = None if kept is None else kept[..., self.class_id]
         elif scores.shape[-1] == 1 and len(y_true.shape) < len(scores.shape):
             scores = ops.squeeze(scores, -1)
         rows = self._read(y_true, scores[..., None], weights, mask, axis=-1)
@@ -124,6 +127,11 @@ class EntryCounts(ClassCounts):
         limits = self.thresholds
         logits = self.from_logits and self.init_thresholds is not None
         predictions = above(rows.scores, limits, from_logits=logits)
+        if self.from_logits and not logits:  # infinite ones may be
+            unknown = _backend.has_nan(rows.scores)
+            predictions = predictions._replace(unknown=unknown)
+        if kept is not None:
+            predictions = predictions.scaled(ops.reshape(kept, (-1, 1)))
         positive = ops.cast(rows.labels.amounts != 0, "int32")
         labels = Columns(positive + ops.zeros_like(predictions.amounts))
         self._add_classes(rows._replace(labels=labels), predictions)
@@ -145,8 +153,8 @@ class EntryCounts(ClassCounts):
         }
 
 
-def _largest(scores: Tensor, k: int) -> Tensor:
-    """The k largest scores of each row; minus infinity for all others."""
+def _among_largest(scores: Tensor, k: int) -> Tensor:
+    """1 for the k largest scores of each row, 0 for all others, int32."""
     numbers = ops.top_k(scores, k)[1]
     kept = ops.sum(ops.one_hot(numbers, scores.shape[-1]), axis=-2)
-    return ops.where(kept > 0, scores, -float("inf"))
+    return ops.cast(kept > 0, "int32")

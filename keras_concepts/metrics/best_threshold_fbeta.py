@@ -5,7 +5,7 @@ from typing import Any, Unpack
 import numpy as np
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._numerics import histogram
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
@@ -14,7 +14,7 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_positive_int
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._counting import count
+from keras_concepts.metrics._counting import count, count_unknown
 
 
 @serializable
@@ -87,6 +87,8 @@ class BestThresholdFBeta(ClassMetric):
         scores = ops.take(scores, column, axis=1)
         edges = ops.convert_to_tensor(self._edges(logits=logits))
         bins = ops.searchsorted(edges, scores, side="left")
+        known = scores == scores if logits else ops.isfinite(scores)
+        bins = ops.where(known, bins, UNKNOWN)
         labels = rows.labels.dense()[:, column]
         weights = rows.float_weights()
         count(
@@ -94,6 +96,7 @@ class BestThresholdFBeta(ClassMetric):
             Indices(bins[:, None], self.bins, (labels * weights)[:, None]),
             Indices(bins[:, None], self.bins, weights[:, None]),
         )
+        count_unknown(self._counts, rows)
 
     def _column(self, num_classes: int) -> int:
         if self.class_id is None and num_classes <= 2:
@@ -127,7 +130,9 @@ class BestThresholdFBeta(ClassMetric):
         thresholds = ops.convert_to_tensor(self._edges(logits=False))
         result = {
             self.name: found,
-            f"{self.name}_threshold": ops.take(thresholds, best),
+            f"{self.name}_threshold": ops.where(
+                ops.isnan(found), found, ops.take(thresholds, best)
+            ),
             f"{self.name}_bound": ceiling - found,
         }
         return {key: self._cast(each) for key, each in result.items()}

@@ -9,7 +9,7 @@ from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._counting import add_mean
+from keras_concepts.metrics._counting import add_mean, count_unknown
 
 
 @serializable
@@ -71,6 +71,7 @@ class BrierScore(ClassMetric):
         if self.scale_by_half and found > 1:
             error = error / 2
         add_mean(self._sums, error, rows.float_weights())
+        count_unknown(self._sums, rows)
 
     def result(self) -> Any:
         error, weight = ops.unstack(total_of(self._sums.words, self._computing))
