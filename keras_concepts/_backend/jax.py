@@ -16,6 +16,7 @@ from keras_concepts._backend.keras_internals import flatten_layers
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Observe, Tensor
 
+CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
 
@@ -131,15 +132,15 @@ def argmax(tensor: Tensor, if_nan: int) -> Tensor:
     numbers = _first_largest(tensor) if classes < 512 else _in_blocks(tensor)
     if not jnp.issubdtype(tensor.dtype, jnp.floating):
         return numbers
-    return numbers + if_nan * has_nan(tensor)[..., 0]
+    return numbers + if_nan * has_nan(tensor)
 
 
 def _first_largest(tensor: Tensor) -> Tensor:
     # XLA's CPU compiler vectorizes a maximum of floats, but not an argmax.
     largest = jnp.max(tensor, axis=-1, keepdims=True)
     backwards = -jnp.arange(tensor.shape[-1], dtype="float32")
-    first = jnp.max(jnp.where(tensor < largest, -jnp.inf, backwards), axis=-1)
-    return (-first).astype("int32")
+    places = jnp.where(tensor < largest, -jnp.inf, backwards)
+    return -jnp.max(places, axis=-1, keepdims=True).astype("int32")
 
 
 def _in_blocks(tensor: Tensor) -> Tensor:
@@ -155,23 +156,33 @@ def _in_blocks(tensor: Tensor) -> Tensor:
     start = _first_largest(highest) * width
     start = jnp.minimum(start, classes - width)
     winners = jax.vmap(
-        lambda row, at: jax.lax.dynamic_slice(row, (at,), (width,))
+        lambda row, at: jax.lax.dynamic_slice(row, at, (width,))
     )(rows, start)
-    return (start + _first_largest(winners)).reshape(tensor.shape[:-1])
+    numbers = start + _first_largest(winners)
+    return numbers.reshape((*tensor.shape[:-1], 1))
 
 
-def where(condition: Tensor, tensor: Tensor, otherwise: float) -> Tensor:
-    return jnp.where(condition, tensor, otherwise)
+def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
+    return jnp.where(where, number, tensor)
 
 
-def has_nan(tensor: Tensor) -> Tensor:
-    # A sum is several times as fast, and hardly ever NaN for another reason:
-    # of infinities of both signs.
+def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
+    # A sum is several times as fast, and hardly ever not finite if no entry is
+    # so: where infinities of both signs meet.
+    total = jnp.sum(tensor)
+    is_bad = jnp.isnan
+    if or_infinity:
+        is_bad = lambda x: jnp.logical_not(jnp.isfinite(x))  # noqa: E731
     return choose_rarely(
-        jnp.isnan(jnp.sum(tensor)),
-        lambda: jnp.any(jnp.isnan(tensor), axis=-1, keepdims=True),
+        is_bad(total),
+        lambda: jnp.any(is_bad(tensor), axis=-1, keepdims=True),
         lambda: jnp.zeros((*tensor.shape[:-1], 1), bool),
     )
+
+
+def at_columns(tensor: Tensor, numbers: Tensor) -> Tensor:
+    numbers = jnp.clip(numbers, 0, tensor.shape[1] - 1)
+    return jnp.take_along_axis(tensor, numbers, axis=1)
 
 
 def has_float64() -> bool:
@@ -190,7 +201,11 @@ def add_to_totals(
         entries = jnp.clip(entries, 0, totals.shape[0] - 1)
         addends: Any = 1.0
         if amounts is not None:
-            addends = jnp.concatenate(amounts, axis=1)
+            each = [
+                jnp.ones(place.shape) if amount is None else amount
+                for place, amount in zip(places, amounts, strict=True)
+            ]
+            addends = jnp.concatenate(each, axis=1)
         totals = totals.at[entries].add(addends)
     for start, values in columns:
         part = totals.at[start : start + values.shape[1]]

@@ -15,6 +15,7 @@ from keras_concepts._backend.keras_internals import own_value
 from keras_concepts._shadow import shadow, shadow_in_thread
 from keras_concepts._types import Observe, Tensor
 
+CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
 
@@ -111,18 +112,26 @@ def peaks(tensors: list[Tensor]) -> Tensor:
 
 
 def argmax(tensor: Tensor, if_nan: int) -> Tensor:
-    numbers = tf.argmax(tensor, axis=-1, output_type=tf.int32)
+    numbers = tf.argmax(tensor, axis=-1, output_type=tf.int32)[..., None]
     if not tensor.dtype.is_floating:
         return numbers
-    return numbers + if_nan * tf.cast(has_nan(tensor)[..., 0], tf.int32)
+    return numbers + if_nan * tf.cast(has_nan(tensor), tf.int32)
 
 
-def where(condition: Tensor, tensor: Tensor, otherwise: float) -> Tensor:
-    return tf.where(condition, tensor, tf.constant(otherwise, tensor.dtype))
+def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
+    return tf.where(where, tf.constant(number, tensor.dtype), tensor)
 
 
-def has_nan(tensor: Tensor) -> Tensor:
-    return tf.reduce_any(tf.math.is_nan(tensor), axis=-1, keepdims=True)
+def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
+    bad = tf.math.is_nan(tensor)
+    if or_infinity:
+        bad = tf.logical_not(tf.math.is_finite(tensor))
+    return tf.reduce_any(bad, axis=-1, keepdims=True)
+
+
+def at_columns(tensor: Tensor, numbers: Tensor) -> Tensor:
+    numbers = tf.clip_by_value(numbers, 0, tensor.shape[1] - 1)
+    return tf.gather(tensor, numbers, axis=1, batch_dims=1)
 
 
 def has_float64() -> bool:
@@ -142,7 +151,13 @@ def add_to_totals(
         if amounts is None:
             addends = tf.ones_like(entries, tf.float64)
         else:
-            addends = tf.cast(tf.concat(amounts, axis=1), tf.float64)
+            each = [
+                tf.ones_like(place, tf.float64)
+                if amount is None
+                else tf.cast(amount, tf.float64)
+                for place, amount in zip(places, amounts, strict=True)
+            ]
+            addends = tf.concat(each, axis=1)
         sums.append(tf.math.unsorted_segment_sum(addends, entries, size))
     for start, values in columns:
         total = tf.reduce_sum(tf.cast(values, tf.float64), axis=0)

@@ -15,6 +15,7 @@ from keras_concepts._backend.keras_internals import own_value
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Observe, Tensor
 
+CLASS_NUMBERS = "int64"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
 
@@ -112,10 +113,11 @@ def peaks(tensors: list[Tensor]) -> Tensor:
 
 
 def argmax(tensor: Tensor, if_nan: int) -> Tensor:
-    tensor = tensor.detach()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
     if tensor.shape[-1] < 256 or tensor.device.type != "cpu":
         # Of NaN and numbers NaN is the largest.
-        largest, numbers = torch.max(tensor, dim=-1)
+        largest, numbers = torch.max(tensor, dim=-1, keepdim=True)
     else:
         largest, numbers = _largest_of_many(tensor)
     if not tensor.is_floating_point():
@@ -133,23 +135,31 @@ def _largest_of_many(tensor: Tensor) -> tuple[Tensor, Tensor]:
     whole = classes // width
     blocks = rows[:, : whole * width].unflatten(1, (whole, width))
     highest = [blocks.amax(-1), rows[:, -width:].amax(-1, keepdim=True)]
-    winner = torch.argmax(torch.cat(highest, dim=1), dim=1)
-    start = (winner * width).clamp(max=classes - width)[:, None]
+    winner = torch.argmax(torch.cat(highest, dim=1), dim=1, keepdim=True)
+    start = (winner * width).clamp(max=classes - width)
     columns = start + torch.arange(width, device=rows.device)
-    largest, within = torch.max(rows.gather(1, columns), dim=1)
-    shape = tensor.shape[:-1]
-    return largest.reshape(shape), (start[:, 0] + within).reshape(shape)
+    largest, within = torch.max(rows.gather(1, columns), dim=1, keepdim=True)
+    shape = (*tensor.shape[:-1], 1)
+    return largest.reshape(shape), (start + within).reshape(shape)
 
 
-def where(condition: Tensor, tensor: Tensor, otherwise: float) -> Tensor:
-    return torch.where(condition, tensor, otherwise)
+def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
+    return tensor.masked_fill(where, number)
 
 
-def has_nan(tensor: Tensor) -> Tensor:
+def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
     tensor = tensor.detach()
+    if or_infinity:
+        if tensor.shape[-1] != 1:
+            tensor = tensor.sum(dim=-1, keepdim=True)
+        return torch.isfinite(tensor).logical_not_()
     if tensor.shape[-1] != 1:
         tensor = tensor.amax(dim=-1, keepdim=True)
     return torch.isnan(tensor)
+
+
+def at_columns(tensor: Tensor, numbers: Tensor) -> Tensor:
+    return tensor.gather(1, numbers.clamp(0, tensor.shape[1] - 1))
 
 
 def has_float64() -> bool:
@@ -167,17 +177,24 @@ def add_to_totals(
     if not in_place:
         totals = snapshot(variable)
     if places:
-        entries = torch.cat(list(places), dim=1).flatten()
+        entries = torch.cat(list(places), dim=1).view(-1)
         entries.clamp_(0, totals.shape[0] - 1)
         if amounts is None:
-            addends = totals.new_ones(()).expand(entries.shape[0])
+            addends = totals.new_ones(entries.shape)
         else:
-            addends = torch.cat(list(amounts), dim=1).flatten().detach()
-            addends = addends.to(totals.dtype)
+            each = [
+                totals.new_ones(place.shape)
+                if amount is None
+                else amount.detach().to(totals.dtype)
+                for place, amount in zip(places, amounts, strict=True)
+            ]
+            addends = torch.cat(each, dim=1).view(-1)
         totals.index_add_(0, entries, addends)
     for start, values in columns:
+        # Integers are summed four times as fast as they are.
+        exact = totals.dtype if values.is_floating_point() else torch.int32
         part = totals[start : start + values.shape[1]]
-        part += values.detach().sum(dim=0, dtype=totals.dtype)
+        part.add_(values.detach().sum(dim=0, dtype=exact))
     if not in_place:
         variable.assign(totals)
 

@@ -41,10 +41,10 @@ class Indices(NamedTuple):
             return ops.cast(same, "int32")
         return ops.where(same, self.amounts, 0)
 
-    def where(self, chosen: Tensor) -> Indices:
-        """Only the chosen of them."""
-        numbers = _backend.where(chosen, self.numbers, NOWHERE)
-        return self._replace(numbers=numbers)
+    def without(self, left_out: Tensor) -> Indices:
+        """Those that are not left out."""
+        numbers = _backend.fill(self.numbers, left_out, NOWHERE)
+        return Indices(numbers, self.num_classes, self.amounts)
 
     def scaled(self, factors: Tensor) -> Indices:
         """With each amount times a factor, of shape `(rows, k or 1)`."""
@@ -105,12 +105,8 @@ class Columns(NamedTuple):
         return self.amounts.shape[1]
 
     def at(self, numbers: Tensor) -> Tensor:
-        """Amounts of the given classes, `(rows, k)`."""
-        known = _is_class(numbers, self.num_classes)
-        found = ops.take_along_axis(
-            self.amounts, ops.where(known, numbers, 0), axis=1
-        )
-        return ops.where(known, found, 0)
+        """Amounts of the given classes, `(rows, k)`; anything for others."""
+        return _backend.at_columns(self.amounts, numbers)
 
     def scaled(self, factors: Tensor) -> Columns:
         """With each amount times a factor."""
@@ -149,7 +145,7 @@ def overlap(labels: Classes, predictions: Classes) -> Classes:
     """What labels and predictions have in common, class by class."""
     if isinstance(predictions, Indices):
         if isinstance(labels, Indices) and labels.amounts is None:
-            return predictions.where(predictions.numbers == labels.numbers)
+            return predictions.without(predictions.numbers != labels.numbers)
         return predictions.scaled(labels.at(predictions.numbers))
     if isinstance(labels, Indices):
         return labels.scaled(predictions.at(labels.numbers))

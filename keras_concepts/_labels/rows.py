@@ -4,6 +4,7 @@ import functools
 from typing import Any, Literal, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
@@ -53,9 +54,7 @@ class Rows(NamedTuple):
             return scores
         shares = probabilities(scores, binary=scores.shape[1] == 1)
         # Not every softmax hands a NaN on to the whole row.
-        return _backend.where(
-            ops.logical_not(_backend.has_nan(scores)), shares, float("nan")
-        )
+        return _backend.fill(shares, _backend.has_nan(scores), float("nan"))
 
 
 def read_rows(
@@ -103,11 +102,13 @@ def read_rows(
     y_true = _flat(y_true)
     impossible = None
     if keras.backend.is_float_dtype(dtype_of(y_true)):
-        impossible = _backend.has_nan(y_true)
+        values = _backend.known_value(y_true)
+        if values is None or np.isnan(values).any():
+            impossible = _backend.has_nan(y_true)
     if form == "sparse":
-        y_true = cast(y_true, "int32")
-        known = y_true < num_classes
-        true = Indices(ops.where(known, y_true, NOWHERE), num_classes)
+        y_true = cast(y_true, _backend.CLASS_NUMBERS)
+        numbers = _backend.fill(y_true, y_true >= num_classes, NOWHERE)
+        true = Indices(numbers, num_classes)
     else:
         y_true = ops.cast(y_true, _amount_dtype(y_true))
         true = Columns(y_true)

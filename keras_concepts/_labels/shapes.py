@@ -61,7 +61,7 @@ def match(
             f"y_pred.shape={tuple(y_pred.shape)} with axis={axis}{options}."
         )
     if len(labels.shape) < len(predictions.shape):
-        labels = ops.expand_dims(labels, -1)
+        labels = labels[..., None]
     return Matched(labels, predictions, form)
 
 

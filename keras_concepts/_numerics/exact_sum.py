@@ -21,9 +21,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.dtypes import cast, dtype_of
 from keras_concepts._numerics.words import exact_floats, two_sum
 from keras_concepts._types import Tensor
 
@@ -74,8 +76,8 @@ class ExactSum:
 
         Args:
             columns: Pairs of a place in the flattened totals, and of a tensor,
-                int32 or float32, `(rows, k)`, whose sums over the rows go to
-                the `k` totals from there on.
+                integers, booleans or floats, `(rows, k)`, whose sums over the
+                rows go to the `k` totals from there on.
         """
         columns = [(start + 1, values) for start, values in columns]
         if self._in_float64:
@@ -83,6 +85,7 @@ class ExactSum:
             return
         words = self._read()
         for start, values in columns:
+            values = _floats_or_int32(values)
             after = self._size - start - values.shape[1]
             parts = _parts(_backend.column_sums(values))
             words = _add(
@@ -92,34 +95,47 @@ class ExactSum:
 
     def add_unknown(self, rows: Tensor) -> None:
         """Makes all totals NaN if any of the booleans, `(rows, k)`, is true."""
-        rows = ops.cast(ops.any(rows, axis=1, keepdims=True), "int32")
+        if rows.shape[1] != 1:
+            rows = ops.any(rows, axis=1, keepdims=True)
         self.add([(self._size - 2, rows)])
 
     def add_entries(
-        self, places: Sequence[Tensor], amounts: Sequence[Tensor] | None
+        self,
+        numbers: Sequence[tuple[int, Tensor]],
+        amounts: Sequence[Tensor | None],
     ) -> None:
         """Adds to totals by their place.
 
         Args:
-            places: Places in the flattened totals, integers, each `(rows, k)`.
-                What is negative counts nowhere; what lies behind the totals
-                makes them NaN.
-            amounts: What to add, int32 or float32, of the same shapes. `None`
+            numbers: Pairs of a place in the flattened totals, and of integers,
+                `(rows, k)`, that count on from there. What is negative then
+                counts nowhere; what lies behind the totals makes them NaN.
+            amounts: What to add, int32 or float32, of the same shapes; `None`
                 for ones.
         """
-        places = [place + 1 for place in places]
+        places = [each + (start + 1) for start, each in numbers]
+        ones = all(amount is None for amount in amounts)
         if self._in_float64:
-            _backend.add_to_totals(self._variable, places, amounts, [])
+            _backend.add_to_totals(
+                self._variable, places, None if ones else amounts, []
+            )
             return
         entries = ops.reshape(ops.concatenate(places, axis=1), (-1,))
         entries = ops.clip(ops.cast(entries, "int32"), 0, self._size - 1)
         count = entries.shape[0]
-        if amounts is None:
+        if ones:
             exact = count is not None and count <= 2**24
             dtype = "float32" if exact else "int32"
             sums = _backend.segment_counts(entries, self._size, dtype)
         else:
-            addends = ops.concatenate(amounts, axis=1)
+            # Keras makes floats of integers and floats together.
+            addends = ops.concatenate(
+                [
+                    ops.ones_like(place, "int32") if amount is None else amount
+                    for place, amount in zip(places, amounts, strict=True)
+                ],
+                axis=1,
+            )
             sums = _backend.segment_sums(addends, entries, self._size)
         few = self._size >= _MANY if count is None else count < self._size / 4
         add = _add_at if few else _add
@@ -129,6 +145,11 @@ class ExactSum:
         # `value` because TensorFlow takes the variable itself for a tensor;
         # the conversion because PyTorch traces shapes on a device of its own.
         return ops.convert_to_tensor(self._variable.value)
+
+
+def _floats_or_int32(values: Tensor) -> Tensor:
+    is_float = keras.backend.is_float_dtype(dtype_of(values))
+    return values if is_float else cast(values, "int32")
 
 
 def _parts(sums: Any) -> Sequence[Tensor]:

@@ -4,6 +4,7 @@ from typing import Any, Unpack
 
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._labels.predictions import above, largest
 from keras_concepts._labels.rows import Rows
@@ -48,7 +49,7 @@ class Agreement(CountingMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         labels, predictions = self._classes(rows)
-        predictions = predictions.where(labels.numbers >= 0)
+        predictions = predictions.without(labels.numbers < 0)
         self._prepare(rows.scores.shape[1], labels.num_classes)
         self._add(rows, labels, predictions)
 
@@ -62,9 +63,11 @@ class Agreement(CountingMetric):
         if num_classes == 1:
             limit = 0.5 if self.threshold is None else self.threshold
             chosen = above(rows.scores, limit, from_logits=self.from_logits)
-            positive = ops.cast(labels.dense() > 0.5, "int32")
-            unknown = UNKNOWN * ops.cast(chosen.unknown, "int32")
-            return Indices(positive, 2), Indices(chosen.amounts + unknown, 2)
+            dtype = _backend.CLASS_NUMBERS
+            positive = ops.cast(labels.dense() > 0.5, dtype)
+            predicted = ops.cast(chosen.amounts, dtype)
+            unknown = UNKNOWN * ops.cast(chosen.unknown, dtype)
+            return Indices(positive, 2), Indices(predicted + unknown, 2)
         if self.threshold is not None:
             raise ValueError(
                 f"`threshold` of `{type(self).__name__}` is for a single "

@@ -113,7 +113,8 @@ class ClassMetric(keras.Metric):
                 f"Received: predictions of {_classes(columns)}, and before "
                 f"that of {_classes(self._columns)}."
             )
-        self._columns = columns
+        if self._columns is None:
+            self._columns = columns
 
     def reset_state(self) -> None:
         super().reset_state()

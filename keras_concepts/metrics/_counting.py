@@ -19,10 +19,9 @@ def count_hits(
     """Adds labels, predictions and hits to totals of shape `(3, classes)`."""
     counted = (labels, predictions, overlap(labels, predictions))
     count(total, *map(rows.weighted, counted))
-    if isinstance(predictions, Columns):
-        count_unknown(total, rows, predictions.unknown)
-    else:  # numbers go where they belong
-        count_unknown(total, rows)
+    # Class numbers that nobody knows go where they belong.
+    unknown = predictions.unknown if isinstance(predictions, Columns) else None
+    count_unknown(total, rows, unknown)
 
 
 def count_unknown(total: ExactSum, rows: Rows, *each: Tensor | None) -> None:
@@ -57,8 +56,6 @@ def count(total: ExactSum, *each: Classes) -> None:
 
     Only the first may hold negative class numbers other than `NOWHERE`.
     """
-    if len({classes.dtype for classes in each}) > 1:
-        each = tuple(classes.as_float() for classes in each)
     columns, indices = [], []
     for row, classes in enumerate(each):
         if isinstance(classes, Indices):
@@ -68,8 +65,7 @@ def count(total: ExactSum, *each: Classes) -> None:
     if columns:
         total.add(columns)
     if indices:
-        ones = all(classes.amounts is None for _, classes in indices)
         total.add_entries(
-            [offset + classes.numbers for offset, classes in indices],
-            None if ones else [classes.filled() for _, classes in indices],
+            [(offset, classes.numbers) for offset, classes in indices],
+            [classes.amounts for _, classes in indices],
         )
