@@ -115,7 +115,7 @@ def peaks(tensors: list[Tensor]) -> Tensor:
 def argmax(tensor: Tensor, if_nan: int) -> Tensor:
     if tensor.requires_grad:
         tensor = tensor.detach()
-    if tensor.shape[-1] < 256 or tensor.device.type != "cpu":
+    if tensor.shape[-1] < 400 or tensor.device.type != "cpu":
         # Of NaN and numbers NaN is the largest.
         largest, numbers = torch.max(tensor, dim=-1, keepdim=True)
     else:
@@ -133,10 +133,12 @@ def _largest_of_many(tensor: Tensor) -> tuple[Tensor, Tensor]:
     rows = tensor.reshape(-1, classes)
     width = 1 << round(math.log2(classes) / 2)
     whole = classes // width
-    blocks = rows[:, : whole * width].unflatten(1, (whole, width))
-    highest = [blocks.amax(-1), rows[:, -width:].amax(-1, keepdim=True)]
-    winner = torch.argmax(torch.cat(highest, dim=1), dim=1, keepdim=True)
-    start = (winner * width).clamp(max=classes - width)
+    highest = rows[:, : whole * width].unflatten(1, (whole, width)).amax(-1)
+    if whole * width < classes:
+        last = rows[:, -width:].amax(-1, keepdim=True)
+        highest = torch.cat([highest, last], dim=1)
+    _, winner = torch.max(highest, dim=1, keepdim=True)
+    start = (winner * width).clamp_(max=classes - width)
     columns = start + torch.arange(width, device=rows.device)
     largest, within = torch.max(rows.gather(1, columns), dim=1, keepdim=True)
     shape = (*tensor.shape[:-1], 1)
