@@ -39,6 +39,14 @@ def in_symbolic_scope() -> bool:
     return _in_symbolic_scope()
 
 
+def own_value(variable: Any) -> Tensor | None:
+    """What a Keras variable holds itself, to be changed in place.
+
+    `None` where another value stands in for it.
+    """
+    return None if in_stateless_scope() else variable._value
+
+
 def running_optimizer() -> Any | None:
     """The optimizer whose `apply` is running here, if any."""
     # Keras hands a constraint the variable and nothing else. But while `apply`

@@ -180,7 +180,7 @@ def not_probabilities(
     """Where predictions are no probabilities.
 
     Args:
-        y_pred: Predictions. Of NaN among them nothing is said.
+        y_pred: Predictions. Of NaN and infinities nothing is said.
         counted: Which of them count, or how much.
         high: The most that is allowed.
 
@@ -192,10 +192,11 @@ def not_probabilities(
     values, counts = known(y_pred), None if counted is None else known(counted)
     if values is None or (counts is None and counted is not None):
         bad = ops.logical_or(y_pred < low, y_pred > high)
+        bad = ops.logical_and(bad, ops.isfinite(y_pred))
         return bad if counted is None else ops.logical_and(bad, counted != 0)
     if not values.size or (low <= values.min() and values.max() <= high):
         return None
-    bad = (values < low) | (values > high)
+    bad = ((values < low) | (values > high)) & np.isfinite(values)
     if counts is not None:
         bad = bad & (counts != 0)
     return bad if bad.any() else None

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import keras
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._labels import ranges
 from keras_concepts._labels.class_amounts import (
     NOWHERE,
@@ -51,7 +52,8 @@ class Rows(NamedTuple):
         if isinstance(predictions, Columns):
             return predictions.scaled(self.answered)
         there = Columns(self.answered).at(predictions.numbers)
-        return predictions.where(there > 0)
+        known = predictions.numbers < predictions.num_classes
+        return predictions.without(ops.logical_and(known, there == 0))
 
     def float_weights(self) -> Tensor:
         """The weight of each row, `(rows,)`, float32; 1 without weights."""
@@ -71,7 +73,9 @@ class Rows(NamedTuple):
         scores = ops.cast(self.scores, "float32")
         if not from_logits:
             return scores
-        return probabilities(scores, binary=scores.shape[1] == 1)
+        shares = probabilities(scores, binary=scores.shape[1] == 1)
+        # Not every softmax hands a NaN on to the whole row.
+        return _backend.fill(shares, _backend.has_nan(scores), float("nan"))
 
 
 def read_rows(
@@ -152,10 +156,10 @@ def read_rows(
     true: Classes
     if form == "sparse":
         impossible = ranges.misnumbered(owner, y_true, num_classes, weights)
-        known = ops.logical_and(y_true >= 0, y_true < num_classes)
-        true = Indices(
-            ops.where(known, cast(y_true, "int32"), NOWHERE), num_classes
-        )
+        numbers = cast(y_true, _backend.CLASS_NUMBERS)
+        numbers = _backend.fill(numbers, numbers < 0, NOWHERE)
+        numbers = _backend.fill(numbers, numbers >= num_classes, NOWHERE)
+        true = Indices(numbers, num_classes)
     else:
         counted = weights if answered is None else answered
         if weights is not None and answered is not None:

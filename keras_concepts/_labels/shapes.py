@@ -94,7 +94,7 @@ def match(
             labels = reshaped(owner, labels, ops.shape(y_pred))
             labels = classes_last(labels, axis)
     elif len(labels.shape) < len(predictions.shape):
-        labels = ops.expand_dims(labels, -1)
+        labels = labels[..., None]
     return Matched(labels, predictions, form)
 
 

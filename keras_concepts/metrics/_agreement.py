@@ -4,7 +4,8 @@ from typing import Any, ClassVar, Unpack
 
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Indices
+from keras_concepts import _backend
+from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._labels.predictions import above, largest
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
@@ -53,8 +54,8 @@ class Agreement(CountingMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         labels, predictions = self._classes(rows)
-        predictions = predictions.where(labels.numbers >= 0)
-        self._prepare(labels.num_classes)
+        predictions = predictions.without(labels.numbers < 0)
+        self._prepare(rows.scores.shape[1], labels.num_classes)
         self._add(rows, labels, predictions)
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
@@ -67,8 +68,11 @@ class Agreement(CountingMetric):
         if num_classes == 1:
             limit = 0.5 if self.threshold is None else self.threshold
             chosen = above(rows.scores, limit, from_logits=self.from_logits)
-            positive = ops.cast(labels.dense() > 0.5, "int32")
-            return Indices(positive, 2), Indices(chosen.amounts, 2)
+            dtype = _backend.CLASS_NUMBERS
+            positive = ops.cast(labels.dense() > 0.5, dtype)
+            predicted = ops.cast(chosen.amounts, dtype)
+            unknown = UNKNOWN * ops.cast(chosen.unknown, dtype)
+            return Indices(positive, 2), Indices(predicted + unknown, 2)
         if self.threshold is not None:
             raise ValueError(
                 f"`threshold` of `{type(self).__name__}` is for a single "

@@ -14,7 +14,7 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int, plain
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
-from keras_concepts.metrics._counting import add_mean, count_hits
+from keras_concepts.metrics._counting import add_mean, count_hits, count_unknown
 
 Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
 AVERAGES = (None, "micro", "macro", "weighted", "samples")
@@ -70,6 +70,7 @@ class ClassCounts(CountingMetric):
         self.class_ids = checked_class_ids(owner, class_ids)
         self.zero_division = zero_division
         self.absent = absent
+        self._counts_by_class = average not in ("samples", "binary")
         if self.num_classes is not None:
             self._build(self.num_classes)
 
@@ -112,7 +113,7 @@ class ClassCounts(CountingMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_top_k(found)
-        self._prepare(found)
+        self._prepare(found, found)
         predictions = choose_classes(
             rows.scores,
             threshold=self.threshold,
@@ -143,14 +144,13 @@ class ClassCounts(CountingMetric):
             )
         ]
         scores = self._score(*counts)
-        weights = rows.float_weights()
         undefined = ops.isnan(scores)
         if rows.answered is not None:
             answers = Columns(rows.answered).row_sums(chosen)
             undefined = ops.logical_or(undefined, answers == 0)
-        weights = ops.where(undefined, 0, weights)
-        scores = ops.where(undefined, 0, scores)
+        weights = ops.where(undefined, 0, rows.float_weights())
         add_mean(self._counts, scores, weights)
+        count_unknown(self._counts, rows, predictions.unknown_rows())
 
     def _score(self, hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
         """The score of each class or sample."""
@@ -186,10 +186,14 @@ class ClassCounts(CountingMetric):
         if average == "weighted":
             weights = true
         elif self.absent == "skip":
-            weights = ops.cast(predicted + true > 0, scores.dtype)
+            weights = ops.cast(predicted + true != 0, scores.dtype)
         else:
             weights = ops.ones_like(scores)
-        return _scores.mean(scores, weights, self.zero_division)
+        # What is 0 / 0 is left out of a mean, what nobody knows is not.
+        undefined = ops.logical_and(
+            ops.isnan(scores), ops.isfinite(predicted + true)
+        )
+        return _scores.mean(scores, weights, undefined, self.zero_division)
 
     @property
     def true_positives(self) -> Tensor:

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._labels.ignored import checked_ignored
-from keras_concepts._labels.ranges import not_probabilities
+from keras_concepts._labels.ranges import both, not_probabilities
 from keras_concepts._labels.rows import Rows, read_rows
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
@@ -65,6 +65,10 @@ class ClassMetric(keras.Metric):
     _one_class: ClassVar[bool] = False
     # Whether the result means nothing if scores are no probabilities.
     _needs_probabilities: ClassVar[bool] = False
+    # How many columns the predictions had so far.
+    _columns: int | None = None
+    # Whether the state has a place for each class, which no reset can change.
+    _counts_by_class = False
 
     def __init__(
         self,
@@ -124,6 +128,9 @@ class ClassMetric(keras.Metric):
         if self._compares_probabilities(rows.scores.shape[1]):
             scores = not_probabilities(rows.scores, rows.weights)
         self._note(rows.impossible, scores)
+        if self._needs_probabilities and scores is not None:
+            impossible = both(rows.impossible, ops.convert_to_tensor(scores))
+            rows = rows._replace(impossible=impossible)
         return rows
 
     def _compares_probabilities(self, num_classes: int) -> bool:
@@ -149,8 +156,10 @@ class ClassMetric(keras.Metric):
             owner = type(self).__name__
             warnings.warn(message.format(owner=owner), stacklevel=5)
 
-    def _alarmed(self) -> np.ndarray | None:
-        """The alarms, of which it warns, or `None` if they cannot be read."""
+    def _read_alarms(self) -> None:
+        """Warns of what was wrong in compiled steps, where it can be read."""
+        if _backend.in_symbolic_scope():
+            return
         self._results += 1
         # Reading waits for an accelerator: do so ever more rarely.
         rarely = self._results & (self._results - 1) == 0
@@ -160,27 +169,35 @@ class ClassMetric(keras.Metric):
             self._warn(_IMPOSSIBLE_LABELS)
         if known is not None and known[1] > 0:
             self._warn(_NO_PROBABILITIES)
-        return known
 
-    def _nan_if_impossible(self, result: Tensor) -> Tensor:
-        """The result, NaN if something impossible was counted."""
-        if _backend.in_symbolic_scope():
-            return result
-        serious = slice(1 + self._needs_probabilities)
-        known = self._alarmed()
-        if known is not None and not known[serious].any():
-            return result
-        count = ops.sum(ops.convert_to_tensor(self._alarms.value)[serious])
-        nan = ops.full_like(result, float("nan"))
-        return ops.where(count > 0, nan, result)
+    def _check_classes(self, columns: int, num_classes: int) -> None:
+        """Raises unless predictions are of the same classes as before.
 
-    def _check_num_classes(self, found: int) -> None:
-        if self.num_classes not in (None, found):
+        Args:
+            columns: How many numbers the predictions hold per row.
+            num_classes: How many classes they choose from.
+        """
+        owner = type(self).__name__
+        if self.num_classes not in (None, num_classes):
             raise ValueError(
-                f"`num_classes` of `{type(self).__name__}` does not fit the "
+                f"`num_classes` of `{owner}` does not fit the "
                 f"predictions. Received: num_classes={self.num_classes} and "
-                f"predictions of {found} classes."
+                f"predictions of {_classes(columns)}."
             )
+        if self._columns not in (None, columns):
+            raise ValueError(
+                f"Predictions of `{owner}` must have the same classes in every "
+                "batch. Use one metric object for each model and each output. "
+                f"Received: predictions of {_classes(columns)}, and before "
+                f"that of {_classes(self._columns)}."
+            )
+        if self._columns is None:
+            self._columns = columns
+
+    def reset_state(self) -> None:
+        super().reset_state()
+        if not self._counts_by_class:
+            self._columns = None
 
     @property
     def _name_in_logs(self) -> str:
@@ -198,12 +215,14 @@ class ClassMetric(keras.Metric):
         return "float64" if self.dtype == "float64" else "float32"
 
     def _cast(self, result: Tensor) -> Tensor:
-        return self._nan_if_impossible(ops.cast(result, self.dtype))
+        self._read_alarms()
+        return ops.cast(result, self.dtype)
 
     def _cast_each(self, results: dict[str, Tensor]) -> dict[str, Tensor]:
-        values = [ops.cast(value, self.dtype) for value in results.values()]
-        values = self._nan_if_impossible(ops.stack(values))
-        return dict(zip(results, ops.unstack(values), strict=True))
+        self._read_alarms()
+        return {
+            key: ops.cast(value, self.dtype) for key, value in results.items()
+        }
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -221,16 +240,17 @@ class CountingMetric(ClassMetric):
     """Base of metrics whose counts are made once the classes are known."""
 
     _counts: Any = None
+    _counts_by_class = True
 
     def _build(self, num_classes: int) -> None:
         """Makes `_counts`, an `ExactSum`."""
         raise NotImplementedError
 
-    def _prepare(self, num_classes: int) -> None:
+    def _prepare(self, columns: int, num_classes: int) -> None:
         """Makes the counts, unless an earlier batch did."""
-        self._check_num_classes(num_classes)
         if self._counts is None:
             self._build(num_classes)
+        self._check_classes(columns, num_classes)
 
     def _words(self) -> Tensor:
         """Words of the counts, see `ExactSum.words`."""
@@ -240,3 +260,7 @@ class CountingMetric(ClassMetric):
                 "batch. Call `update_state` first, or pass `num_classes`."
             )
         return self._counts.words
+
+
+def _classes(columns: int) -> str:
+    return "a single column" if columns == 1 else f"{columns} classes"

@@ -5,9 +5,10 @@ from typing import Any, Literal, TypeAlias, Unpack
 
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import Columns
 from keras_concepts._labels.predictions import above
-from keras_concepts._labels.ranges import as_labels, not_probabilities
+from keras_concepts._labels.ranges import as_labels
 from keras_concepts._labels.shapes import (
     check_axes,
     classes_last,
@@ -110,14 +111,16 @@ class EntryCounts(ClassCounts):
     def _add_entries(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         mask = self._mask(y_pred)
         y_true, scores = self._entries(y_true, as_float(y_pred))
+        kept = None
         if self.top_k is not None:
             self._check_top_k(scores.shape[-1])
-            if self.init_thresholds is not None and not self.from_logits:
-                self._note(None, not_probabilities(scores, None))
-            scores = _largest(scores, self.top_k)
+            kept = _among_largest(scores, self.top_k)
+        if self.top_k is not None or self.class_id is not None:
+            self._check_classes(scores.shape[-1], scores.shape[-1])
         if self.class_id is not None:
             y_true = y_true[..., self.class_id]
             scores = scores[..., self.class_id]
+            kept = None if kept is None else kept[..., self.class_id]
         rows = self._read(
             y_true[..., None], scores[..., None], weights, mask, axis=-1
         )
@@ -125,6 +128,11 @@ class EntryCounts(ClassCounts):
         limits = self.thresholds
         logits = self.from_logits and limits != [-float("inf")]
         predictions = above(rows.scores, limits, from_logits=logits)
+        if self.from_logits and not logits:  # infinite ones may be
+            unknown = _backend.has_nan(rows.scores)
+            predictions = predictions._replace(unknown=unknown)
+        if kept is not None:
+            predictions = predictions.scaled(ops.reshape(kept, (-1, 1)))
         positive = ops.cast(rows.labels.amounts != 0, "int32")
         labels = Columns(positive + ops.zeros_like(predictions.amounts))
         self._add_classes(rows._replace(labels=labels), predictions)
@@ -161,8 +169,8 @@ class EntryCounts(ClassCounts):
         return classes_last(y_true, self.axis), classes_last(scores, self.axis)
 
     def _compares_probabilities(self, num_classes: int) -> bool:
-        if self.average == "binary" and self.top_k is not None:
-            return False  # seen before all but the largest became -inf
+        if self.average == "binary" and self.init_thresholds is None:
+            return self.top_k is None and not self.from_logits
         return super()._compares_probabilities(num_classes)
 
     def result(self) -> Any:
@@ -182,8 +190,8 @@ class EntryCounts(ClassCounts):
         }
 
 
-def _largest(scores: Tensor, k: int) -> Tensor:
-    """The k largest scores of each row; minus infinity for all others."""
+def _among_largest(scores: Tensor, k: int) -> Tensor:
+    """1 for the k largest scores of each row, 0 for all others, int32."""
     numbers = ops.top_k(scores, k)[1]
     kept = ops.sum(ops.one_hot(numbers, scores.shape[-1]), axis=-2)
-    return ops.where(kept > 0, scores, -float("inf"))
+    return ops.cast(kept > 0, "int32")

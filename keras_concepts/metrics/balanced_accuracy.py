@@ -77,7 +77,7 @@ class BalancedAccuracy(Agreement):
 
     def result(self) -> Any:
         true, _, hits = ops.unstack(total_of(self._words(), self._computing))
-        present = ops.cast(true > 0, hits.dtype)
+        present = ops.cast(true != 0, hits.dtype)
         count = ops.sum(present)
         score = _scores.ratio(
             ops.sum(_scores.ratio(hits, true, 0.0)), count, 0.0

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._numerics import histogram
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
@@ -14,7 +14,7 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_positive_int
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric
-from keras_concepts.metrics._counting import count
+from keras_concepts.metrics._counting import count, count_unknown
 
 
 @serializable
@@ -102,7 +102,7 @@ class BestThresholdFBeta(ClassMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         num_classes = rows.scores.shape[1]
-        self._check_num_classes(num_classes)
+        self._check_classes(num_classes, num_classes)
         column = self._column(num_classes)
         # Logits of a sigmoid are compared with edges that are logits.
         logits = self.from_logits and num_classes == 1
@@ -110,6 +110,8 @@ class BestThresholdFBeta(ClassMetric):
         scores = ops.take(scores, column, axis=1)
         edges = ops.convert_to_tensor(self._edges(logits=logits))
         bins = ops.searchsorted(edges, scores, side="left")
+        known = scores == scores if logits else ops.isfinite(scores)
+        bins = ops.where(known, bins, UNKNOWN)
         labels = rows.labels.dense()[:, column]
         weights = rows.weights_of(column)
         count(
@@ -117,6 +119,7 @@ class BestThresholdFBeta(ClassMetric):
             Indices(bins[:, None], self.bins, (labels * weights)[:, None]),
             Indices(bins[:, None], self.bins, weights[:, None]),
         )
+        count_unknown(self._counts, rows)
 
     def _compares_probabilities(self, num_classes: int) -> bool:
         return not self.from_logits
@@ -154,7 +157,9 @@ class BestThresholdFBeta(ClassMetric):
         name = self._name_in_logs
         result = {
             name: found,
-            f"{name}_threshold": ops.take(thresholds, best),
+            f"{name}_threshold": ops.where(
+                ops.isnan(found), found, ops.take(thresholds, best)
+            ),
             f"{name}_bound": ceiling - found,
         }
         return self._cast_each(result)

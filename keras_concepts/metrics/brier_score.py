@@ -9,7 +9,7 @@ from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric
-from keras_concepts.metrics._counting import add_mean
+from keras_concepts.metrics._counting import add_mean, count_unknown
 
 
 @serializable
@@ -88,13 +88,14 @@ class BrierScore(ClassMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
-        self._check_num_classes(found)
+        self._check_classes(found, found)
         error = rows.probabilities(from_logits=self.from_logits)
         error = error - rows.labels.dense()
         error = ops.sum(ops.square(error), axis=1)
         if self.scale_by_half and found > 1:
             error = error / 2
         add_mean(self._sums, error, rows.float_weights())
+        count_unknown(self._sums, rows)
 
     def result(self) -> Any:
         error, weight = ops.unstack(total_of(self._sums.words, self._computing))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Columns, Indices
+from keras_concepts._labels.class_amounts import UNKNOWN, Columns, Indices
 from keras_concepts._labels.predictions import largest
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics import histogram
@@ -18,7 +18,7 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric
-from keras_concepts.metrics._counting import count
+from keras_concepts.metrics._counting import count, count_unknown
 
 
 class CalibrationCurve(NamedTuple):
@@ -123,11 +123,15 @@ class CalibrationError(ClassMetric):
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
-        self._check_num_classes(rows.scores.shape[1])
+        found = rows.scores.shape[1]
+        self._check_classes(found, found)
         confidence, hits, weights = self._confidence(rows)
         bins = ops.searchsorted(
             ops.convert_to_tensor(self._edges()), confidence, side="left"
         )
+        known = ops.isfinite(confidence)
+        bins = ops.where(known, bins, UNKNOWN)
+        confidence = ops.where(known, confidence, 0)
         count(
             self._sums,
             *(
@@ -135,6 +139,7 @@ class CalibrationError(ClassMetric):
                 for amounts in (confidence * weights, hits * weights, weights)
             ),
         )
+        count_unknown(self._sums, rows)
 
     def _confidence(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Confidence of each row, how much it is right, and its weight."""
@@ -143,7 +148,12 @@ class CalibrationError(ClassMetric):
         if shares.shape[1] == 1:
             return shares[:, 0], rows.labels.dense()[:, 0], weights
         predicted = largest(shares)
-        confidence = ops.take_along_axis(shares, predicted, axis=1)[:, 0]
+        known = predicted < shares.shape[1]
+        confidence = ops.where(
+            known,
+            ops.take_along_axis(shares, ops.where(known, predicted, 0), axis=1),
+            float("nan"),
+        )[:, 0]
         hits = ops.cast(rows.labels.at(predicted)[:, 0], "float32")
         if rows.answered is not None:
             there = Columns(rows.answered).at(predicted)[:, 0]
@@ -162,7 +172,8 @@ class CalibrationError(ClassMetric):
         share = _scores.ratio(weight, ops.sum(weight), 0.0)
         gap = ops.abs(_scores.ratio(hits - confidence, weight, 0.0))
         if self.norm == "max":
-            error = ops.max(gap)
+            # Not every compiler's maximum keeps a NaN.
+            error = ops.max(gap) + 0 * ops.sum(gap)
         elif self.norm == "l2":
             error = ops.sqrt(ops.sum(share * ops.square(gap)))
         else:

@@ -17,7 +17,7 @@ from keras_concepts._validation import check_choice
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_names import checked_class_names
-from keras_concepts.metrics._counting import count
+from keras_concepts.metrics._counting import count, count_unknown
 
 
 @serializable
@@ -111,11 +111,11 @@ class ConfusionMatrix(Agreement):
         row = ops.maximum(labels.numbers, 0) * labels.num_classes
         cells = Indices(row + predictions.numbers, labels.num_classes**2)
         count(self._counts, rows.weighted(cells))
+        count_unknown(self._counts, rows)
 
     def result(self) -> Any:
         if _backend.name_in_logs(self) is not None:
-            if not _backend.in_symbolic_scope():
-                _ = self._alarmed()
+            self._read_alarms()
             return {}
         cells = total_of(self._words(), self._computing)
         size = round(cells.shape[0] ** 0.5)

@@ -84,13 +84,16 @@ class MatthewsCorrelation(Agreement):
         words = self._words()
         true, predicted, hits = ops.unstack(words, axis=1)
         total = ops.sum(true, axis=1, keepdims=True)
+        # The same number, but for the rounding of weights: of one class alone
+        # nothing must be left when it is taken from all.
+        all_predicted = ops.sum(predicted, axis=1, keepdims=True)
         cells = {
             "tp": hits,
             "fp": predicted - hits,
             "fn": true - hits,
             "tn": total - predicted - true + hits,
             "predicted": predicted,
-            "others_predicted": total - predicted,
+            "others_predicted": all_predicted - predicted,
             "true": true,
             "others_true": total - true,
         }

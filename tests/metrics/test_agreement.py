@@ -96,6 +96,24 @@ def test_one_class_only(name):
     assert float(metric.result()) == 0
 
 
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.filterwarnings("ignore:.*class.*:UserWarning")
+def test_one_class_predicted_for_weighted_rows(name):
+    """Sums of fractions, in another order, differ by their rounding."""
+    random = np.random.default_rng(0)
+    our_class, reference, options = PAIRS[name]
+    metric = our_class(num_classes=4, **options)
+    for _ in range(20):
+        y_true = random.integers(0, 4, 32)
+        weights = random.uniform(0, 1, 32).astype("float32")
+        metric.reset_state()
+        metric.update_state(y_true, np.eye(4)[np.full(32, 1)], weights)
+        expected = reference(
+            y_true, np.full(32, 1), sample_weight=weights, **options
+        )
+        assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+
+
 def test_kappa_where_it_is_undefined():
     metric = CohenKappa(zero_division=float("nan"))
     metric.update_state(np.zeros(4), np.eye(2)[[0, 0, 0, 0]])
