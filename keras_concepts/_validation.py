@@ -5,6 +5,13 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 
+def plain(value: Any) -> Any:
+    """A value, as Python numbers if it is of NumPy, alone or in a sequence."""
+    if isinstance(value, list | tuple):
+        return type(value)(plain(each) for each in value)
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def check_positive_int(owner: str, name: str, value: Any) -> None:
     """Raises unless `value` is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
@@ -68,7 +75,8 @@ def check_at_least(owner: str, name: str, value: float, low: float) -> None:
 
 def check_probability(owner: str, name: str, value: Any) -> None:
     """Raises unless `value` is a float in (0, 1], or a sequence of such."""
-    values = value if isinstance(value, Sequence) else [value]
+    numbers = plain(value)
+    values = numbers if isinstance(numbers, list | tuple) else [numbers]
     for each in values:
         if not isinstance(each, float) or not 0 < each <= 1:
             raise ValueError(

@@ -60,7 +60,10 @@ class Vocabulary:
             `"characters"`.
 
     Raises:
-        ValueError: `unit` is none of the two, or a token is there twice.
+        TypeError: `tokens` is no sequence of strings.
+        ValueError: `unit` is none of the two, or a token is there twice or can
+            be in no text: it is more than one word or character, or has upper
+            case.
 
     Example:
 
@@ -79,7 +82,8 @@ class Vocabulary:
         unit: Literal["words", "characters"] = "words",
     ) -> None:
         check_choice("Vocabulary", "unit", unit, ("words", "characters"))
-        self.tokens = list(tokens)
+        _check_tokens(tokens, unit)
+        self.tokens = [str(token) for token in tokens]
         self.unit = unit
         self._numbers = {token: _FIRST + i for i, token in enumerate(tokens)}
         if len(self._numbers) < len(self.tokens):
@@ -212,6 +216,32 @@ class Vocabulary:
             yield len(tokens), [self._numbers.get(t, UNKNOWN) for t in kept]
 
 
+def _check_tokens(tokens: Sequence[str], unit: str) -> None:
+    """Raises unless each token is what a text is split into."""
+    if isinstance(tokens, str):
+        raise TypeError(
+            "`tokens` of `Vocabulary` must be a sequence of strings, not one "
+            f"string. Received: tokens={tokens!r}."
+        )
+    for token in tokens:
+        if not isinstance(token, str):
+            raise TypeError(
+                "`tokens` of `Vocabulary` must be strings. "
+                f"Received: {token!r} of type {type(token).__name__}."
+            )
+        if _parts(token, unit) != [token]:
+            raise ValueError(
+                f"`tokens` of `Vocabulary` must be single {unit} in lower "
+                "case. To take them from texts, call "
+                f"`Vocabulary.learn(texts)`. Received: {token!r}."
+            )
+
+
+def _parts(text: str, unit: str) -> list[str]:
+    low = text.lower()
+    return _WORD.findall(low) if unit == "words" else list(low)
+
+
 def _split(texts: Iterable[str], unit: str) -> Iterator[list[str]]:
     if isinstance(texts, str):
         raise TypeError(
@@ -224,5 +254,4 @@ def _split(texts: Iterable[str], unit: str) -> Iterator[list[str]]:
                 "`texts` of `Vocabulary` must be strings. "
                 f"Received: {text!r} of type {type(text).__name__}."
             )
-        low = text.lower()
-        yield _WORD.findall(low) if unit == "words" else list(low)
+        yield _parts(text, unit)

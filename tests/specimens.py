@@ -16,7 +16,12 @@ COUNTS = {
     "dtype": "float32",
     "axis": 1,
 }
-LOSS = {"name": "x", "reduction": "sum", "from_logits": True}
+LOSS = {
+    "name": "x",
+    "reduction": "sum",
+    "from_logits": True,
+    "labels": "sparse",
+}
 
 # None of the arguments is a default, if there is another that fits the data of
 # `test_contract.py`: rows of 4 logits, and class numbers.
@@ -69,6 +74,7 @@ ARGUMENTS = {
         "beta": 2.0,
         "bins": 64,
         "class_id": 2,
+        "from_logits": True,
     },
     kc.metrics.BrierScore: {
         **COMMON_METRIC,
@@ -80,6 +86,7 @@ ARGUMENTS = {
         "bins": 7,
         "norm": "l2",
         "spacing": "logit",
+        "from_logits": True,
     },
     kc.metrics.ClassificationReport: {
         **COUNTS,

@@ -110,3 +110,26 @@ def test_bad_arguments():
         vocabulary.encode(["text", None], 4)
     with pytest.raises(TypeError, match="a sequence of strings, not one"):
         vocabulary.encode("text", 4)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "unit"),
+    [
+        (["to be or not", "not to be"], "words"),
+        (["To"], "words"),
+        (["don't"], "words"),
+        ([""], "words"),
+        (["ab"], "characters"),
+        (["A"], "characters"),
+    ],
+)
+def test_tokens_that_no_text_has(tokens, unit):
+    with pytest.raises(ValueError, match=r"call `Vocabulary\.learn\(texts\)`"):
+        Vocabulary(tokens, unit)
+
+
+@pytest.mark.parametrize("tokens", ["to be", [1, 2], [b"to"]])
+def test_tokens_that_are_no_strings(tokens):
+    with pytest.raises(TypeError, match="`tokens` of `Vocabulary`"):
+        Vocabulary(tokens)
+    assert Vocabulary(np.array(["to", "be"])).tokens == ["to", "be"]

@@ -14,9 +14,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `version(tensor)`
 :   A number that is another once the tensor was written to.
 
-`known_value(tensor)`
+`known_value(tensor, wait=False)`
 :   The tensor as a NumPy array, or `None` where it has no value yet (inside a
-    function that is being traced) or lies on an accelerator.
+    function that is being traced) or lies on an accelerator, unless it is to
+    wait for that.
 
 `value_and_grad(function, tensors, has_aux=False)`
 :   `function(tensors)`, a scalar, and its gradient with respect to each of the
@@ -71,17 +72,44 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   The same tensors, behind a wall: what is computed from them cannot change
     how the training step itself is compiled.
 
-`argmax(tensor)`
-:   Along the last axis, the first of equals; int32 or int64.
+`CLASS_NUMBERS`
+:   The dtype of integers that costs least here, int32 or int64.
+
+`argmax(tensor, if_nan)`
+:   Along the last axis, which stays with length 1, the first of equals, as
+    `CLASS_NUMBERS`. A number to tell apart, `if_nan` or more, where any of them
+    is NaN.
+
+`fill(tensor, where, number)`
+:   The tensor, and a number where the booleans are true.
+
+`has_nan(tensor, or_infinity=False)`
+:   Whether any of floats along the last axis, which stays with length 1, is
+    NaN, or not finite.
+
+`at_columns(tensor, numbers)`
+:   Of each row of a matrix the entries in some columns, `(rows, k)`; any entry
+    for a number that is no column.
+
+`has_float64()`
+:   Whether Keras' variables may be float64, where they are put now.
+
+`add_to_totals(variable, places, amounts, columns)`
+:   Adds to the entries of a float64 vector, which is a Keras variable. `places`
+    is a list of integer tensors with as many rows; what lies outside the vector
+    goes to its first or its last entry. `amounts` are as many tensors, integers
+    or floats, each or all `None` for ones. `columns` holds pairs of a place and
+    a tensor, `(rows, k)`, integers, booleans or floats, whose sums over the
+    rows go to the `k` entries from there on.
 
 `segment_counts(segments, count, dtype)`
 :   How many entries lie in each of `count` segments, in int32 or float32.
-    Negative segments count nowhere; none may reach `count`.
 
 `segment_sums(values, segments, count)`, `column_sums(values)`
 :   Sums of the entries of `values` that share a segment, and over the first
     axis. Of int32 values an int32 tensor; of float32 values two float32 tensors
-    that add up to the sums, to 40 bits or more.
+    that add up to the sums, to 40 bits or more, and NaN where one is not
+    finite.
 
 `reduced_gradients(optimizer)`
 :   Context manager. Gives a list that receives the gradients summed over all
@@ -184,6 +212,11 @@ And `keras_internals.py`, for all of them:
 :   The recurrent cell whose bias is asked of the initializer that calls this,
     or `None` if it is not known.
 
+`name_in_logs(metric)`
+:   The name, different from those of all other metrics of a model, under which
+    Keras keeps the result that it asks a compiled metric for, or `None` if
+    somebody else asks.
+
 `running_optimizer()`
 :   The optimizer whose `apply` is running, or `None`.
 
@@ -206,6 +239,7 @@ from keras_concepts._backend.keras_internals import (
     is_functional,
     keras_mask,
     learning_rate_of_update,
+    name_in_logs,
     optimized_variables,
     optimizers_of,
     output_names,
@@ -240,6 +274,7 @@ __all__ = [
     "is_functional",
     "keras_mask",
     "learning_rate_of_update",
+    "name_in_logs",
     "optimized_variables",
     "optimizers_of",
     "output_names",
@@ -249,10 +284,13 @@ __all__ = [
     "weight_decay",
 ]
 
+CLASS_NUMBERS = active.CLASS_NUMBERS
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
 Switches = active.Switches
+add_to_totals = active.add_to_totals
 argmax = active.argmax
+at_columns = active.at_columns
 backup = active.backup
 batch_predictor = active.batch_predictor
 choose = active.choose
@@ -264,8 +302,11 @@ copied = active.copied
 current_trace = active.current_trace
 dense = active.dense
 dense_rows = active.dense_rows
+fill = active.fill
 fixed_randomness = active.fixed_randomness
 has_other_workers = active.has_other_workers
+has_float64 = active.has_float64
+has_nan = active.has_nan
 isolate = active.isolate
 is_in_trace = active.is_in_trace
 known_value = active.known_value

@@ -20,6 +20,7 @@ from keras_concepts._shadow import (
 )
 from keras_concepts._types import Observe, Tensor
 
+CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
 shadow_methods_in_step = shadow_methods_in_thread
@@ -38,11 +39,11 @@ def version(tensor: Any) -> int:
     return 0
 
 
-def known_value(tensor: Tensor) -> np.ndarray | None:
+def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
     if isinstance(tensor, jax.core.Tracer):
         return None
     on_host = all(device.platform == "cpu" for device in tensor.devices())
-    return np.asarray(tensor) if on_host else None
+    return np.asarray(tensor) if on_host or wait else None
 
 
 def value_and_grad(
@@ -125,25 +126,90 @@ def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
     return norms, jnp.stack(peaks)
 
 
-def argmax(tensor: Tensor) -> Tensor:
-    # XLA's CPU compiler vectorizes a maximum but not an argmax: find the
-    # winning block first. The last block may overlap the one before, which
-    # then comes first, as it should.
+def argmax(tensor: Tensor, if_nan: int) -> Tensor:
     classes = tensor.shape[-1]
-    if classes < 128:
-        return jnp.argmax(tensor, axis=-1)
+    numbers = _first_largest(tensor) if classes < 512 else _in_blocks(tensor)
+    if not jnp.issubdtype(tensor.dtype, jnp.floating):
+        return numbers
+    return numbers + if_nan * has_nan(tensor)
+
+
+def _first_largest(tensor: Tensor) -> Tensor:
+    # XLA's CPU compiler vectorizes a maximum of floats, but not an argmax.
+    largest = jnp.max(tensor, axis=-1, keepdims=True)
+    backwards = -jnp.arange(tensor.shape[-1], dtype="float32")
+    places = jnp.where(tensor < largest, -jnp.inf, backwards)
+    return -jnp.max(places, axis=-1, keepdims=True).astype("int32")
+
+
+def _in_blocks(tensor: Tensor) -> Tensor:
+    # The last block may overlap the one before, which then comes first, as it
+    # should.
+    classes = tensor.shape[-1]
     rows = tensor.reshape(-1, classes)
     width = 1 << round(math.log2(classes) / 2)
     whole = classes // width
     blocks = rows[:, : whole * width].reshape(-1, whole, width)
     last = rows[:, -width:].max(axis=-1, keepdims=True)
     highest = jnp.concatenate([blocks.max(axis=-1), last], axis=1)
-    start = jnp.argmax(highest, axis=1) * width
+    start = _first_largest(highest) * width
     start = jnp.minimum(start, classes - width)
     winners = jax.vmap(
-        lambda row, at: jax.lax.dynamic_slice(row, (at,), (width,))
+        lambda row, at: jax.lax.dynamic_slice(row, at, (width,))
     )(rows, start)
-    return (start + jnp.argmax(winners, axis=1)).reshape(tensor.shape[:-1])
+    numbers = start + _first_largest(winners)
+    return numbers.reshape((*tensor.shape[:-1], 1))
+
+
+def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
+    return jnp.where(where, number, tensor)
+
+
+def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
+    # A sum is several times as fast, and hardly ever not finite if no entry is
+    # so: where infinities of both signs meet.
+    total = jnp.sum(tensor)
+    is_bad = jnp.isnan
+    if or_infinity:
+        is_bad = lambda x: jnp.logical_not(jnp.isfinite(x))  # noqa: E731
+    return choose_rarely(
+        is_bad(total),
+        lambda: jnp.any(is_bad(tensor), axis=-1, keepdims=True),
+        lambda: jnp.zeros((*tensor.shape[:-1], 1), bool),
+    )
+
+
+def at_columns(tensor: Tensor, numbers: Tensor) -> Tensor:
+    numbers = jnp.clip(numbers, 0, tensor.shape[1] - 1)
+    return jnp.take_along_axis(tensor, numbers, axis=1)
+
+
+def has_float64() -> bool:
+    return bool(jax.config.jax_enable_x64)
+
+
+def add_to_totals(
+    variable: Any,
+    places: Sequence[Tensor],
+    amounts: Sequence[Tensor] | None,
+    columns: Sequence[tuple[int, Tensor]],
+) -> None:
+    totals = variable.value
+    if places:
+        entries = jnp.concatenate(places, axis=1)
+        entries = jnp.clip(entries, 0, totals.shape[0] - 1)
+        addends: Any = 1.0
+        if amounts is not None:
+            each = [
+                jnp.ones(place.shape) if amount is None else amount
+                for place, amount in zip(places, amounts, strict=True)
+            ]
+            addends = jnp.concatenate(each, axis=1)
+        totals = totals.at[entries].add(addends)
+    for start, values in columns:
+        part = totals.at[start : start + values.shape[1]]
+        totals = part.add(values.sum(axis=0, dtype=totals.dtype))
+    variable.assign(totals)
 
 
 def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:
@@ -152,25 +218,19 @@ def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:
 
 def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
     values, segments = values.reshape(-1), segments.reshape(-1)
-    largest = jnp.zeros((count,), values.dtype).at[_places(segments, count)]
-    largest = largest.max(jnp.abs(values), mode="drop")
+    largest = jnp.zeros((count,), values.dtype).at[segments]
+    largest = largest.max(jnp.abs(values))
     return _exact(
         lambda entries: _scattered(entries, segments, count),
         values,
         largest,
-        largest[jnp.maximum(segments, 0)],
+        largest[segments],
     )
 
 
 def _scattered(entries: Tensor, segments: Tensor, count: int) -> Tensor:
     zeros = jnp.zeros((count,), entries.dtype)
-    places = _places(segments.reshape(-1), count)
-    return zeros.at[places].add(entries, mode="drop")
-
-
-def _places(segments: Tensor, count: int) -> Tensor:
-    # JAX would count a negative segment from the end.
-    return jnp.where(segments < 0, count, segments)
+    return zeros.at[segments.reshape(-1)].add(entries)
 
 
 def column_sums(values: Tensor) -> Any:
@@ -214,7 +274,9 @@ def _exact(
             before, high = high, high + addend
             shift = high - before
             low += (before - (high - shift)) + (addend - shift)
-    return high, low
+    # None of these steps keeps a NaN.
+    unknown = sums(jnp.logical_not(jnp.isfinite(values)).astype(jnp.int32))
+    return jnp.where(unknown > 0, jnp.nan, high), low
 
 
 def choose(

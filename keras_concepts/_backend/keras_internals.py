@@ -17,6 +17,7 @@ from keras.src.backend.common.symbolic_scope import (
 )
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.models.functional import Functional
+from keras.src.trainers.compile_utils import CompileMetrics
 
 from keras_concepts._shadow import shadow_in_thread
 from keras_concepts._types import Tensor
@@ -36,6 +37,14 @@ def set_keras_mask(tensor: Tensor, mask: Tensor) -> None:
 def in_symbolic_scope() -> bool:
     """Whether Keras only asks a model for the shapes of its outputs."""
     return _in_symbolic_scope()
+
+
+def own_value(variable: Any) -> Tensor | None:
+    """What a Keras variable holds itself, to be changed in place.
+
+    `None` where another value stands in for it.
+    """
+    return None if in_stateless_scope() else variable._value
 
 
 def running_optimizer() -> Any | None:
@@ -65,6 +74,25 @@ def cell_of_bias() -> Any | None:
         )
         if gated or isinstance(owner, keras.layers.SimpleRNNCell):
             return owner
+    return None
+
+
+def name_in_logs(metric: keras.Metric) -> str | None:
+    """How Keras calls the result of a compiled metric that it asks for.
+
+    `None` if somebody else asks. To be called while the metric's `result` runs.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, CompileMetrics):
+            names = [each.name for each in caller.metrics]
+            shared = names.count(metric.name) > 1
+            name = frame.f_locals.get("name") if shared else None
+            return name if isinstance(name, str) else metric.name
+        if caller is not metric:
+            return None
+        frame = frame.f_back
     return None
 
 

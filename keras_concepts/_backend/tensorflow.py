@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 from tensorflow.python.ops import control_flow_util
 
-from keras_concepts._backend.keras_internals import optimizers_of
+from keras_concepts._backend.keras_internals import optimizers_of, own_value
 from keras_concepts._shadow import (
     shadow,
     shadow_in_thread,
@@ -19,6 +19,7 @@ from keras_concepts._shadow import (
 )
 from keras_concepts._types import Observe, Tensor
 
+CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
 shadow_methods_in_step = shadow_methods_in_thread
@@ -38,9 +39,10 @@ def version(tensor: Any) -> int:
     return 0
 
 
-def known_value(tensor: Tensor) -> np.ndarray | None:
+def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
+    tensor = tf.convert_to_tensor(tensor)  # which may be a variable
     eager = isinstance(tensor, tf.__internal__.EagerTensor)
-    if not eager or "GPU" in tensor.device:
+    if not eager or ("GPU" in tensor.device and not wait):
         return None
     return tensor.numpy()
 
@@ -143,8 +145,64 @@ def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
     return unit * tf.sqrt(sums_of_squares(scaled)), stacked
 
 
-def argmax(tensor: Tensor) -> Tensor:
-    return tf.argmax(tensor, axis=-1, output_type=tf.int32)
+def argmax(tensor: Tensor, if_nan: int) -> Tensor:
+    numbers = tf.argmax(tensor, axis=-1, output_type=tf.int32)[..., None]
+    if not tensor.dtype.is_floating:
+        return numbers
+    return numbers + if_nan * tf.cast(has_nan(tensor), tf.int32)
+
+
+def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
+    return tf.where(where, tf.constant(number, tensor.dtype), tensor)
+
+
+def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
+    bad = tf.math.is_nan(tensor)
+    if or_infinity:
+        bad = tf.logical_not(tf.math.is_finite(tensor))
+    return tf.reduce_any(bad, axis=-1, keepdims=True)
+
+
+def at_columns(tensor: Tensor, numbers: Tensor) -> Tensor:
+    numbers = tf.clip_by_value(numbers, 0, tensor.shape[1] - 1)
+    return tf.gather(tensor, numbers, axis=1, batch_dims=1)
+
+
+def has_float64() -> bool:
+    return True
+
+
+def add_to_totals(
+    variable: Any,
+    places: Sequence[Tensor],
+    amounts: Sequence[Tensor] | None,
+    columns: Sequence[tuple[int, Tensor]],
+) -> None:
+    size = variable.shape[0]
+    sums = []
+    if places:
+        entries = tf.clip_by_value(tf.concat(places, axis=1), 0, size - 1)
+        if amounts is None:
+            addends = tf.ones_like(entries, tf.float64)
+        else:
+            each = [
+                tf.ones_like(place, tf.float64)
+                if amount is None
+                else tf.cast(amount, tf.float64)
+                for place, amount in zip(places, amounts, strict=True)
+            ]
+            addends = tf.concat(each, axis=1)
+        sums.append(tf.math.unsorted_segment_sum(addends, entries, size))
+    for start, values in columns:
+        total = tf.reduce_sum(tf.cast(values, tf.float64), axis=0)
+        rest = size - start - values.shape[1]
+        sums.append(tf.pad(total, [[start, rest]]))
+    total = sums[0] if len(sums) == 1 else tf.add_n(sums)
+    totals = own_value(variable)
+    if totals is None:
+        variable.assign(variable.value + total)
+    else:
+        totals.assign_add(total)
 
 
 def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:

@@ -10,11 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 import torch
+from keras.src.backend.torch.core import get_device
 
-from keras_concepts._backend.keras_internals import optimizers_of
+from keras_concepts._backend.keras_internals import optimizers_of, own_value
 from keras_concepts._shadow import shadow, shadow_methods
 from keras_concepts._types import Observe, Tensor
 
+CLASS_NUMBERS = "int64"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
 
@@ -44,10 +46,13 @@ def version(tensor: Any) -> int:
     return 0 if torch.compiler.is_compiling() else tensor._version
 
 
-def known_value(tensor: Tensor) -> np.ndarray | None:
-    if torch.compiler.is_compiling() or tensor.device.type != "cpu":
+def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
+    device = tensor.device.type
+    if torch.compiler.is_compiling() or device == "meta":
         return None
-    tensor = tensor.detach()
+    if device != "cpu" and not wait:
+        return None
+    tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:  # unknown to NumPy
         tensor = tensor.float()
     return tensor.numpy()
@@ -153,23 +158,93 @@ def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
     return units * torch.stack(scaled), largest
 
 
-def argmax(tensor: Tensor) -> Tensor:
-    # `torch.argmax` is several times slower than `amax` on a CPU: find the
+def argmax(tensor: Tensor, if_nan: int) -> Tensor:
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.shape[-1] < 400 or tensor.device.type != "cpu":
+        # Of NaN and numbers NaN is the largest.
+        largest, numbers = torch.max(tensor, dim=-1, keepdim=True)
+    else:
+        largest, numbers = _largest_of_many(tensor)
+    if not tensor.is_floating_point():
+        return numbers
+    return torch.add(numbers, torch.isnan(largest), alpha=if_nan)
+
+
+def _largest_of_many(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    # `torch.max` is several times slower than `amax` on a CPU: find the
     # winning block first. The last block may overlap the one before, which
     # then comes first, as it should.
     classes = tensor.shape[-1]
-    if classes < 256 or tensor.device.type != "cpu":
-        return torch.argmax(tensor, dim=-1)
     rows = tensor.reshape(-1, classes)
     width = 1 << round(math.log2(classes) / 2)
     whole = classes // width
-    blocks = rows[:, : whole * width].unflatten(1, (whole, width))
-    highest = [blocks.amax(-1), rows[:, -width:].amax(-1, keepdim=True)]
-    winner = torch.argmax(torch.cat(highest, dim=1), dim=1)
-    start = (winner * width).clamp(max=classes - width)[:, None]
+    highest = rows[:, : whole * width].unflatten(1, (whole, width)).amax(-1)
+    if whole * width < classes:
+        last = rows[:, -width:].amax(-1, keepdim=True)
+        highest = torch.cat([highest, last], dim=1)
+    _, winner = torch.max(highest, dim=1, keepdim=True)
+    start = (winner * width).clamp_(max=classes - width)
     columns = start + torch.arange(width, device=rows.device)
-    within = torch.argmax(rows.gather(1, columns), dim=1)
-    return (start[:, 0] + within).reshape(tensor.shape[:-1])
+    largest, within = torch.max(rows.gather(1, columns), dim=1, keepdim=True)
+    shape = (*tensor.shape[:-1], 1)
+    return largest.reshape(shape), (start + within).reshape(shape)
+
+
+def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
+    return tensor.masked_fill(where, number)
+
+
+def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
+    tensor = tensor.detach()
+    if or_infinity:
+        if tensor.shape[-1] != 1:
+            tensor = tensor.sum(dim=-1, keepdim=True)
+        return torch.isfinite(tensor).logical_not_()
+    if tensor.shape[-1] != 1:
+        tensor = tensor.amax(dim=-1, keepdim=True)
+    return torch.isnan(tensor)
+
+
+def at_columns(tensor: Tensor, numbers: Tensor) -> Tensor:
+    return tensor.gather(1, numbers.clamp(0, tensor.shape[1] - 1))
+
+
+def has_float64() -> bool:
+    return get_device() != "mps"  # Apple's devices have none
+
+
+def add_to_totals(
+    variable: Any,
+    places: Sequence[Tensor],
+    amounts: Sequence[Tensor] | None,
+    columns: Sequence[tuple[int, Tensor]],
+) -> None:
+    totals = own_value(variable)
+    in_place = totals is not None
+    if not in_place:
+        totals = snapshot(variable)
+    if places:
+        entries = torch.cat(list(places), dim=1).view(-1)
+        entries.clamp_(0, totals.shape[0] - 1)
+        if amounts is None:
+            addends = totals.new_ones(entries.shape)
+        else:
+            each = [
+                totals.new_ones(place.shape)
+                if amount is None
+                else amount.detach().to(totals.dtype)
+                for place, amount in zip(places, amounts, strict=True)
+            ]
+            addends = torch.cat(each, dim=1).view(-1)
+        totals.index_add_(0, entries, addends)
+    for start, values in columns:
+        # Integers are summed four times as fast as they are.
+        exact = totals.dtype if values.is_floating_point() else torch.int32
+        part = totals[start : start + values.shape[1]]
+        part.add_(values.detach().sum(dim=0, dtype=exact))
+    if not in_place:
+        variable.assign(totals)
 
 
 def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:
@@ -183,9 +258,7 @@ def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
 
 
 def _scattered(entries: Tensor, segments: Tensor, count: int) -> Tensor:
-    # The first segment is for what counts nowhere.
-    places = segments.flatten().clamp(min=-1) + 1
-    return entries.new_zeros(count + 1).index_add_(0, places, entries)[1:]
+    return entries.new_zeros(count).index_add_(0, segments.flatten(), entries)
 
 
 def column_sums(values: Tensor) -> Any:
@@ -203,7 +276,7 @@ def _halves(sums: Tensor, values: Tensor) -> Any:
     if not values.is_floating_point():
         return sums
     high = sums.to(torch.float32)
-    return high, (sums - high).to(torch.float32)
+    return high, (sums - high).to(torch.float32)  # infinity: NaN
 
 
 def choose(

@@ -6,7 +6,7 @@ an amount for every class.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras import ops
 
@@ -14,15 +14,18 @@ from keras_concepts import _backend
 from keras_concepts._numerics.dtypes import dtype_of, multiply
 from keras_concepts._types import Tensor
 
-# A number that is no class, also after the numbers of others were added to it.
+# Numbers that are no class, also after the numbers of others were added to
+# them: of what counts nowhere, and of what is not known and makes a result NaN.
 NOWHERE = -(2**30)
+UNKNOWN = 2**30
 
 
 class Indices(NamedTuple):
     """The classes of each row, by number.
 
     Attributes:
-        numbers: `(rows, k)` int32. Negative is no class and counts nowhere.
+        numbers: `(rows, k)`, integers. Negative is no class and counts nowhere;
+            `UNKNOWN` or more is one that nobody knows.
         num_classes: Number of classes.
         amounts: `(rows, k)`, int32 or float32, how much of it; or `None`, one.
     """
@@ -38,10 +41,10 @@ class Indices(NamedTuple):
             return ops.cast(same, "int32")
         return ops.where(same, self.amounts, 0)
 
-    def where(self, chosen: Tensor) -> Indices:
-        """Only the chosen of them."""
-        numbers = ops.where(chosen, self.numbers, NOWHERE)
-        return self._replace(numbers=numbers)
+    def without(self, left_out: Tensor) -> Indices:
+        """Those that are not left out."""
+        numbers = _backend.fill(self.numbers, left_out, NOWHERE)
+        return Indices(numbers, self.num_classes, self.amounts)
 
     def scaled(self, factors: Tensor) -> Indices:
         """With each amount times a factor, of shape `(rows, k or 1)`."""
@@ -66,18 +69,16 @@ class Indices(NamedTuple):
             return ops.ones_like(self.numbers)
         return self.amounts
 
-    def sums(self) -> Any:
-        """Total of each class, as `_backend.segment_sums` gives it."""
-        return _backend.segment_sums(
-            self.filled(), self.numbers, self.num_classes
-        )
-
     def row_sums(self, chosen: Tensor) -> Tensor:
         """Total of each row over the classes where `chosen` is 1."""
-        known = self.numbers >= 0
+        known = _is_class(self.numbers, self.num_classes)
         factors = ops.take(chosen, ops.where(known, self.numbers, 0))
         amounts = multiply(self.filled(), factors)
         return ops.sum(ops.where(known, amounts, 0), axis=1)
+
+    def unknown_rows(self) -> Tensor:
+        """Which rows hold what nobody knows, `(rows, k)`."""
+        return self.numbers >= self.num_classes
 
     def dense(self) -> Tensor:
         """Amounts of all classes, `(rows, classes)`, float32."""
@@ -93,25 +94,23 @@ class Columns(NamedTuple):
 
     Attributes:
         amounts: `(rows, classes)`, int32 or float32.
+        unknown: Which rows hold what nobody knows, `(rows, 1)`, or `None`.
     """
 
     amounts: Tensor
+    unknown: Tensor | None = None
 
     @property
     def num_classes(self) -> int:
         return self.amounts.shape[1]
 
     def at(self, numbers: Tensor) -> Tensor:
-        """Amounts of the given classes, `(rows, k)`."""
-        known = numbers >= 0
-        found = ops.take_along_axis(
-            self.amounts, ops.where(known, numbers, 0), axis=1
-        )
-        return ops.where(known, found, 0)
+        """Amounts of the given classes, `(rows, k)`; anything for others."""
+        return _backend.at_columns(self.amounts, numbers)
 
     def scaled(self, factors: Tensor) -> Columns:
         """With each amount times a factor."""
-        return Columns(multiply(self.amounts, factors))
+        return self._replace(amounts=multiply(self.amounts, factors))
 
     @property
     def dtype(self) -> str:
@@ -120,15 +119,15 @@ class Columns(NamedTuple):
 
     def as_float(self) -> Columns:
         """With amounts of float32."""
-        return Columns(ops.cast(self.amounts, "float32"))
-
-    def sums(self) -> Any:
-        """Total of each class, as `_backend.column_sums` gives it."""
-        return _backend.column_sums(self.amounts)
+        return self._replace(amounts=ops.cast(self.amounts, "float32"))
 
     def row_sums(self, chosen: Tensor) -> Tensor:
         """Total of each row over the classes where `chosen` is 1."""
         return ops.sum(multiply(self.amounts, chosen), axis=1)
+
+    def unknown_rows(self) -> Tensor | None:
+        """Which rows hold what nobody knows, `(rows, 1)`, or `None`."""
+        return self.unknown
 
     def dense(self) -> Tensor:
         """Amounts of all classes, `(rows, classes)`, float32."""
@@ -138,11 +137,15 @@ class Columns(NamedTuple):
 Classes = Indices | Columns
 
 
+def _is_class(numbers: Tensor, num_classes: int) -> Tensor:
+    return ops.logical_and(numbers >= 0, numbers < num_classes)
+
+
 def overlap(labels: Classes, predictions: Classes) -> Classes:
     """What labels and predictions have in common, class by class."""
     if isinstance(predictions, Indices):
         if isinstance(labels, Indices) and labels.amounts is None:
-            return predictions.where(predictions.numbers == labels.numbers)
+            return predictions.without(predictions.numbers != labels.numbers)
         return predictions.scaled(labels.at(predictions.numbers))
     if isinstance(labels, Indices):
         return labels.scaled(predictions.at(labels.numbers))

@@ -1,37 +1,58 @@
 """Which labels are not the one to be ignored."""
 
+import math
+import numbers
+from typing import Any
+
+import keras
 from keras import ops
 
+from keras_concepts._numerics.dtypes import dtype_of
 from keras_concepts._types import Tensor
 
 
-def differs(labels: Tensor, ignore_class: int) -> Tensor:
+def checked_ignored(owner: str, ignore_class: Any) -> int | float | None:
+    """`ignore_class` as a Python value: an integer, NaN or `None`.
+
+    Raises:
+        TypeError: If it is anything else.
+    """
+    if ignore_class is None:
+        return None
+    if isinstance(ignore_class, numbers.Real) and not isinstance(
+        ignore_class, bool
+    ):
+        if math.isnan(ignore_class):
+            return float("nan")
+        if ignore_class == int(ignore_class):
+            return int(ignore_class)
+    raise TypeError(
+        f"`ignore_class` of `{owner}` must be an integer, or `nan` for labels "
+        f"that are NaN. Received: ignore_class={ignore_class!r} of type "
+        f"{type(ignore_class).__name__}."
+    )
+
+
+def differs(labels: Tensor, ignore_class: float) -> Tensor:
     """Whether each class number, or answer to a question, counts.
 
     Args:
-        labels: Of any shape, int32 or floats.
-        ignore_class: The label whose entries do not count.
+        labels: Of any shape, signed integers or floats.
+        ignore_class: The label whose entries do not count, or NaN.
     """
+    if math.isnan(ignore_class):
+        if keras.backend.is_float_dtype(dtype_of(labels)):
+            return ops.logical_not(ops.isnan(labels))
+        return ops.ones_like(labels, "bool")
     return ops.not_equal(labels, ops.cast(ignore_class, labels.dtype))
 
 
-def has_other_class(owner: str, labels: Tensor, ignore_class: int) -> Tensor:
+def has_other_class(labels: Tensor, ignore_class: int) -> Tensor:
     """Whether each row of dense labels counts, `(rows, 1)`.
 
     Args:
-        owner: Name of the metric, for error messages.
         labels: `(rows, C)`, one label per class.
         ignore_class: A class. Rows that are mostly of it do not count.
-
-    Raises:
-        ValueError: If there is no such class.
     """
-    classes = labels.shape[1]
-    if not 0 <= ignore_class < classes:
-        raise ValueError(
-            f"`ignore_class` of `{owner}` must be one of the {classes} classes "
-            "if each class has a label of its own. Received: "
-            f"ignore_class={ignore_class!r}."
-        )
     of_it = ops.cast(labels, "float32")[:, ignore_class, None] > 0.5
     return ops.logical_not(of_it)

@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._labels.class_amounts import Classes, Columns, Indices
+from keras_concepts._labels.class_amounts import (
+    UNKNOWN,
+    Classes,
+    Columns,
+    Indices,
+)
 from keras_concepts._numerics.dtypes import cast
 from keras_concepts._types import Tensor
 
@@ -46,19 +52,33 @@ def choose_classes(
     if top_k in (None, 1):
         numbers = largest(scores)
     else:
-        numbers = cast(ops.top_k(scores, top_k)[1], "int32")
-    amounts = None if chosen is None else chosen.at(numbers)
+        dtype = _backend.CLASS_NUMBERS
+        numbers = cast(ops.top_k(scores, top_k)[1], dtype)
+        numbers = numbers + UNKNOWN * cast(_backend.has_nan(scores), dtype)
+    amounts = None
+    if chosen is not None:
+        unknown = numbers >= num_classes
+        amounts = _backend.fill(chosen.at(numbers), unknown, 1)
     return Indices(numbers, num_classes, amounts)
 
 
 def largest(scores: Tensor) -> Tensor:
-    """The first of the largest of each row, `(rows, 1)`, int32."""
-    return cast(_backend.argmax(scores)[:, None], "int32")
+    """The first of the largest of each row, `(rows, 1)`, integers.
+
+    `UNKNOWN`, or more, where one of them is NaN.
+    """
+    return _backend.argmax(scores, UNKNOWN)
 
 
 def above(scores: Tensor, thresholds: Any, *, from_logits: bool) -> Columns:
     """Whether scores are above thresholds, which are probabilities."""
-    limits = ops.convert_to_tensor(thresholds, "float32")
+    limits: Any = np.array(thresholds, "float32")
     if from_logits:
-        limits = ops.log(limits) - ops.log1p(-limits)
-    return Columns(ops.cast(ops.cast(scores, "float32") > limits, "int32"))
+        with np.errstate(divide="ignore"):
+            limits = (np.log(limits) - np.log1p(-limits)).astype("float32")
+    several = limits.size > 1
+    limits = ops.convert_to_tensor(limits) if several else float(limits.item())
+    scores = cast(scores, "float32")
+    # An infinite probability is none.
+    unknown = _backend.has_nan(scores, or_infinity=not from_logits)
+    return Columns(cast(scores > limits, "int32"), unknown)

@@ -1,61 +1,218 @@
-"""Labels outside of their range."""
+"""Labels and predictions outside of their range.
 
+Where values can be read, in eager execution on a CPU, such labels raise an
+error. A compiled step cannot raise: there the places are returned, for a result
+that is NaN. What does not count, such as padding, may hold anything.
+"""
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.dtypes import cast, dtype_of
 from keras_concepts._types import Tensor
 
 # Mixed labels that were computed in half precision overshoot 1 a little.
 _ROUNDING = 0.01
+# So do the sums of rows of them.
+_ROUNDING_OF_SUMS = 0.02
+# Finite differences move probabilities a little past 0 and 1; logits lie there
+# by far.
+_OVERSHOOT = 0.1
 
 
-def checked_numbers(
-    owner: str, numbers: Tensor, classes: int, targets: Tensor
-) -> Tensor:
-    """The targets, NaN where `numbers` name no class.
+def as_labels(owner: str, y_true: Any) -> Tensor:
+    """Labels as a tensor of floats or signed integers.
+
+    Raises:
+        TypeError: If they are strings or other objects.
+    """
+    dtype = getattr(_first(y_true), "dtype", None)
+    # TensorFlow has a dtype for strings.
+    if (
+        isinstance(_first(y_true), str | bytes)
+        or getattr(dtype, "kind", "") in ("U", "S", "O")
+        or "string" in str(dtype)
+    ):
+        raise TypeError(
+            f"Labels of `{owner}` must be numbers. Received: strings or other "
+            "objects. Turn names into class numbers first: "
+            "`classes, numbers = numpy.unique(names, return_inverse=True)`."
+        )
+    y_true = ops.convert_to_tensor(y_true)
+    if dtype_of(y_true).startswith(("bool", "uint")):
+        y_true = ops.cast(y_true, "int32")
+    return y_true
+
+
+def _first(y_true: Any) -> Any:
+    """The first number of nested lists, or an array as it is."""
+    while isinstance(y_true, list | tuple) and y_true:
+        y_true = y_true[0]
+    return y_true
+
+
+def misnumbered(
+    owner: str, numbers: Tensor, classes: int, counted: Tensor | None
+) -> Tensor | None:
+    """Where class numbers are none of the classes.
 
     Args:
-        owner: Name of the loss, for error messages.
-        numbers: Class numbers, int32.
+        owner: Name of the loss or metric, for error messages.
+        numbers: Class numbers, integers or floats.
         classes: Number of classes.
-        targets: What was made of them.
+        counted: Which of them count, or how much; can be broadcast to
+            `numbers`.
+
+    Returns:
+        As `outside`.
 
     Raises:
-        ValueError: If there are such numbers and they can be read.
+        ValueError: As `outside`.
     """
-    return _checked(owner, numbers, 0, classes - 1, 0, targets)
+    floats = keras.backend.is_float_dtype(dtype_of(numbers))
+    return outside(
+        f"Labels of `{owner}` must lie between 0 and {classes - 1}"
+        f"{', and be whole numbers' if floats else ''}",
+        numbers,
+        0,
+        classes - 1,
+        counted,
+        whole=floats,
+    )
 
 
-def checked_shares(owner: str, shares: Tensor) -> Tensor:
-    """Labels from 0 to 1, NaN where they are not.
+def not_shares(
+    owner: str, shares: Tensor, counted: Tensor | None
+) -> Tensor | None:
+    """Where labels, one per class, do not lie between 0 and 1."""
+    floats = keras.backend.is_float_dtype(dtype_of(shares))
+    rounding = _ROUNDING if floats else 0
+    return outside(
+        f"Labels of `{owner}` must lie between 0 and 1",
+        shares,
+        -rounding,
+        1 + rounding,
+        counted,
+    )
+
+
+def not_one_class(
+    owner: str, shares: Tensor, counted: Tensor | None
+) -> Tensor | None:
+    """Which rows of dense labels, `(rows, C)`, do not sum to 1."""
+    sums = ops.sum(cast(shares, "float32"), axis=1, keepdims=True)
+    return outside(
+        f"Labels of `{owner}` must be one class per row, and sum to 1",
+        sums,
+        1 - _ROUNDING_OF_SUMS,
+        1 + _ROUNDING_OF_SUMS,
+        counted,
+        what="sums",
+    )
+
+
+def outside(
+    wanted: str,
+    labels: Tensor,
+    low: float,
+    high: float,
+    counted: Tensor | None,
+    *,
+    whole: bool = False,
+    what: str = "labels",
+) -> Tensor | None:
+    """Where labels lie outside of a range.
 
     Args:
-        owner: Name of the loss, for error messages.
-        shares: Labels, floats.
+        wanted: How an error message begins.
+        labels: Integers or floats.
+        low: The least that is allowed.
+        high: The most.
+        counted: Which of them count, or how much.
+        whole: Whether they must be whole numbers.
+        what: What the error message calls them.
+
+    Returns:
+        Booleans of the shape of `labels`, or `None` if there are none.
 
     Raises:
-        ValueError: If there are others and they can be read.
+        ValueError: If there are such labels and they can be read.
     """
-    return _checked(owner, shares, 0, 1, _ROUNDING, shares)
+    values, counts = known(labels), None if counted is None else known(counted)
+    if values is None or (counts is None and counted is not None):
+        bad = _outside(ops, labels, low, high, whole)
+        return bad if counted is None else ops.logical_and(bad, counted != 0)
+    if not values.size or (
+        not whole and low <= values.min() and values.max() <= high
+    ):
+        return None
+    bad = _outside(np, values, low, high, whole)
+    if counts is not None:
+        bad = bad & (counts != 0)
+    if not bad.any():
+        return None
+    received = np.broadcast_to(values, bad.shape)[bad]
+    raise ValueError(
+        f"{wanted}. To leave out what has no label, give it a number of its "
+        "own, such as -1, and pass that as `ignore_class`. Received: "
+        f"{what} from {received.min()} to {received.max()}."
+    )
 
 
-def _checked(
-    owner: str,
-    labels: Tensor,
-    low: int,
-    high: int,
-    tolerance: float,
-    targets: Tensor,
-) -> Tensor:
-    least, most = low - tolerance, high + tolerance
-    values = _backend.known_value(labels)
-    if values is not None and values.size:
-        lowest, highest = values.min(), values.max()
-        if not (least <= lowest and highest <= most):
-            raise ValueError(
-                f"Labels of `{owner}` must lie between {low} and {high}. "
-                f"Received: labels from {lowest} to {highest}."
-            )
-    # A compiled step cannot raise. NaN is seen; a loss of 0 is not.
-    inside = ops.logical_and(labels >= least, labels <= most)
-    return ops.where(inside, targets, ops.full_like(targets, float("nan")))
+def _outside(
+    library: Any, labels: Any, low: float, high: float, whole: bool
+) -> Any:
+    # Of NaN, no comparison is true.
+    inside = library.logical_and(labels >= low, labels <= high)
+    if whole:
+        inside = library.logical_and(inside, labels == library.floor(labels))
+    return library.logical_not(inside)
+
+
+def not_probabilities(
+    y_pred: Tensor, counted: Tensor | None, high: float = 1.0
+) -> Tensor | np.ndarray | None:
+    """Where predictions are no probabilities.
+
+    Args:
+        y_pred: Predictions. Of NaN and infinities nothing is said.
+        counted: Which of them count, or how much.
+        high: The most that is allowed.
+
+    Returns:
+        Booleans of the shape of `y_pred`, or `None` if there are none. Of
+        NumPy, and not all of them false, where values can be read.
+    """
+    low, high = -_OVERSHOOT, high + _OVERSHOOT
+    values, counts = known(y_pred), None if counted is None else known(counted)
+    if values is None or (counts is None and counted is not None):
+        bad = ops.logical_or(y_pred < low, y_pred > high)
+        bad = ops.logical_and(bad, ops.isfinite(y_pred))
+        return bad if counted is None else ops.logical_and(bad, counted != 0)
+    if not values.size or (low <= values.min() and values.max() <= high):
+        return None
+    bad = ((values < low) | (values > high)) & np.isfinite(values)
+    if counts is not None:
+        bad = bad & (counts != 0)
+    return bad if bad.any() else None
+
+
+def known(tensor: Tensor) -> np.ndarray | None:
+    """A tensor's values as NumPy can compare them, if they can be read."""
+    if _backend.in_symbolic_scope():  # where Keras makes values up
+        return None
+    values = _backend.known_value(tensor)
+    if values is not None and values.dtype.kind not in "biuf":
+        values = values.astype("float32")  # bfloat16
+    return values
+
+
+def both(*places: Tensor | None) -> Tensor | None:
+    """Places that are among any of several; `None` if there are none."""
+    found = [each for each in places if each is not None]
+    return functools.reduce(ops.logical_or, found) if found else None

@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 import keras
 from keras import ops
 
+from keras_concepts import _backend
+from keras_concepts._labels import ranges
 from keras_concepts._labels.class_amounts import (
     NOWHERE,
     Classes,
@@ -27,15 +29,31 @@ class Rows(NamedTuple):
         labels: What is true.
         scores: `(rows, classes)`: what the model put out.
         weights: `(rows, 1)`, float32, or int32 zeros and ones, or `None`.
+        answered: `(rows, classes)`, which classes have a label in a row, int32
+            zeros and ones, or `None` if all have.
+        impossible: Which labels cannot be, booleans, where that is not known
+            before a compiled step runs; else `None`.
     """
 
     labels: Classes
     scores: Tensor
     weights: Tensor | None
+    answered: Tensor | None = None
+    impossible: Tensor | None = None
 
     def weighted(self, classes: Classes) -> Classes:
         """Amounts times the weights of their rows."""
         return classes if self.weights is None else classes.scaled(self.weights)
+
+    def only_answered(self, predictions: Classes) -> Classes:
+        """Predictions of the classes that have a label."""
+        if self.answered is None:
+            return predictions
+        if isinstance(predictions, Columns):
+            return predictions.scaled(self.answered)
+        there = Columns(self.answered).at(predictions.numbers)
+        known = predictions.numbers < predictions.num_classes
+        return predictions.without(ops.logical_and(known, there == 0))
 
     def float_weights(self) -> Tensor:
         """The weight of each row, `(rows,)`, float32; 1 without weights."""
@@ -43,12 +61,21 @@ class Rows(NamedTuple):
             return ops.ones_like(self.scores[:, 0], "float32")
         return ops.cast(self.weights[:, 0], "float32")
 
+    def weights_of(self, column: int) -> Tensor:
+        """The same, and 0 where one class has no label."""
+        weights = self.float_weights()
+        if self.answered is None:
+            return weights
+        return weights * ops.cast(self.answered[:, column], "float32")
+
     def probabilities(self, *, from_logits: bool) -> Tensor:
         """The scores as float32 probabilities."""
         scores = ops.cast(self.scores, "float32")
         if not from_logits:
             return scores
-        return probabilities(scores, binary=scores.shape[1] == 1)
+        shares = probabilities(scores, binary=scores.shape[1] == 1)
+        # Not every softmax hands a NaN on to the whole row.
+        return _backend.fill(shares, _backend.has_nan(scores), float("nan"))
 
 
 def read_rows(
@@ -60,7 +87,8 @@ def read_rows(
     *,
     labels: Literal["auto", "sparse", "dense"],
     axis: int,
-    ignore_class: int | None,
+    ignore_class: float | None,
+    one_class: bool,
 ) -> Rows:
     """Makes rows of a batch.
 
@@ -72,45 +100,51 @@ def read_rows(
         mask: Whether each row counts, or `None`.
         labels: `"sparse"`, `"dense"` or `"auto"`.
         axis: Axis of the classes in `y_pred`, and in dense labels.
-        ignore_class: Rows with this label weigh nothing.
+        ignore_class: Rows with this label weigh nothing. If it is no class and
+            each class has a label of its own, only the labels that are equal
+            to it are left out.
+        one_class: Whether each row must be of one class. If so, dense labels
+            sum to 1 and cannot be left out one by one.
 
     Raises:
-        ValueError: If shapes do not fit each other.
+        TypeError: If labels are no numbers.
+        ValueError: If shapes do not fit each other; if a label is impossible,
+            where labels can be read.
     """
-    y_pred = with_class_axis(as_float(y_pred))
-    if y_pred.shape[axis] is None:
-        raise ValueError(
-            f"`{owner}` must know the number of classes. Received: y_pred of "
-            f"shape {tuple(y_pred.shape)} and axis={axis}."
-        )
+    y_pred = with_class_axis(owner, as_float(y_pred))
     y_true, scores, form = match(
         owner,
-        ops.convert_to_tensor(y_true),
+        ranges.as_labels(owner, y_true),
         y_pred,
         axis,
         wanted=labels,
         options=f" and labels={labels!r}",
     )
     num_classes = scores.shape[-1]
-    true: Classes
     y_true = _flat(y_true)
-    if form == "sparse":
-        y_true = cast(y_true, "int32")
-        known = y_true < num_classes
-        true = Indices(ops.where(known, y_true, NOWHERE), num_classes)
-    else:
-        y_true = ops.cast(y_true, _amount_dtype(y_true))
-        true = Columns(y_true)
+    single = form == "sparse" or num_classes == 1
 
     factors = []
+    answered = None
     if mask is not None:
         factors.append(_row_factors(owner, "mask", mask, "int32", scores))
-    if ignore_class is not None:
-        if form == "dense" and num_classes > 1:
-            counted = has_other_class(owner, y_true, ignore_class)
-        else:
-            counted = differs(y_true, ignore_class)
+    if ignore_class is None:
+        pass
+    elif single or 0 <= ignore_class < num_classes:
+        counted = (
+            differs(y_true, ignore_class)
+            if single
+            else has_other_class(y_true, int(ignore_class))
+        )
         factors.append(ops.cast(counted, "int32"))
+    elif one_class:
+        raise ValueError(
+            f"`ignore_class` of `{owner}` must be one of the {num_classes} "
+            "classes if labels are one-hot or soft. To leave out rows, pass "
+            f"sample weights of 0. Received: ignore_class={ignore_class!r}."
+        )
+    else:
+        answered = ops.cast(differs(y_true, ignore_class), "int32")
     if sample_weight is not None:
         factors.append(
             _row_factors(
@@ -118,7 +152,27 @@ def read_rows(
             )
         )
     weights = functools.reduce(multiply, factors) if factors else None
-    return Rows(true, _flat(scores), weights)
+
+    true: Classes
+    if form == "sparse":
+        impossible = ranges.misnumbered(owner, y_true, num_classes, weights)
+        numbers = cast(y_true, _backend.CLASS_NUMBERS)
+        numbers = _backend.fill(numbers, numbers < 0, NOWHERE)
+        numbers = _backend.fill(numbers, numbers >= num_classes, NOWHERE)
+        true = Indices(numbers, num_classes)
+    else:
+        counted = weights if answered is None else answered
+        if weights is not None and answered is not None:
+            counted = answered * ops.cast(weights != 0, "int32")
+        impossible = ranges.not_shares(owner, y_true, counted)
+        if one_class and num_classes > 1:
+            impossible = ranges.both(
+                impossible, ranges.not_one_class(owner, y_true, weights)
+            )
+        if counted is not None:
+            y_true = ops.where(counted != 0, y_true, ops.zeros_like(y_true))
+        true = Columns(ops.cast(y_true, _amount_dtype(y_true)))
+    return Rows(true, _flat(scores), weights, answered, impossible)
 
 
 def _row_factors(

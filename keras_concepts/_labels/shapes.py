@@ -1,8 +1,9 @@
 """What shapes say about labels and predictions."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+import keras
 from keras import ops
 
 from keras_concepts._types import Tensor
@@ -38,6 +39,9 @@ def match(
 ) -> Matched:
     """Brings labels of every usual shape to the rank of the predictions.
 
+    What TensorFlow does not know of a shape inside a graph is checked when the
+    graph runs: labels are reshaped there, and never broadcast.
+
     Args:
         owner: Name of the loss or metric, for error messages.
         y_true: Labels.
@@ -47,33 +51,91 @@ def match(
         options: What else error messages say was received.
 
     Raises:
-        ValueError: If the labels are of another shape.
+        ValueError: If the labels are of another shape, or their form follows
+            from a length that is not known.
     """
+    if y_pred.shape[axis] is None:
+        raise ValueError(
+            f"`{owner}` must know the number of classes. Received: y_pred of "
+            f"shape {tuple(y_pred.shape)} and axis={axis}."
+        )
     predictions, labels = classes_last(y_pred, axis), y_true
-    if len(labels.shape) == len(predictions.shape):
+    known = has_rank(labels)
+    if known and len(labels.shape) == len(predictions.shape):
         labels = classes_last(labels, axis)
-    form = form_of(labels.shape, predictions.shape)
+    classes = predictions.shape[-1]
+    form = "dense" if classes == 1 else "unknown"
+    if known:
+        form = form_of(labels.shape, predictions.shape)
+    given = shape_of(y_true)
+    received = (
+        f"Received: y_true.shape={given}, "
+        f"y_pred.shape={tuple(y_pred.shape)} with axis={axis}{options}."
+    )
+    if form == "unknown" and wanted == "auto":
+        raise ValueError(
+            f"`{owner}` cannot tell from a shape that is not fully known "
+            "whether labels are class numbers or one label per class. Pass "
+            '`labels="sparse"` for class numbers or `labels="dense"` for '
+            f"one-hot, several-hot or soft labels. {received}"
+        )
+    if form == "unknown":
+        form = "sparse" if wanted == "sparse" else "dense"
     if form is None or wanted not in (form, "auto"):
         expected = _expected(y_pred.shape, axis, wanted)
-        raise ValueError(
-            f"Labels of `{owner}` must {expected}. "
-            f"Received: y_true.shape={tuple(y_true.shape)}, "
-            f"y_pred.shape={tuple(y_pred.shape)} with axis={axis}{options}."
-        )
-    if len(labels.shape) < len(predictions.shape):
-        labels = ops.expand_dims(labels, -1)
+        raise ValueError(f"Labels of `{owner}` must {expected}. {received}")
+    if None in (*(given or (None,)), *y_pred.shape):
+        if form == "sparse":
+            rows = ops.shape(predictions)[:-1]
+            labels = reshaped(owner, labels, (*rows, 1))
+        elif known:
+            labels = reshaped(owner, labels, ops.shape(predictions))
+        else:
+            labels = reshaped(owner, labels, ops.shape(y_pred))
+            labels = classes_last(labels, axis)
+    elif len(labels.shape) < len(predictions.shape):
+        labels = labels[..., None]
     return Matched(labels, predictions, form)
 
 
-def form_of(labels: Shape, predictions: Shape) -> Form | None:
+def has_rank(tensor: Tensor) -> bool:
+    """Whether the number of axes is known. TensorFlow may not know it."""
+    return getattr(tensor.shape, "rank", 0) is not None
+
+
+def shape_of(tensor: Tensor) -> tuple[int | None, ...] | None:
+    """A shape, for error messages; `None` if not even the rank is known."""
+    return tuple(tensor.shape) if has_rank(tensor) else None
+
+
+def reshaped(
+    owner: str, tensor: Tensor, shape: tuple[Any, ...], name: str = "labels"
+) -> Tensor:
+    """Labels or weights in a shape that may be known at run time only.
+
+    If they have another number of entries, what fails then is an operation
+    whose name says what was expected.
+    """
+    with keras.name_scope(f"{name}_of_{owner}_must_fit_the_predictions"):
+        return ops.reshape(tensor, shape)
+
+
+def form_of(
+    labels: Shape, predictions: Shape
+) -> Form | Literal["unknown"] | None:
     """The form of labels for predictions, both with the classes last.
 
-    Of one class, labels are dense. `None` if they do not fit.
+    Of one class, labels are dense. `"unknown"` if a length that is not known
+    decides it, `None` if they do not fit.
     """
     *rows, classes = predictions
+    if fits(labels, predictions):
+        if classes == 1 or labels[-1] is not None:
+            return "dense"
+        return "unknown"
     if fits(labels, rows) or (fits(labels, [*rows, 1]) and labels[-1] == 1):
         return "dense" if classes == 1 else "sparse"
-    return "dense" if fits(labels, predictions) else None
+    return None
 
 
 def fits(given: Shape, wanted: Shape) -> bool:
@@ -91,8 +153,19 @@ def classes_last(tensor: Tensor, axis: int) -> Tensor:
     return ops.moveaxis(tensor, axis, -1)
 
 
-def with_class_axis(y_pred: Tensor) -> Tensor:
+def check_axes(owner: str, y_pred: Tensor) -> None:
+    """Raises unless predictions have at least one axis, and a known number."""
+    if not has_rank(y_pred) or len(y_pred.shape) == 0:
+        raise ValueError(
+            f"Predictions of `{owner}` must have at least one axis, and the "
+            "number of their axes must be known. "
+            f"Received: y_pred.shape={shape_of(y_pred)}."
+        )
+
+
+def with_class_axis(owner: str, y_pred: Tensor) -> Tensor:
     """Predictions of one number per row, `(n,)`, as one column, `(n, 1)`."""
+    check_axes(owner, y_pred)
     return ops.expand_dims(y_pred, -1) if len(y_pred.shape) == 1 else y_pred
 
 

@@ -1,12 +1,19 @@
 """Class labels as targets of a loss: probabilities from 0 to 1."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
 
 from keras import ops
 
 from keras_concepts._labels.ignored import differs
-from keras_concepts._labels.ranges import checked_numbers, checked_shares
-from keras_concepts._labels.shapes import match, with_class_axis
+from keras_concepts._labels.ranges import as_labels, misnumbered, not_shares
+from keras_concepts._labels.shapes import (
+    check_axes,
+    match,
+    shape_of,
+    with_class_axis,
+)
 from keras_concepts._types import Tensor
 
 
@@ -18,11 +25,38 @@ class Targets(NamedTuple):
         y_pred: `(..., C)`.
         counted: Which of the targets count, floats of 0 and 1 that can be
             broadcast to `(..., C)`, or `None` for all.
+        numbers: The class numbers that the targets were made of, `(..., 1)`,
+            or `None`.
     """
 
     targets: Tensor
     y_pred: Tensor
     counted: Tensor | None
+    numbers: Tensor | None = None
+
+    def checked(self, owner: str, counted: Tensor | None) -> Targets:
+        """The same, with targets that are NaN where a label cannot be.
+
+        Args:
+            owner: Name of the loss, for error messages.
+            counted: Which of the targets count, masks and weights included.
+
+        Raises:
+            ValueError: If there are such labels and they can be read.
+        """
+        targets = self.targets
+        if self.numbers is not None:
+            classes = targets.shape[-1]
+            bad = misnumbered(owner, self.numbers, classes, counted)
+        else:
+            bad = not_shares(owner, targets, counted)
+            if counted is not None:
+                targets = ops.where(counted != 0, targets, 0)
+        if bad is None:
+            return self._replace(targets=targets)
+        # A compiled step cannot raise. NaN is seen; a loss of 0 is not.
+        nan = ops.full_like(targets, float("nan"))
+        return self._replace(targets=ops.where(bad, nan, targets))
 
 
 def binary_targets(
@@ -30,20 +64,19 @@ def binary_targets(
     y_true: Tensor,
     y_pred: Tensor,
     axis: int,
-    ignore_class: int | None,
+    ignore_class: float | None,
 ) -> Targets:
     """Targets of questions, one for each class, that are answered alone."""
     labels, y_pred, _ = match(
         owner,
-        y_true,
-        with_class_axis(y_pred),
+        as_labels(owner, y_true),
+        with_class_axis(owner, y_pred),
         axis,
         wanted="dense",
         options=" and binary=True",
     )
     labels = ops.cast(labels, y_pred.dtype)
-    labels, counted = _without(labels, ignore_class, y_pred)
-    return Targets(checked_shares(owner, labels), y_pred, counted)
+    return Targets(*_without(labels, ignore_class, y_pred))
 
 
 def categorical_targets(
@@ -51,11 +84,14 @@ def categorical_targets(
     y_true: Tensor,
     y_pred: Tensor,
     axis: int,
-    ignore_class: int | None,
+    ignore_class: float | None,
+    wanted: Literal["auto", "sparse", "dense"] = "auto",
 ) -> Targets:
     """Targets of one class out of several."""
+    check_axes(owner, y_pred)
+    y_true = as_labels(owner, y_true)
     given = (
-        f"y_true.shape={tuple(y_true.shape)}, "
+        f"y_true.shape={shape_of(y_true)}, "
         f"y_pred.shape={tuple(y_pred.shape)} with axis={axis}"
     )
     if y_pred.shape[axis] == 1:
@@ -64,29 +100,34 @@ def categorical_targets(
             "its softmax is always 1. Pass `binary=True` for one sigmoid unit. "
             f"Received: {given}."
         )
-    labels, y_pred, form = match(owner, y_true, y_pred, axis, wanted="auto")
+    labels, y_pred, form = match(
+        owner,
+        y_true,
+        y_pred,
+        axis,
+        wanted=wanted,
+        options=f" and labels={wanted!r}",
+    )
     if form == "dense":
         if ignore_class is not None:
             raise ValueError(
-                f"`ignore_class` of `{owner}` needs class numbers as labels. "
+                f"`ignore_class` of `{owner}` needs class numbers as labels, "
+                "or `binary=True`. "
                 f"Received: ignore_class={ignore_class!r}, {given}."
             )
-        labels = ops.cast(labels, y_pred.dtype)
-        return Targets(checked_shares(owner, labels), y_pred, None)
-    numbers = ops.cast(labels, "int32")
-    numbers, counted = _without(numbers, ignore_class, y_pred)
-    classes = y_pred.shape[-1]
-    one_hot = ops.cast(ops.equal(numbers, ops.arange(classes)), y_pred.dtype)
-    targets = checked_numbers(owner, numbers, classes, one_hot)
-    return Targets(targets, y_pred, counted)
+        return Targets(ops.cast(labels, y_pred.dtype), y_pred, None)
+    numbers, y_pred, counted = _without(labels, ignore_class, y_pred)
+    classes = ops.cast(ops.arange(y_pred.shape[-1]), numbers.dtype)
+    one_hot = ops.cast(ops.equal(numbers, classes), y_pred.dtype)
+    return Targets(one_hot, y_pred, counted, numbers)
 
 
 def _without(
-    labels: Tensor, ignore_class: int | None, like: Tensor
-) -> tuple[Tensor, Tensor | None]:
+    labels: Tensor, ignore_class: float | None, y_pred: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Labels with 0 for those to be ignored, and which count, as floats."""
     if ignore_class is None:
-        return labels, None
+        return labels, y_pred, None
     counted = differs(labels, ignore_class)
     labels = ops.where(counted, labels, ops.zeros_like(labels))
-    return labels, ops.cast(counted, like.dtype)
+    return labels, y_pred, ops.cast(counted, y_pred.dtype)

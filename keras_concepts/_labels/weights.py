@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_concepts._labels.shapes import Shape, fits
+from keras_concepts._labels.shapes import Shape, fits, has_rank, reshaped
 from keras_concepts._types import Tensor
 
 
@@ -34,9 +34,16 @@ def aligned(
     Raises:
         ValueError: If the shape is another one.
     """
+    if not has_rank(factors):
+        raise ValueError(
+            f"`{name}` of `{owner}` must have a known number of axes. Set "
+            "their shape, such as with `tf.ensure_shape`. "
+            f"Received: {name}.shape=None."
+        )
     given, rows, x = tuple(factors.shape), tuple(rows), factors
-    while len(x.shape) > len(rows) and x.shape[-1] == 1:
-        x = ops.squeeze(x, -1)
+    # A length that is not known is checked as the axis is dropped.
+    while len(x.shape) > len(rows) and x.shape[-1] in (1, None):
+        x = reshaped(owner, x, ops.shape(x)[:-1], name)
     is_scalar = len(x.shape) == 0
     while len(x.shape) < len(rows):
         x = ops.expand_dims(x, -1)

@@ -1,8 +1,9 @@
-"""Sums that stay exact over a stream of any length, in float32.
+"""Sums that stay exact over a stream of any length.
 
-No backend but TensorFlow and PyTorch has float64, JAX has no int64, and
-integers hold no weights. So a total is kept in three float32 words (see
-`_numerics.words`):
+A float32 total stops at 2**24: adding 1 to it changes nothing. Where there is
+float64, a total is a float64, exact up to 2**53. JAX by default and Apple's
+devices have none, and integers hold no weights: there a total is kept in three
+float32 words (see `_numerics.words`):
 
     total = high + low + rest
 
@@ -17,81 +18,128 @@ again.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.dtypes import cast, dtype_of
 from keras_concepts._numerics.words import exact_floats, two_sum
 from keras_concepts._types import Tensor
 
 _BASE = 2.0**16
-# Where the number of entries is not known beforehand: from how many totals on
-# it pays to touch only those that change.
+# From how many totals on it pays to touch only those that change.
 _MANY = 2**14
 
 
 class ExactSum:
-    """A tensor of running totals in three variables of a metric.
+    """A tensor of running totals in a variable of a metric.
+
+    The totals lie between two more: the first is of what counts nowhere, the
+    last of what nobody knows, which makes all of them NaN.
 
     Args:
-        metric: The `keras.Metric` that owns the variables.
-        name: What their names begin with.
+        metric: The `keras.Metric` that owns the variable.
+        name: Its name.
         shape: Shape of the totals.
     """
 
     def __init__(self, metric: Any, name: str, shape: tuple[int, ...]) -> None:
         self.shape = shape
-        self._size = math.prod(shape)
+        self._size = math.prod(shape) + 2
+        self._in_float64 = _backend.has_float64()
         self._variable = metric.add_variable(
-            (3, self._size), "zeros", dtype="float32", name=name
+            (self._size,) if self._in_float64 else (3, self._size),
+            "zeros",
+            dtype="float64" if self._in_float64 else "float32",
+            name=name,
         )
 
     @property
     def words(self) -> Tensor:
-        """The words of each total, of shape `(3, *shape)`.
+        """The words of each total, of shape `(words, *shape)`.
 
-        Sums and differences of words are words of the sums and differences.
+        One float64 or three float32. Sums and differences of words are words
+        of the sums and differences.
         """
-        return ops.reshape(self._read(), (3, *self.shape))
+        words = ops.reshape(self._read(), (-1, self._size))
+        totals = ops.sum(words, axis=0)
+        # Infinite ones would come out as NaN in some results only.
+        known = ops.logical_and(totals[-1] == 0, ops.isfinite(totals[1:-1]))
+        words = ops.where(known, words[:, 1:-1], float("nan"))
+        return ops.reshape(words, (-1, *self.shape))
 
-    def add(self, sums: Any) -> None:
-        """Adds to each total.
+    def add(self, columns: Sequence[tuple[int, Tensor]]) -> None:
+        """Adds sums over rows.
 
         Args:
-            sums: What to add, in the totals' shape: an int32 tensor, or two
-                float32 tensors that add up to it, as `_backend` gives it.
+            columns: Pairs of a place in the flattened totals, and of a tensor,
+                integers, booleans or floats, `(rows, k)`, whose sums over the
+                rows go to the `k` totals from there on.
         """
-        parts = sums if isinstance(sums, tuple) else (sums,)
-        parts = [ops.reshape(part, (-1,)) for part in parts]
-        self._variable.assign(_add(self._read(), parts))
+        columns = [(start + 1, values) for start, values in columns]
+        if self._in_float64:
+            _backend.add_to_totals(self._variable, [], None, columns)
+            return
+        words = self._read()
+        for start, values in columns:
+            values = _floats_or_int32(values)
+            after = self._size - start - values.shape[1]
+            parts = _parts(_backend.column_sums(values))
+            words = _add(
+                words, [ops.pad(part, ((start, after),)) for part in parts]
+            )
+        self._variable.assign(words)
 
-    def add_entries(self, places: Tensor, amounts: Tensor | None) -> None:
+    def add_unknown(self, rows: Tensor) -> None:
+        """Makes all totals NaN if any of the booleans, `(rows, k)`, is true."""
+        if rows.shape[1] != 1:
+            rows = ops.any(rows, axis=1, keepdims=True)
+        self.add([(self._size - 2, rows)])
+
+    def add_entries(
+        self,
+        numbers: Sequence[tuple[int, Tensor]],
+        amounts: Sequence[Tensor | None],
+    ) -> None:
         """Adds to totals by their place.
 
         Args:
-            places: Places in the flattened totals, int32, of any shape. Those
-                that are negative are left out.
-            amounts: What to add, int32 or float32, of the same shape. `None`
+            numbers: Pairs of a place in the flattened totals, and of integers,
+                `(rows, k)`, that count on from there. What is negative then
+                counts nowhere; what lies behind the totals makes them NaN.
+            amounts: What to add, int32 or float32, of the same shapes; `None`
                 for ones.
         """
-        entries = None if None in places.shape else math.prod(places.shape)
-        if amounts is None:
-            exact = entries is not None and entries <= 2**24
+        places = [each + (start + 1) for start, each in numbers]
+        ones = all(amount is None for amount in amounts)
+        if self._in_float64:
+            _backend.add_to_totals(
+                self._variable, places, None if ones else amounts, []
+            )
+            return
+        entries = ops.reshape(ops.concatenate(places, axis=1), (-1,))
+        entries = ops.clip(ops.cast(entries, "int32"), 0, self._size - 1)
+        count = entries.shape[0]
+        if ones:
+            exact = count is not None and count <= 2**24
             dtype = "float32" if exact else "int32"
-            sums = _backend.segment_counts(places, self._size, dtype)
+            sums = _backend.segment_counts(entries, self._size, dtype)
         else:
-            sums = _backend.segment_sums(amounts, places, self._size)
-        parts = sums if isinstance(sums, tuple) else (sums,)
-        words = self._read()
-        few = (
-            self._size >= _MANY if entries is None else entries < self._size / 4
-        )
-        self._variable.assign(
-            _add_at(words, parts, ops.reshape(places, (-1,)))
-            if few
-            else _add(words, parts)
-        )
+            # Keras makes floats of integers and floats together.
+            addends = ops.concatenate(
+                [
+                    ops.ones_like(place, "int32") if amount is None else amount
+                    for place, amount in zip(places, amounts, strict=True)
+                ],
+                axis=1,
+            )
+            sums = _backend.segment_sums(addends, entries, self._size)
+        few = self._size >= _MANY if count is None else count < self._size / 4
+        add = _add_at if few else _add
+        self._variable.assign(add(self._read(), _parts(sums), entries))
 
     def _read(self) -> Tensor:
         # `value` because TensorFlow takes the variable itself for a tensor;
@@ -99,8 +147,18 @@ class ExactSum:
         return ops.convert_to_tensor(self._variable.value)
 
 
-def _add(words: Tensor, parts: Any) -> Tensor:
+def _floats_or_int32(values: Tensor) -> Tensor:
+    is_float = keras.backend.is_float_dtype(dtype_of(values))
+    return values if is_float else cast(values, "int32")
+
+
+def _parts(sums: Any) -> Sequence[Tensor]:
+    return sums if isinstance(sums, tuple) else (sums,)
+
+
+def _add(words: Tensor, parts: Any, places: Tensor = None) -> Tensor:
     """Words of the totals and one int32, or two float32 tensors, together."""
+    del places  # all of them
     high, low, rest = ops.unstack(words)
     first, *small = parts
     *multiples, addend = exact_floats(first)
@@ -113,9 +171,7 @@ def _add(words: Tensor, parts: Any) -> Tensor:
 
 def _add_at(words: Tensor, parts: Any, places: Tensor) -> Tensor:
     """The same, where all totals but those at some places stay as they are."""
-    # A place that occurs twice gets the same words twice; what counts nowhere
-    # does as the first.
-    places = ops.maximum(places, 0)
+    # A place that occurs twice gets the same words twice.
     size = words.shape[1]
     changed = _add(
         ops.take(words, places, axis=1),

@@ -1,12 +1,16 @@
 """What the losses of class labels share: labels, masks, weights, config."""
 
 import abc
-from typing import Any, NamedTuple
+import warnings
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._labels.ignored import checked_ignored
+from keras_concepts._labels.ranges import not_probabilities
 from keras_concepts._labels.targets import (
     Targets,
     binary_targets,
@@ -14,8 +18,11 @@ from keras_concepts._labels.targets import (
 )
 from keras_concepts._labels.weights import aligned
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_between
+from keras_concepts._validation import check_between, check_choice
 from keras_concepts.losses._log_probabilities import logits_of
+
+# What labels hold: class numbers, a label for each class, or as shapes say.
+Form: TypeAlias = Literal["auto", "sparse", "dense"]
 
 
 class _Reduced(keras.losses.Loss):
@@ -52,16 +59,27 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         from_logits: bool,
         axis: int,
         binary: bool,
-        ignore_class: int | None,
+        ignore_class: float | None,
+        labels: Form,
         reduction: str | None,
         name: str,
         dtype: Any,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        owner = type(self).__name__
+        check_choice(owner, "labels", labels, ("auto", "sparse", "dense"))
+        if binary and labels == "sparse":
+            raise ValueError(
+                f'`labels` of `{owner}` cannot be "sparse" with '
+                "`binary=True`: each class has a label of its own. Received: "
+                f"labels={labels!r} and binary={binary!r}."
+            )
         self.from_logits = from_logits
         self.axis = axis
         self.binary = binary
-        self.ignore_class = ignore_class
+        self.ignore_class = checked_ignored(owner, ignore_class)
+        self.labels: Form = labels
+        self._warned = False
         self._given_dtype = getattr(dtype, "name", dtype)
         half = self.dtype in ("float16", "bfloat16")
         self._computed_in = "float32" if half else self.dtype
@@ -78,7 +96,9 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The losses before weights and reduction."""
         y_pred = ops.convert_to_tensor(y_pred, self._computed_in)
-        return self._losses(self._read(y_true, y_pred), None).losses
+        batch = self._read(y_true, y_pred)
+        batch = self._checked(batch, batch.counted)
+        return self._losses(batch, None).losses
 
     def __call__(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
@@ -86,7 +106,8 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         mask = _backend.keras_mask(y_pred)
         dtype, owner = self._computed_in, type(self).__name__
         y_pred = ops.convert_to_tensor(y_pred, dtype)
-        targets, y_pred, counted = self._read(y_true, y_pred)
+        batch = self._read(y_true, y_pred)
+        y_pred, counted = batch.y_pred, batch.counted
         entries = y_pred.shape[:-1]
         if mask is not None:
             mask = aligned(owner, "mask", mask, entries)
@@ -94,24 +115,52 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
             # Padded steps may hold anything, NaN included.
             y_pred = ops.where(mask > 0, y_pred, ops.zeros_like(y_pred))
             counted = mask if counted is None else counted * mask
+        batch = batch._replace(y_pred=y_pred, counted=counted)
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight, dtype)
             sample_weight = aligned(
                 owner, "sample_weight", sample_weight, entries
             )
-        batch = Targets(targets, y_pred, counted)
+            weighed = ops.cast(ops.expand_dims(sample_weight, -1) != 0, dtype)
+            counted = weighed if counted is None else counted * weighed
+        batch = self._checked(batch, counted)
         losses = self._losses(batch, sample_weight)
         return ops.cast(self._reduced(*losses), self.dtype)
 
     def _read(self, y_true: Any, y_pred: Tensor) -> Targets:
-        read = binary_targets if self.binary else categorical_targets
-        return read(
-            type(self).__name__,
-            ops.convert_to_tensor(y_true),
-            y_pred,
-            self.axis,
-            self.ignore_class,
-        )
+        owner = type(self).__name__
+        given = (owner, y_true, y_pred, self.axis, self.ignore_class)
+        if self.binary:
+            return binary_targets(*given)
+        return categorical_targets(*given, self.labels)
+
+    def _checked(self, batch: Targets, counted: Tensor | None) -> Targets:
+        """The batch, NaN where labels or predictions cannot be.
+
+        Args:
+            batch: Labels and predictions.
+            counted: Which of them count, masks and weights included.
+        """
+        owner = type(self).__name__
+        batch = batch.checked(owner, counted)
+        if self.from_logits:
+            return batch
+        bad = not_probabilities(batch.y_pred, counted, self._highest())
+        if bad is None:
+            return batch
+        if isinstance(bad, np.ndarray) and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"`{owner}` is NaN: it was given predictions below 0 or above "
+                "1. If they are logits, pass `from_logits=True`.",
+                stacklevel=3,
+            )
+        nan = ops.full_like(batch.y_pred, float("nan"))
+        return batch._replace(y_pred=ops.where(bad, nan, batch.y_pred))
+
+    def _highest(self) -> float:
+        """The largest prediction that may be a probability."""
+        return 1.0
 
     def _reduced(
         self, losses: Tensor, counted: Tensor | None, weights: Tensor | None
@@ -137,6 +186,7 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
             "axis": self.axis,
             "binary": self.binary,
             "ignore_class": self.ignore_class,
+            "labels": self.labels,
         }
 
 
@@ -149,12 +199,16 @@ class EntryLoss(ClassLoss):
         check_between(owner, "label_smoothing", label_smoothing, 0, 1)
         self.label_smoothing = label_smoothing
 
+    def _highest(self) -> float:
+        # Those of a softmax are normalized, whatever their sum.
+        return 1.0 if self.binary else float("inf")
+
     @abc.abstractmethod
     def _terms(self, targets: Tensor, logits: Tensor) -> Tensor:
         """The loss of each prediction, `(..., C)`."""
 
     def _losses(self, batch: Targets, weights: Tensor | None) -> Losses:
-        targets, y_pred, counted = batch
+        targets, y_pred, counted, _ = batch
         if self.label_smoothing:
             choices = 2 if self.binary else y_pred.shape[-1]
             targets = targets + self.label_smoothing * (1 / choices - targets)

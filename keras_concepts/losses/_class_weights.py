@@ -1,6 +1,6 @@
 """Weights that are one number, or one number per class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -8,37 +8,74 @@ from keras import ops
 
 from keras_concepts._types import Tensor
 
-ClassWeights: TypeAlias = float | Sequence[float]
+ClassWeights: TypeAlias = float | Sequence[float] | Mapping[int, float]
+# The same as plain Python values.
+Plain: TypeAlias = float | list[float] | dict[int, float]
 
 
-def plain(owner: str, name: str, weights: Any) -> float | list[float] | None:
+def plain(owner: str, name: str, weights: Any) -> Plain | None:
     """The weights as Python values.
 
     Raises:
-        ValueError: If they are not a number, or a list of numbers, of at least
-            0.
+        ValueError: If they are not a number, a list of numbers or a dict from
+            class to number, of at least 0.
     """
     if weights is None:
         return None
-    array = np.asarray(weights, "float64")
+    if isinstance(weights, str):
+        raise ValueError(
+            f"`{name}` of `{owner}` cannot be {weights!r}: a loss sees one "
+            "batch at a time, and not how frequent the classes are. Compute "
+            "the weights from all labels `y`: "
+            "`len(y) / (classes * numpy.bincount(y))`."
+        )
+    keys: list[int] = []
+    try:
+        if isinstance(weights, Mapping):
+            # As a dict that `fit` takes; JSON knows no keys but strings.
+            keys, weights = list(map(int, weights)), list(weights.values())
+        array = np.asarray(weights, "float64")
+    except (TypeError, ValueError):
+        array = np.asarray(np.nan)
     if array.ndim > 1 or not np.all(np.isfinite(array) & (array >= 0)):
         raise ValueError(
-            f"`{name}` of `{owner}` must be a number, or one number per class, "
-            f"of at least 0. Received: {name}={weights!r}."
+            f"`{name}` of `{owner}` must be a number, one number per class or "
+            "a dict from class to number, of at least 0. "
+            f"Received: {name}={weights!r}."
         )
-    return array.tolist()
+    values = array.tolist()
+    return dict(zip(keys, values, strict=True)) if keys else values
 
 
-def as_tensor(owner: str, name: str, weights: Any, like: Tensor) -> Tensor:
+def as_tensor(owner: str, name: str, weights: Plain, like: Tensor) -> Tensor:
     """The weights as a tensor that multiplies `(..., C)`.
 
     Raises:
-        ValueError: If they are a list of another length than `C`.
+        ValueError: If they are a list of another length than `C`, or a dict
+            that holds other classes.
     """
     classes = like.shape[-1]
+    if isinstance(weights, dict):
+        weights = listed(owner, name, weights, classes)
     if isinstance(weights, list) and len(weights) != classes:
         raise ValueError(
             f"`{name}` of `{owner}` must hold one number per class. Received: "
             f"{len(weights)} numbers for {classes} classes."
         )
     return ops.convert_to_tensor(weights, like.dtype)
+
+
+def listed(
+    owner: str, name: str, weights: dict[int, float], classes: int
+) -> list[float]:
+    """The weight of every class, 1 where a dict does not name it.
+
+    Raises:
+        ValueError: If it names others.
+    """
+    if not set(weights) <= set(range(classes)):
+        raise ValueError(
+            f"`{name}` of `{owner}` must name classes from 0 to {classes - 1}. "
+            f"Received: {name}={weights}."
+        )
+    return [weights.get(number, 1.0) for number in range(classes)]

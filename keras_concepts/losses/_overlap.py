@@ -54,7 +54,7 @@ class OverlapLoss(ClassLoss):
         """What a false positive and a false negative cost."""
 
     def _losses(self, batch: Targets, weights: Tensor | None) -> Losses:
-        targets, y_pred, counted = batch
+        targets, y_pred, counted, _ = batch
         if self.from_logits:
             y_pred = probabilities(y_pred, binary=self.binary)
         by_sample = self.over == "sample"

@@ -6,21 +6,25 @@ from keras import ops
 
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts.losses._class_loss import EntryLoss
+from keras_concepts.losses._class_loss import EntryLoss, Form
 from keras_concepts.losses._class_weights import (
     ClassWeights,
     as_tensor,
+    listed,
     plain,
 )
 from keras_concepts.losses._log_probabilities import multiply_no_nan
 
 
 def binary_cross_entropy(
-    targets: Tensor, logits: Tensor, pos_weight: float | Tensor = 1.0
+    targets: Tensor,
+    logits: Tensor,
+    positive: float | Tensor = 1.0,
+    negative: float = 1.0,
 ) -> Tensor:
-    """Of each logit, `-w y log p - (1 - y) log(1 - p)`."""
-    positive = pos_weight * targets * ops.softplus(-logits)
-    return positive + (1.0 - targets) * ops.softplus(logits)
+    """Of each logit, `-a y log p - b (1 - y) log(1 - p)`."""
+    yes = positive * targets * ops.softplus(-logits)
+    return yes + negative * (1.0 - targets) * ops.softplus(logits)
 
 
 def categorical_cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
@@ -65,12 +69,22 @@ class CrossEntropy(EntryLoss):
         dtype: Dtype of the result. Half precision is computed in float32.
         binary: Whether each class is a question of its own, answered by a
             sigmoid.
-        class_weights: Weight of each class `w_c`: a list of C numbers.
-            It multiplies the terms of the sum, not the divisor of the mean.
+        class_weights: Weight of each class `w_c`: a list of C numbers, or a
+            dict from class to number as `fit(class_weight=...)` takes, with 1
+            for classes that it leaves out. Of a single column with
+            `binary=True`, a dict weighs the labels 0 and 1. It multiplies the
+            terms of the sum, not the divisor of the mean. A loss cannot balance
+            classes by itself, as it sees one batch at a time: for weights as
+            `"balanced"` of scikit-learn, pass
+            `len(y) / (classes * numpy.bincount(y))` of all labels `y`.
         pos_weight: Weight of a positive label `w⁺`, one number or one for each
             class; above 1 it raises recall. Only with `binary=True`.
-        ignore_class: Label whose entries do not count, such as -1. Needs class
-            numbers or `binary=True`, where it leaves out single answers.
+        ignore_class: Label whose entries do not count, such as -1 or `nan`.
+            Needs class numbers or `binary=True`, where it leaves out single
+            answers.
+        labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
+            label for each class; or `"auto"`, as its shape says. TensorFlow
+            may not know the shape: then say which.
 
     Input shape:
         `y_pred`: `(..., C)`. `y_true`: class numbers `(...)` or `(..., 1)`, or
@@ -84,7 +98,13 @@ class CrossEntropy(EntryLoss):
     Raises:
         ValueError: If an argument or a shape does not fit; if a label lies
             outside of its range, where labels can be read: in eager execution
-            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN.
+            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN:
+            `loss(y_true, model(x))` on a batch then says why.
+
+    Warns:
+        UserWarning: If predictions are no probabilities, as logits without
+            `from_logits=True`, where they can be read. The loss is NaN then,
+            in a compiled step too.
 
     Example:
         ```pycon
@@ -119,7 +139,8 @@ class CrossEntropy(EntryLoss):
         binary: bool = False,
         class_weights: ClassWeights | None = None,
         pos_weight: ClassWeights | None = None,
-        ignore_class: int | None = None,
+        ignore_class: float | None = None,
+        labels: Form = "auto",
     ) -> None:
         super().__init__(
             from_logits=from_logits,
@@ -130,6 +151,7 @@ class CrossEntropy(EntryLoss):
             dtype=dtype,
             binary=binary,
             ignore_class=ignore_class,
+            labels=labels,
         )
         if pos_weight is not None and not binary:
             raise ValueError(
@@ -143,20 +165,23 @@ class CrossEntropy(EntryLoss):
         self.pos_weight = plain("CrossEntropy", "pos_weight", pos_weight)
 
     def _terms(self, targets: Tensor, logits: Tensor) -> Tensor:
-        if not self.binary:
-            terms = categorical_cross_entropy(targets, logits)
-        elif self.pos_weight is None:
-            terms = binary_cross_entropy(targets, logits)
+        owner, weights = "CrossEntropy", self.class_weights
+        if self.binary:
+            positive = negative = 1.0
+            if isinstance(weights, dict) and logits.shape[-1] == 1:
+                # As of `fit`, the classes of one unit are yes and no.
+                negative, positive = listed(owner, "class_weights", weights, 2)
+                weights = None
+            if self.pos_weight is not None:
+                positive = positive * as_tensor(
+                    owner, "pos_weight", self.pos_weight, logits
+                )
+            terms = binary_cross_entropy(targets, logits, positive, negative)
         else:
-            weight = as_tensor(
-                "CrossEntropy", "pos_weight", self.pos_weight, logits
-            )
-            terms = binary_cross_entropy(targets, logits, weight)
-        if self.class_weights is None:
+            terms = categorical_cross_entropy(targets, logits)
+        if weights is None:
             return terms
-        return terms * as_tensor(
-            "CrossEntropy", "class_weights", self.class_weights, terms
-        )
+        return terms * as_tensor(owner, "class_weights", weights, terms)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ from keras import ops
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_at_least, check_between
-from keras_concepts.losses._class_loss import EntryLoss
+from keras_concepts.losses._class_loss import EntryLoss, Form
 from keras_concepts.losses._class_weights import (
     ClassWeights,
     as_tensor,
@@ -62,6 +62,7 @@ class FocalCrossEntropy(EntryLoss):
         alpha: Balance of the classes. Categorical: the weight of every class,
             or a list of C numbers. Binary: the weight of a positive label,
             from 0 to 1, while a negative one has `1 - alpha`; or such a list.
+            A dict from class to number leaves out classes of weight 1.
             Default: every weight is 1. `keras.losses.CategoricalFocal
             Crossentropy` has 0.25, a factor of the whole loss.
         gamma: Focus, at least 0. At 0 the loss is the cross-entropy.
@@ -74,8 +75,12 @@ class FocalCrossEntropy(EntryLoss):
         dtype: Dtype of the result. Half precision is computed in float32.
         binary: Whether each class is a question of its own, answered by a
             sigmoid.
-        ignore_class: Label whose entries do not count, such as -1. Needs class
-            numbers or `binary=True`, where it leaves out single answers.
+        ignore_class: Label whose entries do not count, such as -1 or `nan`.
+            Needs class numbers or `binary=True`, where it leaves out single
+            answers.
+        labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
+            label for each class; or `"auto"`, as its shape says. TensorFlow
+            may not know the shape: then say which.
 
     Input shape:
         As of `keras_concepts.losses.CrossEntropy`.
@@ -86,7 +91,13 @@ class FocalCrossEntropy(EntryLoss):
     Raises:
         ValueError: If an argument or a shape does not fit; if a label lies
             outside of its range, where labels can be read: in eager execution
-            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN.
+            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN:
+            `loss(y_true, model(x))` on a batch then says why.
+
+    Warns:
+        UserWarning: If predictions are no probabilities, as logits without
+            `from_logits=True`, where they can be read. The loss is NaN then,
+            in a compiled step too.
 
     Example:
         ```pycon
@@ -115,7 +126,8 @@ class FocalCrossEntropy(EntryLoss):
         dtype: Any = None,
         *,
         binary: bool = False,
-        ignore_class: int | None = None,
+        ignore_class: float | None = None,
+        labels: Form = "auto",
     ) -> None:
         super().__init__(
             from_logits=from_logits,
@@ -126,12 +138,16 @@ class FocalCrossEntropy(EntryLoss):
             dtype=dtype,
             binary=binary,
             ignore_class=ignore_class,
+            labels=labels,
         )
         check_at_least("FocalCrossEntropy", "gamma", gamma, 0)
         self.gamma = gamma
         self.alpha = plain("FocalCrossEntropy", "alpha", alpha)
         if binary and self.alpha is not None:
-            highest = float(np.max(self.alpha))
+            shares = self.alpha
+            if isinstance(shares, dict):
+                shares = list(shares.values())
+            highest = float(np.max(shares))
             check_between("FocalCrossEntropy", "alpha", highest, 0, 1)
 
     def _terms(self, targets: Tensor, logits: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from typing import Any
 
 from keras_concepts._registration import serializable
 from keras_concepts._validation import check_above
+from keras_concepts.losses._class_loss import Form
 from keras_concepts.losses._overlap import OverlapLoss
 
 
@@ -36,8 +37,12 @@ class SoftFBeta(OverlapLoss):
         over: What the sums run over: `"batch"`, every axis but that of the
             classes; or `"sample"`, those within each sample.
         smooth: `s` of `keras_concepts.losses.Tversky`, at least 0.
-        ignore_class: Label whose entries do not count, such as -1. Needs class
-            numbers or `binary=True`, where it leaves out single answers.
+        ignore_class: Label whose entries do not count, such as -1 or `nan`.
+            Needs class numbers or `binary=True`, where it leaves out single
+            answers.
+        labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
+            label for each class; or `"auto"`, as its shape says. TensorFlow
+            may not know the shape: then say which.
 
     Input shape:
         As of `keras_concepts.losses.CrossEntropy`; with `over="sample"`, at
@@ -50,7 +55,13 @@ class SoftFBeta(OverlapLoss):
     Raises:
         ValueError: If an argument or a shape does not fit; if a label lies
             outside of its range, where labels can be read: in eager execution
-            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN.
+            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN:
+            `loss(y_true, model(x))` on a batch then says why.
+
+    Warns:
+        UserWarning: If predictions are no probabilities, as logits without
+            `from_logits=True`, where they can be read. The loss is NaN then,
+            in a compiled step too.
 
     Example:
         ```pycon
@@ -80,7 +91,8 @@ class SoftFBeta(OverlapLoss):
         binary: bool = False,
         over: str = "batch",
         smooth: float = 0.0,
-        ignore_class: int | None = None,
+        ignore_class: float | None = None,
+        labels: Form = "auto",
     ) -> None:
         super().__init__(
             over=over,
@@ -89,6 +101,7 @@ class SoftFBeta(OverlapLoss):
             axis=axis,
             binary=binary,
             ignore_class=ignore_class,
+            labels=labels,
             reduction=reduction,
             name=name,
             dtype=dtype,

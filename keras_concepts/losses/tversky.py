@@ -4,6 +4,7 @@ from typing import Any
 
 from keras_concepts._registration import serializable
 from keras_concepts._validation import check_at_least
+from keras_concepts.losses._class_loss import Form
 from keras_concepts.losses._overlap import OverlapLoss
 
 
@@ -45,8 +46,12 @@ class Tversky(OverlapLoss):
             or sequences. There the loss of a sample is the mean over its
             classes, and sample weights of one number per sample multiply it.
         smooth: Added to numerator and denominator, at least 0.
-        ignore_class: Label whose entries do not count, such as -1. Needs class
-            numbers or `binary=True`, where it leaves out single answers.
+        ignore_class: Label whose entries do not count, such as -1 or `nan`.
+            Needs class numbers or `binary=True`, where it leaves out single
+            answers.
+        labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
+            label for each class; or `"auto"`, as its shape says. TensorFlow
+            may not know the shape: then say which.
 
     Input shape:
         As of `keras_concepts.losses.CrossEntropy`; with `over="sample"`, at
@@ -59,7 +64,13 @@ class Tversky(OverlapLoss):
     Raises:
         ValueError: If an argument or a shape does not fit; if a label lies
             outside of its range, where labels can be read: in eager execution
-            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN.
+            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN:
+            `loss(y_true, model(x))` on a batch then says why.
+
+    Warns:
+        UserWarning: If predictions are no probabilities, as logits without
+            `from_logits=True`, where they can be read. The loss is NaN then,
+            in a compiled step too.
 
     Example:
         ```pycon
@@ -93,7 +104,8 @@ class Tversky(OverlapLoss):
         binary: bool = False,
         over: str = "batch",
         smooth: float = 0.0,
-        ignore_class: int | None = None,
+        ignore_class: float | None = None,
+        labels: Form = "auto",
     ) -> None:
         super().__init__(
             over=over,
@@ -102,6 +114,7 @@ class Tversky(OverlapLoss):
             axis=axis,
             binary=binary,
             ignore_class=ignore_class,
+            labels=labels,
             reduction=reduction,
             name=name,
             dtype=dtype,

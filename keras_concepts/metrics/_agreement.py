@@ -1,10 +1,11 @@
 """What metrics share that compare one true class with one predicted class."""
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Indices
+from keras_concepts import _backend
+from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._labels.predictions import above, largest
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
@@ -24,6 +25,8 @@ class Agreement(CountingMetric):
         options: Keyword arguments of `ClassMetric`.
     """
 
+    _one_class: ClassVar[bool] = True
+
     def __init__(
         self,
         name: str | None,
@@ -40,6 +43,9 @@ class Agreement(CountingMetric):
         if self.num_classes is not None:
             self._build(self.num_classes)
 
+    def _compares_probabilities(self, num_classes: int) -> bool:
+        return num_classes == 1 and not self.from_logits
+
     def _build(self, num_classes: int) -> None:
         self._counts = ExactSum(self, "counts", (3, num_classes))
 
@@ -48,8 +54,8 @@ class Agreement(CountingMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         labels, predictions = self._classes(rows)
-        predictions = predictions.where(labels.numbers >= 0)
-        self._prepare(labels.num_classes)
+        predictions = predictions.without(labels.numbers < 0)
+        self._prepare(rows.scores.shape[1], labels.num_classes)
         self._add(rows, labels, predictions)
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
@@ -62,8 +68,11 @@ class Agreement(CountingMetric):
         if num_classes == 1:
             limit = 0.5 if self.threshold is None else self.threshold
             chosen = above(rows.scores, limit, from_logits=self.from_logits)
-            positive = ops.cast(labels.dense() > 0.5, "int32")
-            return Indices(positive, 2), Indices(chosen.amounts, 2)
+            dtype = _backend.CLASS_NUMBERS
+            positive = ops.cast(labels.dense() > 0.5, dtype)
+            predicted = ops.cast(chosen.amounts, dtype)
+            unknown = UNKNOWN * ops.cast(chosen.unknown, dtype)
+            return Indices(positive, 2), Indices(predicted + unknown, 2)
         if self.threshold is not None:
             raise ValueError(
                 f"`threshold` of `{type(self).__name__}` is for a single "

@@ -5,33 +5,27 @@ from typing import Any, Literal, TypeAlias, Unpack
 
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Classes, overlap
+from keras_concepts._labels.class_amounts import Classes, Columns, overlap
 from keras_concepts._labels.predictions import choose_classes
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_choice, check_positive_int
+from keras_concepts._validation import check_choice, check_positive_int, plain
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
-from keras_concepts.metrics._counting import add_mean, count_hits
+from keras_concepts.metrics._counting import add_mean, count_hits, count_unknown
 
 Average: TypeAlias = Literal["micro", "macro", "weighted", "samples"] | None
 AVERAGES = (None, "micro", "macro", "weighted", "samples")
 
 
 class CountOptions(ReadingOptions, total=False):
-    """Keyword arguments of `ClassCounts` that all of its classes take."""
+    """Keyword arguments of `ClassCounts` beside those that classes rename."""
 
     class_ids: Sequence[int] | None
     zero_division: float
     absent: Literal["zero", "skip"]
-
-
-class ChoiceOptions(CountOptions, total=False):
-    """The same, of classes that do not name `top_k` themselves."""
-
-    top_k: int | None
 
 
 class ClassCounts(CountingMetric):
@@ -71,13 +65,18 @@ class ClassCounts(CountingMetric):
         if top_k is not None:
             check_positive_int(owner, "top_k", top_k)
         self.average = average
-        self.threshold = threshold
+        self.threshold = plain(threshold)
         self.top_k = top_k
-        self.class_ids = class_ids
+        self.class_ids = checked_class_ids(owner, class_ids)
         self.zero_division = zero_division
         self.absent = absent
+        self._counts_by_class = average not in ("samples", "binary")
         if self.num_classes is not None:
             self._build(self.num_classes)
+
+    def _compares_probabilities(self, num_classes: int) -> bool:
+        chosen = self.threshold is not None or num_classes == 1
+        return chosen and not self.from_logits
 
     def _build(self, num_classes: int) -> None:
         for number in self.class_ids or ():
@@ -114,13 +113,14 @@ class ClassCounts(CountingMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_top_k(found)
-        self._prepare(found)
+        self._prepare(found, found)
         predictions = choose_classes(
             rows.scores,
             threshold=self.threshold,
             top_k=self.top_k,
             from_logits=self.from_logits,
         )
+        predictions = rows.only_answered(predictions)
         if self.average == "samples":
             self._add_samples(rows, predictions)
         else:
@@ -144,11 +144,13 @@ class ClassCounts(CountingMetric):
             )
         ]
         scores = self._score(*counts)
-        weights = rows.float_weights()
         undefined = ops.isnan(scores)
-        weights = ops.where(undefined, 0, weights)
-        scores = ops.where(undefined, 0, scores)
+        if rows.answered is not None:
+            answers = Columns(rows.answered).row_sums(chosen)
+            undefined = ops.logical_or(undefined, answers == 0)
+        weights = ops.where(undefined, 0, rows.float_weights())
         add_mean(self._counts, scores, weights)
+        count_unknown(self._counts, rows, predictions.unknown_rows())
 
     def _score(self, hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
         """The score of each class or sample."""
@@ -184,10 +186,14 @@ class ClassCounts(CountingMetric):
         if average == "weighted":
             weights = true
         elif self.absent == "skip":
-            weights = ops.cast(predicted + true > 0, scores.dtype)
+            weights = ops.cast(predicted + true != 0, scores.dtype)
         else:
             weights = ops.ones_like(scores)
-        return _scores.mean(scores, weights, self.zero_division)
+        # What is 0 / 0 is left out of a mean, what nobody knows is not.
+        undefined = ops.logical_and(
+            ops.isnan(scores), ops.isfinite(predicted + true)
+        )
+        return _scores.mean(scores, weights, undefined, self.zero_division)
 
     @property
     def true_positives(self) -> Tensor:
@@ -220,3 +226,22 @@ class ClassCounts(CountingMetric):
             "zero_division": self.zero_division,
             "absent": self.absent,
         }
+
+
+def checked_class_ids(owner: str, class_ids: Any) -> list[int] | None:
+    """Class numbers as a list of Python integers.
+
+    Raises:
+        TypeError: If they are no sequence of integers.
+    """
+    if class_ids is None:
+        return None
+    ids = plain(class_ids)
+    if not isinstance(ids, list | tuple | range) or not all(
+        isinstance(number, int) for number in ids
+    ):
+        raise TypeError(
+            f"`class_ids` of `{owner}` must be a list of class numbers. "
+            f"Received: class_ids={class_ids!r}."
+        )
+    return list(ids)

@@ -1,13 +1,30 @@
 """What all metrics of classes share: how a batch is read."""
 
-from typing import Any, Literal, TypedDict
+import warnings
+from typing import Any, ClassVar, Literal, TypedDict
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._labels.ignored import checked_ignored
+from keras_concepts._labels.ranges import both, not_probabilities
 from keras_concepts._labels.rows import Rows, read_rows
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
+
+_IMPOSSIBLE_LABELS = (
+    "The result of `{owner}` is NaN because some labels are impossible: class "
+    "numbers that are none of the classes, or labels per class that do not lie "
+    "between 0 and 1, or, where each row is of one class, do not sum to 1. To "
+    "leave out what has no label, give it a number of its own, such as -1, and "
+    "pass that as `ignore_class`."
+)
+_NO_PROBABILITIES = (
+    "`{owner}` was given predictions below 0 or above 1. If they are logits, "
+    "pass `from_logits=True`."
+)
 
 
 class ReadingOptions(TypedDict, total=False):
@@ -16,13 +33,17 @@ class ReadingOptions(TypedDict, total=False):
     num_classes: int | None
     labels: Literal["auto", "sparse", "dense"]
     from_logits: bool
-    ignore_class: int | None
+    ignore_class: float | None
     axis: int
     use_mask: bool
 
 
 class ClassMetric(keras.Metric):
     """Base of metrics that compare labels with predictions of classes.
+
+    A label that cannot be raises an error where values can be read. A compiled
+    step cannot raise: there the result becomes NaN, and `result` warns as soon
+    as it can read it.
 
     Args:
         name: Name of the metric.
@@ -32,12 +53,22 @@ class ClassMetric(keras.Metric):
             label for each class (one-hot, several-hot or soft); or `"auto"`,
             as its shape says.
         from_logits: Whether `y_pred` holds logits, not probabilities.
-        ignore_class: Rows with this label are left out.
+        ignore_class: Rows with this label are left out. Of several-hot labels,
+            where it is none of the classes, only the classes so labelled.
         axis: Axis of the classes in `y_pred`.
         use_mask: Whether what a Keras mask on `y_pred` hides is left out. In
             `fit` on JAX, Keras delivers no mask to metrics: use `ignore_class`
             or sample weights there.
     """
+
+    # Whether each row is of one class, so that dense labels sum to 1.
+    _one_class: ClassVar[bool] = False
+    # Whether the result means nothing if scores are no probabilities.
+    _needs_probabilities: ClassVar[bool] = False
+    # How many columns the predictions had so far.
+    _columns: int | None = None
+    # Whether the state has a place for each class, which no reset can change.
+    _counts_by_class = False
 
     def __init__(
         self,
@@ -47,7 +78,7 @@ class ClassMetric(keras.Metric):
         num_classes: int | None = None,
         labels: Literal["auto", "sparse", "dense"] = "auto",
         from_logits: bool = False,
-        ignore_class: int | None = None,
+        ignore_class: float | None = None,
         axis: int = -1,
         use_mask: bool = True,
     ) -> None:
@@ -59,9 +90,15 @@ class ClassMetric(keras.Metric):
         self.num_classes = num_classes
         self.labels: Literal["auto", "sparse", "dense"] = labels
         self.from_logits = from_logits
-        self.ignore_class = ignore_class
+        self.ignore_class = checked_ignored(owner, ignore_class)
         self.axis = axis
         self.use_mask = use_mask
+        # How many updates met impossible labels, and scores that are none.
+        self._alarms = self.add_variable(
+            (2,), "zeros", dtype="float32", name="alarms"
+        )
+        self._warned: set[str] = set()
+        self._results = 0
 
     def _mask(self, y_pred: Any) -> Tensor | None:
         """What Keras' masking layers left on a tensor."""
@@ -76,7 +113,7 @@ class ClassMetric(keras.Metric):
         *,
         axis: int | None = None,
     ) -> Rows:
-        return read_rows(
+        rows = read_rows(
             type(self).__name__,
             y_true,
             y_pred,
@@ -85,15 +122,92 @@ class ClassMetric(keras.Metric):
             labels=self.labels,
             axis=self.axis if axis is None else axis,
             ignore_class=self.ignore_class,
+            one_class=self._one_class,
+        )
+        scores = None
+        if self._compares_probabilities(rows.scores.shape[1]):
+            scores = not_probabilities(rows.scores, rows.weights)
+        self._note(rows.impossible, scores)
+        if self._needs_probabilities and scores is not None:
+            impossible = both(rows.impossible, ops.convert_to_tensor(scores))
+            rows = rows._replace(impossible=impossible)
+        return rows
+
+    def _compares_probabilities(self, num_classes: int) -> bool:
+        """Whether scores that are no probabilities are a mistake."""
+        del num_classes
+        return self._needs_probabilities and not self.from_logits
+
+    def _note(self, labels: Tensor | None, scores: Any) -> None:
+        """Remembers where labels or scores are impossible, if they are."""
+        if (labels is None and scores is None) or _backend.in_symbolic_scope():
+            return
+        if isinstance(scores, np.ndarray):
+            self._warn(_NO_PROBABILITIES)
+        found = [False if each is None else each for each in (labels, scores)]
+        found = [ops.cast(ops.any(places), "float32") for places in found]
+        self._alarms.assign(
+            ops.convert_to_tensor(self._alarms.value) + ops.stack(found)
         )
 
-    def _check_num_classes(self, found: int) -> None:
-        if self.num_classes not in (None, found):
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            owner = type(self).__name__
+            warnings.warn(message.format(owner=owner), stacklevel=5)
+
+    def _read_alarms(self) -> None:
+        """Warns of what was wrong in compiled steps, where it can be read."""
+        if _backend.in_symbolic_scope():
+            return
+        self._results += 1
+        # Reading waits for an accelerator: do so ever more rarely.
+        rarely = self._results & (self._results - 1) == 0
+        alarms = ops.convert_to_tensor(self._alarms.value)
+        known = _backend.known_value(alarms, wait=rarely)
+        if known is not None and known[0] > 0:
+            self._warn(_IMPOSSIBLE_LABELS)
+        if known is not None and known[1] > 0:
+            self._warn(_NO_PROBABILITIES)
+
+    def _check_classes(self, columns: int, num_classes: int) -> None:
+        """Raises unless predictions are of the same classes as before.
+
+        Args:
+            columns: How many numbers the predictions hold per row.
+            num_classes: How many classes they choose from.
+        """
+        owner = type(self).__name__
+        if self.num_classes not in (None, num_classes):
             raise ValueError(
-                f"`num_classes` of `{type(self).__name__}` does not fit the "
+                f"`num_classes` of `{owner}` does not fit the "
                 f"predictions. Received: num_classes={self.num_classes} and "
-                f"predictions of {found} classes."
+                f"predictions of {_classes(columns)}."
             )
+        if self._columns not in (None, columns):
+            raise ValueError(
+                f"Predictions of `{owner}` must have the same classes in every "
+                "batch. Use one metric object for each model and each output. "
+                f"Received: predictions of {_classes(columns)}, and before "
+                f"that of {_classes(self._columns)}."
+            )
+        if self._columns is None:
+            self._columns = columns
+
+    def reset_state(self) -> None:
+        super().reset_state()
+        if not self._counts_by_class:
+            self._columns = None
+
+    @property
+    def _name_in_logs(self) -> str:
+        """The name that the keys of a result begin with.
+
+        Keras gives metrics of one name different ones, but not the keys of
+        dicts: where another metric of the model has this name, that is done
+        here.
+        """
+        return _backend.name_in_logs(self) or self.name
 
     @property
     def _computing(self) -> str:
@@ -101,7 +215,14 @@ class ClassMetric(keras.Metric):
         return "float64" if self.dtype == "float64" else "float32"
 
     def _cast(self, result: Tensor) -> Tensor:
-        return keras.ops.cast(result, self.dtype)
+        self._read_alarms()
+        return ops.cast(result, self.dtype)
+
+    def _cast_each(self, results: dict[str, Tensor]) -> dict[str, Tensor]:
+        self._read_alarms()
+        return {
+            key: ops.cast(value, self.dtype) for key, value in results.items()
+        }
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -119,16 +240,17 @@ class CountingMetric(ClassMetric):
     """Base of metrics whose counts are made once the classes are known."""
 
     _counts: Any = None
+    _counts_by_class = True
 
     def _build(self, num_classes: int) -> None:
         """Makes `_counts`, an `ExactSum`."""
         raise NotImplementedError
 
-    def _prepare(self, num_classes: int) -> None:
+    def _prepare(self, columns: int, num_classes: int) -> None:
         """Makes the counts, unless an earlier batch did."""
-        self._check_num_classes(num_classes)
         if self._counts is None:
             self._build(num_classes)
+        self._check_classes(columns, num_classes)
 
     def _words(self) -> Tensor:
         """Words of the counts, see `ExactSum.words`."""
@@ -138,3 +260,7 @@ class CountingMetric(ClassMetric):
                 "batch. Call `update_state` first, or pass `num_classes`."
             )
         return self._counts.words
+
+
+def _classes(columns: int) -> str:
+    return "a single column" if columns == 1 else f"{columns} classes"

@@ -2,8 +2,12 @@
 
 from keras import ops
 
-from keras_concepts import _backend
-from keras_concepts._labels.class_amounts import Classes, Indices, overlap
+from keras_concepts._labels.class_amounts import (
+    Classes,
+    Columns,
+    Indices,
+    overlap,
+)
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._types import Tensor
@@ -15,6 +19,24 @@ def count_hits(
     """Adds labels, predictions and hits to totals of shape `(3, classes)`."""
     counted = (labels, predictions, overlap(labels, predictions))
     count(total, *map(rows.weighted, counted))
+    # Class numbers that nobody knows go where they belong.
+    unknown = predictions.unknown if isinstance(predictions, Columns) else None
+    count_unknown(total, rows, unknown)
+
+
+def count_unknown(total: ExactSum, rows: Rows, *each: Tensor | None) -> None:
+    """Makes the totals NaN if a row that counts has what nobody knows.
+
+    Args:
+        total: The totals.
+        rows: The rows, of which some labels may be impossible.
+        each: What else nobody knows, booleans, `(rows, k)`, or `None`.
+    """
+    for unknown in (rows.impossible, *each):
+        if unknown is not None:
+            if rows.weights is not None:
+                unknown = ops.logical_and(unknown, rows.weights != 0)
+            total.add_unknown(unknown)
 
 
 def add_mean(total: ExactSum, values: Tensor, weights: Tensor) -> None:
@@ -22,11 +44,11 @@ def add_mean(total: ExactSum, values: Tensor, weights: Tensor) -> None:
 
     Args:
         total: Of shape `(2,)`.
-        values: `(rows,)`.
+        values: `(rows,)`. Of rows that weigh nothing it may be anything.
         weights: `(rows,)`.
     """
-    pairs = ops.stack([values * weights, weights], axis=1)
-    total.add(_backend.column_sums(pairs))
+    values = ops.where(weights == 0, 0, values * weights)
+    total.add([(0, ops.stack([values, weights], axis=1))])
 
 
 def count(total: ExactSum, *each: Classes) -> None:
@@ -34,26 +56,16 @@ def count(total: ExactSum, *each: Classes) -> None:
 
     Only the first may hold negative class numbers other than `NOWHERE`.
     """
-    if len({classes.dtype for classes in each}) > 1:
-        each = tuple(classes.as_float() for classes in each)
-    indices = [classes for classes in each if isinstance(classes, Indices)]
-    if len(indices) == len(each):
-        places, amounts = [], []
-        for row, classes in enumerate(indices):
-            offset = row * classes.num_classes
-            places.append(classes.numbers + offset if row else classes.numbers)
-            amounts.append(classes.amounts)
-        if all(amount is None for amount in amounts):
-            total.add_entries(ops.concatenate(places, axis=1), None)
+    columns, indices = [], []
+    for row, classes in enumerate(each):
+        if isinstance(classes, Indices):
+            indices.append((row * classes.num_classes, classes))
         else:
-            amounts = [classes.filled() for classes in indices]
-            total.add_entries(
-                ops.concatenate(places, axis=1),
-                ops.concatenate(amounts, axis=1),
-            )
-        return
-    sums = [classes.sums() for classes in each]
-    if isinstance(sums[0], tuple):
-        total.add(tuple(ops.stack(part) for part in zip(*sums, strict=True)))
-    else:
-        total.add(ops.stack(sums))
+            columns.append((row * classes.num_classes, classes.amounts))
+    if columns:
+        total.add(columns)
+    if indices:
+        total.add_entries(
+            [(offset, classes.numbers) for offset, classes in indices],
+            [classes.amounts for _, classes in indices],
+        )

@@ -1,20 +1,32 @@
 """What Precision and Recall share: Keras' way to count, and the averages."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypeAlias, Unpack
 
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import Columns
 from keras_concepts._labels.predictions import above
-from keras_concepts._labels.shapes import classes_last
+from keras_concepts._labels.ranges import as_labels
+from keras_concepts._labels.shapes import (
+    check_axes,
+    classes_last,
+    fits,
+    reshaped,
+    shape_of,
+)
 from keras_concepts._numerics.dtypes import as_float
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_choice
+from keras_concepts._validation import check_choice, plain
 from keras_concepts.metrics._class_counts import (
     AVERAGES,
     ClassCounts,
     CountOptions,
+)
+
+EntryAverage: TypeAlias = (
+    Literal["binary", "micro", "macro", "weighted", "samples"] | None
 )
 
 
@@ -41,13 +53,13 @@ class EntryCounts(ClassCounts):
         name: str | None = None,
         dtype: Any = None,
         *,
-        average: Literal["binary", "micro", "macro", "weighted", "samples"]
-        | None = "binary",
+        average: EntryAverage = "binary",
         **options: Unpack[CountOptions],
     ) -> None:
         owner = type(self).__name__
         check_choice(owner, "average", average, ("binary", *AVERAGES))
-        several = isinstance(thresholds, Sequence)
+        thresholds = plain(thresholds)
+        several = isinstance(thresholds, list | tuple)
         values = list(thresholds) if several else [thresholds]
         if thresholds is not None and not all(
             isinstance(t, int | float) and 0 <= t <= 1 for t in values
@@ -98,33 +110,68 @@ class EntryCounts(ClassCounts):
 
     def _add_entries(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         mask = self._mask(y_pred)
-        y_true, scores = ops.convert_to_tensor(y_true), as_float(y_pred)
-        if len(y_true.shape) == len(scores.shape):
-            y_true = classes_last(y_true, self.axis)
-        scores = classes_last(scores, self.axis)
+        y_true, scores = self._entries(y_true, as_float(y_pred))
+        kept = None
         if self.top_k is not None:
             self._check_top_k(scores.shape[-1])
-            scores = _largest(scores, self.top_k)
+            kept = _among_largest(scores, self.top_k)
+        if self.top_k is not None or self.class_id is not None:
+            self._check_classes(scores.shape[-1], scores.shape[-1])
         if self.class_id is not None:
-            if not len(y_true.shape) == len(scores.shape) > 1:
-                raise ValueError(
-                    f"`class_id` of `{type(self).__name__}` needs labels and "
-                    "predictions with an axis of classes. Received: y_true of "
-                    f"shape {tuple(y_true.shape)} and y_pred of shape "
-                    f"{tuple(scores.shape)}."
-                )
             y_true = y_true[..., self.class_id]
             scores = scores[..., self.class_id]
-        elif scores.shape[-1] == 1 and len(y_true.shape) < len(scores.shape):
-            scores = ops.squeeze(scores, -1)
-        rows = self._read(y_true, scores[..., None], weights, mask, axis=-1)
+            kept = None if kept is None else kept[..., self.class_id]
+        rows = self._read(
+            y_true[..., None], scores[..., None], weights, mask, axis=-1
+        )
 
         limits = self.thresholds
-        logits = self.from_logits and self.init_thresholds is not None
+        logits = self.from_logits and limits != [-float("inf")]
         predictions = above(rows.scores, limits, from_logits=logits)
+        if self.from_logits and not logits:  # infinite ones may be
+            unknown = _backend.has_nan(rows.scores)
+            predictions = predictions._replace(unknown=unknown)
+        if kept is not None:
+            predictions = predictions.scaled(ops.reshape(kept, (-1, 1)))
         positive = ops.cast(rows.labels.amounts != 0, "int32")
         labels = Columns(positive + ops.zeros_like(predictions.amounts))
         self._add_classes(rows._replace(labels=labels), predictions)
+
+    def _entries(self, y_true: Any, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels and scores of one shape, with the classes last."""
+        owner = type(self).__name__
+        check_axes(owner, scores)
+        y_true = as_labels(owner, y_true)
+        given, shape = shape_of(y_true), tuple(scores.shape)
+        rank = None if given is None else len(given)
+        if self.class_id is not None and (
+            len(shape) == 1 or rank not in (None, len(shape))
+        ):
+            raise ValueError(
+                f"`class_id` of `{owner}` needs labels and predictions with an "
+                f"axis of classes. Received: y_true.shape={given}, "
+                f"y_pred.shape={shape}."
+            )
+        if rank == len(shape) - 1 and shape[-1] == 1:
+            y_true = ops.expand_dims(y_true, -1)
+        elif rank == len(shape) + 1 and given[-1] == 1:
+            y_true = ops.squeeze(y_true, -1)
+        if rank is not None and not fits(y_true.shape, shape):
+            raise ValueError(
+                f"Labels of `{owner}` must have the shape of the "
+                f"predictions, {shape}: each entry is one decision. For class "
+                "numbers pass an average over classes, such as "
+                f'`average="macro"`. Received: y_true.shape={given}, '
+                f"y_pred.shape={shape} and average='binary'."
+            )
+        if None in (*(given or (None,)), *shape):
+            y_true = reshaped(owner, y_true, ops.shape(scores))
+        return classes_last(y_true, self.axis), classes_last(scores, self.axis)
+
+    def _compares_probabilities(self, num_classes: int) -> bool:
+        if self.average == "binary" and self.init_thresholds is None:
+            return self.top_k is None and not self.from_logits
+        return super()._compares_probabilities(num_classes)
 
     def result(self) -> Any:
         result = super().result()
@@ -143,8 +190,8 @@ class EntryCounts(ClassCounts):
         }
 
 
-def _largest(scores: Tensor, k: int) -> Tensor:
-    """The k largest scores of each row; minus infinity for all others."""
+def _among_largest(scores: Tensor, k: int) -> Tensor:
+    """1 for the k largest scores of each row, 0 for all others, int32."""
     numbers = ops.top_k(scores, k)[1]
     kept = ops.sum(ops.one_hot(numbers, scores.shape[-1]), axis=-2)
-    return ops.where(kept > 0, scores, -float("inf"))
+    return ops.cast(kept > 0, "int32")

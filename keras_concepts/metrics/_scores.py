@@ -42,15 +42,16 @@ def fbeta(
     return ratio((1 + square) * hits, square * true + predicted, zero_division)
 
 
-def mean(values: Tensor, weights: Tensor, otherwise: float) -> Tensor:
-    """Weighted mean of the values that are numbers.
+def mean(
+    values: Tensor, weights: Tensor, undefined: Tensor, otherwise: float
+) -> Tensor:
+    """Weighted mean of the values that are defined.
 
     Without weights the plain mean, as scikit-learn has it; `otherwise` without
     values.
     """
-    numbers = ops.logical_not(ops.isnan(values))
-    values = ops.where(numbers, values, 0)
-    weights = ops.where(numbers, weights, 0)
-    equal = ops.cast(numbers, values.dtype)
+    values = ops.where(undefined, 0, values)
+    weights = ops.where(undefined, 0, weights)
+    equal = ops.cast(ops.logical_not(undefined), values.dtype)
     weights = ops.where(ops.sum(weights) == 0, equal, weights)
     return ratio(ops.sum(values * weights), ops.sum(weights), otherwise)

@@ -1,6 +1,6 @@
 """Balanced accuracy, the mean recall of the classes."""
 
-from typing import Any, Unpack
+from typing import Any, Literal
 
 from keras import ops
 
@@ -8,7 +8,6 @@ from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
-from keras_concepts.metrics._class_metric import ReadingOptions
 
 
 @serializable
@@ -31,8 +30,14 @@ class BalancedAccuracy(Agreement):
             predicted. By default 0.5.
         name: Name of the metric.
         dtype: Dtype of the result.
-        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
-            and `use_mask`, as in `FBetaScore`.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
+            `"auto"`, as the shape of `y_true` says.
+        from_logits: Whether `y_pred` holds logits.
+        ignore_class: Rows with this label are left out.
+        axis: Axis of the classes in `y_pred`.
+        use_mask: Whether rows that a Keras mask hides are left out, where the
+            trainer delivers masks: see `FBetaScore`.
 
     Example:
 
@@ -49,14 +54,30 @@ class BalancedAccuracy(Agreement):
         threshold: float | None = None,
         name: str | None = "balanced_accuracy",
         dtype: Any = None,
-        **options: Unpack[ReadingOptions],
+        *,
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        ignore_class: float | None = None,
+        axis: int = -1,
+        use_mask: bool = True,
     ) -> None:
-        super().__init__(name, dtype, threshold=threshold, **options)
+        super().__init__(
+            name,
+            dtype,
+            threshold=threshold,
+            num_classes=num_classes,
+            labels=labels,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            use_mask=use_mask,
+        )
         self.adjusted = adjusted
 
     def result(self) -> Any:
         true, _, hits = ops.unstack(total_of(self._words(), self._computing))
-        present = ops.cast(true > 0, hits.dtype)
+        present = ops.cast(true != 0, hits.dtype)
         count = ops.sum(present)
         score = _scores.ratio(
             ops.sum(_scores.ratio(hits, true, 0.0)), count, 0.0

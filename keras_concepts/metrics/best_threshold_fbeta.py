@@ -1,11 +1,11 @@
 """The best F-beta that any threshold gives, and the threshold."""
 
-from typing import Any, Unpack
+from typing import Any, Literal
 
 import numpy as np
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._numerics import histogram
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
@@ -13,8 +13,8 @@ from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_positive_int
 from keras_concepts.metrics import _scores
-from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._counting import count
+from keras_concepts.metrics._class_metric import ClassMetric
+from keras_concepts.metrics._counting import count, count_unknown
 
 
 @serializable
@@ -41,8 +41,16 @@ class BestThresholdFBeta(ClassMetric):
             default the last of two.
         name: Name of the metric, and of the keys of its result.
         dtype: Dtype of the results.
-        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
-            and `use_mask`, as in `FBetaScore`.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
+            `"auto"`, as the shape of `y_true` says.
+        from_logits: Whether `y_pred` holds logits.
+        ignore_class: Rows with this label are left out. Where each class
+            has a label of its own and it is none of the classes, such as -1 or
+            `nan`, only rows where that of the positive class is equal to it.
+        axis: Axis of the classes in `y_pred`.
+        use_mask: Whether rows that a Keras mask hides are left out, where the
+            trainer delivers masks: see `FBetaScore`.
 
     Example:
 
@@ -59,9 +67,24 @@ class BestThresholdFBeta(ClassMetric):
         class_id: int | None = None,
         name: str | None = "best_fbeta",
         dtype: Any = None,
-        **options: Unpack[ReadingOptions],
+        *,
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        ignore_class: float | None = None,
+        axis: int = -1,
+        use_mask: bool = True,
     ) -> None:
-        super().__init__(name, dtype, **options)
+        super().__init__(
+            name,
+            dtype,
+            num_classes=num_classes,
+            labels=labels,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            use_mask=use_mask,
+        )
         self._direction = "up"  # what EarlyStopping's `mode="auto"` reads
         check_positive_int("BestThresholdFBeta", "bins", bins)
         if beta <= 0 or bins < 2:
@@ -79,7 +102,7 @@ class BestThresholdFBeta(ClassMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         num_classes = rows.scores.shape[1]
-        self._check_num_classes(num_classes)
+        self._check_classes(num_classes, num_classes)
         column = self._column(num_classes)
         # Logits of a sigmoid are compared with edges that are logits.
         logits = self.from_logits and num_classes == 1
@@ -87,13 +110,19 @@ class BestThresholdFBeta(ClassMetric):
         scores = ops.take(scores, column, axis=1)
         edges = ops.convert_to_tensor(self._edges(logits=logits))
         bins = ops.searchsorted(edges, scores, side="left")
+        known = scores == scores if logits else ops.isfinite(scores)
+        bins = ops.where(known, bins, UNKNOWN)
         labels = rows.labels.dense()[:, column]
-        weights = rows.float_weights()
+        weights = rows.weights_of(column)
         count(
             self._counts,
             Indices(bins[:, None], self.bins, (labels * weights)[:, None]),
             Indices(bins[:, None], self.bins, weights[:, None]),
         )
+        count_unknown(self._counts, rows)
+
+    def _compares_probabilities(self, num_classes: int) -> bool:
+        return not self.from_logits
 
     def _column(self, num_classes: int) -> int:
         if self.class_id is None and num_classes <= 2:
@@ -125,12 +154,15 @@ class BestThresholdFBeta(ClassMetric):
         ceiling = ops.max(self._fbeta(possible[0], possible[1], true))
         found = ops.take(scores, best)
         thresholds = ops.convert_to_tensor(self._edges(logits=False))
+        name = self._name_in_logs
         result = {
-            self.name: found,
-            f"{self.name}_threshold": ops.take(thresholds, best),
-            f"{self.name}_bound": ceiling - found,
+            name: found,
+            f"{name}_threshold": ops.where(
+                ops.isnan(found), found, ops.take(thresholds, best)
+            ),
+            f"{name}_bound": ceiling - found,
         }
-        return {key: self._cast(each) for key, each in result.items()}
+        return self._cast_each(result)
 
     def _fbeta(self, hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
         return _scores.fbeta(hits, predicted, true, 0.0, self.beta)

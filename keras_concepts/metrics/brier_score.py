@@ -1,6 +1,6 @@
 """The Brier score, squared error of probabilities."""
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Literal
 
 from keras import ops
 
@@ -8,8 +8,8 @@ from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
-from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._counting import add_mean
+from keras_concepts.metrics._class_metric import ClassMetric
+from keras_concepts.metrics._counting import add_mean, count_unknown
 
 
 @serializable
@@ -31,9 +31,15 @@ class BrierScore(ClassMetric):
             that it is in `[0, 1]` too. A single column is never halved.
         name: Name of the metric.
         dtype: Dtype of the result.
-        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
-            and `use_mask`, as in `FBetaScore`. Logits of two or more classes
-            become probabilities by a softmax.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
+            `"auto"`, as the shape of `y_true` says.
+        from_logits: Whether `y_pred` holds logits. Those of two or
+            more classes become probabilities by a softmax.
+        ignore_class: Rows with this label are left out.
+        axis: Axis of the classes in `y_pred`.
+        use_mask: Whether rows that a Keras mask hides are left out, where the
+            trainer delivers masks: see `FBetaScore`.
 
     Source: Brier (1950), *Verification of forecasts expressed in terms of
     probability*.
@@ -47,14 +53,32 @@ class BrierScore(ClassMetric):
     0.29
     """
 
+    _one_class: ClassVar[bool] = True
+    _needs_probabilities: ClassVar[bool] = True
+
     def __init__(
         self,
         scale_by_half: bool = False,
         name: str | None = "brier_score",
         dtype: Any = None,
-        **options: Unpack[ReadingOptions],
+        *,
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        ignore_class: float | None = None,
+        axis: int = -1,
+        use_mask: bool = True,
     ) -> None:
-        super().__init__(name, dtype, **options)
+        super().__init__(
+            name,
+            dtype,
+            num_classes=num_classes,
+            labels=labels,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            use_mask=use_mask,
+        )
         self._direction = "down"  # what EarlyStopping's `mode="auto"` reads
         self.scale_by_half = scale_by_half
         self._sums = ExactSum(self, "error_and_weight", (2,))
@@ -64,13 +88,14 @@ class BrierScore(ClassMetric):
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
-        self._check_num_classes(found)
+        self._check_classes(found, found)
         error = rows.probabilities(from_logits=self.from_logits)
         error = error - rows.labels.dense()
         error = ops.sum(ops.square(error), axis=1)
         if self.scale_by_half and found > 1:
             error = error / 2
         add_mean(self._sums, error, rows.float_weights())
+        count_unknown(self._sums, rows)
 
     def result(self) -> Any:
         error, weight = ops.unstack(total_of(self._sums.words, self._computing))

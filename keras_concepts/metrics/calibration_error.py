@@ -1,13 +1,13 @@
 """Calibration error, the gap between confidence and accuracy."""
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Unpack
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._labels.class_amounts import UNKNOWN, Columns, Indices
 from keras_concepts._labels.predictions import largest
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics import histogram
@@ -17,8 +17,8 @@ from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_positive_int
 from keras_concepts.metrics import _scores
-from keras_concepts.metrics._class_metric import ClassMetric, ReadingOptions
-from keras_concepts.metrics._counting import count
+from keras_concepts.metrics._class_metric import ClassMetric
+from keras_concepts.metrics._counting import count, count_unknown
 
 
 class CalibrationCurve(NamedTuple):
@@ -60,8 +60,17 @@ class CalibrationError(ClassMetric):
             its logit, which resolves probabilities near 0 and 1.
         name: Name of the metric.
         dtype: Dtype of the result.
-        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
-            and `use_mask`, as in `FBetaScore`.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
+            `"auto"`, as the shape of `y_true` says.
+        from_logits: Whether `y_pred` holds logits. Those of two or
+            more classes become probabilities by a softmax.
+        ignore_class: Rows with this label are left out. Where each class
+            has a label of its own and it is none of the classes, such as -1 or
+            `nan`, only rows where that of the predicted class is equal to it.
+        axis: Axis of the classes in `y_pred`.
+        use_mask: Whether rows that a Keras mask hides are left out, where the
+            trainer delivers masks: see `FBetaScore`.
 
     Source: Guo, Pleiss, Sun and Weinberger (2017), *On calibration of modern
     neural networks*, equations 3 and 5.
@@ -74,6 +83,8 @@ class CalibrationError(ClassMetric):
     0.05
     """
 
+    _needs_probabilities: ClassVar[bool] = True
+
     def __init__(
         self,
         bins: int = 15,
@@ -81,9 +92,24 @@ class CalibrationError(ClassMetric):
         spacing: Literal["even", "logit"] = "even",
         name: str | None = "calibration_error",
         dtype: Any = None,
-        **options: Unpack[ReadingOptions],
+        *,
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        ignore_class: float | None = None,
+        axis: int = -1,
+        use_mask: bool = True,
     ) -> None:
-        super().__init__(name, dtype, **options)
+        super().__init__(
+            name,
+            dtype,
+            num_classes=num_classes,
+            labels=labels,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            use_mask=use_mask,
+        )
         self._direction = "down"  # what EarlyStopping's `mode="auto"` reads
         check_positive_int("CalibrationError", "bins", bins)
         check_choice("CalibrationError", "norm", norm, ("l1", "l2", "max"))
@@ -97,12 +123,15 @@ class CalibrationError(ClassMetric):
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
-        self._check_num_classes(rows.scores.shape[1])
-        confidence, hits = self._confidence(rows)
-        weights = rows.float_weights()
+        found = rows.scores.shape[1]
+        self._check_classes(found, found)
+        confidence, hits, weights = self._confidence(rows)
         bins = ops.searchsorted(
             ops.convert_to_tensor(self._edges()), confidence, side="left"
         )
+        known = ops.isfinite(confidence)
+        bins = ops.where(known, bins, UNKNOWN)
+        confidence = ops.where(known, confidence, 0)
         count(
             self._sums,
             *(
@@ -110,16 +139,26 @@ class CalibrationError(ClassMetric):
                 for amounts in (confidence * weights, hits * weights, weights)
             ),
         )
+        count_unknown(self._sums, rows)
 
-    def _confidence(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Confidence of each row and whether, or how much, it is right."""
+    def _confidence(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """Confidence of each row, how much it is right, and its weight."""
         shares = rows.probabilities(from_logits=self.from_logits)
+        weights = rows.float_weights()
         if shares.shape[1] == 1:
-            return shares[:, 0], rows.labels.dense()[:, 0]
+            return shares[:, 0], rows.labels.dense()[:, 0], weights
         predicted = largest(shares)
-        confidence = ops.take_along_axis(shares, predicted, axis=1)[:, 0]
+        known = predicted < shares.shape[1]
+        confidence = ops.where(
+            known,
+            ops.take_along_axis(shares, ops.where(known, predicted, 0), axis=1),
+            float("nan"),
+        )[:, 0]
         hits = ops.cast(rows.labels.at(predicted)[:, 0], "float32")
-        return confidence, hits
+        if rows.answered is not None:
+            there = Columns(rows.answered).at(predicted)[:, 0]
+            weights = weights * ops.cast(there, "float32")
+        return confidence, hits, weights
 
     def _edges(self) -> np.ndarray:
         if self.spacing == "even":
@@ -133,7 +172,8 @@ class CalibrationError(ClassMetric):
         share = _scores.ratio(weight, ops.sum(weight), 0.0)
         gap = ops.abs(_scores.ratio(hits - confidence, weight, 0.0))
         if self.norm == "max":
-            error = ops.max(gap)
+            # Not every compiler's maximum keeps a NaN.
+            error = ops.max(gap) + 0 * ops.sum(gap)
         elif self.norm == "l2":
             error = ops.sqrt(ops.sum(share * ops.square(gap)))
         else:

@@ -1,7 +1,7 @@
 """Precision, recall and F1 of all classes in one pass."""
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -10,7 +10,8 @@ from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_probability
 from keras_concepts.metrics import _scores
-from keras_concepts.metrics._class_counts import ChoiceOptions, ClassCounts
+from keras_concepts.metrics._class_counts import ClassCounts
+from keras_concepts.metrics._class_names import checked_class_names
 
 SCORES = {
     "precision": _scores.precision,
@@ -35,11 +36,14 @@ class ClassificationReport(ClassCounts):
     keras.callbacks.EarlyStopping("val_report_macro_f1", mode="max")
     ```
 
-    With two outputs, give each metric its own `name`: Keras puts no output's
-    name before the keys of a dict.
+    Keras puts no output's name before the keys of a dict: with two outputs,
+    give each report its own `name`. Reports of one name in a model are kept
+    apart as Keras does with other metrics: `weighted_report_macro_f1` for one
+    in `weighted_metrics`, or the output's name first.
 
     Args:
-        class_names: Names of the classes, in order.
+        class_names: Names of the classes, in order: different strings or
+            numbers.
         threshold: Probability above which a class is predicted, or one for each
             class. By default the class with the largest score is predicted.
         name: Name of the metric, and how its keys begin.
@@ -47,7 +51,20 @@ class ClassificationReport(ClassCounts):
         class_scores: What is logged of each class that has a name: some of
             `"precision"`, `"recall"` and `"f1"`. Each number is one more on the
             progress bar.
-        options: The keyword arguments of `FBetaScore`.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
+            `"auto"`, as the shape of `y_true` says.
+        from_logits: Whether `y_pred` holds logits. Thresholds are
+            probabilities all the same.
+        top_k: How many of the largest scores are predicted.
+        class_ids: The classes that take part in the result.
+        ignore_class: The label of what is left out, see `FBetaScore`.
+        axis: Axis of the classes in `y_pred`.
+        zero_division: Score where there are neither labels nor predictions.
+        absent: Whether classes with neither labels nor predictions count in the
+            macro average: `"zero"` or `"skip"`.
+        use_mask: Whether rows that a Keras mask hides are left out, where the
+            trainer delivers masks: see `FBetaScore`.
 
     Example:
 
@@ -70,13 +87,22 @@ class ClassificationReport(ClassCounts):
 
     def __init__(
         self,
-        class_names: Sequence[str] | None = None,
+        class_names: Sequence[str | int] | None = None,
         threshold: float | Sequence[float] | None = None,
         name: str | None = "report",
         dtype: Any = None,
         *,
         class_scores: Sequence[str] = ("f1",),
-        **options: Unpack[ChoiceOptions],
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        top_k: int | None = None,
+        class_ids: Sequence[int] | None = None,
+        ignore_class: float | None = None,
+        axis: int = -1,
+        zero_division: float = 0.0,
+        absent: Literal["zero", "skip"] = "zero",
+        use_mask: bool = True,
     ) -> None:
         if threshold is not None:
             check_probability("ClassificationReport", "threshold", threshold)
@@ -85,9 +111,40 @@ class ClassificationReport(ClassCounts):
                 "ClassificationReport", "class_scores", score, tuple(SCORES)
             )
         # Before the base class, which builds if it knows `num_classes`.
-        self.class_names = class_names
+        self.class_names = checked_class_names(
+            "ClassificationReport", class_names
+        )
         self.class_scores = class_scores
-        super().__init__(name, dtype, threshold=threshold, **options)
+        self._check_keys()
+        super().__init__(
+            name,
+            dtype,
+            threshold=threshold,
+            num_classes=num_classes,
+            labels=labels,
+            from_logits=from_logits,
+            top_k=top_k,
+            class_ids=class_ids,
+            ignore_class=ignore_class,
+            axis=axis,
+            zero_division=zero_division,
+            absent=absent,
+            use_mask=use_mask,
+        )
+
+    def _check_keys(self) -> None:
+        """Raises if the number of a class would hide that of an average."""
+        averages = {f"macro_{score}" for score in SCORES}
+        averages |= {"weighted_f1", "micro_f1"}
+        for class_name in self.class_names or ():
+            for score in self.class_scores:
+                if f"{class_name}_{score}" in averages:
+                    raise ValueError(
+                        "`class_names` of `ClassificationReport` cannot "
+                        f"contain {class_name!r}: `{class_name}_{score}` is "
+                        "the key of an average. Rename the class, such as "
+                        f"'{class_name}_class'."
+                    )
 
     def _build(self, num_classes: int) -> None:
         shown = num_classes if self.class_ids is None else len(self.class_ids)
@@ -95,24 +152,23 @@ class ClassificationReport(ClassCounts):
             raise ValueError(
                 "`class_names` of `ClassificationReport` must name each of the "
                 f"{shown} classes. Received: class_names="
-                f"{list(self.class_names)}."
+                f"{self.class_names}."
             )
         super()._build(num_classes)
 
     def result(self) -> dict[str, Tensor]:
-        result = {f"{self.name}_{self._overall_key}": self._overall()}
+        name = self._name_in_logs
+        result = {f"{name}_{self._overall_key}": self._overall()}
         by_class = {score: self._by_class(score) for score in SCORES}
         for score, values in by_class.items():
-            result[f"{self.name}_macro_{score}"] = self._average(
-                values, "macro"
-            )
+            result[f"{name}_macro_{score}"] = self._average(values, "macro")
         weighted = self._average(by_class["f1"], "weighted")
-        result[f"{self.name}_weighted_f1"] = weighted
+        result[f"{name}_weighted_f1"] = weighted
         for number, class_name in enumerate(self.class_names or ()):
             for score in self.class_scores:
                 value = by_class[score][number]
-                result[f"{self.name}_{class_name}_{score}"] = value
-        return {key: self._cast(value) for key, value in result.items()}
+                result[f"{name}_{class_name}_{score}"] = value
+        return self._cast_each(result)
 
     def _by_class(self, score: str) -> Tensor:
         return SCORES[score](*self._totals(), self.zero_division)

@@ -1,6 +1,6 @@
 """Cohen's kappa, agreement beyond chance."""
 
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 from keras import ops
 
@@ -13,7 +13,6 @@ from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
-from keras_concepts.metrics._class_metric import ReadingOptions
 from keras_concepts.metrics._counting import count
 
 
@@ -41,8 +40,14 @@ class CohenKappa(Agreement):
             are one class.
         name: Name of the metric.
         dtype: Dtype of the result.
-        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
-            and `use_mask`, as in `FBetaScore`.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
+            `"auto"`, as the shape of `y_true` says.
+        from_logits: Whether `y_pred` holds logits.
+        ignore_class: Rows with this label are left out.
+        axis: Axis of the classes in `y_pred`.
+        use_mask: Whether rows that a Keras mask hides are left out, where the
+            trainer delivers masks: see `FBetaScore`.
 
     Source: Cohen (1960), *A coefficient of agreement for nominal scales*; with
     weights, Cohen (1968), *Weighted kappa*.
@@ -63,9 +68,25 @@ class CohenKappa(Agreement):
         zero_division: float = 0.0,
         name: str | None = "cohen_kappa",
         dtype: Any = None,
-        **options: Unpack[ReadingOptions],
+        *,
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        ignore_class: float | None = None,
+        axis: int = -1,
+        use_mask: bool = True,
     ) -> None:
-        super().__init__(name, dtype, threshold=threshold, **options)
+        super().__init__(
+            name,
+            dtype,
+            threshold=threshold,
+            num_classes=num_classes,
+            labels=labels,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            use_mask=use_mask,
+        )
         check_choice(
             "CohenKappa", "weights", weights, (None, "linear", "quadratic")
         )

@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import Indices
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
-from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
-from keras_concepts.metrics._class_metric import ReadingOptions
-from keras_concepts.metrics._counting import count
+from keras_concepts.metrics._class_names import checked_class_names
+from keras_concepts.metrics._counting import count, count_unknown
 
 
 @serializable
@@ -28,20 +28,28 @@ class ConfusionMatrix(Agreement):
     class j, as in `sklearn.metrics.confusion_matrix`. Memory is three floats
     per cell.
 
-    The result is a matrix, which `fit` puts into its logs as it is: add the
-    metric to `compile` for its `plot()` after `evaluate`, and use
-    `ClassificationReport` for numbers that callbacks can monitor.
+    In `fit` and `evaluate` the matrix is not logged: Keras would print the mean
+    of its cells on the progress bar. Keep the metric, and ask for its
+    `result()` or `plot()` afterwards, or in a callback at the end of an epoch.
+    Use `ClassificationReport` for numbers that callbacks can monitor.
 
     Args:
         normalize: `None`, counts; `"true"`, shares of each row; `"pred"`, of
             each column; `"all"`, of everything.
-        class_names: Names of the classes, for `plot`.
+        class_names: Names of the classes, for `plot`: different strings or
+            numbers.
         threshold: For a single column, the probability above which class 1 is
             predicted. By default 0.5.
         name: Name of the metric.
         dtype: Dtype of the result.
-        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
-            and `use_mask`, as in `FBetaScore`.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
+            `"auto"`, as the shape of `y_true` says.
+        from_logits: Whether `y_pred` holds logits.
+        ignore_class: Rows with this label are left out.
+        axis: Axis of the classes in `y_pred`.
+        use_mask: Whether rows that a Keras mask hides are left out, where the
+            trainer delivers masks: see `FBetaScore`.
 
     Example:
 
@@ -55,13 +63,31 @@ class ConfusionMatrix(Agreement):
     def __init__(
         self,
         normalize: Literal["true", "pred", "all"] | None = None,
-        class_names: Sequence[str] | None = None,
+        class_names: Sequence[str | int] | None = None,
         threshold: float | None = None,
         name: str | None = "confusion_matrix",
         dtype: Any = None,
-        **options: Unpack[ReadingOptions],
+        *,
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        ignore_class: float | None = None,
+        axis: int = -1,
+        use_mask: bool = True,
     ) -> None:
-        super().__init__(name, dtype, threshold=threshold, **options)
+        # Before the base class, which builds if it knows `num_classes`.
+        self.class_names = checked_class_names("ConfusionMatrix", class_names)
+        super().__init__(
+            name,
+            dtype,
+            threshold=threshold,
+            num_classes=num_classes,
+            labels=labels,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            use_mask=use_mask,
+        )
         check_choice(
             "ConfusionMatrix",
             "normalize",
@@ -69,9 +95,15 @@ class ConfusionMatrix(Agreement):
             (None, "true", "pred", "all"),
         )
         self.normalize = normalize
-        self.class_names = class_names
 
     def _build(self, num_classes: int) -> None:
+        shown = None if self.class_names is None else len(self.class_names)
+        if shown not in (None, num_classes):
+            raise ValueError(
+                "`class_names` of `ConfusionMatrix` must name each of the "
+                f"{num_classes} classes. Received: "
+                f"class_names={self.class_names}."
+            )
         self._counts = ExactSum(self, "counts", (num_classes * num_classes,))
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:
@@ -79,8 +111,12 @@ class ConfusionMatrix(Agreement):
         row = ops.maximum(labels.numbers, 0) * labels.num_classes
         cells = Indices(row + predictions.numbers, labels.num_classes**2)
         count(self._counts, rows.weighted(cells))
+        count_unknown(self._counts, rows)
 
-    def result(self) -> Tensor:
+    def result(self) -> Any:
+        if _backend.name_in_logs(self) is not None:
+            self._read_alarms()
+            return {}
         cells = total_of(self._words(), self._computing)
         size = round(cells.shape[0] ** 0.5)
         matrix = ops.reshape(cells, (size, size))

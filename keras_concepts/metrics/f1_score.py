@@ -1,10 +1,10 @@
 """F1, the harmonic mean of precision and recall."""
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any, Literal
 
 from keras_concepts._registration import serializable
-from keras_concepts.metrics._class_counts import Average, ChoiceOptions
+from keras_concepts.metrics._class_counts import Average
 from keras_concepts.metrics.fbeta_score import FBetaScore
 
 
@@ -28,7 +28,20 @@ class F1Score(FBetaScore):
             class. By default the class with the largest score is predicted.
         name: Name of the metric.
         dtype: Dtype of the result.
-        options: The keyword arguments of `FBetaScore`.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
+            `"auto"`, as the shape of `y_true` says.
+        from_logits: Whether `y_pred` holds logits. Thresholds are
+            probabilities all the same.
+        top_k: How many of the largest scores are predicted.
+        class_ids: The classes that take part in the result.
+        ignore_class: The label of what is left out, see `FBetaScore`.
+        axis: Axis of the classes in `y_pred`.
+        zero_division: Score where there are neither labels nor predictions.
+        absent: Whether classes with neither labels nor predictions count in the
+            macro average: `"zero"` or `"skip"`.
+        use_mask: Whether rows that a Keras mask hides are left out, where the
+            trainer delivers masks: see `FBetaScore`.
 
     Example:
 
@@ -47,9 +60,35 @@ class F1Score(FBetaScore):
         threshold: float | Sequence[float] | None = None,
         name: str | None = "f1_score",
         dtype: Any = None,
-        **options: Unpack[ChoiceOptions],
+        *,
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        top_k: int | None = None,
+        class_ids: Sequence[int] | None = None,
+        ignore_class: float | None = None,
+        axis: int = -1,
+        zero_division: float = 0.0,
+        absent: Literal["zero", "skip"] = "zero",
+        use_mask: bool = True,
     ) -> None:
-        super().__init__(average, 1.0, threshold, name, dtype, **options)
+        super().__init__(
+            average,
+            1.0,
+            threshold,
+            name,
+            dtype,
+            num_classes=num_classes,
+            labels=labels,
+            from_logits=from_logits,
+            top_k=top_k,
+            class_ids=class_ids,
+            ignore_class=ignore_class,
+            axis=axis,
+            zero_division=zero_division,
+            absent=absent,
+            use_mask=use_mask,
+        )
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

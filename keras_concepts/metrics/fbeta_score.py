@@ -58,7 +58,10 @@ class FBetaScore(ClassCounts):
             is the k-th is up to the backend.
         class_ids: The classes that take part in the result, by default all.
             With `average=None` the result has their order.
-        ignore_class: Rows with this label are left out.
+        ignore_class: Rows with this label are left out. Where each class
+            has a label of its own, as in several-hot labels, and it is none of
+            the classes, such as -1 or `nan`, it leaves out the class that is
+            so labelled, in that row alone.
         axis: Axis of the classes in `y_pred`.
         zero_division: Score where there are neither labels nor predictions: a
             number or `nan`, which averages leave out.
@@ -71,8 +74,9 @@ class FBetaScore(ClassCounts):
 
     Raises:
         ValueError: If an argument is not as above, or, in `update_state`, if
-            shapes do not fit. Labels that are no class number are counted as
-            wrong predictions and otherwise nowhere.
+            shapes do not fit, or a label is none of the classes or does not lie
+            between 0 and 1. Where labels cannot be read, as in a compiled step,
+            the result becomes NaN, and `result` warns.
 
     Example:
 
@@ -98,7 +102,7 @@ class FBetaScore(ClassCounts):
         from_logits: bool = False,
         top_k: int | None = None,
         class_ids: Sequence[int] | None = None,
-        ignore_class: int | None = None,
+        ignore_class: float | None = None,
         axis: int = -1,
         zero_division: float = 0.0,
         absent: Literal["zero", "skip"] = "zero",

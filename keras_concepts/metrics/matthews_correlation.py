@@ -1,6 +1,6 @@
 """Matthews' correlation of true and predicted classes."""
 
-from typing import Any, Unpack
+from typing import Any, Literal
 
 from keras import ops
 
@@ -8,7 +8,6 @@ from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
-from keras_concepts.metrics._class_metric import ReadingOptions
 
 
 @serializable
@@ -33,8 +32,14 @@ class MatthewsCorrelation(Agreement):
             predicted. By default 0.5.
         name: Name of the metric.
         dtype: Dtype of the result.
-        options: `num_classes`, `labels`, `from_logits`, `ignore_class`, `axis`
-            and `use_mask`, as in `FBetaScore`.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
+            `"auto"`, as the shape of `y_true` says.
+        from_logits: Whether `y_pred` holds logits.
+        ignore_class: Rows with this label are left out.
+        axis: Axis of the classes in `y_pred`.
+        use_mask: Whether rows that a Keras mask hides are left out, where the
+            trainer delivers masks: see `FBetaScore`.
 
     Source: Gorodkin (2004), *Comparing two K-category assignments by a
     K-category correlation coefficient*, equations 8 and 11.
@@ -53,9 +58,25 @@ class MatthewsCorrelation(Agreement):
         threshold: float | None = None,
         name: str | None = "matthews_correlation",
         dtype: Any = None,
-        **options: Unpack[ReadingOptions],
+        *,
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        ignore_class: float | None = None,
+        axis: int = -1,
+        use_mask: bool = True,
     ) -> None:
-        super().__init__(name, dtype, threshold=threshold, **options)
+        super().__init__(
+            name,
+            dtype,
+            threshold=threshold,
+            num_classes=num_classes,
+            labels=labels,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            use_mask=use_mask,
+        )
 
     def result(self) -> Any:
         # The cells are differences of large counts: taken in words, and before
@@ -63,13 +84,16 @@ class MatthewsCorrelation(Agreement):
         words = self._words()
         true, predicted, hits = ops.unstack(words, axis=1)
         total = ops.sum(true, axis=1, keepdims=True)
+        # The same number, but for the rounding of weights: of one class alone
+        # nothing must be left when it is taken from all.
+        all_predicted = ops.sum(predicted, axis=1, keepdims=True)
         cells = {
             "tp": hits,
             "fp": predicted - hits,
             "fn": true - hits,
             "tn": total - predicted - true + hits,
             "predicted": predicted,
-            "others_predicted": total - predicted,
+            "others_predicted": all_predicted - predicted,
             "true": true,
             "others_true": total - true,
         }

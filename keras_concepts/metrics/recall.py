@@ -1,9 +1,12 @@
 """Recall, the share of what is true that was predicted."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts.metrics import _scores
-from keras_concepts.metrics._entry_counts import EntryCounts
+from keras_concepts.metrics._entry_counts import EntryAverage, EntryCounts
 
 
 @serializable
@@ -33,7 +36,19 @@ class Recall(EntryCounts):
             `"micro"`, `"macro"`, `"weighted"` or `"samples"`, as in
             `FBetaScore`, where the class with the largest score is predicted
             and labels may be class numbers.
-        options: The keyword arguments of `FBetaScore`.
+        num_classes: Number of classes. By default known from the first batch.
+        labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
+            `"auto"`, as the shape of `y_true` says.
+        from_logits: Whether `y_pred` holds logits. Thresholds are
+            probabilities all the same.
+        class_ids: The classes that take part in the result.
+        ignore_class: The label of what is left out, see `FBetaScore`.
+        axis: Axis of the classes in `y_pred`.
+        zero_division: Score where there are neither labels nor predictions.
+        absent: Whether classes with neither labels nor predictions count in the
+            macro average: `"zero"` or `"skip"`.
+        use_mask: Whether rows that a Keras mask hides are left out, where the
+            trainer delivers masks: see `FBetaScore`.
 
     Example:
 
@@ -42,6 +57,43 @@ class Recall(EntryCounts):
     >>> round(float(score.result()), 4)
     0.6667
     """
+
+    def __init__(
+        self,
+        thresholds: float | Sequence[float] | None = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        *,
+        average: EntryAverage = "binary",
+        num_classes: int | None = None,
+        labels: Literal["auto", "sparse", "dense"] = "auto",
+        from_logits: bool = False,
+        class_ids: Sequence[int] | None = None,
+        ignore_class: float | None = None,
+        axis: int = -1,
+        zero_division: float = 0.0,
+        absent: Literal["zero", "skip"] = "zero",
+        use_mask: bool = True,
+    ) -> None:
+        super().__init__(
+            thresholds,
+            top_k,
+            class_id,
+            name,
+            dtype,
+            average=average,
+            num_classes=num_classes,
+            labels=labels,
+            from_logits=from_logits,
+            class_ids=class_ids,
+            ignore_class=ignore_class,
+            axis=axis,
+            zero_division=zero_division,
+            absent=absent,
+            use_mask=use_mask,
+        )
 
     def _score(self, hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
         return _scores.recall(hits, predicted, true, self.zero_division)

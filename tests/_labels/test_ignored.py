@@ -19,6 +19,7 @@ def counted_rows(y_true, classes, ignore_class):
         labels="auto",
         axis=-1,
         ignore_class=ignore_class,
+        one_class=True,
     )
     return keras.ops.convert_to_numpy(rows.weights)[:, 0].tolist()
 
@@ -45,13 +46,14 @@ def test_class_numbers(ignore_class):
 def test_answers_of_every_dtype(dtype):
     """-1 is in no bool or uint8, and 255 is not -1."""
     answers = np.array([0, 1, 1]).astype(dtype)
-    for ignore_class, expected in ((-1, [1, 1, 1]), (1, [1, 0, 0])):
+    cases = ((-1, [1, 1, 1]), (float("nan"), [1, 1, 1]), (1, [1, 0, 0]))
+    for ignore_class, expected in cases:
         assert counted_rows(answers, 1, ignore_class) == expected
         assert (
             counted_targets(binary_targets, answers, 1, ignore_class)
             == expected
         )
-    assert counted_rows(np.array([255], "uint8"), 1, -1) == [1]
+    assert counted_rows(np.array([255], "uint8"), 300, -1) == [1]
 
 
 def test_distributions():

@@ -24,7 +24,10 @@ SCORES = np.full((2, 3, 4), 0.25, "float32")
         ((8,), (8, 1), "dense"),
         ((8, 1), (8, 1), "dense"),
         ((None,), (8, 5), "sparse"),
-        ((None, None), (None, 5), "dense"),
+        ((None, None), (None, 5), "unknown"),
+        ((None, 5), (None, 5), "dense"),
+        ((None, None), (None, 1), "dense"),
+        ((None, None), (None, None, 5), "sparse"),
         ((), (5,), "sparse"),
         ((7,), (8, 5), None),
         ((1,), (8, 5), None),
@@ -39,7 +42,12 @@ def test_form_of_labels(labels, predictions, form):
 
 
 def rows(y_true, y_pred, axis=-1, labels="auto"):
-    options = {"labels": labels, "axis": axis, "ignore_class": None}
+    options = {
+        "labels": labels,
+        "axis": axis,
+        "ignore_class": None,
+        "one_class": False,
+    }
     return read_rows("Thing", y_true, y_pred, None, None, **options)
 
 

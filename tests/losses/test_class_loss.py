@@ -97,6 +97,50 @@ class TestLabels:
         if BACKEND != "torch":
             assert np.isnan(float(compiled(loss)(y_true, y_pred)))
 
+    @pytest.mark.parametrize("wrong", [0.5, float("nan")])
+    def test_no_whole_number(self, cls, batch, wrong):
+        numbers, y_pred = batch
+        numbers = numbers.astype("float32")
+        numbers[3] = wrong
+        with pytest.raises(ValueError, match="be whole numbers"):
+            cls(from_logits=True)(numbers, y_pred)
+        if BACKEND != "torch":
+            loss = compiled(cls(from_logits=True))
+            assert np.isnan(float(loss(numbers, y_pred)))
+
+    def test_what_does_not_count_may_have_any_label(self, cls, sequences):
+        y_true, y_pred = sequences
+        steps = np.arange(6) < np.array([[6], [2], [4], [0]])
+        weights = steps.astype("float32")
+        padded = np.where(steps, y_true, -1)
+        loss = cls(from_logits=True)
+        expected = float(loss(y_true, y_pred, weights))
+        assert float(loss(padded, y_pred, weights)) == pytest.approx(expected)
+        expected = float(loss(y_true, masked(y_pred, steps)))
+        found = float(loss(padded, masked(y_pred, steps)))
+        assert found == pytest.approx(expected)
+        answers = (y_pred > 0).astype("float32")
+        loss = cls(from_logits=True, binary=True)
+        expected = float(loss(answers, y_pred, weights))
+        answers[~steps] = np.nan
+        assert float(loss(answers, y_pred, weights)) == pytest.approx(expected)
+
+    def test_names_are_no_numbers(self, cls, batch):
+        numbers, y_pred = batch
+        with pytest.raises(TypeError, match="must be numbers"):
+            cls(from_logits=True)(np.array(list("abcde"))[numbers], y_pred)
+
+    def test_form_that_is_told(self, cls, batch):
+        numbers, y_pred = batch
+        with pytest.raises(ValueError, match="labels='dense'"):
+            cls(from_logits=True, labels="dense")(numbers, y_pred)
+        with pytest.raises(ValueError, match="labels='sparse'"):
+            cls(from_logits=True, labels="sparse")(np.eye(5)[numbers], y_pred)
+        with pytest.raises(ValueError, match="`labels` of"):
+            cls(binary=True, labels="sparse")
+        with pytest.raises(ValueError, match="`labels` of"):
+            cls(labels="ragged")
+
     def test_compiled_is_the_same(self, cls, batch):
         loss = cls(from_logits=True, ignore_class=2)
         expected = float(loss(*batch))
@@ -282,8 +326,9 @@ class TestReduction:
             rtol=1e-5,
         )
 
+    @pytest.mark.parametrize("ignored", [-1, 255, float("nan")])
     @each_entry
-    def test_ignored_answers(self, cls, reduction):
+    def test_ignored_answers(self, cls, ignored, reduction):
         """Of several questions, some are left out."""
         random = np.random.default_rng(0)
         y_true = random.integers(0, 2, (5, 3))
@@ -292,9 +337,12 @@ class TestReduction:
         parts = numpy(single(y_true[..., None], y_pred[..., None]))
         counted = np.ones((5, 3))
         counted[0, 0] = counted[1, :2] = counted[2] = 0
-        answers = np.where(counted, y_true, -1)
+        answers = np.where(counted, y_true, ignored)
         loss = cls(
-            from_logits=True, binary=True, reduction=reduction, ignore_class=-1
+            from_logits=True,
+            binary=True,
+            reduction=reduction,
+            ignore_class=ignored,
         )
         expected = reduced(parts, counted, 1, reduction)
         if reduction in (None, "none"):
@@ -357,6 +405,23 @@ class TestProbabilities:
         )
 
     @pytest.mark.parametrize("binary", [False, True])
+    def test_logits_taken_for_them(self, cls, batch, binary):
+        numbers, logits = batch
+        labels = np.eye(5)[numbers] if binary else numbers
+        loss = cls(binary=binary)
+        with pytest.warns(UserWarning, match="pass `from_logits=True`"):
+            assert np.isnan(float(loss(labels, logits)))
+        assert np.isnan(float(loss(labels, logits)))  # said once
+        if BACKEND != "torch":
+            assert np.isnan(float(compiled(cls(binary=binary))(labels, logits)))
+        # What does not count may hold anything.
+        weights = (logits.min(axis=1) > -9) * (np.arange(8) > 3)
+        outputs = numpy(keras.ops.softmax(logits)).astype("float32")
+        outputs[:4] = logits[:4]
+        found = float(cls(binary=binary)(labels, outputs, weights))
+        assert np.isfinite(found)
+
+    @pytest.mark.parametrize("binary", [False, True])
     @pytest.mark.parametrize("smoothing", [0.0, 0.1])
     def test_saturated(self, cls, binary, smoothing):
         smooth = {"label_smoothing": smoothing} if cls in ENTRY else {}
@@ -409,6 +474,10 @@ MISTAKES = [
     ({"over": "class"}, "`over` of .* one of"),
     ({"class_weights": [1, -1]}, "`class_weights` of .* at least 0"),
     ({"class_weights": [[1, 1]]}, "`class_weights` of .* at least 0"),
+    ({"class_weights": {0: -1}}, "`class_weights` of .* at least 0"),
+    ({"class_weights": {"cat": 1}}, "`class_weights` of .* a dict from class"),
+    ({"class_weights": {0: [1]}}, "`class_weights` of .* a dict from class"),
+    ({"class_weights": "balanced"}, r"one batch .* numpy\.bincount\(y\)"),
     ({"pos_weight": 2.0}, "`pos_weight` of .* needs `binary=True`"),
 ]
 

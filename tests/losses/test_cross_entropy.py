@@ -1,10 +1,13 @@
+import json
+
 import keras
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
 import oracles
 from keras_concepts import check_gradients
-from keras_concepts.losses import CrossEntropy
+from keras_concepts.losses import CrossEntropy, FocalCrossEntropy
 from loss_gradients import (
     ANSWERS,
     LOGITS,
@@ -69,6 +72,57 @@ def test_class_weights_of_questions():
             ANSWERS, z, positive=weights, negative=weights
         ),
     )
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("cls", [CrossEntropy, FocalCrossEntropy])
+def test_weights_as_a_dict(cls, binary):
+    """A class that is not named has the weight 1, as in `fit`."""
+    name = "class_weights" if cls is CrossEntropy else "alpha"
+    labels = ANSWERS if binary else NUMBERS
+    weights = {0: 0.5, np.int64(2): np.float32(0.25)}
+    loss = cls(from_logits=True, binary=binary, **{name: weights})
+    listed = cls(
+        from_logits=True, binary=binary, **{name: [0.5, 1.0, 0.25, 1.0]}
+    )
+    assert float(loss(labels, LOGITS)) == float(listed(labels, LOGITS))
+    config = json.loads(json.dumps(loss.get_config()))
+    again = cls.from_config(config)
+    assert getattr(again, name) == {0: 0.5, 2: 0.25}
+    wrong = cls(from_logits=True, binary=binary, **{name: {4: 1.0}})
+    with pytest.raises(ValueError, match="classes from 0 to 3"):
+        wrong(labels, LOGITS)
+
+
+@pytest.mark.parametrize("pos_weight", [None, 3.0])
+def test_weights_of_yes_and_no(pos_weight):
+    """Of one unit, as `fit(class_weight=...)` has it."""
+    answers, logits = ANSWERS[:, 0], LOGITS[:, :1]
+    weights = {0: 0.5, 1: 2.5}
+    loss = CrossEntropy(
+        from_logits=True,
+        binary=True,
+        class_weights=weights,
+        pos_weight=pos_weight,
+    )
+    positive = 2.5 * (pos_weight or 1.0)
+    expected = oracles.binary_focal(
+        answers[:, None], logits, positive=positive, negative=0.5
+    )
+    assert float(loss(answers, logits)) == pytest.approx(expected.mean(), 1e-5)
+    if pos_weight is None:
+        plain = CrossEntropy(from_logits=True, binary=True)
+        each = np.where(answers, 2.5, 0.5)
+        same = float(plain(answers, logits, each))
+        assert float(loss(answers, logits)) == pytest.approx(same, 1e-5)
+
+
+def test_weights_balance_the_classes():
+    """What the message about `"balanced"` says is what scikit-learn does."""
+    counts = np.bincount(NUMBERS)
+    expected = compute_class_weight("balanced", classes=np.arange(4), y=NUMBERS)
+    found = CrossEntropy(class_weights=len(NUMBERS) / (4 * counts))
+    np.testing.assert_allclose(found.class_weights, expected)
 
 
 @pytest.mark.parametrize("name", ["class_weights", "pos_weight"])

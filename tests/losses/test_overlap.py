@@ -247,3 +247,21 @@ def test_false_negatives_can_be_free():
     )
     assert value == 1
     assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("ignored", [-1, 255, float("nan")])
+@pytest.mark.parametrize("cls", [Tversky, SoftFBeta])
+def test_answers_that_are_missing(cls, ignored):
+    """Several-hot labels: what is not known is left out of its class."""
+    random = np.random.default_rng(0)
+    truth, y_pred = random.integers(0, 2, (12, 3)), random.random((12, 3))
+    known = random.random((12, 3)) > 0.3
+    loss = cls(binary=True, reduction=None, ignore_class=ignored)
+    wanted = [
+        1 - oracles.tversky_index(*each, np.ones(len(each[0])), 0.5, 0.5)
+        for each in (
+            (truth[known[:, c], c], y_pred[known[:, c], c]) for c in range(3)
+        )
+    ]
+    labels = np.where(known, truth, ignored)
+    np.testing.assert_allclose(numpy(loss(labels, y_pred)), wanted, rtol=1e-5)

@@ -96,6 +96,24 @@ def test_one_class_only(name):
     assert float(metric.result()) == 0
 
 
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.filterwarnings("ignore:.*class.*:UserWarning")
+def test_one_class_predicted_for_weighted_rows(name):
+    """Sums of fractions, in another order, differ by their rounding."""
+    random = np.random.default_rng(0)
+    our_class, reference, options = PAIRS[name]
+    metric = our_class(num_classes=4, **options)
+    for _ in range(20):
+        y_true = random.integers(0, 4, 32)
+        weights = random.uniform(0, 1, 32).astype("float32")
+        metric.reset_state()
+        metric.update_state(y_true, np.eye(4)[np.full(32, 1)], weights)
+        expected = reference(
+            y_true, np.full(32, 1), sample_weight=weights, **options
+        )
+        assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+
+
 def test_kappa_where_it_is_undefined():
     metric = CohenKappa(zero_division=float("nan"))
     metric.update_state(np.zeros(4), np.eye(2)[[0, 0, 0, 0]])
@@ -104,13 +122,16 @@ def test_kappa_where_it_is_undefined():
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_rows_without_a_class_do_not_count(name):
+    """Where they weigh nothing they may hold any label."""
     random = np.random.default_rng(0)
     y_true, y_pred = random.integers(0, 3, 24), random.random((24, 3))
     our_class, _, options = PAIRS[name]
     alone, beside = our_class(**options), our_class(**options)
     alone.update_state(y_true[4:], y_pred[4:])
     y_true[:4] = [-1, 3, -100, 255]
-    beside.update_state(y_true, y_pred)
+    with pytest.raises(ValueError, match="labels from -100 to 255"):
+        our_class(**options).update_state(y_true, y_pred)
+    beside.update_state(y_true, y_pred, np.arange(24) >= 4)
     assert float(alone.result()) == float(beside.result())
 
 
@@ -160,8 +181,10 @@ class TestConfusionMatrix:
         )
 
     def test_labels_that_are_no_class(self):
-        metric = ConfusionMatrix()
-        metric.update_state([-1, 4, 2], np.eye(4)[[0, 1, 3]])
+        metric = ConfusionMatrix(ignore_class=-1)
+        with pytest.raises(ValueError, match="between 0 and 3"):
+            metric.update_state([-1, 4, 2], np.eye(4)[[0, 1, 3]])
+        metric.update_state([-1, -1, 2], np.eye(4)[[0, 1, 3]])
         found = keras.ops.convert_to_numpy(metric.result())
         assert found.sum() == found[2, 3] == 1
 

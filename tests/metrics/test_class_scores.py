@@ -7,7 +7,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from keras_concepts.metrics import F1Score, FBetaScore, Precision, Recall
+from keras_concepts.metrics import (
+    BalancedAccuracy,
+    BrierScore,
+    CalibrationError,
+    ClassificationReport,
+    CohenKappa,
+    ConfusionMatrix,
+    F1Score,
+    FBetaScore,
+    MatthewsCorrelation,
+    Precision,
+    Recall,
+)
 
 AVERAGES = [None, "micro", "macro", "weighted"]
 # Few sizes: JAX compiles every operation anew for each shape.
@@ -365,14 +377,82 @@ def test_largest_score_among_many(classes):
     assert float(metric.result()) == 1
 
 
-def test_labels_that_are_no_class():
-    """Counted as wrong predictions and otherwise nowhere."""
-    metric = F1Score()
-    y_pred = np.eye(3, dtype="float32")[[0, 1, 1, 2]]
-    metric.update_state(np.array([0, -1, 7, 2]), y_pred)
-    np.testing.assert_array_equal(
-        keras.ops.convert_to_numpy(metric.false_positives), [0, 2, 0]
+BY_CLASS = [
+    BalancedAccuracy,
+    ClassificationReport,
+    CohenKappa,
+    ConfusionMatrix,
+    F1Score,
+    MatthewsCorrelation,
+]
+OTHERS = [BrierScore, CalibrationError, lambda: Precision(class_id=0)]
+
+
+class TestOtherClassesThanBefore:
+    """Counts of four classes hold none of three, and no error is broadcast."""
+
+    @staticmethod
+    def batch(columns):
+        numbers = np.arange(12) % max(columns, 2)
+        if columns == 1:
+            return numbers[:, None], np.full((12, 1), 0.25, "float32")
+        return numbers, np.eye(columns, dtype="float32")[numbers]
+
+    @staticmethod
+    def words(columns):
+        return "a single column" if columns == 1 else f"{columns} classes"
+
+    @pytest.mark.parametrize("make", BY_CLASS)
+    @pytest.mark.parametrize(
+        ("first", "then"), [(5, 3), (3, 5), (4, 1), (1, 4), (2, 1), (1, 2)]
     )
-    np.testing.assert_array_equal(
-        keras.ops.convert_to_numpy(metric.false_negatives), [0, 0, 0]
-    )
+    def test_of_metrics_that_count_classes(self, make, first, then):
+        metric = make()
+        metric.update_state(*self.batch(first))
+        message = f"`{make.__name__}`.*{self.words(then)}.*{self.words(first)}"
+        for _ in range(2):
+            with pytest.raises(ValueError, match=message):
+                metric.update_state(*self.batch(then))
+            metric.reset_state()
+        metric.update_state(*self.batch(first))
+
+    @pytest.mark.parametrize("make", OTHERS)
+    def test_of_metrics_that_do_not(self, make):
+        metric, alone = make(), make()
+        y_true, y_pred = self.batch(4)
+        if isinstance(metric, Precision):
+            y_true = y_pred
+        metric.update_state(y_true, y_pred)
+        fewer = y_pred[:, :3]
+        labels = fewer if isinstance(metric, Precision) else y_true % 3
+        with pytest.raises(ValueError, match=r"3 classes.*4 classes"):
+            metric.update_state(labels, fewer)
+        # Nothing of the other classes is left.
+        metric.reset_state()
+        for each in (metric, alone):
+            each.update_state(labels, fewer)
+        assert float(metric.result()) == float(alone.result())
+
+    def test_one_metric_for_two_outputs(self):
+        inputs = keras.Input((2,))
+        outputs = {
+            name: keras.layers.Dense(units, "softmax", name=name)(inputs)
+            for name, units in (("a", 3), ("b", 4))
+        }
+        model = keras.Model(inputs, outputs)
+        shared = F1Score("macro", name="f1")
+        model.compile(
+            "sgd",
+            dict.fromkeys("ab", "sparse_categorical_crossentropy"),
+            metrics={"a": [shared], "b": [shared]},
+        )
+        labels = np.zeros(4, "int32")
+        with pytest.raises(ValueError, match=r"`F1Score`.*4 cl.*3 cl"):
+            model.fit(np.zeros((4, 2)), {"a": labels, "b": labels}, verbose=0)
+
+    def test_entries_may_come_in_any_number(self):
+        """Of `Precision` as in Keras, each entry is a decision on its own."""
+        metric = Precision()
+        metric.update_state([[0, 1, 1]], [[0.9, 0.9, 0.9]])
+        metric.update_state([[1]], [[0.9]])
+        assert float(metric.result()) == pytest.approx(3 / 4)

@@ -4,7 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_concepts.metrics import F1Score, FBetaScore, Precision, Recall
+from keras_concepts.metrics import (
+    BrierScore,
+    F1Score,
+    FBetaScore,
+    Precision,
+    Recall,
+)
 
 random = np.random.default_rng(0)
 SCORES = random.random((40, 4)).astype("float32")
@@ -174,4 +180,6 @@ def test_bad_class_ids_and_thresholds():
     with pytest.raises(ValueError, match="top_k=5"):
         F1Score(top_k=5).update_state(ONE, SCORES)
     with pytest.raises(ValueError, match="ignore_class=9"):
-        F1Score(ignore_class=9).update_state(ONE, SCORES)
+        BrierScore(ignore_class=9).update_state(ONE, SCORES)
+    with pytest.raises(TypeError, match="class_ids=3"):
+        F1Score(class_ids=3)

@@ -130,7 +130,7 @@ def test_state_ignores_dtype():
     metric.update_state(one, one, [2048.0])
     metric.update_state(one, one)
     assert keras.backend.standardize_dtype(metric.result().dtype) == "float16"
-    assert metric.variables[0].dtype == "float32"
+    assert metric.variables[0].dtype in ("float32", "float64")
     assert float(metric.true_positives[0]) == 2049
 
     faulty = keras.metrics.F1Score("macro", dtype="float16")
