@@ -2,12 +2,17 @@
 
 import os
 import warnings
+import weakref
 from typing import Any
 
 import keras
 
 from keras_concepts._validation import check_positive_int
-from keras_concepts.callbacks._run_log import RunLog, end_run
+from keras_concepts.callbacks._callback_list import (
+    callbacks_of_fit,
+    put_in_order,
+)
+from keras_concepts.callbacks._run_log import RunLog, end_run, run_identity
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.instruments.step.tap import Tap
@@ -28,6 +33,9 @@ class Monitor(keras.callbacks.Callback):
     Attributes:
         recording: What was measured in the last `fit`.
     """
+
+    # Which it adds to the logs of an epoch.
+    log_keys: tuple[str, ...] = ()
 
     def __init__(
         self, *, record_to: str | os.PathLike[str] | None = None
@@ -81,8 +89,20 @@ class Monitor(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         end_run(self.model)
+        if self._log is not None:
+            self._log.end()
+
+    def _is_listed_again(self) -> bool:
+        """Whether `fit` has begun for this monitor: it is in the list twice."""
+        if self._log is None or self._log.begun:
+            return False
+        return self._log.identity == run_identity(self.model, self.params)
 
     def _open_log(self, model: Any) -> RunLog:
+        callbacks = callbacks_of_fit()
+        if callbacks is not None:
+            put_in_order(callbacks, self)
+        self.recording.close()
         try:
             log = RunLog(
                 self._recorded_name(), self.record_to, model, self.params
@@ -93,6 +113,8 @@ class Monitor(keras.callbacks.Callback):
                 "can be written: a new one, or a recording to continue. "
                 f"Received: record_to={str(self.record_to)!r} ({error})."
             ) from error
+        if callbacks is not None:  # also if `fit` raises
+            weakref.finalize(callbacks, log.recording.close).atexit = False
         log.begin()
         self.recording = log.recording
         return log
@@ -116,6 +138,8 @@ class StepMonitor(Monitor):
         self._observer: StepObserver[Any] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._is_listed_again():
+            return
         self._stop()
         model = self.model
         self._check(model)
@@ -128,7 +152,9 @@ class StepMonitor(Monitor):
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         if self._log is not None and self._observer is not None:
-            _ = self._log.epoch(epoch)
+            if not self._log.begun:
+                _ = self._log.epoch(epoch)
+                self._observer.start_at(self.recording.next_step)
             self._observer.begin_epoch(self.params.get("steps"))
 
     def _end_log_epoch(self, epoch: int, logs: dict[str, Any] | None) -> None:
@@ -137,8 +163,8 @@ class StepMonitor(Monitor):
             self._log.end_epoch(epoch, step, logs)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_end(logs)
         self._stop()
+        super().on_train_end(logs)
 
     def _begin(self) -> None:
         """Opens what a training run needs beside the recording."""

@@ -109,7 +109,8 @@ class NonFiniteGuard(StepMonitor):
         TypeError: `check_every` is not an integer.
         ValueError: `check_every` is below 1; or, when `fit` begins, the model
             has no optimizer or no trainable variable.
-        OSError: `record_to` cannot be written, when `fit` begins.
+        OSError: `record_to` cannot be opened, when `fit` begins. (If it cannot
+            be written later, training goes on with a warning.)
 
     Example:
 
