@@ -14,7 +14,7 @@ empty :=
 space := $(empty) $(empty)
 ENVIRONMENTS := $(BACKENDS) lint without-keras
 # Tested once, where there is no Keras.
-WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_quantities.py tests/test_recording.py tests/reports
+WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_figures.py tests/test_quantities.py tests/test_recording.py tests/reports
 ifeq ($(filter $(BACKEND),$(BACKENDS)),)
 $(error BACKEND must be one of: $(BACKENDS). Received: BACKEND=$(BACKEND))
 endif

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from keras_concepts import quantities
+from keras_concepts._extras import missing
 from keras_concepts._held_file import HeldFile, hold
 from keras_concepts._recording_file import (
     FORMAT,
@@ -485,8 +486,10 @@ class Recording:
         Raises:
             ImportError: pandas is not installed.
         """
-        import pandas
-
+        try:
+            import pandas
+        except ImportError as error:
+            raise missing("Data frames", "pandas", "pandas") from error
         return pandas.DataFrame(
             {
                 "run": self._repeat("run", np.int64),

@@ -11,7 +11,15 @@ PACKAGE = pathlib.Path(keras_concepts.__file__).parent
 NAME = "keras_concepts"
 
 # Anybody may import these; they import nothing of the package but each other.
-SMALL = {"_registration", "_shadow", "_types", "_validation"}
+SMALL = {
+    "_extras",
+    "_figures",
+    "_registration",
+    "_shadow",
+    "_shown_as_text",
+    "_types",
+    "_validation",
+}
 KEEP = {
     "quantities",
     "recording",

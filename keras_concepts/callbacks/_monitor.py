@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_concepts._figures import kept_from_pyplot
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._callback_list import (
     callbacks_of_fit,
@@ -56,10 +57,11 @@ class Monitor(keras.callbacks.Callback):
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws what was recorded.
 
-        Needs the extra `keras-concepts[plot]`.
+        Needs the extra `keras-concepts[plot]`. A notebook shows the figure at
+        the end of the cell, and a script with `matplotlib.pyplot.show()`.
 
         Args:
-            path: Image file to write.
+            path: Image file to write, instead of showing the figure.
 
         Returns:
             The `matplotlib.figure.Figure`.
@@ -67,9 +69,11 @@ class Monitor(keras.callbacks.Callback):
         Raises:
             ImportError: matplotlib is not installed.
         """
-        figure = self._report().figure(self.recording)
-        if path is not None:
-            figure.savefig(path)
+        if path is None:
+            return self._report().figure(self.recording)
+        with kept_from_pyplot():
+            figure = self._report().figure(self.recording)
+        figure.savefig(path)
         return figure
 
     def _repr_html_(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts._shown_as_text import show_text
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._monitor import StepMonitor
 from keras_concepts.instruments.non_finite.non_finite_tap import (
@@ -52,6 +53,8 @@ class NonFinite:
     layer: str
     count: int
     message: str
+
+    _repr_pretty_ = show_text
 
     def __str__(self) -> str:
         return self.message
