@@ -14,7 +14,21 @@ empty :=
 space := $(empty) $(empty)
 ENVIRONMENTS := $(BACKENDS) lint without-keras
 # Tested once, where there is no Keras.
-WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_quantities.py tests/test_recording.py tests/reports
+WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_figures.py tests/test_quantities.py tests/test_recording.py tests/reports
+# One test or a few of each kind: imports, a metric, loss, regularizer, constraint,
+# initializer and layer, a monitor in `fit`, a recording, a report, an example.
+SMOKE := tests/test_import.py::test_names_are_loaded_when_first_used \
+	tests/test_architecture.py \
+	tests/test_recording.py \
+	tests/metrics/test_class_scores.py::test_one_class_a_row \
+	tests/losses/test_cross_entropy.py::test_categorical \
+	tests/regularizers/test_regularizers.py::test_value_and_gradient \
+	tests/constraints/test_soft_threshold.py \
+	tests/initializers/test_chrono.py::TestLSTM::test_gates \
+	tests/layers/test_activation_probe.py::TestStatistics \
+	tests/callbacks/test_gradient_monitor.py::TestLogs \
+	tests/reports/gradients/test_table.py \
+	tests/examples/test_examples.py::test_vanishing_gradients
 ifeq ($(filter $(BACKEND),$(BACKENDS)),)
 $(error BACKEND must be one of: $(BACKENDS). Received: BACKEND=$(BACKEND))
 endif
@@ -24,11 +38,11 @@ endif
 
 ENV := .venv/$(BACKEND)
 LINT := .venv/lint/bin
-RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=2
+RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3
 PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-without-keras lint types package bench clean
+.PHONY: help demo smoke test test-without-keras lint types package bench clean
 
 help: ## list the targets
 	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [JOBS=2] [PYTHON=python3]'
@@ -49,7 +63,8 @@ test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 PYTEST := $(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS)
 UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 ELSEWHERE := $(WITHOUT_KERAS:%=--ignore=%)
-test: $(ENV)/.installed-test ## run the tests and the docstrings' examples
+test: $(ENV)/.installed-test ## run all tests and the docstrings' examples: 3 to 10 minutes
+	@echo 'All tests on $(BACKEND) take 3 to 10 minutes on two cores; "make smoke" takes one.'
 ifeq ($(BACKEND)$(ARGS),jax)
 	options='$(UNOPTIMIZED)'; \
 	XLA_FLAGS="$$options" $(ENV)/bin/python -c 'import jax; jax.devices()' \
@@ -60,7 +75,10 @@ else
 	$(PYTEST) $(or $(ARGS),$(ELSEWHERE))
 endif
 
-test-without-keras: .venv/without-keras/.installed ## run the tests of what needs no Keras, without it
+smoke: $(ENV)/.installed-test ## run a few tests of each kind: a minute
+	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -q $(SMOKE)
+
+test-without-keras: .venv/without-keras/.installed ## run the tests of what needs no Keras, without it: half a minute
 	! .venv/without-keras/bin/python -c 'import keras' 2>/dev/null
 	MPLBACKEND=Agg .venv/without-keras/bin/python -m pytest -n $(JOBS) \
 		$(or $(ARGS),$(WITHOUT_KERAS) keras_concepts/recording.py keras_concepts/quantities.py)

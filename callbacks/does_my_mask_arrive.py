@@ -46,7 +46,7 @@ def main() -> None:
         axes.plot([f"{i + 1}" for i in range(epochs)], right, "o-", label=label)
         where = " and ".join(f.layer for f in report.findings) or "nothing"
         results.append(f"{name} (`check_masks` names {where}): {right[-1]:.0%}")
-    axes.set_title(f"New sentences; {np.mean(x == 0):.0%} of steps are padding")
+    axes.set_title(f"Accuracy on new sentences ({np.mean(x == 0):.0%} padding)")
     axes.legend(title="scaled by a", frameon=False)
     figure.savefig(picture := out / "does_my_mask_arrive.png")
     print(f"Picture: {picture}\nAccuracy with a {'; with a '.join(results)}.")

@@ -25,7 +25,7 @@ PARTS = [q.DATA_LOSS, q.PENALTY, q.PENALTY_SHARE]
 def main() -> None:
     epochs, out = parse()
     figure = Figure((11, 4), dpi=120, layout="constrained")
-    panels = figure.subplots(1, len(STRENGTHS))
+    panels = figure.subplots(1, len(STRENGTHS), sharey=True)
     results = []
     for axes, strength in zip(panels, STRENGTHS, strict=True):
         rows, right = train(strength, epochs)
@@ -33,19 +33,19 @@ def main() -> None:
         first = rows.select("*/hidden_1/kernel")
         pull = first.select(quantity=q.PENALTY_GRADIENT_NORM).value[-1]
         pull /= first.select(quantity=q.DATA_GRADIENT_NORM).value[-1]
-        text = f"{share[-1]:.1%} (pull {pull:.2g}, {right:.0%} right)"
-        results.append(f"{text} at L2 {strength:g}")
+        text = f"{share[-1]:.1%} of the loss, pull {pull:.2g}"
+        results.append(f"L2 {strength:g}: {text}, accuracy {right:.0%}")
         x = range(1, epochs + 1)
         axes.bar(x, data, color="0.75", label="data")
         axes.bar(x, penalty, bottom=data, color="#d55e00", label="penalty")
-        title = f"L2 {strength:g}: {share[-1]:.0%} penalty, {right:.0%} right"
+        title = f"L2 {strength:g}: {share[-1]:.1%} penalty, {right:.0%} right"
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("loss")
     panels[0].legend(frameon=False)
     figure.savefig(out / "how_much_of_my_loss_is_penalty.png")
     print(f"Picture: {out / 'how_much_of_my_loss_is_penalty.png'}")
-    print(f"Share of the penalty in the last epoch: {', '.join(results)}.")
+    print(f"Penalty in the last epoch: {'; '.join(results)}.")
 
 
 def train(strength: float, epochs: int) -> tuple[Recording, float]:

@@ -2,10 +2,9 @@
 
     KERAS_BACKEND=jax python callbacks/which_units_saturate.py
 
-Someone forgot to scale the pixels, which run from 0 to 16. A tanh unit is
-saturated if its slope is below 5 % of the steepest for more than 90 % of the
-digits: it passes back almost no error signal. A high learning rate drives units
-there. Put your own model and data into `train`.
+The pixels are not scaled: 0 to 16. A tanh unit is saturated if its
+slope is below 5 % of the steepest for more than 90 % of the digits: it passes
+back almost no error signal. A high learning rate drives units there.
 """
 
 import argparse
@@ -40,12 +39,13 @@ def main() -> None:
             axes.set_title(f"{name}, learning rate {rate}")
             axes.xaxis.get_major_locator().set_params(integer=True)
         ends = saturated.sum(axis=1)[:, [0, -1]]
-        changes = ", ".join(f"{before} → {after}" for before, after in ends)
-        sentences.append(f"{changes} at rate {rate} ({right:.0%} right)")
+        first, last = (", ".join(map(str, column)) for column in ends.T)
+        text = f"from {first} to {last} at rate {rate}"
+        sentences.append(f"{text}, accuracy {right:.0%}")
     figure.supxlabel("epoch (0: before training)")
     figure.supylabel("number of units (orange: saturated)")
     figure.savefig(picture := out / "which_units_saturate.png")
-    print(f"Picture: {picture}\nSaturated units: {'; '.join(sentences)}.")
+    print(f"Picture: {picture}\nSaturated by layer: {'; '.join(sentences)}.")
 
 
 def train(rate: float, epochs: int) -> tuple[np.ndarray, float]:

@@ -16,8 +16,12 @@ scikit-learn.
 
 import argparse
 import csv
+import os
 import pathlib
 from typing import Any, NamedTuple
+
+# TensorFlow would write into the progress bars.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import matplotlib.pyplot as plt
@@ -35,6 +39,8 @@ import keras_concepts as kc
 WITHOUT, WITH = "without", "with"
 COLOURS = {WITHOUT: "#d55e00", WITH: "#0072b2"}
 INFERENCE, BATCH, REPAIRED = "at inference", "by the batch", "recalibrated"
+# Instead of a conclusion.
+QUICK = "--quick shows that it runs, not who wins."
 
 
 class Digits(NamedTuple):
@@ -187,7 +193,7 @@ def accuracy(model: keras.Model, digits: Digits, training: bool) -> float:
 
 
 def table(watched: dict[str, Watched], trap: Trap) -> Table:
-    result = Table(box=box.SIMPLE_HEAD)
+    result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     result.add_column("batch normalization")
     for header in ("accuracy after 1 epoch", "in the end", "inputs move by"):
         result.add_column(header, justify="right")
@@ -205,28 +211,34 @@ def draw(watched: dict[str, Watched], trap: Trap, path: pathlib.Path) -> None:
     figure, (moved, learned, trapped) = plt.subplots(
         1, 3, figsize=(12, 3.8), dpi=120, layout="constrained"
     )
+    title: dict[str, Any] = {"loc": "left", "weight": "bold"}
     for kind, run in watched.items():
-        style = {"color": COLOURS[kind], "lw": 2, "label": f"{kind} it"}
+        style = {
+            "color": COLOURS[kind],
+            "lw": 2,
+            "label": f"{kind} batch normalization",
+        }
         epochs = range(1, len(run.accuracy) + 1)
         moved.plot(epochs[1:], run.movement, marker="o", ms=3, **style)
         learned.plot(epochs, run.accuracy, marker="o", ms=3, **style)
     if any(any(run.movement) for run in watched.values()):
         moved.set_yscale("log")
-    moved.set_title("How far a unit's mean moves in an epoch, in σ", size=10)
-    learned.set_title("Accuracy on test digits", size=10)
+    moved.set_title("how far layers' inputs move", **title)
+    moved.set_ylabel("move of a unit's mean per epoch, in σ")
+    learned.set_title("accuracy on test digits", **title)
     learned.set_ylim(0, 1)
     for axes in (moved, learned):
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
     names, values = zip(*trap.accuracies.items(), strict=True)
-    bars = trapped.bar(names, values, color=["#d55e00", "0.7", "#0072b2"])
+    bars = trapped.bar(names, values, color=["#e69f00", "0.7", "#009e73"])
     trapped.bar_label(bars, fmt="%.3f")
     trapped.set_ylim(0, 1.1)
-    trapped.set_title(f"{trap.steps} steps at momentum 0.99: accuracy", size=10)
+    trapped.set_title(f"with it, after {trap.steps} steps", **title)
+    trapped.set_ylabel("accuracy on test digits")
     for axes in (moved, learned, trapped):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("Batch normalization")
     figure.savefig(path)
     plt.close(figure)
 
@@ -286,11 +298,16 @@ def main() -> None:
     print(f"Keras {keras.version()} on {keras.backend.backend()}; {source}")
     watched = {kind: watch(kind, digits, options) for kind in (WITHOUT, WITH)}
     trap = spring_the_trap(digits, options)
-    Console().print(table(watched, trap))
+    console = Console(highlight=False)
+    console.print(table(watched, trap))
     draw(watched, trap, options.out / "batch_norm.png")
     write(watched, options.out / "results.csv")
-    print(f"Pictures: {options.out / 'batch_norm.png'}, shift.png beside it")
-    print(conclusion(watched, trap))
+    print(
+        f"\nWith and without: {options.out / 'batch_norm.png'}"
+        f"\nShift of the moving statistics: {options.out / 'shift.png'}\n"
+    )
+    sentence = conclusion(watched, trap)
+    console.print(QUICK if options.quick else sentence)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,13 @@ scikit-learn.
 import argparse
 import csv
 import math
+import os
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+
+# TensorFlow would write into the progress bars.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import matplotlib.pyplot as plt
@@ -49,6 +53,8 @@ import keras_concepts as kc
 
 CLEAR = 3.25  # standard errors that a difference needs to be called one
 ONE, ENSEMBLE = "one pass", "ensemble"
+# Instead of a conclusion.
+QUICK = "--quick shows that it runs, not who wins."
 
 
 class Digits(NamedTuple):
@@ -291,9 +297,11 @@ def plot(
             )
             above = 1.0 - np.arange(len(values)) / len(values)
             axes.plot(values, above, style, color=colour, lw=2, label=label)
-        axes.set(xlim=(0, None), ylim=(0, 1.02), ylabel="share that has more")
-        axes.set_xlabel("of the ensemble, in nats")
-        axes.set_title(number.replace("_", " "), loc="left", weight="bold")
+        words = number.replace("_", " ")
+        axes.set(xlim=(0, None), ylim=(0, 1.02))
+        axes.set(xlabel=f"{words} of the ensemble, in nats")
+        axes.set(ylabel="share of digits with more")
+        axes.set_title(f"uncertainty: {words}", loc="left", weight="bold")
     for axes in (left, *others):
         axes.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False)
@@ -397,7 +405,7 @@ def main() -> None:
     results = options.out / "results.csv"
     write(runs, results)
     print(f"\nUncertainty: {picture}\nNumbers of each network: {results}\n")
-    console.print(conclude(runs))
+    console.print(QUICK if options.quick else conclude(runs))
 
 
 def parse() -> argparse.Namespace:

@@ -27,11 +27,15 @@ Needs the extra `keras-concepts[text]`, in which the first two data sets are.
 import argparse
 import csv
 import json
+import os
 import pathlib
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+# TensorFlow would write into the progress bars.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import matplotlib.pyplot as plt
@@ -55,6 +59,8 @@ COLOURS = {
     "GRU": "#0072b2",
     "LSTM": "#009e73",
 }
+# Instead of a conclusion.
+QUICK = "--quick shows that it runs, not who wins."
 # Chosen on the validation texts; `--quick` takes the last column.
 DEFAULTS: dict[str, tuple[Any, Any, Any]] = {
     # option: nouns, all others, --quick
@@ -502,9 +508,7 @@ def compare(options: argparse.Namespace) -> None:
         f"\nConfusion matrix: {options.out / 'confusion.png'}"
         f"\nClassifier: {options.out / about['model']}\n"
     )
-    console.print(conclude(runs, test))
-    if options.quick:
-        console.print("--quick shows that it runs, not who wins.")
+    console.print(QUICK if options.quick else conclude(runs, test))
 
 
 def amounts(data: Data) -> Table:

@@ -26,10 +26,14 @@ scikit-learn.
 import argparse
 import itertools
 import math
+import os
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
+
+# TensorFlow would write into the progress bars.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import matplotlib.pyplot as plt
@@ -53,7 +57,12 @@ CLASSES = 10
 VANISHED = 1e-3
 # From the least to the most gradient that textbooks expect them to pass back.
 TEXTBOOK_ORDER = ("sigmoid", "tanh", "relu")
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLOURS = dict(
+    zip(TEXTBOOK_ORDER, ("#d55e00", "#0072b2", "#009e73"), strict=True)
+)
+OTHER_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")
+# Instead of a conclusion.
+QUICK = "--quick shows that it runs, not who wins."
 
 
 class Digits(NamedTuple):
@@ -208,7 +217,9 @@ def plot_curves(
         1, 2, figsize=(10, 4.2), dpi=120, layout="constrained"
     )
     epochs = range(1, len(runs[0].history["loss"]) + 1)
-    for run, colour in zip(runs, itertools.cycle(COLOURS), strict=False):
+    others = itertools.cycle(OTHER_COLOURS)
+    for run in runs:
+        colour = COLOURS.get(run.activation) or next(others)
         style = {"color": colour, "lw": 2.5, "marker": "o", "ms": 4}
         left.plot(epochs, run.history["loss"], **style, label=run.activation)
         right.plot(epochs, run.history["accuracy"], **style)
@@ -318,7 +329,8 @@ def main() -> None:
     curves = options.out / "curves.png"
     plot_curves(runs, digits, curves)
     print(f"\nGradients of each layer: {heatmaps}\nLearning curves: {curves}\n")
-    console.print(conclude(runs, digits, options.depth))
+    sentence = conclude(runs, digits, options.depth)
+    console.print(QUICK if options.quick else sentence)
 
 
 def parse() -> argparse.Namespace:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._shown_as_text import show_text
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_above, check_positive_int
 
@@ -44,6 +45,8 @@ class GradientCheck:
     def ok(self) -> bool:
         """Whether every gradient agrees."""
         return self.absolute_error <= self.allowed
+
+    _repr_pretty_ = show_text
 
     def __bool__(self) -> bool:
         return self.ok

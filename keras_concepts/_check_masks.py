@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_concepts import _backend
+from keras_concepts._shown_as_text import show_text
 from keras_concepts.instruments.masks.mask_finding import MaskFinding
 from keras_concepts.instruments.masks.mask_trace import MaskTrace
 from keras_concepts.instruments.recorded_calls import recorded_calls
@@ -30,6 +31,8 @@ class MaskReport:
     def ok(self) -> bool:
         """True if nothing was found."""
         return not self.findings
+
+    _repr_pretty_ = show_text
 
     def __bool__(self) -> bool:
         return self.ok

@@ -1,5 +1,6 @@
 """Reading the first format of recordings, whose rows said less."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -44,11 +45,10 @@ def upgraded(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     Format 1 did not say who wrote a row. Where several monitors wrote the same
     name, the rows beside it tell: each monitor wrote its rows in one go.
     """
-    everything = list(entries)
     run, version, monitor = -1, 0, ""
     has_rows = True  # since the last header
     start: int | None = None  # step of the first signals of a run
-    for entry, after in zip(everything, [*everything[1:], {}], strict=True):
+    for entry, after in itertools.pairwise(itertools.chain(entries, [{}])):
         if "format" in entry:
             version, monitor, start = entry["version"], "", None
             # All monitors of a run wrote their headers before its first row.

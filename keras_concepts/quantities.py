@@ -714,6 +714,11 @@ def concept_of(monitor: str) -> Concept | None:
     return next((c for c in CONCEPTS if c.monitor == kind), None)
 
 
+def is_known(name: str) -> bool:
+    """Whether a quantity can be recorded under this name."""
+    return name in QUANTITIES or name.startswith(USER_PREFIX)
+
+
 def described(name: str) -> Quantity:
     """The quantity of this name.
 

@@ -4,21 +4,33 @@ import fnmatch
 import os
 import pathlib
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from keras_concepts import quantities
+from keras_concepts._extras import missing
+from keras_concepts._held_file import HeldFile, hold
 from keras_concepts._recording_file import (
     FORMAT,
     VERSION,
-    append_lines,
+    Entries,
+    damage,
+    encoded,
     is_header,
-    read_entries,
 )
 from keras_concepts._recording_format_1 import upgraded
 from keras_concepts._recording_rows import Run, Series, entry_of, warn_renamed
+from keras_concepts._recording_runs import (
+    WrittenRun,
+    replaced_runs,
+    written_runs,
+)
+
+# Of each file that could not be written, the run that was warned of it.
+_warned: dict[str, str] = {}
 
 
 class Recording:
@@ -32,7 +44,12 @@ class Recording:
     after its last flush: `load` leaves out a last line that is not whole. A
     file that already holds a recording is continued, never overwritten: with
     another monitor of the same run, or with the next run, whose steps are
-    counted on.
+    counted on. If the file is deleted in the meantime, the next flush begins it
+    again, with all rows of this recording.
+
+    One process writes to a file. It holds the file until the recording is
+    closed (`close`, or the end of a `with` block) or no longer referred to, and
+    other processes are refused. They may read it.
 
     Args:
         path: File to append to, or `None` to keep the rows in memory only.
@@ -41,21 +58,26 @@ class Recording:
             this name, it becomes `monitor (2)`.
         run: Identity of the run, shared by all monitors of one `fit`; by
             default a new one.
+        on_error: What to do when the opened file cannot be written, because
+            the disk is full for example: `"raise"`, or `"warn"` once. The file
+            stays as it was and the rows stay in memory, so that the next
+            `flush` writes them too.
         metadata: Earlier name of `facts`.
 
     Attributes:
         monitor: As written to the rows.
         run: Number of the run that is recorded, from 0.
-        next_step: Number of the step after the last one of earlier runs in the
-            file, else 0.
-        next_epoch: Number of the epoch after the last one of earlier runs in
-            the file, else 0.
+        next_step: Number of this run's first step: the one after the last step
+            of earlier runs in the file, else 0.
+        next_epoch: Number of this run's first epoch: the one after the last
+            epoch of earlier runs in the file, else 0.
         is_first: Whether no other monitor had recorded this run in the file.
 
     Raises:
-        OSError: `path` cannot be written.
+        OSError: `path` cannot be written; in particular `BlockingIOError` if
+            another process is recording to it.
         ValueError: `path` is not a recording, or one that a
-            newer version wrote.
+            newer version wrote; or `on_error` is neither of the two.
 
     Example:
 
@@ -74,8 +96,14 @@ class Recording:
         *,
         monitor: str = "",
         run: str | None = None,
+        on_error: Literal["raise", "warn"] = "raise",
         metadata: dict[str, Any] | None = None,
     ) -> None:
+        if on_error not in ("raise", "warn"):
+            raise ValueError(
+                "`on_error` of `Recording` must be 'raise' or 'warn'. "
+                f"Received: on_error={on_error!r}."
+            )
         if metadata is not None:
             warn_renamed("metadata", "facts")
             facts = metadata
@@ -87,33 +115,94 @@ class Recording:
         self.is_first = True
         self._runs: dict[int, Run] = {}
         self._series: list[Series] = []
+        self._earlier: dict[int, WrittenRun] = {}
+        self._on_error = on_error
+        self._hold: HeldFile | None = None
+        # What is not in the file yet: the header and facts, and series.
+        self._entries: list[dict[str, Any]] = []
         self._flushed = 0
         identity = run or uuid.uuid4().hex
         if self.path is not None:
-            if self.path.exists() and self.path.stat().st_size:
-                self._continue(type(self).load(self.path), identity)
-            header = {"format": FORMAT, "version": VERSION, "run": self.run}
-            header |= {"identity": identity, "monitor": self.monitor}
-            append_lines(self.path, [header])
+            self._open(self.path, identity)
         self._runs[self.run] = Run(
             self.run, identity, [self.monitor] if self.monitor else []
         )
+        self._entries.append(self._header())
+        self._write()
         if facts:
             self.record_facts(facts)
 
-    def _continue(self, written: "Recording", identity: str) -> None:
-        same = [run for run in written.runs if run.identity == identity]
+    def _open(self, path: pathlib.Path, identity: str) -> None:
+        self._hold = hold(path)
+        try:
+            written = written_runs(path)
+        except BaseException:
+            self._hold = None
+            raise
+        same = [run for run in written.values() if run.identity == identity]
         if same:
             self.run, self.is_first = same[0].number, False
             taken = same[0].monitors
             names = (f"{self.monitor} ({n})" for n in range(2, len(taken) + 2))
             if self.monitor in taken:
                 self.monitor = next(n for n in names if n not in taken)
-        else:
-            self.run = 1 + max(run.number for run in written.runs)
-        earlier = [s for s in written if s.run < self.run and len(s.steps)]
-        self.next_step = max(map(_steps_taken, earlier), default=0)
-        self.next_epoch = 1 + max((s.epoch for s in earlier), default=-1)
+        elif written:
+            self.run = 1 + max(written)
+        self._earlier = {n: w for n, w in written.items() if n < self.run}
+        steps = [run.steps for run in self._earlier.values() if run.steps]
+        self.next_step = max((max(s.values()) for s in steps), default=0)
+        self.next_epoch = 1 + max(map(max, steps), default=-1)
+
+    def _header(self) -> dict[str, Any]:
+        identity = self._runs[self.run].identity
+        header = {"format": FORMAT, "version": VERSION, "run": self.run}
+        return header | {"identity": identity, "monitor": self.monitor}
+
+    def resume(self, epoch: int, step: int | None = None, **facts: Any) -> int:
+        """Goes on where an earlier run of the same model stands in the file.
+
+        `fit(initial_epoch=...)` resumes an earlier `fit`, and so does
+        `keras.callbacks.BackupAndRestore`. If that run broke off, `load` leaves
+        out what it recorded of the epochs that this run repeats.
+
+        Args:
+            epoch: First epoch of this run, as its `fit` numbers it.
+            step: Steps that the model has taken, if known. It counts where the
+                file lacks the epoch before.
+            **facts: `model` and `parameters`, which the earlier run must share.
+
+        Returns:
+            What to add to an epoch of this `fit` to get that of the recording.
+        """
+        other = self._latest_run_with(facts)
+        offset = other.offset if other else 0
+        first = self.next_epoch = epoch + offset
+        runs = [*self._earlier.values()]
+        if other is not None and other.broke_off:
+            resumed = {"run": other.number, "epoch": first}
+            if self.is_first:
+                self.record_facts({"resumed": resumed})
+            replaced = replaced_runs(other.number, self._earlier)
+            runs = [self._earlier[n] for n in (other.number, *replaced)]
+            before = [
+                steps
+                for run in runs
+                for each, steps in run.steps.items()
+                if each < first
+            ]
+            begun = other.facts.get("first_step", 0)
+            self.next_step = max(before, default=begun)
+        if step is not None and not any(first - 1 in r.steps for r in runs):
+            if other is not None:
+                step += other.step_offset
+            self.next_step = max(self.next_step, step)
+        return offset
+
+    def _latest_run_with(self, facts: dict[str, Any]) -> WrittenRun | None:
+        for _, run in sorted(self._earlier.items(), reverse=True):
+            if all(run.facts.get(key) == facts[key] for key in facts):
+                return run
+        return None
 
     def append(
         self,
@@ -177,15 +266,102 @@ class Recording:
     def record_facts(self, facts: dict[str, Any]) -> None:
         """Adds facts about the run, JSON-compatible; written at once."""
         self._runs[self.run].facts.update(facts)
-        if self.path is not None:
-            append_lines(self.path, [{"run": self.run, "facts": facts}])
+        self._entries.append({"run": self.run, "facts": facts})
+        self._write()
 
     def flush(self) -> None:
-        """Appends the rows added since the last flush to `path`, if any."""
-        if self.path is not None:
-            new = self._series[self._flushed :]
-            append_lines(self.path, [entry_of(series) for series in new])
-            self._flushed = len(self._series)
+        """Appends the rows added since the last flush to `path`, if any.
+
+        Raises:
+            OSError: `path` cannot be written, unless `on_error="warn"`.
+        """
+        self._write(len(self._series))
+
+    def close(self) -> None:
+        """Flushes, and lets other processes write to the file.
+
+        The rows stay in memory. Another `flush` takes hold of the file again.
+        """
+        try:
+            self.flush()
+        finally:
+            self._hold = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_hold": None}  # which is of this process
+
+    def _write(self, count: int = 0) -> None:
+        """Writes the header and facts that came, and the first `count` series.
+
+        Args:
+            count: 0 for those that are in the file already.
+        """
+        if self.path is None:
+            self._entries = []
+            return
+        count = max(count, self._flushed)
+        if not self._entries and count == self._flushed:
+            return
+        try:
+            self._append(self.path, count)
+        except OSError as error:
+            if self._on_error == "raise":
+                raise
+            self._warn(error)
+        else:
+            self._entries, self._flushed = [], count
+
+    def _append(self, path: pathlib.Path, count: int) -> None:
+        held = hold(path)
+        entries, first = self._entries, self._flushed
+        if not held.size:  # new, or deleted since
+            entries, first = self._beginning(), 0
+        elif held is not self._hold and self._header() not in entries:
+            entries, first = self._going_on(path)
+        self._hold = held
+        series = self._series[first:count]
+        text = encoded([*entries, *map(entry_of, series)])
+        try:
+            held.append(text, encoded([self._header()]))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+
+    def _beginning(self) -> list[dict[str, Any]]:
+        facts = {"run": self.run, "facts": self.facts}
+        return [self._header(), *([facts] if self.facts else [])]
+
+    def _going_on(self, path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
+        """Entries, and the first series, for a file of which hold was lost."""
+        identity = self._runs[self.run].identity
+        for run in written_runs(path).values():
+            if run.identity == identity:
+                if self.monitor and self.monitor not in run.monitors:
+                    return self._beginning(), 0  # deleted, begun by another
+                return self._entries, self._flushed
+        raise FileExistsError(
+            f"{path} must be the file that this recording was begun in. "
+            "Received: another recording of that name."
+        )
+
+    def _warn(self, error: OSError) -> None:
+        """Warns once in a run, whichever monitor it is."""
+        name = os.path.realpath(str(self.path))
+        identity = self._runs[self.run].identity
+        if _warned.get(name) != identity:
+            _warned[name] = identity
+            warnings.warn(
+                f"{self.path} cannot be written ({error}). What it holds stays "
+                "readable. New rows are kept in memory, and written as soon as "
+                "the file can be.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -195,25 +371,69 @@ class Recording:
             ValueError: `path` is not a recording, was written by a newer
                 version, or a line other than the last is damaged.
         """
+        path = pathlib.Path(path)
         recording = cls()
         recording._runs = {}
-        for entry in upgraded(read_entries(pathlib.Path(path))):
-            number = entry.pop("run")
-            run = recording._runs.setdefault(number, Run(number))
-            if is_header(entry):
-                run.identity = entry.get("identity", "")
-                if entry.get("monitor"):
-                    run.monitors.append(entry["monitor"])
-            elif "facts" in entry:
-                run.facts.update(entry["facts"])
-            else:
-                if entry["monitor"] not in (*run.monitors, "", quantities.FIT):
-                    run.monitors.append(entry["monitor"])
-                recording.run = number
-                values = [float(value) for value in entry.pop("values")]
-                recording.append(**entry, values=values)
+        unknown: dict[str, None] = {}
+        for entry in upgraded(Entries(path)):
+            try:
+                recording._read(entry, unknown)
+            except (KeyError, TypeError, ValueError) as error:
+                raise damage(path, entry) from error
         recording.run = max(recording._runs)
+        recording._leave_out_replaced_epochs()
+        if unknown:
+            warnings.warn(
+                f"{path} holds quantities that this version of keras-concepts "
+                f"does not know: {', '.join(unknown)}. They are read as "
+                f"`{quantities.USER_PREFIX}...`. Upgrade keras-concepts to see "
+                "them in reports.",
+                UserWarning,
+                stacklevel=2,
+            )
         return recording
+
+    def _read(self, entry: dict[str, Any], unknown: dict[str, None]) -> None:
+        number = int(entry["run"])
+        run = self._runs.setdefault(number, Run(number))
+        if is_header(entry):
+            run.identity = entry.get("identity", "")
+            monitor = entry.get("monitor")
+            if monitor and monitor not in run.monitors:
+                run.monitors.append(monitor)
+        elif "facts" in entry:
+            run.facts.update(entry["facts"])
+        elif "quantity" in entry:
+            if entry["monitor"] not in (*run.monitors, "", quantities.FIT):
+                run.monitors.append(entry["monitor"])
+            self.run = number
+            quantity = entry["quantity"]
+            if not quantities.is_known(quantity):
+                unknown[quantity] = None
+                quantity = quantities.USER_PREFIX + quantity
+            self.append(
+                entry["epoch"],
+                entry["owner"],
+                quantity,
+                entry["steps"],
+                [float(value) for value in entry["values"]],
+                index=entry.get("index"),
+                monitor=entry["monitor"],
+            )
+
+    def _leave_out_replaced_epochs(self) -> None:
+        """Of runs that broke off, what a resumed run has repeated."""
+        first: dict[int, int] = {}
+        for number, run in self._runs.items():
+            for replaced in replaced_runs(number, self._runs):
+                epoch = run.facts["resumed"]["epoch"]
+                first[replaced] = min(epoch, first.get(replaced, epoch))
+        if first:
+            self._series = [
+                series
+                for series in self._series
+                if series.epoch < first.get(series.run, series.epoch + 1)
+            ]
 
     def select(
         self,
@@ -266,8 +486,10 @@ class Recording:
         Raises:
             ImportError: pandas is not installed.
         """
-        import pandas
-
+        try:
+            import pandas
+        except ImportError as error:
+            raise missing("Data frames", "pandas", "pandas") from error
         return pandas.DataFrame(
             {
                 "run": self._repeat("run", np.int64),
@@ -360,13 +582,6 @@ class Recording:
         fields = [getattr(series, field) for series in self._series]
         lengths = [len(series.steps) for series in self._series]
         return np.repeat(np.array(fields, dtype=dtype), lengths)
-
-
-def _steps_taken(series: Series) -> int:
-    """Steps that had been taken once the series was measured."""
-    concept = quantities.concept_of(series.monitor)
-    between_steps = concept is not None and concept.between_steps
-    return int(series.steps.max()) + (not between_steps)
 
 
 def _matches(name: str, pattern: str | None) -> bool:

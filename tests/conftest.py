@@ -1,5 +1,6 @@
 import gc
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -30,6 +31,13 @@ def seeded():
 
     keras.utils.clear_session(free_memory=False)  # which takes 0.2 s
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

@@ -11,13 +11,23 @@ PACKAGE = pathlib.Path(keras_concepts.__file__).parent
 NAME = "keras_concepts"
 
 # Anybody may import these; they import nothing of the package but each other.
-SMALL = {"_registration", "_shadow", "_types", "_validation"}
+SMALL = {
+    "_extras",
+    "_figures",
+    "_registration",
+    "_shadow",
+    "_shown_as_text",
+    "_types",
+    "_validation",
+}
 KEEP = {
     "quantities",
     "recording",
+    "_held_file",
     "_recording_file",
     "_recording_format_1",
     "_recording_rows",
+    "_recording_runs",
 }
 JUDGE = {"derived", "thresholds"}
 COMPUTE = {"_backend", "_labels", "_numerics"}
@@ -37,9 +47,11 @@ ALLOWED = {
     "_numerics": COMPUTE,
     "quantities": set(),
     "recording": KEEP,
+    "_held_file": set(),
     "_recording_file": KEEP,
     "_recording_format_1": KEEP,
     "_recording_rows": KEEP,
+    "_recording_runs": KEEP,
     "derived": {"quantities"},
     "thresholds": set(),
     "reports": KEEP | JUDGE,

@@ -1,6 +1,12 @@
+import errno
 import json
 import math
+import os
 import pathlib
+import pickle
+import subprocess
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -271,6 +277,354 @@ class TestFile:
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             Recording.load(tmp_path / "nothing.jsonl")
+
+
+class TestDamage:
+    """What a killed process, a full disk or a person leaves in a file."""
+
+    @pytest.mark.parametrize("blank", [b"\n", b"  \n\n", b"\r\n"])
+    def test_blank_lines_mean_nothing(self, blank, tmp_path):
+        path = tmp_path / "run.jsonl"
+        small(path).flush()
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(blank.join(lines) + blank)
+        assert rows(Recording.load(path)) == rows(small())
+        continued = Recording(path)
+        assert (continued.run, continued.next_step) == (1, 3)
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"{}",
+            b"[1, 2]",
+            b"\xff\xfe",
+            b'{"run": 0, "quantity": "batch_loss"}',
+            b'{"run": 0, "monitor": "", "epoch": 0, "owner": "", "quantity": '
+            b'"batch_loss", "steps": [0], "values": [1, 2]}',
+        ],
+    )
+    def test_a_line_of_something_else_is_named(self, line, tmp_path):
+        path = tmp_path / "run.jsonl"
+        small(path).flush()
+        with path.open("ab") as file:
+            _ = file.write(line + b"\n")
+        small(tmp_path / "other.jsonl").flush()
+        with path.open("ab") as file:
+            text = (tmp_path / "other.jsonl").read_bytes()
+            _ = file.write(text.partition(b"\n")[2])
+        with pytest.raises(ValueError, match=r"damaged.*line"):
+            Recording.load(path)
+
+    def test_a_file_without_a_line_end_is_not_read(self, tmp_path):
+        path = tmp_path / "weights.bin"
+        with path.open("wb") as file:
+            _ = file.truncate(1 << 40)  # a terabyte of nothing
+        for attempt in (Recording, Recording.load):
+            with pytest.raises(ValueError, match=r"not a.*begins with"):
+                attempt(path)
+
+    def test_quantities_of_a_newer_version(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        small(path).flush()
+        text = path.read_text().replace('"batch_loss"', '"loss_of_tomorrow"')
+        path.write_text(text.replace('"epoch": 1', '"epoch": 1, "more": 2'))
+        with pytest.warns(UserWarning, match="loss_of_tomorrow.*Upgrade"):
+            recording = Recording.load(path)
+        assert recording.select("", "user/loss_of_tomorrow").step.tolist() == [
+            2
+        ]
+        assert Recording(path).next_step == 3
+
+
+def fill_the_disk(monkeypatch, recording):
+    """Lets the next lines be written by half, until `monkeypatch.undo()`."""
+    file = recording._hold._file
+
+    class Full:
+        def write(self, data):
+            if len(data) < 20:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return file.write(data[: len(data) // 2])
+
+        def __getattr__(self, name):
+            return getattr(file, name)
+
+    monkeypatch.setattr(recording._hold, "_file", Full())
+
+
+class TestFullDisk:
+    def test_the_file_stays_whole_and_nothing_is_lost(
+        self, tmp_path, monkeypatch
+    ):
+        path = tmp_path / "run.jsonl"
+        recording = small(path)
+        recording.flush()
+        whole = path.read_bytes()
+        fill_the_disk(monkeypatch, recording)
+        recording.append(2, "", q.BATCH_LOSS, 3, 0.25)
+        with pytest.raises(OSError, match=r"No space left.*run\.jsonl"):
+            recording.flush()
+        assert path.read_bytes() == whole
+        monkeypatch.undo()
+        recording.flush()
+        assert rows(Recording.load(path)) == rows(recording)
+
+    def test_half_a_line_that_cannot_be_taken_back(self, tmp_path, monkeypatch):
+        path = tmp_path / "run.jsonl"
+        recording = small(path)
+        recording.flush()
+        with path.open("ab") as file:
+            _ = file.write(b'{"run": 0, "monit')
+        recording.append(2, "", q.BATCH_LOSS, 3, 0.25)
+        recording.flush()
+        assert rows(Recording.load(path)) == rows(recording)
+        assert Recording.load(path).runs[0].monitors == ["GradientMonitor"]
+
+    def test_one_warning_for_all_monitors_of_a_run(self, tmp_path, monkeypatch):
+        path = tmp_path / "run.jsonl"
+        both = [
+            Recording(path, monitor=name, run="same", on_error="warn")
+            for name in ("GradientMonitor", "SignalMonitor")
+        ]
+        fill_the_disk(monkeypatch, both[0])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for step in range(3):
+                for recording in both:
+                    recording.append(0, "", q.PROBE_LOSS, step, 0.5)
+                    recording.record_facts({"step": step})
+                    recording.flush()
+        [warning] = caught
+        assert "cannot be written" in str(warning.message)
+        monkeypatch.undo()
+        for recording in both:
+            recording.close()
+        loaded = Recording.load(path)
+        assert loaded.select(monitor="SignalMonitor").step.tolist() == [0, 1, 2]
+        assert loaded.facts == {"step": 2}
+
+    def test_on_error_is_one_of_two(self):
+        with pytest.raises(ValueError, match=r"'raise' or 'warn'.*'ignore'"):
+            Recording(on_error="ignore")
+
+
+class TestDeletedFile:
+    def test_is_begun_again_with_all_rows(self, tmp_path):
+        path = tmp_path / "folder" / "run.jsonl"
+        recording = small(path)
+        recording.flush()
+        for delete in (lambda: path.write_bytes(b""), path.unlink):
+            delete()
+            recording.append(2, "", q.BATCH_LOSS, 3, 0.25)
+            recording.flush()
+            loaded = Recording.load(path)
+            assert rows(loaded) == rows(recording)
+            assert loaded.facts == {"backend": "none"}
+
+    def test_of_two_monitors(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        both = [Recording(path, monitor=m, run="same") for m in ("A", "B")]
+        for step in range(2):
+            for recording in both:
+                recording.append(0, "", q.BATCH_LOSS, step, 0.5)
+                recording.flush()
+            if not step:
+                path.unlink()
+        loaded = Recording.load(path)
+        assert loaded.monitors == ["A", "B"]
+        assert loaded.select(monitor="B").step.tolist() == [0, 1]
+
+    def test_another_file_in_its_place_is_kept(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        recording = small(path)
+        path.unlink()
+        small(path).flush()
+        foreign = path.read_bytes()
+        with pytest.raises(FileExistsError, match="another recording"):
+            recording.flush()
+        assert path.read_bytes() == foreign
+
+
+WRITER = """
+import os, sys
+from keras_concepts.recording import Recording
+
+def attempt(act):
+    try:
+        act()
+    except BlockingIOError as error:
+        print("refused" if "one writer" in str(error) else error)
+    else:
+        print("written")
+    sys.stdout.flush()
+
+"""
+
+
+def in_another_process(code, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", WRITER + code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+class TestOneWriter:
+    def test_a_second_process_is_refused_until_the_first_closes(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        code = "attempt(lambda: Recording(sys.argv[1]))"
+        with small(path) as recording:
+            assert in_another_process(code, path) == ["refused"]
+            assert len(Recording.load(path)) == 0  # reading is free
+        assert rows(Recording.load(path)) == rows(recording)
+        assert in_another_process(code, path) == ["written"]
+        recording.append(2, "", q.BATCH_LOSS, 3, 0.25)
+        recording.flush()  # takes hold of it again
+        assert in_another_process(code, path) == ["refused"]
+        del recording
+        assert in_another_process(code, path) == ["written"]
+        assert len(Recording.load(path)) == 8
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+    def test_a_forked_process_is_another(self, tmp_path):
+        code = """
+recording = Recording(sys.argv[1])
+recording.append(0, "", "batch_loss", 0, 1.0)
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+attempt(recording.flush)
+"""
+        path = tmp_path / "run.jsonl"
+        assert in_another_process(code, path) == ["refused", "written"]
+        assert len(Recording.load(path)) == 1
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+    def test_a_child_does_not_hold_the_file_of_a_dead_process(self, tmp_path):
+        code = """
+import time
+recording = Recording(sys.argv[1])
+parent = os.getpid()
+if os.fork():
+    os._exit(0)
+while os.getppid() == parent:
+    time.sleep(0.01)
+attempt(lambda: Recording(sys.argv[1]))
+"""
+        assert in_another_process(code, tmp_path / "run.jsonl") == ["written"]
+
+    def test_can_be_pickled(self, tmp_path):
+        recording = small(tmp_path / "run.jsonl")
+        assert rows(pickle.loads(pickle.dumps(recording))) == rows(recording)
+
+
+def run_of(path, first, count, *, model="net", ended=False, initial=None, **at):
+    """Records `count` epochs of two steps, as a monitor in `fit` does."""
+    recording = Recording(path, monitor="GradientMonitor")
+    recording.record_facts({"model": model, "parameters": 9})
+    offset = recording.next_epoch
+    if first:
+        offset = recording.resume(first, **at, model=model, parameters=9)
+    recording.record_facts(
+        {
+            "initial_epoch": first,
+            "first_epoch": first + offset,
+            "initial_step": at.get("step", 0),
+            "first_step": recording.next_step,
+        }
+    )
+    for i in range(count):
+        steps = recording.next_step + 2 * i + np.arange(2)
+        epoch = offset + first + i
+        recording.append(epoch, "", q.BATCH_LOSS, steps, [recording.run] * 2)
+    if ended:
+        recording.record_facts({"ended": True})
+    recording.close()
+    return recording
+
+
+def epochs(path):
+    found = {}
+    for s in Recording.load(path):
+        found.setdefault(s.epoch, []).extend(s.steps.tolist())
+    return found
+
+
+class TestResumedRuns:
+    def test_epochs_that_are_repeated_replace_those_that_broke_off(
+        self, tmp_path
+    ):
+        path = tmp_path / "run.jsonl"
+        run_of(path, 0, 4)
+        run_of(path, 3, 2, step=6)  # repeats epoch 3, and breaks off again
+        run_of(path, 2, 3, step=4)  # from an older backup
+        assert epochs(path) == {i: [2 * i, 2 * i + 1] for i in range(5)}
+        loaded = Recording.load(path)
+        assert loaded.value.tolist() == [0] * 4 + [2] * 6
+        assert loaded.facts["resumed"] == {"run": 1, "epoch": 2}
+        assert Recording(path).next_step == 10
+
+    def test_an_epoch_that_nobody_recorded_is_counted(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        run_of(path, 0, 2)
+        run_of(path, 3, 1, step=6)
+        assert epochs(path) == {0: [0, 1], 1: [2, 3], 3: [6, 7]}
+
+    def test_the_file_knows_the_step_better_than_a_new_optimizer(
+        self, tmp_path
+    ):
+        path = tmp_path / "run.jsonl"
+        run_of(path, 0, 2)
+        for step in (0, 99):
+            run_of(path, 2, 1, step=step)
+            assert epochs(path)[2] == [4, 5]
+
+    def test_a_run_that_ended_is_kept(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        run_of(path, 0, 3, ended=True)
+        run_of(path, 2, 1)
+        run_of(path, 2, 1)
+        loaded = Recording.load(path)
+        assert [s.run for s in loaded] == [0, 0, 0, 2]
+        assert loaded.select(run=0).step.tolist() == [0, 1, 2, 3, 4, 5]
+        assert loaded.select(run=2).step.tolist() == [6, 7]
+
+    def test_a_run_of_another_model_is_kept(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        run_of(path, 0, 3)
+        run_of(path, 0, 3, model="other")
+        run_of(path, 2, 1)
+        loaded = Recording.load(path)
+        assert [(s.run, s.epoch) for s in loaded] == [
+            *[(0, 0), (0, 1)],
+            *[(1, 3), (1, 4), (1, 5)],
+            (2, 2),
+        ]
+        run_of(path, 1, 2, model="other")
+        other = Recording.load(path).select(run=3)
+        assert other.epoch.tolist() == [4, 4, 5, 5]
+        assert other.step.tolist() == [8, 9, 10, 11]
+
+    def test_each_fit_reads_what_is_new_alone(self, tmp_path, monkeypatch):
+        from keras_concepts import _recording_runs
+
+        path = tmp_path / "run.jsonl"
+        read = []
+        original = _recording_runs._read
+
+        def count(entry, runs):
+            read.append(entry)
+            original(entry, runs)
+
+        monkeypatch.setattr(_recording_runs, "_read", count)
+        for i in range(3):
+            run_of(path, 0, 2)
+            assert Recording(path).next_step == 4 * (i + 1)
+            read.clear()
+        run_of(path, 0, 2)
+        assert len(read) < 3
 
 
 class TestFormat1:

@@ -154,6 +154,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     which is a call of the train function with `arguments`. Gives a function
     from the step's result to what it would be if those values had not changed.
 
+`is_main_process(model)`
+:   Whether this process is the one that writes files for all processes which
+    train the model together; true where there is only one.
+
 `batch_predictor(model)`
 :   Context manager. Gives a function from a batch of inputs to the model's
     outputs, compiled apart from the model's own, which it keeps. To be used
@@ -307,6 +311,7 @@ fixed_randomness = active.fixed_randomness
 has_other_workers = active.has_other_workers
 has_float64 = active.has_float64
 has_nan = active.has_nan
+is_main_process = active.is_main_process
 isolate = active.isolate
 is_in_trace = active.is_in_trace
 known_value = active.known_value

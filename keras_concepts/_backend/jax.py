@@ -503,3 +503,8 @@ def _compiled(model: Any) -> Callable[..., Any]:
     if model not in _steps or _steps[model][0] != layers:
         _steps[model] = layers, jax.jit(predict_step)
     return _steps[model][1]
+
+
+def is_main_process(model: Any) -> bool:
+    del model
+    return jax.process_index() == 0

@@ -462,3 +462,14 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     model.make_predict_function(force=True)
     step, model.predict_function = model.predict_function, previous
     yield lambda batch: step([(batch,)])
+
+
+def is_main_process(model: Any) -> bool:
+    strategy = getattr(model, "distribute_strategy", None)
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if resolver is None or resolver.task_type is None:
+        return True
+    if resolver.task_type == "chief":
+        return True
+    has_chief = "chief" in resolver.cluster_spec().as_dict()
+    return not has_chief and resolver.task_id == 0

@@ -410,3 +410,11 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def is_main_process(model: Any) -> bool:
+    del model
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return True
+    return distributed.get_rank() == 0

@@ -3,13 +3,19 @@
 import functools
 import os
 import warnings
+import weakref
 from typing import Any
 
 import keras
 
 from keras_concepts import _backend
+from keras_concepts._figures import kept_from_pyplot
 from keras_concepts._validation import check_positive_int
-from keras_concepts.callbacks._run_log import RunLog, end_run
+from keras_concepts.callbacks._callback_list import (
+    callbacks_of_fit,
+    put_in_order,
+)
+from keras_concepts.callbacks._run_log import RunLog, end_run, run_identity
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.instruments.step.tap import Tap
@@ -31,6 +37,9 @@ class Monitor(keras.callbacks.Callback):
         recording: What was measured in the last `fit`.
     """
 
+    # Which it adds to the logs of an epoch.
+    log_keys: tuple[str, ...] = ()
+
     def __init__(
         self, *, record_to: str | os.PathLike[str] | None = None
     ) -> None:
@@ -50,10 +59,11 @@ class Monitor(keras.callbacks.Callback):
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws what was recorded.
 
-        Needs the extra `keras-concepts[plot]`.
+        Needs the extra `keras-concepts[plot]`. A notebook shows the figure at
+        the end of the cell, and a script with `matplotlib.pyplot.show()`.
 
         Args:
-            path: Image file to write.
+            path: Image file to write, instead of showing the figure.
 
         Returns:
             The `matplotlib.figure.Figure`.
@@ -61,9 +71,11 @@ class Monitor(keras.callbacks.Callback):
         Raises:
             ImportError: matplotlib is not installed.
         """
-        figure = self._report().figure(self.recording)
-        if path is not None:
-            figure.savefig(path)
+        if path is None:
+            return self._report().figure(self.recording)
+        with kept_from_pyplot():
+            figure = self._report().figure(self.recording)
+        figure.savefig(path)
         return figure
 
     def _repr_html_(self) -> str:
@@ -83,8 +95,20 @@ class Monitor(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         end_run(self.model)
+        if self._log is not None:
+            self._log.end()
+
+    def _is_listed_again(self) -> bool:
+        """Whether `fit` has begun for this monitor: it is in the list twice."""
+        if self._log is None or self._log.begun:
+            return False
+        return self._log.identity == run_identity(self.model, self.params)
 
     def _open_log(self, model: Any) -> RunLog:
+        callbacks = callbacks_of_fit()
+        if callbacks is not None:
+            put_in_order(callbacks, self)
+        self.recording.close()
         try:
             log = RunLog(
                 self._recorded_name(), self.record_to, model, self.params
@@ -95,6 +119,8 @@ class Monitor(keras.callbacks.Callback):
                 "can be written: a new one, or a recording to continue. "
                 f"Received: record_to={str(self.record_to)!r} ({error})."
             ) from error
+        if callbacks is not None:  # also if `fit` raises
+            weakref.finalize(callbacks, log.recording.close).atexit = False
         log.begin()
         self.recording = log.recording
         return log
@@ -120,6 +146,8 @@ class StepMonitor(Monitor):
         self._trained: Any = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._is_listed_again():
+            return
         self._stop()
         model = self._trained = self.model
         self._check(model)
@@ -132,7 +160,9 @@ class StepMonitor(Monitor):
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         if self._log is not None and self._observer is not None:
-            _ = self._log.epoch(epoch)
+            if not self._log.begun:
+                _ = self._log.epoch(epoch)
+                self._observer.start_at(self.recording.next_step)
             self._observer.begin_epoch(self.params.get("steps"))
             if not self._is_attached():  # another `fit` of the model has run
                 self._observer.renew_tap()
@@ -154,8 +184,8 @@ class StepMonitor(Monitor):
                 )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_end(logs)
         self._stop()
+        super().on_train_end(logs)
 
     def _is_attached(self) -> bool:
         return ObservedTrainFunction.is_attached(self._trained, self._observer)

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_concepts import _backend
 from keras_concepts import quantities as q
-from keras_concepts.instruments.facts import run_facts
+from keras_concepts.instruments.facts import model_facts, run_facts
 from keras_concepts.recording import Recording
 
 # Of each model what Keras told the callbacks of its last `fit`, and the
@@ -45,6 +46,7 @@ class RunLog:
         params: Of the callback.
 
     Attributes:
+        identity: Of the run, which its monitors share.
         recording: What to record to.
     """
 
@@ -55,29 +57,64 @@ class RunLog:
         model: Any,
         params: dict[str, Any],
     ) -> None:
+        self.identity = run_identity(model, params)
         self.recording = Recording(
-            record_to, monitor=monitor, run=run_identity(model, params)
+            # Each process of a distributed run has the same to record.
+            record_to if _backend.is_main_process(model) else None,
+            monitor=monitor,
+            run=self.identity,
+            on_error="warn",
         )
         self._model = model
         self._params = params
         self._has_facts = not self.recording.is_first
-        self._first_epoch: int | None = None
+        self._offset: int | None = None
 
     def begin(self) -> None:
         """Records the facts of a run whose model is built."""
         self._record_facts()
 
+    @property
+    def begun(self) -> bool:
+        """Whether an epoch has begun."""
+        return self._offset is not None
+
     def epoch(self, epoch: int) -> int:
         """Number in the recording of an epoch, numbered by Keras from 0.
 
         A `fit` that begins with epoch 0 goes on with the epochs of the file. A
-        `fit` that is resumed (`initial_epoch`) numbers them itself.
+        `fit` that begins later resumes the one before. Which it is shows when
+        the first epoch begins: only then has `BackupAndRestore` restored what
+        it saved.
         """
-        if self._first_epoch is None:
-            self._first_epoch = epoch
-        return epoch + (
-            self.recording.next_epoch if not self._first_epoch else 0
-        )
+        if self._offset is None:
+            self._offset = self._begin_epochs(epoch)
+        return epoch + self._offset
+
+    def _begin_epochs(self, first: int) -> int:
+        recording = self.recording
+        step = _steps_of(self._model.optimizer)
+        offset = recording.next_epoch
+        if first:
+            built = self._model.built
+            facts = model_facts(self._model) if built else {}
+            offset = recording.resume(first, step, **facts)
+        if recording.is_first:
+            recording.record_facts(
+                {
+                    "initial_epoch": first,
+                    "first_epoch": first + offset,
+                    "initial_step": step,
+                    "first_step": recording.next_step,
+                }
+            )
+        return offset
+
+    def end(self) -> None:
+        """Records that the run was not broken off, and lets go of the file."""
+        if self.recording.is_first:
+            self.recording.record_facts({"ended": True})
+        self.recording.close()
 
     def end_epoch(
         self, epoch: int, step: int, logs: dict[str, Any] | None
@@ -113,6 +150,15 @@ class RunLog:
         if not self._has_facts and self._model.built:
             self._has_facts = True
             self.recording.record_facts(run_facts(self._model, self._params))
+
+
+def _steps_of(optimizer: Any) -> int | None:
+    """Steps that an optimizer has taken, if it counts them."""
+    steps = getattr(optimizer, "iterations", None)
+    if steps is None:
+        return None
+    micro_batches = getattr(optimizer, "gradient_accumulation_steps", None)
+    return (micro_batches or 1) * int(keras.ops.convert_to_numpy(steps))
 
 
 def _numbers(value: Any) -> np.ndarray:

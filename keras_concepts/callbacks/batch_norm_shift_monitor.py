@@ -100,7 +100,8 @@ class BatchNormShiftMonitor(SampledMonitor):
         ValueError: `every` or `max_samples` is below 1, `probe` has not two or
             three parts; or, when `fit` begins, the model has no batch
             normalization, no optimizer or no trainable variable.
-        OSError: `record_to` cannot be written, when `fit` begins.
+        OSError: `record_to` cannot be opened, when `fit` begins. (If it cannot
+            be written later, training goes on with a warning.)
 
     Source: Ioffe & Szegedy (2015), *Batch normalization*, algorithms 1 and 2.
 
@@ -121,6 +122,8 @@ class BatchNormShiftMonitor(SampledMonitor):
     >>> round(float(rows.select(quantity="initial_share").value[0]), 2)
     0.98
     """
+
+    log_keys = ("batch_norm_shift",)
 
     def __init__(
         self,

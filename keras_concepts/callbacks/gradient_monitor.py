@@ -94,7 +94,8 @@ class GradientMonitor(SampledMonitor):
         TypeError: `every` or `max_samples` is not an integer.
         ValueError: `every` or `max_samples` is below 1; or, when `fit` begins,
             the model has no optimizer or no trainable variable.
-        OSError: `record_to` cannot be written, when `fit` begins.
+        OSError: `record_to` cannot be opened, when `fit` begins. (If it cannot
+            be written later, training goes on with a warning.)
 
     Example:
 
@@ -112,6 +113,13 @@ class GradientMonitor(SampledMonitor):
     >>> monitor.recording.select(owner="*/kernel").quantities[:2]
     ['gradient_rms', 'gradient_max']
     """
+
+    log_keys = (
+        "gradient_norm",
+        "gradient_attenuation",
+        "dead_units",
+        "update_ratio",
+    )
 
     def __init__(
         self,

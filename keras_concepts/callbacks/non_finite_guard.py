@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts._shown_as_text import show_text
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._monitor import StepMonitor
 from keras_concepts.instruments.non_finite.fault import Fault
@@ -55,6 +56,8 @@ class NonFinite:
     layer: str
     count: int
     message: str
+
+    _repr_pretty_ = show_text
 
     def __str__(self) -> str:
         return self.message
@@ -113,7 +116,8 @@ class NonFiniteGuard(StepMonitor):
         TypeError: `check_every` is not an integer.
         ValueError: `check_every` is below 1; or, when `fit` begins, the model
             has no optimizer or no trainable variable.
-        OSError: `record_to` cannot be written, when `fit` begins.
+        OSError: `record_to` cannot be opened, when `fit` begins. (If it cannot
+            be written later, training goes on with a warning.)
 
     Example:
 

@@ -97,7 +97,8 @@ class PenaltyReporter(SampledMonitor):
         TypeError: `every` or `max_samples` is not an integer.
         ValueError: `every` or `max_samples` is below 1; or, when `fit` begins,
             the model has no optimizer or no trainable variable.
-        OSError: `record_to` cannot be written, when `fit` begins.
+        OSError: `record_to` cannot be opened, when `fit` begins. (If it cannot
+            be written later, training goes on with a warning.)
 
     Example:
 
@@ -117,6 +118,8 @@ class PenaltyReporter(SampledMonitor):
     >>> rows.select(owner="").quantities
     ['epoch_loss', 'data_loss', 'penalty', 'added_loss', 'penalty_share']
     """
+
+    log_keys = ("penalty", "penalty_share")
 
     def __init__(
         self,

@@ -93,7 +93,8 @@ class SignalMonitor(Monitor):
         TypeError: `every_epochs` is not an integer, or `probe` is not a tuple.
         ValueError: `every_epochs` is below 1, or `probe` has not one to three
             parts.
-        OSError: `record_to` cannot be written, when `fit` begins.
+        OSError: `record_to` cannot be opened, when `fit` begins. (If it cannot
+            be written later, training goes on with a warning.)
 
     Example:
 
@@ -112,6 +113,7 @@ class SignalMonitor(Monitor):
     [8.0, 1.0, 8.0, 1.0]
     """
 
+    log_keys = ("error_attenuation", "saturated_units", "memory_horizon")
     # Its hook for a batch reads neither logs nor model. Keras may call it from
     # several threads and in any order, but before the epoch ends.
     async_safe = True
@@ -147,6 +149,8 @@ class SignalMonitor(Monitor):
         self._epochs = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._is_listed_again():
+            return
         self._log = self._open_log(self.model)
         self._summary = SignalSummary()
         self._probe = ForwardProbe(
@@ -155,7 +159,6 @@ class SignalMonitor(Monitor):
             training=self.training,
             reduce=self._summary.reduce,
         )
-        self._step = self.recording.next_step
         self._epochs = 0
 
     def on_epoch_begin(
@@ -164,6 +167,7 @@ class SignalMonitor(Monitor):
         self._taken = [0]
         if self._epochs == 0 and self._log is not None:
             _ = self._log.epoch(epoch)
+            self._step = self.recording.next_step
             _ = self._measure(-1)
 
     def on_train_batch_end(

@@ -42,8 +42,7 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         "versions": _versions(),
         "backend": keras.backend.backend(),
         "dtype_policy": keras.config.dtype_policy().name,
-        "model": model.name,
-        "parameters": sum(math.prod(v.shape) for v in model.weights),
+        **model_facts(model),
         "epochs": params.get("epochs"),
         "steps_per_epoch": params.get("steps"),
         "batch_size": _backend.batch_size_of_fit(model),
@@ -57,6 +56,12 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         "layers": [_layer(layer, names.of(layer)) for layer in layers],
         "variables": _variables(model, names),
     }
+
+
+def model_facts(model: Any) -> dict[str, Any]:
+    """By what a built model is known again in another process."""
+    parameters = sum(math.prod(v.shape) for v in model.weights)
+    return {"model": model.name, "parameters": parameters}
 
 
 def _versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_concepts._figures import new_figure
 from keras_concepts._labels.class_amounts import UNKNOWN, Columns, Indices
 from keras_concepts._labels.predictions import largest
 from keras_concepts._labels.rows import Rows
@@ -191,18 +192,20 @@ class CalibrationError(ClassMetric):
     def plot(self, path: str | Path | None = None, ax: Any = None) -> Any:
         """Draws accuracy over confidence, with bins as large as their share.
 
+        Needs the extra `keras-concepts[plot]`.
+
         Args:
-            path: File to save the figure to.
+            path: File to save the figure to, instead of showing it.
             ax: matplotlib axes to draw on, instead of a figure of its own.
 
         Returns:
-            The matplotlib figure. Needs matplotlib.
-        """
-        from matplotlib.figure import Figure
+            The matplotlib figure.
 
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
         if ax is None:
-            figure = Figure(figsize=(4.5, 4.5), layout="constrained")
-            ax = figure.add_subplot()
+            ax = new_figure(4.5, 4.5, shown=path is None).add_subplot()
         curve = self.curve()
         ax.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
         (line,) = ax.plot(curve.confidence, curve.accuracy, linewidth=1.5)

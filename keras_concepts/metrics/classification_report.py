@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_concepts._registration import serializable
+from keras_concepts._shown_as_text import ShownText
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_probability
 from keras_concepts.metrics import _scores
@@ -221,7 +222,7 @@ class ClassificationReport(ClassCounts):
         for average in ("macro", "weighted"):
             means = [float(self._average(v, average)) for v in values]
             averages.append([f"{average} avg", *means, total])
-        return _table(lines, averages, digits)
+        return ShownText(_table(lines, averages, digits))
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

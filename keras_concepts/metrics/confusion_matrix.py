@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._figures import new_figure
 from keras_concepts._labels.class_amounts import Indices
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
@@ -127,36 +129,47 @@ class ConfusionMatrix(Agreement):
         return self._cast(matrix)
 
     def plot(self, path: str | Path | None = None, ax: Any = None) -> Any:
-        """Draws the matrix with scikit-learn's display.
+        """Draws the matrix, with its numbers if there are not too many.
+
+        Needs the extra `keras-concepts[plot]`.
 
         Args:
-            path: File to save the figure to.
+            path: File to save the figure to, instead of showing it.
             ax: matplotlib axes to draw on, instead of a figure of its own.
 
         Returns:
-            The matplotlib figure. Needs scikit-learn and matplotlib.
-        """
-        from matplotlib.figure import Figure
-        from sklearn.metrics import ConfusionMatrixDisplay
+            The matplotlib figure.
 
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
         matrix = keras.ops.convert_to_numpy(self.result())
         size = len(matrix)
         if ax is None:
             inches = max(4.0, 0.5 * size + 2)
-            figure = Figure(figsize=(inches + 1, inches), layout="constrained")
+            figure = new_figure(inches + 1, inches, shown=path is None)
             ax = figure.add_subplot()
-        display = ConfusionMatrixDisplay(
-            matrix, display_labels=self.class_names or range(size)
-        )
+        highest = matrix.max() if self.normalize is None else 1.0
+        image = ax.imshow(matrix, cmap="Blues", vmin=0.0, vmax=highest)
+        _ = ax.figure.colorbar(image, ax=ax)
+        _ = ax.set(xlabel="predicted class", ylabel="true class")
+        names = self.class_names or list(range(size))
+        if size <= 20 or self.class_names:
+            ax.set_yticks(range(size), names)
+            vertical = {"rotation": "vertical"} if self.class_names else {}
+            ax.set_xticks(range(size), names, **vertical)
         whole = (matrix == matrix.round()).all() and self.normalize is None
-        display.plot(
-            ax=ax,
-            cmap="Blues",
-            include_values=size <= 20,
-            values_format=".0f" if whole else ".2f",
-            xticks_rotation="vertical" if self.class_names else "horizontal",
-            im_kw={} if self.normalize is None else {"vmin": 0.0, "vmax": 1.0},
-        )
+        for (row, column), value in (
+            np.ndenumerate(matrix) if size <= 20 else ()
+        ):
+            ax.text(
+                column,
+                row,
+                f"{value:.0f}" if whole else f"{value:.2f}",
+                ha="center",
+                va="center",
+                color="white" if value > highest / 2 else "black",
+            )
         if path is not None:
             ax.figure.savefig(path)
         return ax.figure

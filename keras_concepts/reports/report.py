@@ -14,6 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 
 from keras_concepts import quantities
+from keras_concepts._figures import kept_from_pyplot
 from keras_concepts.recording import Recording
 from keras_concepts.reports.selection import rows_of
 
@@ -80,7 +81,8 @@ class Report:
         text = table_html(table)
         if importlib.util.find_spec("matplotlib") is None:
             return text
-        return text + figure_html(self.figure(recording))
+        with kept_from_pyplot():
+            return text + figure_html(self.figure(recording))
 
     def of(self, monitor: str) -> "Report":
         """The same report for one monitor, by its name in the recording."""

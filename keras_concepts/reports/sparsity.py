@@ -12,8 +12,10 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from keras_concepts._shown_as_text import show_text
 from keras_concepts.reports.drawing.names import short_names
 from keras_concepts.reports.drawing.table_style import Name
+from keras_concepts.reports.report import table_html
 
 _INDEX_BYTES = 4  # int32
 _ABOUT = (
@@ -47,7 +49,7 @@ class SparsityRow(NamedTuple):
 
 
 class Sparsity:
-    """Rows of `sparsity`, which `rich.print` and `print` show as a table.
+    """Rows of `sparsity`, which notebooks and `print` show as a table.
 
     Args:
         rows: One a weight, in the order of the model.
@@ -76,11 +78,17 @@ class Sparsity:
     def __len__(self) -> int:
         return len(self.rows)
 
+    _repr_pretty_ = show_text
+
     def __str__(self) -> str:
-        console = Console(file=io.StringIO(), width=100)
+        # In a notebook, a console of another kind would show the table.
+        console = Console(file=io.StringIO(), width=100, force_jupyter=False)
         with console.capture() as capture:
             console.print(self)
         return capture.get()
+
+    def _repr_html_(self) -> str:
+        return table_html(self.__rich__())
 
     def __rich__(self) -> Table:
         table = Table(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts._extras import missing
 from keras_concepts.recording import Recording, Series
 
 
@@ -93,9 +94,8 @@ def _open(log_dir: str) -> Any:
         from tensorboardX import RecordWriter
         from tensorboardX.proto.event_pb2 import Event
     except ImportError as error:
-        raise ImportError(
-            "Event files for TensorBoard need tensorboardX: "
-            'pip install "keras-concepts[tensorboard]"'
+        raise missing(
+            "Event files for TensorBoard", "tensorboardX", "tensorboard"
         ) from error
     # TensorBoard reads a folder's files in the order of their names.
     name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"

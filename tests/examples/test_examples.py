@@ -25,6 +25,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MEMORY = ROOT / "examples" / "memory_horizon.py"
 REGULARIZATION = ROOT / "examples" / "regularization.py"
 RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
+QUICK = "--quick shows that it runs, not who wins."
 NUMBER = r"\d[\d.]*(?:e[-+]?\d+)?"
 SENTENCES = {
     "are_my_updates_too_small": (
@@ -53,9 +54,10 @@ SENTENCES = {
         r"\d+%; with a layer \(`check_masks` names nothing\): \d+%\."
     ),
     "how_much_of_my_loss_is_penalty": (
-        r"Share of the penalty in the last epoch: "
-        + ", ".join(
-            rf"\d+\.\d% \(pull {NUMBER}, \d+% right\) at L2 {strength}"
+        r"Penalty in the last epoch: "
+        + "; ".join(
+            rf"L2 {strength}: \d+\.\d% of the loss, pull {NUMBER}, "
+            r"accuracy \d+%"
             for strength in ("1e-05", r"0\.001", r"0\.1")
         )
         + r"\."
@@ -79,9 +81,9 @@ SENTENCES = {
         r"0\.\d\d, and \d+% of new digits are recognized\."
     ),
     "which_units_saturate": (
-        r"Saturated units: (\d+ → \d+(, )?){3} at rate 0\.001 "
-        r"\(\d+% right\); [1-9]\d? → 6\d, 0 → [1-9]\d?, 0 → [1-9]\d? at "
-        r"rate 0\.03 \(\d+% right\)\."
+        r"Saturated by layer: from \d+, 0, 0 to \d+, \d+, \d+ at rate 0\.001, "
+        r"accuracy \d+%; from [1-9]\d?, 0, 0 to 6\d, [1-9]\d?, [1-9]\d? at "
+        r"rate 0\.03, accuracy \d+%\."
     ),
     "which_layer_vanishes": (
         rf"In epoch 1 the first layer's gradient is {NUMBER} times the last "
@@ -90,6 +92,14 @@ SENTENCES = {
         + r"\."
     ),
 }
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_progress_is_not_cut_by_tensorflow(example):
+    """Its level of logs must be known before anything imports it."""
+    lines = example.read_text(encoding="utf-8").splitlines()
+    level = 'os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")'
+    assert lines.index(level) < lines.index("import keras")
 
 
 def rows(output):
@@ -134,12 +144,7 @@ def test_vanishing_gradients(tmp_path):
     assert pictures == [str(out / "heatmaps.png"), str(out / "curves.png")]
     for picture in pictures:
         assert_drawn(picture)
-    sentence = " ".join(output.split("\n\n")[-1].split())
-    percent = f"{float(table['sigmoid'][0]):.0%}"
-    assert sentence.startswith("At the first step, the gradient of the first")
-    assert f"is {percent} with sigmoid (chance)" in sentence
-    assert sentence.count(". ") == 0
-    assert "sigmoid learned nothing from a gradient that vanished" in sentence
+    assert output.endswith(f"\n\n{QUICK}\n")
 
 
 @pytest.fixture(scope="module")
@@ -225,9 +230,7 @@ def test_imbalanced_f1(tmp_path):
     ]
     for picture in pictures:
         assert_drawn(picture)
-    sentence = " ".join(output.split("\n\n")[-1].split())
-    assert sentence.startswith("Always saying no is right 96% of the time")
-    assert sentence.count(". ") == 0
+    assert output.endswith(f"\n\n{QUICK}\n")
 
 
 @pytest.mark.parametrize(
@@ -272,11 +275,7 @@ def test_dropout_ensemble(tmp_path):
                 assert cell.split("±")[0] == f"{np.mean(values):.3f}", key
     assert_drawn(out / "uncertainty.png")
     assert f"Uncertainty: {out / 'uncertainty.png'}\n" in output
-    sentence = " ".join(output.split("\n\n")[-1].split())
-    assert sentence.startswith(
-        "Against one pass, the ensemble changes accuracy"
-    )
-    assert sentence.count(". ") == 0
+    assert output.endswith(f"\n\n{QUICK}\n")
 
 
 @pytest.mark.parametrize(
@@ -326,18 +325,17 @@ def test_regularization(tmp_path):
     for picture in ("weights", "shares", "penalties"):
         assert str(out / f"{picture}.png") in output
         assert_drawn(out / f"{picture}.png")
-    sentence = " ".join(output.split("\n\n")[-1].split())
-    percent = f"{float(table['none'][1]):.1%}"
-    assert sentence.startswith("Trained on 200 digits, the network without")
-    assert f"reads {percent} of 1597 others" in sentence
-    assert "; L1 proximal (" in sentence
+    assert output.endswith(f"\n\n{QUICK}\n")
 
 
 @pytest.mark.parametrize(
     ("scores", "verdict"),
     [
-        ((0.8, 0.9, 0.8), "L1 is better and L2 is no different; nothing made"),
-        ((0.9, 0.8, 0.8), "L1 and L2 are worse; nothing made"),
+        (
+            (0.8, 0.9, 0.8),
+            "Compared with it, L1 is better and L2 is no differe",
+        ),
+        ((0.9, 0.8, 0.8), "L1 and L2 are worse (differences below 2.7% may"),
     ],
 )
 def test_conclusion_follows_the_numbers(scores, verdict):
@@ -348,7 +346,9 @@ def test_conclusion_follows_the_numbers(scores, verdict):
         example["Run"](name, 1.0, score, 0.0, nothing, {}, 1.0)
         for name, score in zip(("none", "L1", "L2"), scores, strict=True)
     ]
-    assert verdict in example["conclude"](runs, digits)
+    conclusion = example["conclude"](runs, digits)
+    assert verdict in conclusion
+    assert conclusion.endswith("; nothing made weights exactly zero.")
 
 
 def test_memory_horizon(tmp_path):
@@ -380,11 +380,7 @@ def test_memory_horizon(tmp_path):
     for picture in ("gradients", "memory", "curves"):
         assert str(out / f"{picture}.png") in output
         assert_drawn(out / f"{picture}.png")
-    sentence = " ".join(output.split("\n\n")[-1].split())
-    assert sentence.startswith(
-        "Over a lag of 20 steps, after 2 epochs, letters"
-    )
-    assert sentence.count(". ") == 0
+    assert output.endswith(f"\n\n{QUICK}\n")
 
 
 @pytest.mark.parametrize(
@@ -522,14 +518,12 @@ def assert_refused(script, arguments, message, monkeypatch, capsys, tmp_path):
 
 def test_batch_normalization(tmp_path):
     printed = run(BATCH_NORM, "--quick", "--out", tmp_path, cwd=tmp_path)
-    found = re.search(
-        r"after 20 steps it reads (\d+)% with the batch's statistics and "
-        r"(\d+)% at inference, which recalibration corrects: (\d+)%",
-        " ".join(printed.split()),
+    inference, batch, repaired = map(
+        float, re.findall(r"^20 steps, \D+(0\.\d+)", printed, re.MULTILINE)
     )
-    batch, inference, repaired = map(int, found.groups())
-    assert inference < repaired - 10
-    assert abs(repaired - batch) < 5
+    assert inference < repaired - 0.1
+    assert abs(repaired - batch) < 0.05
+    assert printed.endswith(f"\n\n{QUICK}\n")
     for name in ("batch_norm.png", "shift.png"):
         assert image.imread(tmp_path / name).std() > 0.05
     with (tmp_path / "results.csv").open(encoding="utf-8") as file:

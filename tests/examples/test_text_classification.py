@@ -84,10 +84,7 @@ def test_from_the_words_to_a_saved_classifier(tmp_path):
     pictures += ["gru_gradients", "lstm_penalties"]
     for picture in pictures:
         assert_drawn(folder / f"{picture}.png")
-    sentence = " ".join(output.split("\n\n")[-1].split())
-    assert sentence.endswith("--quick shows that it runs, not who wins.")
-    assert sentence.startswith("Of the networks that read in order, validation")
-    assert "better than order-blind" in sentence
+    assert output.endswith("\n\n--quick shows that it runs, not who wins.\n")
 
     answers = run(
         SCRIPT, "predict", "Freundlichkeit", "Motor", "--out", out, cwd=tmp_path

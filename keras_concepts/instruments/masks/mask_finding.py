@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_concepts._shown_as_text import show_text
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskFinding:
@@ -28,6 +30,8 @@ class MaskFinding:
     side: str
     evidence: str
     advice: str
+
+    _repr_pretty_ = show_text
 
     def __str__(self) -> str:
         return f"{self.layer} {self.evidence}. {self.advice}"

@@ -70,6 +70,10 @@ class StepObserver(Generic[Samples]):
             taken = min(taken, self._epoch_start + self._epoch_steps)
         return taken - self._first_step
 
+    def start_at(self, step: int) -> None:
+        """Numbers the first step anew, before it is taken."""
+        self._first_step = self._step = self._epoch_start = step
+
     def begin_epoch(self, steps: int | None) -> None:
         """Starts an epoch of `steps` steps, or of unknown length."""
         if self._epoch_steps is not None:

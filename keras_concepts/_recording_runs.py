@@ -1,0 +1,127 @@
+"""Which runs a file holds already, and how far each of them got."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from keras_concepts import quantities
+from keras_concepts._recording_file import Entries, damage, is_header
+from keras_concepts._recording_format_1 import upgraded
+
+
+@dataclasses.dataclass
+class WrittenRun:
+    """A run in a file.
+
+    Attributes:
+        number: From 0.
+        identity: The same for all monitors of the run.
+        monitors: Names of those that recorded it.
+        facts: What of the run's facts says how to go on with it.
+        steps: Steps that had been taken when the last row of each epoch was
+            measured.
+    """
+
+    number: int
+    identity: str = ""
+    monitors: list[str] = dataclasses.field(default_factory=list)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    steps: dict[int, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether the run began and nobody recorded its end."""
+        return "first_epoch" in self.facts and not self.facts.get("ended")
+
+    @property
+    def offset(self) -> int:
+        """What to add to an epoch of this `fit` to get that of the file."""
+        first = self.facts.get("first_epoch", 0)
+        return first - self.facts.get("initial_epoch", first)
+
+    @property
+    def step_offset(self) -> int:
+        """What to add to the optimizer's steps to get those of the file."""
+        first = self.facts.get("first_step") or 0
+        initial = self.facts.get("initial_step")
+        return 0 if initial is None else first - initial
+
+
+_KEPT = (
+    *("model", "parameters", "ended", "resumed"),
+    *("first_epoch", "initial_epoch", "first_step", "initial_step"),
+)
+# Of each file how far it was read, so that the next `fit` reads on from there.
+_known: dict[str, tuple[int, int, dict[int, WrittenRun]]] = {}
+
+
+def written_runs(path: pathlib.Path) -> dict[int, WrittenRun]:
+    """The runs of a file by number; none if it is empty.
+
+    To be called while the file is held, so that nobody else writes to it.
+
+    Raises:
+        ValueError: See `Entries`.
+    """
+    stat = path.stat()
+    if not stat.st_size:
+        return {}
+    name = os.path.realpath(path)
+    file, start, runs = _known.get(name, (stat.st_ino, 0, {}))
+    if file != stat.st_ino or start > stat.st_size:
+        start, runs = 0, {}
+    entries = Entries(path, start)
+    for entry in upgraded(entries):
+        try:
+            _read(entry, runs)
+        except (KeyError, TypeError, ValueError) as error:
+            raise damage(path, entry) from error
+    _known[name] = stat.st_ino, entries.end, runs
+    return runs
+
+
+def _read(entry: dict[str, Any], runs: dict[int, WrittenRun]) -> None:
+    run = runs.setdefault(entry["run"], WrittenRun(entry["run"]))
+    if is_header(entry):
+        run.identity = entry.get("identity", "")
+        if entry.get("monitor") and entry["monitor"] not in run.monitors:
+            run.monitors.append(entry["monitor"])
+    elif "facts" in entry:
+        facts = entry["facts"]
+        run.facts |= {key: facts[key] for key in _KEPT if key in facts}
+        if "resumed" in facts:
+            first = facts["resumed"]["epoch"]
+            for number in replaced_runs(run.number, runs):
+                kept = {
+                    e: n for e, n in runs[number].steps.items() if e < first
+                }
+                runs[number].steps = kept
+    elif entry.get("steps"):
+        taken = _steps_taken(entry["monitor"], max(entry["steps"]))
+        epoch = entry["epoch"]
+        run.steps[epoch] = max(taken, run.steps.get(epoch, 0))
+
+
+def replaced_runs(number: int, runs: Mapping[int, Any]) -> list[int]:
+    """The runs that a run goes on with, where they broke off; latest first.
+
+    Args:
+        number: Of the run.
+        runs: Runs with their `facts`, by number.
+    """
+    replaced: list[int] = []
+    while resumed := runs[number].facts.get("resumed"):
+        number = resumed["run"]
+        if number not in runs or number in replaced:
+            break
+        replaced.append(number)
+    return replaced
+
+
+def _steps_taken(monitor: str, step: int) -> int:
+    """Steps that had been taken once the row of a step was measured."""
+    concept = quantities.concept_of(monitor)
+    between_steps = concept is not None and concept.between_steps
+    return step + (not between_steps)

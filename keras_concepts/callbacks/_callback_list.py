@@ -1,0 +1,82 @@
+"""The other callbacks of the `fit` that a monitor is in."""
+
+import sys
+import warnings
+from typing import Any
+
+import keras
+
+
+def callbacks_of_fit() -> keras.callbacks.CallbackList | None:
+    """The list that is calling us, if it is one."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList):
+            return caller
+        frame = frame.f_back
+    return None
+
+
+def put_in_order(callbacks: keras.callbacks.CallbackList, monitor: Any) -> None:
+    """Lists a monitor once, and before a `BackupAndRestore`.
+
+    What that callback saves says where to resume, so the epoch must have been
+    recorded by then: a process may be killed between the two. Of other
+    callbacks that come too early for the monitor's keys, it warns.
+    """
+    listed = callbacks.callbacks
+    position = next(
+        (i for i, each in enumerate(listed) if each is monitor), len(listed)
+    )
+    before, after = listed[:position], listed[position + 1 :]
+    backups = [c for c in before if _is_backup(c)]
+    # Another list: somebody is walking through this one.
+    callbacks.callbacks = [
+        *(c for c in before if not _is_backup(c)),
+        *listed[position : position + 1],
+        *backups,
+        *(c for c in after if c is not monitor),
+    ]
+    _warn_of_order(before, monitor)
+
+
+def _is_backup(callback: Any) -> bool:
+    return isinstance(callback, keras.callbacks.BackupAndRestore)
+
+
+def _warn_of_order(before: list[Any], monitor: Any) -> None:
+    name = type(monitor).__name__
+    uses = {
+        _name(callback): used
+        for callback in before
+        if (used := _uses(callback, monitor.log_keys))
+    }
+    if uses:
+        keys = dict.fromkeys(key for used in uses.values() for key in used)
+        many = len(uses) > 1
+        warnings.warn(
+            f"{' and '.join(uses)} {'do' if many else 'does'} not get "
+            f"{', '.join(f'`{key}`' for key in keys)} of `{name}`, because "
+            f"{'they come' if many else 'it comes'} earlier in the list of "
+            f"callbacks. Put the monitor first: callbacks=[{name}(...), "
+            f"{next(iter(uses)).strip('`')}(...)].",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _uses(callback: Any, keys: tuple[str, ...]) -> list[str]:
+    """Which of the keys a callback looks for in the logs of an epoch."""
+    if isinstance(callback, keras.callbacks.CSVLogger):
+        return list(keys)
+    file = str(getattr(callback, "filepath", ""))
+    return [
+        key
+        for key in keys
+        if getattr(callback, "monitor", None) == key or f"{{{key}" in file
+    ]
+
+
+def _name(callback: Any) -> str:
+    return f"`{type(callback).__name__}`"
