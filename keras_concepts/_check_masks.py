@@ -106,10 +106,10 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
         # Keras names some of the layers, without the reason or the remedy.
         warnings.filterwarnings("ignore", ".*does not support masking")
         if not model.built:
-            model(inputs, training=False)
+            _ = _backend.call_as_trainer(model, inputs, training=False)
         with _as_it_was(model):
             with recorded_calls(model) as calls:
-                model(inputs, training=False)
+                _ = _backend.call_as_trainer(model, inputs, training=False)
             trace = MaskTrace(calls)
     return MaskReport(trace.findings, trace.arrived)
 

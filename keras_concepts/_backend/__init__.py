@@ -106,6 +106,13 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 
 And `keras_internals.py`, for all of them:
 
+`call_as_trainer(model, x, training)`
+:   The model's outputs in the mode in which Keras' `fit` or `predict` calls it.
+
+`capture_batch_moments(layer, record)`
+:   Context manager. Calls `record(inputs, mask)` where a batch normalization
+    layer takes the statistics of a batch, whatever its `training` says.
+
 `flatten_layers(model)`
 :   The model and all layers and cells in it, each once.
 
@@ -143,6 +150,12 @@ And `keras_internals.py`, for all of them:
 `keras_mask(tensor)`, `set_keras_mask(tensor, mask)`
 :   The mask that Keras' layers left on a tensor, or `None`.
 
+`has_call(model)`
+:   Whether a model defines what it does when it is called.
+
+`has_loss(model)`
+:   Whether `compile` was given a loss, or the model computes its own.
+
 `in_symbolic_scope()`
 :   Whether Keras only asks a model for the shapes of its outputs.
 
@@ -162,12 +175,16 @@ import keras
 from keras_concepts._after_keras import UnsupportedBackendError, register_parts
 from keras_concepts._backend.keras_internals import (
     batch_size_of_fit,
+    call_as_trainer,
+    capture_batch_moments,
     capture_compiled_losses,
     capture_dropped_losses,
     cell_of_bias,
     changing_variables,
     compile_arguments,
     flatten_layers,
+    has_call,
+    has_loss,
     in_symbolic_scope,
     is_functional,
     keras_mask,
@@ -194,12 +211,16 @@ else:
 
 __all__ = [
     "batch_size_of_fit",
+    "call_as_trainer",
+    "capture_batch_moments",
     "capture_compiled_losses",
     "capture_dropped_losses",
     "cell_of_bias",
     "changing_variables",
     "compile_arguments",
     "flatten_layers",
+    "has_call",
+    "has_loss",
     "in_symbolic_scope",
     "is_functional",
     "keras_mask",

@@ -46,14 +46,45 @@ def batch_against_moving(
 ) -> Shift:
     """The moving statistics as they are now against those of a batch.
 
-    To each variance the layer's `epsilon` is added, as where it normalizes.
+    To each variance the layer's `epsilon` is added, as where it normalizes. In
+    batch renormalization those of the batch are what the layer normalizes by
+    after its correction.
     """
     batch = batch_moments(layer, inputs, mask)
     n = ops.maximum(ops.cast(batch.count, "float32"), 1.0)
     variance = batch.squares / n + layer.epsilon
-    mean = ops.cast(_backend.snapshot(layer.moving_mean), "float32")
-    moving = ops.cast(_backend.snapshot(layer.moving_variance), "float32")
-    shift = (mean - batch.mean - batch.rest) / ops.sqrt(variance)
+    mean, deviation = batch.mean + batch.rest, ops.sqrt(variance)
+    if getattr(layer, "renorm", False):
+        mean, deviation = _renormalized(layer, mean, deviation)
+        variance = ops.square(deviation)
+    moving_mean = _float32(layer.moving_mean)
+    moving = _float32(layer.moving_variance)
+    shift = (moving_mean - mean) / deviation
     seen = ops.ones_like(shift) * ops.cast(batch.count > 0, "float32")
     ratio = ops.log(moving + layer.epsilon) - ops.log(variance)
     return Shift(seen * shift, seen * ratio, seen)
+
+
+def _renormalized(
+    layer: Any, mean: Tensor, deviation: Tensor
+) -> tuple[Tensor, Tensor]:
+    """By what a layer with `renorm=True` really normalizes its batch.
+
+    `(x - μ) / σ * r + d` is `(x - (μ - d σ / r)) / (σ / r)`. Without limits on
+    `r` and `d` (Ioffe 2017, algorithm 1) these are its running statistics.
+    """
+    running_mean = _float32(layer.renorm_mean)
+    running = ops.maximum(_float32(layer.renorm_stddev), layer.epsilon**0.5)
+    limits = layer.renorm_clipping or {}
+    r, d = deviation / running, (mean - running_mean) / running
+    if limits.get("rmin") is not None:
+        r = ops.maximum(r, limits["rmin"])
+    if limits.get("rmax") is not None:
+        r = ops.minimum(r, limits["rmax"])
+    if limits.get("dmax") is not None:
+        d = ops.clip(d, -limits["dmax"], limits["dmax"])
+    return mean - d * deviation / r, deviation / r
+
+
+def _float32(variable: Any) -> Tensor:
+    return ops.cast(_backend.snapshot(variable), "float32")

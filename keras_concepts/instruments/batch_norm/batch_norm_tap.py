@@ -31,7 +31,7 @@ def capture_batch_norms(model: Any, loss_tracker: Any) -> Iterator[Shifts]:
     """Captures the batch statistics of a step inside the with-block.
 
     Each call of a layer is compared with the moving statistics as it found
-    them. Frozen layers are left out.
+    them. Layers in inference mode are left out.
 
     Args:
         model: A compiled model.
@@ -65,7 +65,9 @@ class ChannelShifts(NamedTuple):
     Attributes:
         path: Name of the layer; see `owner_names`.
         momentum: Of its moving statistics.
-        calls: Training batches per step; 0 if the layer is frozen or not used.
+        calls: Training batches per step; 0 if the layer is never called in
+            training mode.
+        frozen: Whether its `trainable` is `False`.
         mean_shift: See `Shift`, signed, `(channels,)`.
         log_variance_ratio: The same.
     """
@@ -73,6 +75,7 @@ class ChannelShifts(NamedTuple):
     path: str
     momentum: float
     calls: float
+    frozen: bool
     mean_shift: np.ndarray
     log_variance_ratio: np.ndarray
 
@@ -114,7 +117,14 @@ class BatchNormSamples:
                 shift, ratio = totals[:2] / calls
             often = float(calls.max() / len(self.steps))
             found.append(
-                ChannelShifts(path, layer.momentum, often, shift, ratio)
+                ChannelShifts(
+                    path,
+                    layer.momentum,
+                    often,
+                    not layer.trainable,
+                    shift,
+                    ratio,
+                )
             )
         return found
 
@@ -134,7 +144,9 @@ class BatchNormTap:
     @functools.cached_property
     def layers(self) -> list[Any]:
         """The batch normalization layers of the model."""
-        return batch_norm_layers(_backend.flatten_layers(self.model))
+        found = batch_norm_layers(_backend.flatten_layers(self.model))
+        # A layer that nothing has called yet has no statistics.
+        return [layer for layer in found if layer.moving_mean is not None]
 
     @functools.cached_property
     def _names(self) -> list[str]:
@@ -156,7 +168,7 @@ class BatchNormTap:
     def record(self, step: StepRecord, captured: Shifts) -> None:
         """Adds a step to the buffer, inside the step."""
         del step
-        row = []
+        row = [ops.zeros((0,))]  # there may be no layer
         for layer in self.layers:
             calls = [
                 ops.concatenate(list(shift))

@@ -55,7 +55,7 @@ def nonfinite_events(
                     layer, "call", _observed(layer, i, found)
                 )
             )
-        model(x, training=True)
+        _ = _backend.call_as_trainer(model, x, training=True)
     return ops.stack(found.events)
 
 
