@@ -99,7 +99,7 @@ def _cells(rows: Recording, path: str) -> Mapping[str, Text]:
     sizes = np.abs(by_index(rows, path, q.MEAN_SHIFT))
     if not len(sizes):
         frozen = one_value(rows, path, q.FROZEN) == 1.0
-        mode = "frozen" if frozen else "never called in training mode"
+        mode = q.FROZEN.label if frozen else "never called in training mode"
         return {_INITIAL: Text(mode, "dim")}
     shift = float(np.median(sizes))
     ratio = float(np.median(by_index(rows, path, q.LOG_VARIANCE_RATIO)))
