@@ -231,7 +231,7 @@ MODELS = {
     "lstm": (lambda: of_ids(LSTM(3)), None),
     "bidirectional": (
         lambda: of_ids(
-            lambda x: layers.Bidirectional(LSTM(3))(
+            lambda x: pooled(
                 layers.Bidirectional(LSTM(3, return_sequences=True))(x)
             )
         ),
@@ -239,25 +239,23 @@ MODELS = {
     ),
     "concatenated": (
         lambda: of_ids(
-            lambda x, y: LSTM(3)(layers.Concatenate()([x, y])), several=True
+            lambda x, y: pooled(layers.Concatenate()([x, y])), several=True
         ),
         None,
     ),
     "added": (
-        lambda: of_ids(
-            lambda x, y: LSTM(3)(layers.Add()([x, y])), several=True
-        ),
+        lambda: of_ids(lambda x, y: pooled(layers.Add()([x, y])), several=True),
         None,
     ),
     "zeros like it": (
         lambda: of_ids(
-            lambda x: LSTM(3)(layers.Add()([x, 0.0 * x + ops.zeros_like(x)]))
+            lambda x: pooled(layers.Add()([x, 0.0 * x + ops.zeros_like(x)]))
         ),
         "add",
     ),
     "joined with what has no mask": (
         lambda: of_ids(
-            lambda x: LSTM(3)(
+            lambda x: pooled(
                 layers.Concatenate(name="join")(
                     [
                         x,
@@ -343,6 +341,26 @@ def test_against_more_padding(name):
     if guilty is not None:
         names = [layer for layer, _ in problems(report)]
         assert any(layer.startswith(guilty) for layer in names), str(report)
+
+
+def test_a_layer_that_makes_a_sequence_without_a_mask():
+    """Of one with a mask that only its own code has seen."""
+
+    class WithPositions(layers.Layer):
+        def __init__(self):
+            super().__init__(name="positions")
+            self.words = layers.Embedding(9, 4, mask_zero=True)
+
+        def call(self, ids):
+            return self.words(ids) + 1.0
+
+    model = keras.Sequential(
+        [WithPositions(), layers.GlobalAveragePooling1D(name="pool")]
+    )
+    assert problems(kc.check_masks(model, WHOLE)) == [
+        ("positions", "lost"),
+        ("pool", "unmasked"),
+    ]
 
 
 def test_a_mask_that_arrives_without_the_padding():

@@ -162,21 +162,37 @@ class MaskTrace:
         if guilty is None:
             return []
         padding = self._test.sources[root]
-        return [
-            _Suspicion(
-                MaskFinding(
-                    guilty.name,
-                    "lost",
-                    padding.share,
-                    padding.side,
-                    f"({type(guilty.layer).__name__}) mixes padded steps with "
-                    f"the others in its own code; {padding}",
-                    "Leave them out there, by the mask of the sequence.",
-                ),
+        before = len(self._suspicions)
+        if not guilty.children and _wants_mask(guilty.layer):
+            maker = self._maker(guilty)
+            kind = type(maker.layer).__name__
+            what = f"({kind}) makes a sequence without a mask in its own code"
+            advice = "Let its `compute_mask` return the mask of these steps."
+            self._find(
+                maker, roots, "lost", padding, f"{what}; {padding}", advice
+            )
+            self._unmasked(guilty, _Track(padding, "", maker.name, roots))
+        else:
+            kind = type(guilty.layer).__name__
+            what = f"({kind}) mixes padded steps with the others"
+            advice = "Leave them out there, by the mask of the sequence."
+            self._find(
                 guilty,
                 roots,
+                "lost",
+                padding,
+                f"{what} in its own code; {padding}",
+                advice,
             )
-        ]
+        return self._suspicions[before:]
+
+    def _maker(self, call: RecordedCall) -> RecordedCall:
+        """The call that returned what another was given, or the one around."""
+        given = {id(tensor) for tensor in call.tensors()}
+        for other in reversed(self._calls[: self._numbers[id(call)]]):
+            if given & {id(x) for x in keras.tree.flatten(other.outputs)}:
+                return other
+        return call.parent or call
 
     def _judge(self, call: RecordedCall) -> None:
         outputs = [x for x in keras.tree.flatten(call.outputs) if is_tensor(x)]

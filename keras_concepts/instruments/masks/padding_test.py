@@ -129,6 +129,8 @@ class PaddingTest:
 
     def _of(self, source: int) -> list[tuple[int, int]] | None:
         """Of each call the change of its inputs and of its outputs."""
+        if source not in self.sources:
+            return None
         if source not in self._changes:
             self._changes[source] = self._tested(source)
         return self._changes[source]
@@ -141,36 +143,32 @@ class PaddingTest:
         return found is not None and not any(map(any, found))
 
     def _tested(self, source: int) -> list[tuple[int, int]] | None:
-        if source not in self.sources or not self._repeats:
-            return None
         padding = self._common(self.sources[source])
         if not padding.steps.any():
             return None
-        changes = []
-        for by in (_CHANGE, -_CHANGE):
-            move = functools.partial(self._moved, padding=padding, by=by)
-            try:
-                if source == INPUTS:
-                    inputs = keras.tree.map_structure(move, self._inputs)
-                    others = self._rerun(inputs=inputs)
-                else:
-                    others = self._rerun(
-                        lambda number, outputs, move=move: (
-                            keras.tree.map_structure(move, outputs)
-                            if number == source
-                            else outputs
-                        )
-                    )
-            except Exception:  # a layer may refuse such numbers
-                return None
-            changes.append(self._compared(others, padding))
-        first, second = changes
-        if first is None or second is None:
+        found = self._changed(source, padding, _CHANGE)
+        if found is None or not any(MORE in pair for pair in found):
+            return found
+        # Or has it another reason?
+        return found if self._repeats else None
+
+    def _changed(
+        self, source: int, padding: Padding, by: float
+    ) -> list[tuple[int, int]] | None:
+        move = functools.partial(self._moved, padding=padding, by=by)
+
+        def alter(number: int, outputs: Any) -> Any:
+            if number != source:
+                return outputs
+            return keras.tree.map_structure(move, outputs)
+
+        try:
+            if source == INPUTS:
+                inputs = keras.tree.map_structure(move, self._inputs)
+                return self._compared(self._rerun(inputs=inputs), padding)
+            return self._compared(self._rerun(alter), padding)
+        except Exception:  # a layer may refuse such numbers
             return None
-        return [
-            (max(a, c), max(b, d))
-            for (a, b), (c, d) in zip(first, second, strict=True)
-        ]
 
     def _common(self, padding: Padding) -> Padding:
         """Without steps that another sequence has, and rows without any."""
@@ -189,8 +187,13 @@ class PaddingTest:
             return tensor
         shape = tuple(tensor.shape)
         where = padding.steps.reshape(shape[:2] + (1,) * (len(shape) - 2))
-        # Not one number for all features, which a normalization would undo.
-        change = by * where * np.random.default_rng(0).normal(size=shape)
+        # Not one number for all features, which a normalization would undo, nor
+        # of one sign, which a maximum would not show.
+        signs = np.where(
+            np.arange(int(np.prod(shape))).reshape(shape) % 2, 1, -1
+        )
+        sizes = np.random.default_rng(0).uniform(0.5, 1.5, size=shape)
+        change = by * where * signs * sizes
         moved = tensor + ops.convert_to_tensor(change, tensor.dtype)
         mask = _backend.keras_mask(tensor)
         if mask is not None:
