@@ -352,11 +352,12 @@ def _observed_train_function(
 def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     if model.distribute_strategy.num_replicas_in_sync > 1:
         # Keras' function would give each replica the whole batch.
-        step = tf.function(
-            lambda batch: model.predict_step((batch,)),
-            autograph=False,
-            jit_compile=model.jit_compile,
-        )
+        def step(batch: Any) -> Any:
+            return model.predict_step((batch,))
+
+        if not model.run_eagerly:
+            jit = model.jit_compile
+            step = tf.function(step, autograph=False, jit_compile=jit)
         yield functools.partial(_outside_of_strategy, step)
         return
     previous = model.predict_function
