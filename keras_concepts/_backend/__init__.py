@@ -85,6 +85,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `choose_rarely(predicate, if_true, if_false)`
 :   `choose` for an `if_true` that takes long and is hardly ever called.
 
+`quick_dropout(rate)`
+:   A function that drops entries of a tensor, each on its own, by the backend's
+    own random generator; `None` where Keras' does it as quickly.
+
 `observed_train_functions(model)`
 :   To be called when `fit` begins. Gives a function `make(observe, buffers)`,
     which may be called between any two steps and gives a new train function:
@@ -250,6 +254,7 @@ known_value = active.known_value
 observed_train_functions = active.observed_train_functions
 out_of_gradient = active.out_of_gradient
 peaks = active.peaks
+quick_dropout = active.quick_dropout
 reduced_gradients = active.reduced_gradients
 segment_counts = active.segment_counts
 segment_sums = active.segment_sums

@@ -348,6 +348,11 @@ def _observed_train_function(
     return observed
 
 
+def quick_dropout(rate: float) -> Callable[[Tensor], Tensor] | None:
+    del rate  # the compiler makes Keras' own quick
+    return None
+
+
 @contextlib.contextmanager
 def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     if model.distribute_strategy.num_replicas_in_sync > 1:
