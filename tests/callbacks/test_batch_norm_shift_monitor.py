@@ -497,6 +497,36 @@ def test_a_model_without_a_call():
             monitor.on_train_begin()
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="it has no float64 by default"
+)
+def test_floatx_float64():
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        model = keras.Sequential(
+            [
+                keras.Input((6,)),
+                layers.BatchNormalization(name="norm"),
+                kc.layers.MonitoredBatchNormalization(renorm=True),
+                layers.Dense(3, "softmax"),
+                kc.layers.ActivationProbe(),
+            ]
+        )
+        oracle = MovingStatistics(6)
+        for start in (0, 8, 16):
+            oracle.see(X[start : start + 8])
+        monitor, signals = BatchNormShiftMonitor((X, Y)), SignalMonitor((X, Y))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        _ = model.fit(
+            X, Y, 8, shuffle=False, verbose=0, callbacks=[monitor, signals]
+        )
+        assert_recorded(monitor, "norm", 0, oracle)
+        assert len(signals.recording.select("", "probe_loss")) == 2
+    finally:
+        keras.config.set_floatx(before)
+
+
 def test_errors():
     with pytest.raises(
         TypeError, match=r"`probe` of .*`\(x, y\)` or .*ndarray"

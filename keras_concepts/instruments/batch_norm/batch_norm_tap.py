@@ -168,15 +168,15 @@ class BatchNormTap:
     def record(self, step: StepRecord, captured: Shifts) -> None:
         """Adds a step to the buffer, inside the step."""
         del step
-        row = [ops.zeros((0,))]  # there may be no layer
+        row = [ops.zeros((0,), "float32")]  # there may be no layer
         for layer in self.layers:
             calls = [
                 ops.concatenate(list(shift))
                 for (owner, _), shift in captured.items()
                 if owner == id(layer)
             ]
-            row.append(sum(calls, ops.zeros(3 * _channels(layer))))
-        self.buffer.append(ops.concatenate(row), ops.zeros((0,)))
+            row.append(sum(calls, ops.zeros(3 * _channels(layer), "float32")))
+        self.buffer.append(ops.concatenate(row), ops.zeros((0,), "float32"))
 
     def read(self, steps: Sequence[int]) -> BatchNormSamples:
         """Fetches the measured steps, whose numbers are given, and clears."""
