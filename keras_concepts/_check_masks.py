@@ -12,7 +12,12 @@ from keras_concepts import _backend
 from keras_concepts._shown_as_text import show_text
 from keras_concepts.instruments.masks.mask_finding import MaskFinding
 from keras_concepts.instruments.masks.mask_trace import MaskTrace
-from keras_concepts.instruments.recorded_calls import recorded_calls
+from keras_concepts.instruments.masks.padding_test import PaddingTest
+from keras_concepts.instruments.recorded_calls import (
+    Alter,
+    RecordedCall,
+    recorded_calls,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +73,18 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
     last state, is no problem. Ids are taken to be padded with 0 if nearly all
     zeros stand in runs at the ends of rows.
 
-    The model runs once, eagerly, in inference mode, and is left as it was: its
+    What counts is whether padding reaches the outputs: the model runs again
+    with other numbers in the padded steps of each masked (or padded) sequence,
+    and where nothing changes in the outputs but padded steps, there is no
+    finding. So a mask that is applied by hand, as in `x * mask`, is no loss.
+    (Steps that are padded in one sequence and not in another of the same shape
+    are left alone: a merge of both may read them.) A sequence of outputs
+    without a mask is a finding, if one was made: a loss counts its padding.
+
+    The model runs eagerly, in inference mode, and is left as it was: its
     weights, statistics and seeds. (One that has not been built is built.) What
-    a `TimeDistributed` layer does inside is not seen; nor is code that applies
-    a mask by hand, as in `x * mask`, told from code that loses it.
+    a `TimeDistributed` layer does inside is not seen. Where two runs with the
+    same inputs differ, masks are only followed.
 
     Args:
         model: A `keras.Model`, or any layer: functional, sequential, nested or
@@ -105,15 +118,21 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
             f"Received: model={model!r} of type {type(model).__name__}."
         )
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
+
+    def passed(
+        alter: Alter | None = None, inputs: Any = inputs
+    ) -> list[RecordedCall]:
+        with _as_it_was(model), recorded_calls(model, alter) as calls:
+            _ = _backend.call_as_trainer(model, inputs, training=False)
+        return calls
+
     with warnings.catch_warnings():
         # Keras names some of the layers, without the reason or the remedy.
         warnings.filterwarnings("ignore", ".*does not support masking")
         if not model.built:
-            model(inputs, training=False)
-        with _as_it_was(model):
-            with recorded_calls(model) as calls:
-                model(inputs, training=False)
-            trace = MaskTrace(calls)
+            _ = _backend.call_as_trainer(model, inputs, training=False)
+        calls = passed()
+        trace = MaskTrace(calls, PaddingTest(calls, inputs, passed))
     return MaskReport(trace.findings, trace.arrived)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_concepts._backend import flatten_layers
+from keras_concepts._backend import flatten_layers, quick_dropout
 from keras_concepts._shadow import shadow
 
 # All that `training` reaches in these is their own noise. The recurrent layers
@@ -26,24 +26,18 @@ _STRENGTHS = ("rate", "stddev", "dropout", "recurrent_dropout")
 
 
 @contextlib.contextmanager
-def dropout_on(model: Any) -> Iterator[None]:
+def dropout_on(model: Any) -> Iterator[list[Any]]:
     """Inside the with-block the dropout family of `model` is always random.
 
     Every other layer keeps its mode, so with `training=False` the model is in
     inference mode but for its dropout.
 
-    Raises:
-        ValueError: There is no such layer.
+    Yields:
+        The layers of the family.
     """
     layers = [layer for layer in flatten_layers(model) if _has_dropout(layer)]
-    if not layers:
-        raise ValueError(
-            "The model needs a layer with dropout or noise at a rate above 0; "
-            "without one all samples are the same. Received: model "
-            f"{model.name!r}."
-        )
     with _in_mode(layers, training=True):
-        yield
+        yield layers
 
 
 @contextlib.contextmanager
@@ -61,7 +55,8 @@ def dropout_off(model: Any) -> Iterator[None]:
 def _in_mode(layers: list[Any], training: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for layer in layers:
-            call = _call_with(layer.call, training)
+            call = training and _quick_call(layer)
+            call = call or _call_with(layer.call, training)
             stack.enter_context(shadow(layer, "call", call))
             if _is_cell(layer):
                 # A failure in mid-step leaves masks that belong to it.
@@ -80,14 +75,29 @@ def _has_dropout(layer: Any) -> bool:
     )
 
 
+def _quick_call(layer: Any) -> Callable[..., Any] | None:
+    """What a plain `Dropout` without a seed does in training, if it is slow."""
+    plain = type(layer).call is keras.layers.Dropout.call
+    if not plain or layer.seed is not None or layer.noise_shape is not None:
+        return None
+    drop = quick_dropout(layer.rate)
+
+    def call(inputs: Any, training: bool | None = None) -> Any:
+        del training
+        return drop(inputs) if drop is not None else inputs
+
+    return None if drop is None else functools.wraps(layer.call)(call)
+
+
 def _call_with(call: Callable[..., Any], training: bool) -> Callable[..., Any]:
     """`call` with this `training`, whatever it is given."""
-    signature = inspect.signature(call)
+    names = list(inspect.signature(call).parameters)
+    place = names.index("training") if "training" in names else len(names)
 
     @functools.wraps(call)
     def call_in_mode(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
-        bound.arguments["training"] = training
-        return call(*bound.args, **bound.kwargs)
+        if len(args) > place:
+            return call(*args[:place], training, *args[place + 1 :], **kwargs)
+        return call(*args, **{**kwargs, "training": training})
 
     return call_in_mode

@@ -69,7 +69,7 @@ def mc_predict(
     the dropout inside recurrent cells and attention layers. All else is in
     inference mode, batch normalization above all. A layer that calls
     `keras.random.dropout` itself, or asks `if training:` before it calls its
-    dropout, stays as it is in `predict`.
+    dropout, stays as it is in `predict`: random there if it always drops.
 
     Nothing of the model changes: not weights, statistics, random states, nor
     compiled functions. One pass of one batch is in memory at a time, and a few
@@ -94,7 +94,8 @@ def mc_predict(
         one at each place.
 
     Raises:
-        ValueError: The model has no dropout or a stateful layer, `x` has no
+        TypeError: `x` does not hold arrays.
+        ValueError: The model is not random or has a stateful layer, `x` has no
             rows or arrays of different lengths, `probabilities=True` and the
             outputs are none, or `samples` or `batch_size` is below 1.
 
@@ -115,13 +116,15 @@ def mc_predict(
     """
     check_positive_int("mc_predict", "samples", samples)
     check_positive_int("mc_predict", "batch_size", batch_size)
-    x = keras.tree.map_structure(keras.ops.convert_to_numpy, x)
+    x = keras.tree.map_structure(_array, x)
     _check_stateless(model)
     with (
-        dropout_on(model),
+        dropout_on(model) as layers,
         _seeded(model, seed),
         batch_predictor(model) as predict,
     ):
+        if not layers:
+            _check_random(model, predict, next(_batches(x, batch_size)))
         batches = [
             _sample(predict, batch, samples)
             for batch in _batches(x, batch_size)
@@ -164,7 +167,7 @@ class _Statistics:
 
 def _sample(predict: Callable[[Any], Any], batch: Any, samples: int) -> Any:
     """`_Statistics` of each output, in the structure of the outputs."""
-    batch = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
+    batch = _fed(batch)
     statistics = None
     for start in range(0, samples, _AT_ONCE):
         count = min(_AT_ONCE, samples - start)
@@ -236,6 +239,48 @@ def _batches(x: Any, batch_size: int) -> Iterator[Any]:
     for start in range(0, rows.pop(), batch_size):
         part = slice(start, start + batch_size)
         yield keras.tree.map_structure(lambda array, s=part: array[s], x)
+
+
+def _array(x: Any) -> np.ndarray:
+    if not len(getattr(x, "shape", ())):
+        raise TypeError(
+            "`x` of `mc_predict` must be arrays with at least one axis, or a "
+            "list, tuple or dict of such, and not an iterator of batches: "
+            "concatenate the batches, or call it for each. Received: "
+            f"{type(x).__name__}."
+        )
+    return keras.ops.convert_to_numpy(x)
+
+
+def _fed(batch: Any) -> Any:
+    return keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
+
+
+def _check_random(
+    model: Any, predict: Callable[[Any], Any], batch: Any
+) -> None:
+    """Raises unless a model without the dropout family is random all the same.
+
+    As with a layer of one's own that always drops.
+    """
+    batch = _fed(batch)
+    first, *others = (
+        [keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)]
+        for outputs in (predict(batch) for _ in range(_AT_ONCE))
+    )
+    if all(
+        np.array_equal(a, b, equal_nan=True)
+        for other in others
+        for a, b in zip(first, other, strict=True)
+    ):
+        raise ValueError(
+            "`mc_predict` needs a model that is random: with a layer of the "
+            "dropout family at a rate above 0, or one that is random in "
+            "`predict` too. (A layer of your own that drops only `if training` "
+            "must be derived from `keras.layers.Dropout`.) Received: model "
+            f"{model.name!r}, whose {_AT_ONCE} predictions of the first batch "
+            "are equal."
+        )
 
 
 def _check_stateless(model: Any) -> None:

@@ -43,7 +43,10 @@ def recalibrate_batch_norm(
     changes: not other weights, random states, metrics, optimizer, nor compiled
     functions. Frozen layers (`layer.trainable = False`) stay as they are, and
     so do those that the model calls with `training=False`: their moving
-    statistics are what the others were trained with. A layer that is shared
+    statistics are what the others were trained with. So a model whose `call`
+    takes no `training`, which Keras' `fit` runs in inference mode, is refused;
+    if a `train_step` of your own calls it with `training=True`, give its `call`
+    that argument. A layer that is shared
     gets the statistics of all its calls together.
 
     Args:
@@ -60,8 +63,9 @@ def recalibrate_batch_norm(
         TypeError: `data` are none of these, `batch_size` or `steps` is not an
             integer.
         ValueError: The model is not built or has no batch normalization in
-            training mode, one has `renorm=True`; `data` is empty or its arrays
-            differ in length; `batch_size` or `steps` is below 1.
+            training mode, one has `renorm=True`; `data` is empty, its arrays
+            differ in length, or NaN or infinity reaches a layer (then the model
+            is as it was); `batch_size` or `steps` is below 1.
 
     Source: Wu & Johnson (2021), *Rethinking "Batch" in BatchNorm*, section 3;
     Izmailov et al. (2018), *Averaging weights leads to wider optima*, section
@@ -83,17 +87,27 @@ def recalibrate_batch_norm(
     training = TrainingPass(model)
     found = [_Population() for _ in training.layers]
     batches = itertools.islice(_batches(data, batch_size), steps)
-    for x in batches:
+    for number, x in enumerate(batches, start=1):
         moments = training.moments(as_fed(x))
-        for population, calls in zip(found, moments, strict=True):
+        for layer, population, calls in zip(
+            training.layers, found, moments, strict=True
+        ):
             for each in calls:
                 population.add(each)
+            if not population.is_finite:
+                raise ValueError(
+                    "`data` of `recalibrate_batch_norm` must be finite where "
+                    "it reaches batch normalization. Received: NaN, infinite "
+                    f"or too large inputs of {layer.path!r} in batch {number} "
+                    "(counted from 1). The model is as it was."
+                )
     if not any(np.any(population.count) for population in found):
         raise ValueError(
             "`recalibrate_batch_norm` needs at least one row of data and one "
             "batch normalization layer that uses the statistics of its batch "
-            "in training. Received: no row, or only layers that are frozen or "
-            "called with `training=False`."
+            "in training. Received: no row, or only layers that are frozen, "
+            "called with `training=False`, or in a model whose `call` takes no "
+            "`training`, which Keras' `fit` runs in inference mode."
         )
     for layer, population in zip(training.layers, found, strict=True):
         if np.all(population.count):
@@ -108,6 +122,13 @@ class _Population:
         self.count: Any = 0.0
         self.mean: Any = 0.0
         self.squares: Any = 0.0
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no number has become NaN or infinite."""
+        return bool(
+            np.isfinite(self.mean).all() & np.isfinite(self.squares).all()
+        )
 
     def add(self, batch: Moments) -> None:
         """Takes a batch in."""

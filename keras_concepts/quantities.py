@@ -497,7 +497,14 @@ CALLS = Quantity(
     "epoch",
     "calls",
     "training batches in a step: 2 where a layer is called twice, 0 where it "
-    "is frozen",
+    "is never called in training mode",
+)
+FROZEN = Quantity(
+    "frozen",
+    "layer",
+    "epoch",
+    "frozen",
+    "of a layer with 0 calls: 1 if its `trainable` is False, else 0",
 )
 TRAINING_LOSS = Quantity(
     "training_loss",
@@ -669,6 +676,7 @@ CONCEPTS = (
             BATCH_NORM_VARIANCE,
             INITIAL_SHARE,
             CALLS,
+            FROZEN,
             TRAINING_LOSS,
             INFERENCE_LOSS,
             INFERENCE_GAP,

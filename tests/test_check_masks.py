@@ -9,6 +9,7 @@ import keras_concepts as kc
 from keras_concepts.instruments.masks.padding import Padding, padding_of_ids
 
 RIGHT = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 0, 0], [5, 6, 7, 8, 0]])
+WHOLE = np.concatenate([RIGHT, [[8, 7, 6, 5, 4]]])  # and a row of no padding
 LEFT = RIGHT[:, ::-1].copy()
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not support masking")
 
@@ -118,7 +119,6 @@ def attention(x):
             ),
             ["r"],
         ),
-        (lambda x: x[:, 0], []),  # a step that is never padded
     ],
     ids=lambda value: "",
 )
@@ -133,6 +133,253 @@ def test_no_finding_where_masks_arrive(follow, readers):
         *((reader, "unmasked") for reader in readers),
     ]
     assert report.arrived == []
+
+
+class IgnoresMask(layers.Layer):
+    def call(self, x, mask=None):
+        return ops.mean(x, axis=1)
+
+
+class CentresSteps(layers.Layer):
+    """Hands a mask on, and has read what it leaves out."""
+
+    supports_masking = True
+
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+
+    def call(self, x):
+        return x - ops.mean(x, axis=1, keepdims=True)
+
+
+class Block(layers.Layer):
+    """As in libraries of transformers: residuals and masks in its own code."""
+
+    def __init__(self, pools=False, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.pools = pools
+        self.attention = layers.MultiHeadAttention(2, 2)
+        self.norms = [layers.LayerNormalization() for _ in range(2)]
+        self.dense = layers.Dense(4, "relu")
+
+    def build(self, shape):
+        self.attention.build(shape, shape)
+        self.dense.build(shape)
+        for norm in self.norms:
+            norm.build(shape)
+
+    def call(self, x, mask=None):
+        attends = None if mask is None else mask[:, None, :]
+        x = self.norms[0](x + self.attention(x, x, attention_mask=attends))
+        x = self.norms[1](x + self.dense(x))
+        return x + ops.max(x, axis=1, keepdims=True) if self.pools else x
+
+
+class PoolsByHand(keras.Model):
+    """Of ids that are 0 where padded, and of no mask of Keras'."""
+
+    def __init__(self, leaves_out=False, mask_zero=False):
+        super().__init__(name="by_hand")
+        self.words = layers.Embedding(9, 4, mask_zero=mask_zero, name="words")
+        self.dense = layers.Dense(2)
+        self.leaves_out = leaves_out
+
+    def call(self, ids):
+        x = self.words(ids)
+        if not self.leaves_out:
+            return self.dense(ops.mean(x, axis=1))
+        real = ops.cast(ops.not_equal(ids, 0), x.dtype)[..., None]
+        return self.dense(ops.sum(x * real, axis=1) / ops.sum(real, axis=1))
+
+
+def of_ids(follow, mask_zero=True, several=False):
+    """A model of one sequence of any length, or of two."""
+    inputs = [keras.Input((None,), dtype="int32") for _ in range(1 + several)]
+    embedded = [
+        layers.Embedding(9, 4, mask_zero=mask_zero)(ids) for ids in inputs
+    ]
+    return keras.Model(inputs, follow(*embedded))
+
+
+def hand_made_attention(x):
+    mask = ops.any(ops.not_equal(x, 7.0), axis=-1)  # all true
+    scores = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
+    scores = ops.where(mask[:, None, :], scores, -1e9)
+    return ops.max(ops.matmul(ops.softmax(scores), x), axis=1)
+
+
+def pooled(x):
+    return layers.GlobalAveragePooling1D(name="pool")(x)
+
+
+def masked_mean(x, mask=None):
+    mask = ops.cast(mask, x.dtype)[..., None]
+    return ops.sum(x * mask, axis=1) / ops.sum(mask, axis=1)
+
+
+def translated(x, y):
+    states, *last = LSTM(4, return_sequences=True, return_state=True)(x)
+    decoded = LSTM(4, return_sequences=True)(y, initial_state=last)
+    read = layers.Attention()([decoded, states])
+    return pooled(layers.Concatenate()([decoded, read]))
+
+
+MODELS = {
+    # name: (model, who is to blame if anybody is)
+    "lstm": (lambda: of_ids(LSTM(3)), None),
+    "bidirectional": (
+        lambda: of_ids(
+            lambda x: pooled(
+                layers.Bidirectional(LSTM(3, return_sequences=True))(x)
+            )
+        ),
+        None,
+    ),
+    "concatenated": (
+        lambda: of_ids(
+            lambda x, y: pooled(layers.Concatenate()([x, y])), several=True
+        ),
+        None,
+    ),
+    "added": (
+        lambda: of_ids(lambda x, y: pooled(layers.Add()([x, y])), several=True),
+        None,
+    ),
+    "zeros like it": (
+        lambda: of_ids(
+            lambda x: pooled(layers.Add()([x, 0.0 * x + ops.zeros_like(x)]))
+        ),
+        "add",
+    ),
+    "joined with what has no mask": (
+        lambda: of_ids(
+            lambda x: pooled(
+                layers.Concatenate(name="join")(
+                    [
+                        x,
+                        layers.Embedding(9, 2)(
+                            ops.cast(x[..., 0] > 9, "int32")
+                        ),
+                    ]
+                )
+            )
+        ),
+        "join",
+    ),
+    "time distributed": (
+        lambda: of_ids(
+            lambda x: pooled(layers.TimeDistributed(layers.Dense(3))(x))
+        ),
+        None,
+    ),
+    "attention": (
+        lambda: of_ids(lambda x: pooled(layers.MultiHeadAttention(2, 2)(x, x))),
+        None,
+    ),
+    "transformer": (
+        lambda: of_ids(lambda x: pooled(Block()(Block()(x)))),
+        None,
+    ),
+    "transformer that pools inside": (
+        lambda: of_ids(lambda x: pooled(Block(pools=True, name="block")(x))),
+        "block",
+    ),
+    "translation": (lambda: of_ids(translated, several=True), None),
+    "attention by hand": (
+        lambda: of_ids(hand_made_attention),
+        "matmul",
+    ),
+    "mask by hand": (lambda: PoolsByHand(leaves_out=True), None),
+    "no mask by hand": (PoolsByHand, "words"),
+    "own code": (lambda: PoolsByHand(mask_zero=True), "by_hand"),
+    "first step": (lambda: of_ids(lambda x: x[:, 0], mask_zero=False), None),
+    "lambda": (
+        lambda: of_ids(layers.Lambda(lambda x: ops.mean(x, axis=1), name="f")),
+        "f",
+    ),
+    "lambda with a mask": (
+        lambda: of_ids(layers.Lambda(masked_mean, (4,))),
+        None,
+    ),
+    "mask ignored": (lambda: of_ids(IgnoresMask(name="f")), "f"),
+    "steps centred": (
+        lambda: of_ids(lambda x: pooled(CentresSteps()(x))),
+        "centres_steps",
+    ),
+    "product": (lambda: of_ids(lambda x: LSTM(3)(x * 2.0)), "multiply"),
+    "convolution": (
+        lambda: of_ids(
+            lambda x: layers.GlobalMaxPooling1D()(
+                layers.Conv1D(3, 3, padding="same", name="f")(x)
+            )
+        ),
+        "f",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_against_more_padding(name):
+    """A model has a finding if its outputs change with more padding."""
+    build, guilty = MODELS[name]
+    keras.utils.set_random_seed(3)
+    model = build()
+    longer = np.pad(WHOLE, ((0, 0), (0, 3)))
+    count = len(model.inputs) if hasattr(model, "inputs") else 1
+    outputs = [
+        np.array(
+            ops.convert_to_numpy(model([ids] * count if count > 1 else ids))
+        )
+        for ids in map(ops.convert_to_tensor, (WHOLE, longer))
+    ]
+    changes = np.abs(outputs[0] - outputs[1]).max() > 1e-5
+    report = kc.check_masks(model, [WHOLE] * count if count > 1 else WHOLE)
+    assert changes == (guilty is not None)
+    assert bool(report) == (guilty is None), str(report)
+    if guilty is not None:
+        names = [layer for layer, _ in problems(report)]
+        assert any(layer.startswith(guilty) for layer in names), str(report)
+
+
+def test_a_layer_that_makes_a_sequence_without_a_mask():
+    """Of one with a mask that only its own code has seen."""
+
+    class WithPositions(layers.Layer):
+        def __init__(self):
+            super().__init__(name="positions")
+            self.words = layers.Embedding(9, 4, mask_zero=True)
+
+        def call(self, ids):
+            return self.words(ids) + 1.0
+
+    model = keras.Sequential(
+        [WithPositions(), layers.GlobalAveragePooling1D(name="pool")]
+    )
+    assert problems(kc.check_masks(model, WHOLE)) == [
+        ("positions", "lost"),
+        ("pool", "unmasked"),
+    ]
+
+
+def test_a_mask_that_arrives_without_the_padding():
+    build, _ = MODELS["joined with what has no mask"]
+    report = kc.check_masks(build(), WHOLE)
+    assert ("join", "lost") in problems(report)
+    assert report.arrived == []
+
+
+def test_a_model_that_is_random_is_only_followed():
+    class Counts(layers.Layer):
+        calls = 0
+
+        def call(self, x):
+            self.calls += 1
+            return x + float(self.calls)
+
+    model = of_ids(lambda x: LSTM(3, name="r")(Counts()(x)))
+    assert ("r", "unmasked") in problems(kc.check_masks(model, WHOLE))
 
 
 class Subclassed(keras.Model):

@@ -362,7 +362,7 @@ def test_samples_and_layers_draw_apart():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"needs a layer with dropout"):
+    with pytest.raises(ValueError, match="needs a model that is random"):
         mc_predict(sequential(layers.Dropout(0.0), layers.Dense(1)), X)
     stateful = keras.Sequential(
         [
@@ -379,3 +379,80 @@ def test_errors():
         mc_predict(model, X, samples=0)
     with pytest.raises(TypeError, match=r"`batch_size` of `mc_predict` must"):
         mc_predict(model, X, batch_size=2.5)
+    for x in (iter([X]), 3.0, [1.0, 2.0]):
+        with pytest.raises(TypeError, match=r"`x` of `mc_predict` must be arr"):
+            mc_predict(model, x)
+
+
+class AlwaysDrops(layers.Layer):
+    """As it is made by hand for Monte-Carlo dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed = keras.random.SeedGenerator(0)
+
+    def call(self, x):
+        return keras.random.dropout(x, 0.5, seed=self.seed)
+
+
+@pytest.mark.parametrize("samples", [1, 40])
+def test_a_model_that_is_random_of_its_own(samples):
+    model = sequential(AlwaysDrops(), shape=(50,))
+    x = np.ones((4, 50), "float32")
+    found = mc_predict(model, x, samples=samples, seed=1)
+    # Each output is 0 or 2, as likely: mean 1 and deviation 1.
+    assert found.mean.mean() == pytest.approx(1.0, abs=0.3)
+    if samples > 1:
+        assert found.std.mean() == pytest.approx(1.0, abs=0.05)
+    again = mc_predict(model, x, samples=samples, seed=1)
+    np.testing.assert_array_equal(found.mean, again.mean)
+
+
+def branches():
+    """Masks, attention that takes them off, and two ways to one output."""
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True)(inputs)
+    x = layers.LayerNormalization()(x)
+    read = layers.MultiHeadAttention(1, 4, dropout=0.5)(x, x)
+    joined = layers.Concatenate()([x, layers.Dense(4)(x), read])
+    pooled = layers.GlobalAveragePooling1D()(joined)
+    return keras.Model(inputs, [layers.Dense(2)(pooled), layers.Dense(3)(x)])
+
+
+class Adds(layers.Layer):
+    """Writes to what it was given, as PyTorch's `inplace=True`."""
+
+    def call(self, x):
+        if keras.backend.backend() == "torch":
+            x.add_(1.0)
+            return x
+        return x + 1.0
+
+
+IDS = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 6, 0], [8, 7, 6, 5, 4]])
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="the others compile it"
+)
+@pytest.mark.parametrize(
+    ("build", "x"),
+    [
+        (branches, IDS),
+        (lambda: sequential(layers.Dense(3), Adds(), layers.Dropout(0.5)), X),
+        (nested, X),
+    ],
+    ids=["branches", "in place", "nested"],
+)
+def test_what_is_not_random_is_computed_once(build, x, monkeypatch):
+    from keras_concepts._backend import fixed_part
+
+    model = build()
+    found = mc_predict(model, x, samples=3, batch_size=2, seed=5)
+    monkeypatch.setattr(fixed_part, "_is_plain", lambda model: False)
+    expected = mc_predict(model, x, samples=3, batch_size=2, seed=5)
+    for a, b in zip(
+        keras.tree.flatten(found), keras.tree.flatten(expected), strict=True
+    ):
+        if b is not None:
+            np.testing.assert_array_equal(a, b)

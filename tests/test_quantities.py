@@ -84,7 +84,7 @@ def test_concept_of():
 
 def test_markdown_table_has_a_line_for_each():
     lines = q.markdown_table("BatchNormShiftMonitor").splitlines()
-    assert len(lines) == 2 + 9
+    assert len(lines) == 2 + 10
     assert lines[2].startswith("| `mean_shift` | layer, by channel | epoch | ")
     assert " | epoch | largest | median over" in lines[4]
 

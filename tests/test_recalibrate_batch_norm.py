@@ -203,3 +203,52 @@ def test_errors():
     model.trainable = False
     with pytest.raises(ValueError, match="frozen"):
         kc.recalibrate_batch_norm(model, X)
+
+
+class InferenceInFit(keras.Model):
+    """Keras' `fit` calls a model without `training` in inference mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.dense = layers.BatchNormalization(), layers.Dense(1)
+
+    def call(self, x):
+        return self.dense(self.norm(x))
+
+
+def test_a_call_without_training_is_refused():
+    model = InferenceInFit()
+    model.compile("sgd", "mse")
+    model.fit(X, X[:, :1], verbose=0)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="takes no `training`"):
+        kc.recalibrate_batch_norm(model, X)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class OwnSignature(layers.BatchNormalization):
+    """In training mode whatever it is told, by arguments of other names."""
+
+    def call(self, x, **kwargs):
+        return super().call(x, **{**kwargs, "training": True})
+
+
+def test_a_layer_that_is_always_in_training_mode():
+    model = keras.Sequential([keras.Input((6,)), OwnSignature()])
+    kc.recalibrate_batch_norm(model, X)
+    np.testing.assert_allclose(
+        model.layers[0].moving_mean, X.mean(axis=0), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_data_that_are_not_finite_change_nothing(bad):
+    model = network()
+    before = model.get_weights()
+    data = X.copy()
+    data[9, 1] = bad
+    with pytest.raises(ValueError, match=r"`data` .* in batch 2 .* as it was"):
+        kc.recalibrate_batch_norm(model, data, 8)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

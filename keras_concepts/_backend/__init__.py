@@ -136,6 +136,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `when(flag, function, buffer)`
 :   Calls a function, which writes to a buffer, in the step if the flag is true.
 
+`quick_dropout(rate)`
+:   A function that drops entries of a tensor, each on its own, by the backend's
+    own random generator; `None` where Keras' does it as quickly.
+
 `observed_train_functions(model)`
 :   To be called when `fit` begins. Gives a function `make(observe, buffers)`,
     which may be called between any two steps and gives a new train function:
@@ -165,6 +169,13 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     call, and may or may not be written back.
 
 And `keras_internals.py`, for all of them:
+
+`call_as_trainer(model, x, training)`
+:   The model's outputs in the mode in which Keras' `fit` or `predict` calls it.
+
+`capture_batch_moments(layer, record)`
+:   Context manager. Calls `record(inputs, mask)` where a batch normalization
+    layer takes the statistics of a batch, whatever its `training` says.
 
 `flatten_layers(model)`
 :   The model and all layers and cells in it, each once.
@@ -209,6 +220,12 @@ And `keras_internals.py`, for all of them:
 `keras_mask(tensor)`, `set_keras_mask(tensor, mask)`
 :   The mask that Keras' layers left on a tensor, or `None`.
 
+`has_call(model)`
+:   Whether a model defines what it does when it is called.
+
+`has_loss(model)`
+:   Whether `compile` was given a loss, or the model computes its own.
+
 `in_symbolic_scope()`
 :   Whether Keras only asks a model for the shapes of its outputs.
 
@@ -233,12 +250,16 @@ import keras
 from keras_concepts._after_keras import UnsupportedBackendError, register_parts
 from keras_concepts._backend.keras_internals import (
     batch_size_of_fit,
+    call_as_trainer,
+    capture_batch_moments,
     capture_compiled_losses,
     capture_dropped_losses,
     cell_of_bias,
     changing_variables,
     compile_arguments,
     flatten_layers,
+    has_call,
+    has_loss,
     in_symbolic_scope,
     is_functional,
     keras_mask,
@@ -268,12 +289,16 @@ else:
 
 __all__ = [
     "batch_size_of_fit",
+    "call_as_trainer",
+    "capture_batch_moments",
     "capture_compiled_losses",
     "capture_dropped_losses",
     "cell_of_bias",
     "changing_variables",
     "compile_arguments",
     "flatten_layers",
+    "has_call",
+    "has_loss",
     "in_symbolic_scope",
     "is_functional",
     "keras_mask",
@@ -317,6 +342,7 @@ is_in_trace = active.is_in_trace
 known_value = active.known_value
 norms_and_peaks = active.norms_and_peaks
 observed_train_functions = active.observed_train_functions
+quick_dropout = active.quick_dropout
 reduced_gradients = active.reduced_gradients
 segment_counts = active.segment_counts
 segment_sums = active.segment_sums

@@ -464,6 +464,11 @@ _steps: weakref.WeakKeyDictionary[Any, tuple[list[str], Callable[..., Any]]]
 _steps = weakref.WeakKeyDictionary()
 
 
+def quick_dropout(rate: float) -> Callable[[Tensor], Tensor] | None:
+    del rate  # the compiler makes Keras' own quick
+    return None
+
+
 @contextlib.contextmanager
 def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     # Not Keras' own predict function, which takes the variables' memory.

@@ -110,6 +110,47 @@ def learning_rate_of_update(optimizer: Any) -> Tensor:
     return ops.where(updates, rate, ops.zeros_like(rate))
 
 
+def call_as_trainer(model: Any, x: Any, training: bool) -> Any:
+    """`model(x)` in the mode in which Keras' `fit` or `predict` calls it.
+
+    A model whose `call` takes no `training` is given none, and the layers in it
+    then decide by their defaults: `fit` and `predict` do the same.
+    """
+    mode = {"training": training} if model._call_has_training_arg else {}
+    return model(x, **mode)
+
+
+def has_call(model: Any) -> bool:
+    """Whether a model defines what it does when it is called."""
+    return type(model).call is not keras.Model.call
+
+
+def has_loss(model: Any) -> bool:
+    """Whether `compile` was given a loss, or the model computes its own."""
+    return (
+        model._compile_loss is not None
+        or "compute_loss" in vars(model)
+        or type(model).compute_loss is not keras.Model.compute_loss
+    )
+
+
+def capture_batch_moments(
+    layer: Any, record: Callable[[Tensor, Tensor | None], None]
+) -> contextlib.AbstractContextManager[None]:
+    """Calls `record(inputs, mask)` where a layer takes a batch's statistics.
+
+    What the `training` of its `call` is does not say so: a subclass may set its
+    own, and an outer layer may give none.
+    """
+    original = layer._moments
+
+    def moments(inputs: Tensor, mask: Tensor | None = None) -> Any:
+        record(inputs, mask)
+        return original(inputs, mask)
+
+    return shadow_in_thread(layer, "_moments", moments)
+
+
 def flatten_layers(model: Any) -> list[Any]:
     """The model and all layers and cells in it, at any depth, each once."""
     return model._flatten_layers()

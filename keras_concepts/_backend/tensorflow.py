@@ -1,5 +1,6 @@
 """TensorFlow: state lives in `tf.Variable`s that the step captures."""
 
+import concurrent.futures
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -73,7 +74,18 @@ def compiled_pass(
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    return run if eager else tf.function(run, autograph=False)
+    step = run if eager else tf.function(run, autograph=False)
+    return functools.partial(_outside_of_strategy, step)
+
+
+def _outside_of_strategy(function: Callable[..., Any], *tensors: Tensor) -> Any:
+    # Inside a strategy's scope Keras divides losses by the number of replicas,
+    # as if each had a share of the batch. A scope cannot be left, but it is one
+    # thread's.
+    if not tf.distribute.has_strategy():
+        return function(*tensors)
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        return executor.submit(function, *tensors).result()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -456,8 +468,23 @@ def _observed_train_function(
     return observed
 
 
+def quick_dropout(rate: float) -> Callable[[Tensor], Tensor] | None:
+    del rate  # the compiler makes Keras' own quick
+    return None
+
+
 @contextlib.contextmanager
 def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        # Keras' function would give each replica the whole batch.
+        def step(batch: Any) -> Any:
+            return model.predict_step((batch,))
+
+        if not model.run_eagerly:
+            jit = model.jit_compile
+            step = tf.function(step, autograph=False, jit_compile=jit)
+        yield functools.partial(_outside_of_strategy, step)
+        return
     previous = model.predict_function
     model.make_predict_function(force=True)
     step, model.predict_function = model.predict_function, previous

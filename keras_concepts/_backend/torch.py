@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from keras.src.backend.torch.core import get_device
 
+from keras_concepts._backend.fixed_part import FixedPart
 from keras_concepts._backend.keras_internals import optimizers_of, own_value
 from keras_concepts._shadow import shadow, shadow_methods
 from keras_concepts._types import Observe, Tensor
@@ -398,6 +399,18 @@ def _observed_train_function(
     return observed
 
 
+def quick_dropout(rate: float) -> Callable[[Tensor], Tensor] | None:
+    def drop(x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return torch.dropout(x, rate, True)
+        # A comparison of uniform numbers: on a CPU `torch.dropout` draws each
+        # entry alone, which takes as long as a small layer.
+        keep = torch.rand(x.shape) < 1.0 - rate
+        return torch.where(keep, x / (1.0 - rate), 0.0)
+
+    return drop
+
+
 @contextlib.contextmanager
 def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     previous = model.predict_function
@@ -405,8 +418,17 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     step, model.predict_function = model.predict_function, previous
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
+    fixed = FixedPart(lambda tensor: tensor._version)
+
+    def predict(batch: Any) -> Any:
+        fixed.next_call(batch)
+        return step([(batch,)])
+
+    # What is compiled must not see Python that changes from call to call.
+    compiled = model.jit_compile and not model.run_eagerly
     try:
-        yield lambda batch: step([(batch,)])
+        with contextlib.nullcontext() if compiled else fixed.of(model):
+            yield predict
     finally:
         for module, mode in modes:
             module.training = mode

@@ -41,12 +41,14 @@ class NormalizedBatch(NamedTuple):
         mask: `True` for what counts, or `None`.
         moving_mean: `(channels,)`.
         moving_variance: `(channels,)`.
+        renorm: Running mean and deviation of batch renormalization, or `None`.
     """
 
     inputs: Tensor
     mask: Tensor | None
     moving_mean: Tensor
     moving_variance: Tensor
+    renorm: tuple[Tensor, Tensor] | None
 
     @classmethod
     def of(
@@ -54,9 +56,16 @@ class NormalizedBatch(NamedTuple):
     ) -> "NormalizedBatch":
         """What a layer is given now."""
         [x] = _backend.isolate([ops.stop_gradient(inputs)])
-        mean = _backend.snapshot(layer.moving_mean)
-        variance = _backend.snapshot(layer.moving_variance)
-        return cls(x, mask, mean, variance)
+        renorm = None
+        if getattr(layer, "renorm", False):
+            renorm = _float32(layer.renorm_mean), _float32(layer.renorm_stddev)
+        return cls(
+            x,
+            mask,
+            _float32(layer.moving_mean),
+            _float32(layer.moving_variance),
+            renorm,
+        )
 
 
 def batch_moments(layer: Any, inputs: Tensor, mask: Tensor | None) -> Moments:
@@ -78,7 +87,9 @@ def batch_against_moving(
 ) -> Shift:
     """The moving statistics as they are now against those of a batch.
 
-    To each variance the layer's `epsilon` is added, as where it normalizes.
+    To each variance the layer's `epsilon` is added, as where it normalizes. In
+    batch renormalization those of the batch are what the layer normalizes by
+    after its correction.
     """
     return shift_of(layer, NormalizedBatch.of(layer, inputs, mask))
 
@@ -88,9 +99,39 @@ def shift_of(layer: Any, given: NormalizedBatch) -> Shift:
     batch = _moments(layer, given)
     n = ops.maximum(ops.cast(batch.count, "float32"), 1.0)
     variance = batch.squares / n + layer.epsilon
-    mean = ops.cast(given.moving_mean, "float32")
-    moving = ops.cast(given.moving_variance, "float32")
-    shift = (mean - batch.mean - batch.rest) / ops.sqrt(variance)
+    mean, deviation = batch.mean + batch.rest, ops.sqrt(variance)
+    if given.renorm is not None:
+        mean, deviation = _renormalized(layer, *given.renorm, mean, deviation)
+        variance = ops.square(deviation)
+    shift = (given.moving_mean - mean) / deviation
     seen = ops.ones_like(shift) * ops.cast(batch.count > 0, "float32")
-    ratio = ops.log(moving + layer.epsilon) - ops.log(variance)
+    ratio = ops.log(given.moving_variance + layer.epsilon) - ops.log(variance)
     return Shift(seen * shift, seen * ratio, seen)
+
+
+def _renormalized(
+    layer: Any,
+    running_mean: Tensor,
+    running: Tensor,
+    mean: Tensor,
+    deviation: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """By what a layer with `renorm=True` really normalizes its batch.
+
+    `(x - μ) / σ * r + d` is `(x - (μ - d σ / r)) / (σ / r)`. Without limits on
+    `r` and `d` (Ioffe 2017, algorithm 1) these are its running statistics.
+    """
+    running = ops.maximum(running, layer.epsilon**0.5)
+    limits = layer.renorm_clipping or {}
+    r, d = deviation / running, (mean - running_mean) / running
+    if limits.get("rmin") is not None:
+        r = ops.maximum(r, limits["rmin"])
+    if limits.get("rmax") is not None:
+        r = ops.minimum(r, limits["rmax"])
+    if limits.get("dmax") is not None:
+        d = ops.clip(d, -limits["dmax"], limits["dmax"])
+    return mean - d * deviation / r, deviation / r
+
+
+def _float32(variable: Any) -> Tensor:
+    return ops.cast(_backend.snapshot(variable), "float32")

@@ -1,6 +1,7 @@
 """Whether batch normalization does at inference what it did in training."""
 
 import os
+import warnings
 from typing import Any
 
 import keras
@@ -8,9 +9,9 @@ import numpy as np
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
-from keras_concepts._batches import as_fed
 from keras_concepts._validation import check_probe
 from keras_concepts.callbacks._monitor import SampledMonitor
+from keras_concepts.callbacks._probe import fed_probe, probe_errors
 from keras_concepts.instruments.batch_norm.batch_norm_tap import (
     BatchNormSamples,
     BatchNormTap,
@@ -20,6 +21,7 @@ from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
 )
 from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
+from keras_concepts.instruments.model_loss import NoLossError
 from keras_concepts.quantities import Quantity
 
 
@@ -60,9 +62,12 @@ class BatchNormShiftMonitor(SampledMonitor):
     a trained model is compiled again, its initial value is the one that it was
     loaded with, and a large share is not a problem.
 
-    A layer that is frozen (`layer.trainable = False`), or that the model calls
-    with `training=False`, is in inference mode in training too: it is recorded
-    with 0 `calls` and nothing else. Under `tf.distribute` the batch is the
+    A layer that is frozen (`layer.trainable = False`), that the model calls
+    with `training=False`, or that lies in a model whose `call` takes no
+    `training`, is in inference mode in training too: it is recorded with 0
+    `calls`, whether it is `frozen`, and nothing else. In batch renormalization
+    (`renorm=True`) the batch's statistics are those that the layer normalizes
+    by after its correction. Under `tf.distribute` the batch is the
     first replica's share, also where `synchronized=True`.
 
     And for the run (the owner is `""`):
@@ -74,13 +79,14 @@ class BatchNormShiftMonitor(SampledMonitor):
     | `inference_loss` | loss of the probe at inference |
     | `inference_gap` | the second minus the first |
 
-    The last three need a `probe`. Dropout is off in both, so that the gap is
-    that of batch normalization alone. The model does not change.
+    The last three need a `probe`, a loss, and a model that `fit` calls itself.
+    Dropout is off in both, so that the gap is that of batch normalization
+    alone. The model does not change.
 
     Added to the logs of each epoch, where `History` finds it and so do
     callbacks that come *after* the monitor in the list: `batch_norm_shift`, the
-    median over the channels of the worst layer; NaN if all are frozen. Lower is
-    better, so `EarlyStopping` on it needs `mode="min"`.
+    median over the channels of the worst layer; NaN if none is in training
+    mode. Lower is better, so `EarlyStopping` on it needs `mode="min"`.
 
     `summary()` prints the shifts of the last epoch, one line per layer.
     `plot()` draws those of all layers over the epochs, and the gap.
@@ -99,7 +105,8 @@ class BatchNormShiftMonitor(SampledMonitor):
             not a tuple.
         ValueError: `every` or `max_samples` is below 1, `probe` has not two or
             three parts; or, when `fit` begins, the model has no batch
-            normalization, no optimizer or no trainable variable.
+            normalization, no optimizer or no trainable variable, or cannot be
+            called with the `probe`.
         OSError: `record_to` cannot be opened, when `fit` begins. (If it cannot
             be written later, training goes on with a warning.)
 
@@ -138,6 +145,7 @@ class BatchNormShiftMonitor(SampledMonitor):
             check_probe("BatchNormShiftMonitor", probe, least=2)
         self.probe = probe
         self._updates_before = 0
+        self._batch: Any = None
         self._pass: TrainingPass | None = None
 
     def _check(self, model: Any) -> None:
@@ -150,6 +158,12 @@ class BatchNormShiftMonitor(SampledMonitor):
                 "`keras.layers.BatchNormalization`. Received: model "
                 f"{model.name!r} without one."
             )
+        self._batch, self._pass = None, None
+        if self.probe is not None:
+            self._batch = fed_probe(type(self).__name__, model, self.probe)
+            # Another model is built by its data, in its first step.
+            if all(layer.built for layer in _backend.flatten_layers(model)):
+                _ = self._losses()
 
     def _begin(self) -> None:
         optimizer = self.model.optimizer
@@ -157,7 +171,6 @@ class BatchNormShiftMonitor(SampledMonitor):
         batches = optimizer.gradient_accumulation_steps or 1
         updates = keras.ops.convert_to_numpy(optimizer.iterations)
         self._updates_before = batches * int(updates)
-        self._pass = None  # made once the model is built
 
     def _make_tap(self, model: Any, capacity: int) -> BatchNormTap:
         return BatchNormTap(model, capacity=capacity)
@@ -167,7 +180,12 @@ class BatchNormShiftMonitor(SampledMonitor):
         step = joined.steps[-1]
         taken = self._observer.steps if self._observer else 0
         worst = np.nan
-        for layer in joined.shifts():
+        shifts = joined.shifts()
+        if not shifts:
+            self._say(
+                "has measured nothing: the model has no BatchNormalization."
+            )
+        for layer in shifts:
             rows = _rows(layer, self._updates_before + taken)
             for quantity, values in rows.items():
                 self.recording.append(
@@ -182,36 +200,84 @@ class BatchNormShiftMonitor(SampledMonitor):
                 )
             worst = np.fmax(worst, rows.get(q.BATCH_NORM_SHIFT, np.nan))
         whole = {q.BATCH_NORM_SHIFT: float(worst)}
-        for quantity, value in (whole | self._gap()).items():
+        trained = {
+            id(layer)
+            for layer, shift in zip(joined.layers, shifts, strict=True)
+            if shift.calls
+        }
+        for quantity, value in (whole | self._gap(trained)).items():
             self.recording.append(epoch, "", quantity, step, value)
         return {"batch_norm_shift": float(worst)}
 
     def _stop(self) -> None:
         super()._stop()
-        self._pass = None  # which holds on to the model
+        self._batch, self._pass = None, None  # they hold on to the model
 
-    def _gap(self) -> dict[Quantity, float]:
-        """Loss of the probe in both modes, and how far they are apart."""
-        if self.probe is None:
+    def _gap(self, trained: set[int]) -> dict[Quantity, float]:
+        """Loss of the probe in both modes, and how far they are apart.
+
+        Args:
+            trained: `id` of the layers that took the statistics of the batch
+                in the training steps.
+        """
+        if self._batch is None:
             return {}
-        batch = as_fed(tuple(self.probe))
-        if self._pass is None:
-            self._pass = TrainingPass(self.model)
-        training, inference = (
-            float(self._pass.loss(*batch, training=mode))
-            for mode in (True, False)
-        )
+        if not self.model.built:
+            self._say(
+                "cannot use its `probe`, since `fit` has not called the model "
+                "itself (does its own `train_step` use layers of it?). Call "
+                "the model on a batch before `fit`."
+            )
+            return {}
+        losses = self._losses()
+        if losses is None or self._pass is None:
+            return {}
+        training, inference = losses
+        if self._pass.used[True] != trained:
+            self._say(
+                "records no losses of its `probe`: other layers use the "
+                "statistics of the batch in the training step than when the "
+                "model is called with `training=True`. Does its own "
+                "`train_step` call them in another mode?"
+            )
+            return {}
         return {
             q.TRAINING_LOSS: training,
             q.INFERENCE_LOSS: inference,
             q.INFERENCE_GAP: inference - training,
         }
 
+    def _losses(self) -> tuple[float, float] | None:
+        """In training mode and at inference, `None` without a loss."""
+        if self._batch is None:
+            return None
+        if self._pass is None:
+            self._pass = TrainingPass(self.model)
+        try:
+            with probe_errors(type(self).__name__):
+                training, inference = (
+                    float(self._pass.loss(*self._batch, training=mode))
+                    for mode in (True, False)
+                )
+        except NoLossError:
+            self._say(
+                "records no losses of its `probe`: the model was compiled "
+                "without a loss."
+            )
+            self._batch = None
+            return None
+        return training, inference
+
+    def _say(self, what: str) -> None:
+        warnings.warn(
+            f"`{type(self).__name__}` {what}", UserWarning, stacklevel=2
+        )
+
 
 def _rows(layer: ChannelShifts, updates: int) -> dict[Quantity, Any]:
     """What to record of a layer; of one in inference mode that it is."""
     if not layer.calls:
-        return {q.CALLS: 0.0}
+        return {q.CALLS: 0.0, q.FROZEN: float(layer.frozen)}
     return {
         q.MEAN_SHIFT: layer.mean_shift,
         q.LOG_VARIANCE_RATIO: layer.log_variance_ratio,

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts._validation import check_positive_int, check_probe
 from keras_concepts.callbacks._monitor import Monitor
+from keras_concepts.callbacks._probe import fed_probe, probe_errors
+from keras_concepts.instruments.model_loss import NoLossError
 from keras_concepts.instruments.signals.forward_probe import ForwardProbe
 from keras_concepts.instruments.signals.signal_summary import SignalSummary
 from keras_concepts.quantities import Quantity
@@ -17,10 +20,11 @@ from keras_concepts.quantities import Quantity
 class SignalMonitor(Monitor):
     """Records what flows through every layer, forward and back, on one batch.
 
-    Before the training and after its epochs one pass of the probe batch gives
-    each layer's activations and its error signal: dL/da, what back-propagation
-    carries to its output (`instruments.forward_probe`). One batch, the same
-    each time, makes epochs comparable. The model trains as it would without
+    Before the training (if the model has been built) and after its epochs one
+    pass of the probe batch gives each layer's activations and its error signal:
+    dL/da, what back-propagation carries to its output
+    (`instruments.forward_probe`). One batch, the same each time, makes epochs
+    comparable. The model trains as it would without
     the monitor, to the last bit.
 
     Recorded for each layer that has weights or an activation function, over
@@ -92,7 +96,7 @@ class SignalMonitor(Monitor):
     Raises:
         TypeError: `every_epochs` is not an integer, or `probe` is not a tuple.
         ValueError: `every_epochs` is below 1, or `probe` has not one to three
-            parts.
+            parts; or, when `fit` begins, the model cannot be called with it.
         OSError: `record_to` cannot be opened, when `fit` begins. (If it cannot
             be written later, training goes on with a warning.)
 
@@ -101,7 +105,11 @@ class SignalMonitor(Monitor):
     >>> import keras, numpy as np
     >>> import keras_concepts as kc
     >>> model = keras.Sequential(
-    ...     [keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
+    ...     [
+    ...         keras.Input((4,)),
+    ...         keras.layers.Dense(8, "relu"),
+    ...         keras.layers.Dense(1),
+    ...     ]
     ... )
     >>> model.compile("adam", "mse")
     >>> x, y = np.ones((64, 4)), np.ones((64, 1))
@@ -142,6 +150,7 @@ class SignalMonitor(Monitor):
         self.every_epochs = every_epochs
         self.every = every
         self.training = training
+        self._batch: Any = None
         self._probe: ForwardProbe | None = None
         self._summary = SignalSummary()
         self._step = 0
@@ -151,14 +160,9 @@ class SignalMonitor(Monitor):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._is_listed_again():
             return
+        batch = fed_probe(type(self).__name__, self.model, self.probe)
         self._log = self._open_log(self.model)
-        self._summary = SignalSummary()
-        self._probe = ForwardProbe(
-            self.model,
-            *self.probe,
-            training=self.training,
-            reduce=self._summary.reduce,
-        )
+        self._batch, self._probe = batch, None
         self._epochs = 0
 
     def on_epoch_begin(
@@ -168,7 +172,9 @@ class SignalMonitor(Monitor):
         if self._epochs == 0 and self._log is not None:
             _ = self._log.epoch(epoch)
             self._step = self.recording.next_step
-            _ = self._measure(-1)
+            # Another model is built by its data, in its first step.
+            if all(x.built for x in _backend.flatten_layers(self.model)):
+                _ = self._measure(-1)
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -193,12 +199,22 @@ class SignalMonitor(Monitor):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_end(logs)
-        self._probe = None  # which holds on to the model and the batch
+        # They hold on to the model.
+        self._batch, self._probe = None, None
 
     def _measure(self, epoch: int) -> dict[str, float]:
-        if self._probe is None:
+        if self._batch is None:
             return {}
-        rows = self._summary.rows(self._probe())
+        if not self.model.built:
+            self._warn(
+                "measured nothing, since `fit` has not called the model itself "
+                "(does its own `train_step` use layers of it?). Call the model "
+                "on a batch before `fit`."
+            )
+            return {}
+        with probe_errors(type(self).__name__):
+            passed = self._passed()
+            rows = self._summary.rows(passed)
         for layer, quantities in rows.items():
             for quantity, values in quantities.items():
                 index = None
@@ -211,6 +227,36 @@ class SignalMonitor(Monitor):
                 )
         self.recording.flush()
         return _log_values([rows[layer] for layer in rows if layer])
+
+    def _passed(self) -> Any:
+        if self._probe is None:
+            self._probe = self._made(*self._batch)
+        try:
+            return self._probe()
+        except NoLossError:
+            self._warn(
+                "measures activations and no error signals: its `probe` has "
+                "labels, but the model was compiled without a loss."
+            )
+            self._batch = (self._batch[0], None, None)
+            self._probe = self._made(*self._batch)
+            return self._probe()
+
+    def _made(self, x: Any, y: Any, sample_weight: Any) -> ForwardProbe:
+        self._summary = SignalSummary()
+        return ForwardProbe(
+            self.model,
+            x,
+            y,
+            sample_weight,
+            training=self.training,
+            reduce=self._summary.reduce,
+        )
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(
+            f"`{type(self).__name__}` {what}", UserWarning, stacklevel=2
+        )
 
 
 def _log_values(layers: list[dict[Quantity, np.ndarray]]) -> dict[str, float]:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -40,7 +40,6 @@ class RecordedCall:
         masks: The mask that each of its tensors bore then, by `id`.
         outputs: What it returned.
         children: How many recorded calls were made inside it.
-        again: Calls it once more.
     """
 
     layer: Any
@@ -50,7 +49,6 @@ class RecordedCall:
     masks: dict[int, Tensor] = dataclasses.field(default_factory=dict)
     outputs: Any = None
     children: int = 0
-    again: Callable[..., Any] = lambda **_: None
 
     def tensors(self, masks: bool = False) -> list[Tensor]:
         """Its input tensors, or the masks that it was given."""
@@ -68,11 +66,22 @@ def is_mask(argument: str) -> bool:
     return argument == "mask" or argument.endswith("_mask")
 
 
+# From the number of a call, in order of their ends, and what it returned, to
+# what it shall return.
+Alter: TypeAlias = Callable[[int, Any], Any]
+
+
 @contextlib.contextmanager
-def recorded_calls(model: Any) -> Iterator[list[RecordedCall]]:
+def recorded_calls(
+    model: Any, alter: Alter | None = None
+) -> Iterator[list[RecordedCall]]:
     """Records the calls made inside the with-block, in order of their ends.
 
     What recurrent, attention and `TimeDistributed` layers call is left out.
+
+    Args:
+        model: A layer.
+        alter: Changes what the calls return.
     """
     calls: list[RecordedCall] = []
     open_calls: list[RecordedCall] = []
@@ -81,7 +90,9 @@ def recorded_calls(model: Any) -> Iterator[list[RecordedCall]]:
         for layer in visible_layers(model):
             stack.enter_context(
                 shadow(
-                    layer, "call", _recording(layer, names, calls, open_calls)
+                    layer,
+                    "call",
+                    _recording(layer, names, calls, open_calls, alter),
                 )
             )
         yield calls
@@ -111,6 +122,7 @@ def _recording(
     names: OwnerNames,
     calls: list[RecordedCall],
     open_calls: list[RecordedCall],
+    alter: Alter | None,
 ) -> Callable[..., Any]:
     original = layer.call
     signature = inspect.signature(original)
@@ -118,14 +130,8 @@ def _recording(
     def call(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
         parent = open_calls[-1] if open_calls else None
-
-        def again(**changes: Any) -> Any:
-            other = signature.bind(*args, **kwargs)
-            other.arguments.update(changes)
-            return original(*other.args, **other.kwargs)
-
         entry = RecordedCall(
-            layer, names.of(layer), parent, dict(bound.arguments), again=again
+            layer, names.of(layer), parent, dict(bound.arguments)
         )
         for tensor in entry.tensors():
             mask = _backend.keras_mask(tensor)
@@ -134,6 +140,8 @@ def _recording(
         open_calls.append(entry)
         try:
             entry.outputs = original(*args, **kwargs)
+            if alter is not None:
+                entry.outputs = alter(len(calls), entry.outputs)
         finally:
             _ = open_calls.pop()
         if parent is not None:

@@ -1,11 +1,16 @@
+import io
+import re
+import warnings
+
 import keras
 import numpy as np
 import pytest
+import rich.console
 from keras import layers
 
 import keras_concepts as kc
 from batch_norms import MovingStatistics, moments
-from keras_concepts.callbacks import BatchNormShiftMonitor
+from keras_concepts.callbacks import BatchNormShiftMonitor, SignalMonitor
 
 X = np.random.default_rng(0).normal(3.0, 2.0, (24, 6)).astype("float32")
 Y = (X[:, :3] - 3.0).argmax(axis=1)
@@ -308,6 +313,218 @@ def test_a_probe_is_fed_as_fit_does():
     np.testing.assert_allclose(
         numpy([model.norm.moving_mean])[0], X.mean(axis=0), rtol=1e-5
     )
+
+
+class InferenceInFit(keras.Model):
+    """Keras' `fit` calls a model without `training` in inference mode."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm, self.dense = norm, layers.Dense(3, "softmax")
+
+    def call(self, x):
+        return self.dense(self.norm(x))
+
+
+def lines(monitor):
+    console = rich.console.Console(file=io.StringIO(), width=90)
+    monitor.summary(console)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_never_in_training_mode(trainable):
+    model = InferenceInFit(
+        layers.BatchNormalization(name="norm", trainable=trainable)
+    )
+    model(X)
+    monitor = BatchNormShiftMonitor((X, Y))
+    logs = fit(model, monitor, epochs=1)
+    assert np.isnan(logs["batch_norm_shift"][0])
+    assert monitor.recording.select("", "inference_gap").value == [0.0]
+    (line,) = [line for line in lines(monitor) if line.startswith("norm")]
+    word = "never called in training mode" if trainable else "frozen"
+    assert line.split(maxsplit=1)[1].strip() == word
+
+
+class AlwaysOn(layers.BatchNormalization):
+    def call(self, x, **kwargs):
+        return super().call(x, **{**kwargs, "training": True})
+
+
+def test_a_layer_that_is_always_in_training_mode():
+    """Told neither by its arguments, nor by those of the model."""
+    oracle = MovingStatistics(6)
+    for start in (0, 8, 16):
+        oracle.see(X[start : start + 8])
+    model = InferenceInFit(AlwaysOn(name="norm"))
+    model(X[:8])  # which moves the statistics
+    model.norm.moving_mean.assign(np.zeros(6))
+    model.norm.moving_variance.assign(np.ones(6))
+    monitor = BatchNormShiftMonitor()
+    fit(model, monitor, epochs=1)
+    assert_recorded(monitor, "norm", 0, oracle)
+
+
+@pytest.mark.parametrize("clipping", [None, {"rmax": 1.5, "dmax": 0.5}])
+def test_batch_renormalization(clipping):
+    """By what the layer normalizes, found from its outputs."""
+    layer = layers.BatchNormalization(
+        renorm=True, renorm_clipping=clipping, renorm_momentum=0.5, name="norm"
+    )
+    model = keras.Sequential([keras.Input((6,)), layer, layers.Dense(3)])
+    model.compile("sgd", "mse")
+    start = layer.get_weights()
+    monitor = BatchNormShiftMonitor()
+    shifts, ratios = [], []
+    for begin in (0, 8, 16):
+        batch = X[begin : begin + 8]
+        mean = keras.ops.convert_to_numpy(layer.moving_mean).astype("float64")
+        variance = keras.ops.convert_to_numpy(layer.moving_variance) + 1e-3
+        y = keras.ops.convert_to_numpy(layer(batch, training=True))
+        # y = (x - m) / s
+        s = np.ptp(batch.astype("float64"), axis=0) / np.ptp(y, axis=0)
+        m = batch[0] - s * y[0]
+        shifts.append((mean - m) / s)
+        ratios.append(np.log(variance / s**2))
+    layer.set_weights(start)
+    model.fit(X, X[:, :3], 8, verbose=0, shuffle=False, callbacks=[monitor])
+    for quantity, expected in (
+        ("mean_shift", shifts),
+        ("log_variance_ratio", ratios),
+    ):
+        np.testing.assert_allclose(
+            values(monitor, "norm", quantity, 0),
+            np.mean(expected, axis=0),
+            rtol=1e-4,  # the oracle divides differences of float32
+            atol=1e-4,
+        )
+
+
+def test_a_probe_that_runs_in_another_mode_says_so():
+    """As where a `train_step` of one's own calls the layers with `False`."""
+    norm = layers.BatchNormalization()
+    model = keras.Sequential([keras.Input((6,)), norm, layers.Dense(3)])
+    model.compile("sgd", "mse")
+    monitor = BatchNormShiftMonitor((X, X[:, :3]))
+    monitor.set_model(model)
+    monitor._check(model)
+    with pytest.warns(UserWarning, match="other layers use the statistics"):
+        assert monitor._gap(set()) == {}
+    assert set(monitor._gap({id(norm)})) == {
+        "training_loss",
+        "inference_loss",
+        "inference_gap",
+    }
+
+
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        ((X[:, :5], Y), "cannot use"),
+        ((X, Y[:5]), r"lengths \['24', '5'\]"),
+        (({"a": X, "b": X}, Y), "cannot use"),
+        ((X[:0], Y[:0]), r"lengths \['0'\]"),
+    ],
+)
+def test_a_probe_that_does_not_fit(probe, message):
+    """Is an error before the first step, and trains nothing."""
+    model = keras.Sequential(
+        [keras.Input((6,)), layers.BatchNormalization(), layers.Dense(3)]
+    )
+    before = model.get_weights()
+    for monitor in (BatchNormShiftMonitor, SignalMonitor):
+        with pytest.raises(
+            ValueError, match=f"`probe` of `{monitor.__name__}` .*{message}"
+        ):
+            fit(model, monitor(probe))
+        for a, b in zip(before, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_probe_and_no_loss():
+    """Are said before the training, which goes on without."""
+
+    class Penalized(layers.Layer):
+        def call(self, x):
+            self.add_loss(keras.ops.mean(keras.ops.square(x)))
+            return x
+
+    def sequence(*more):
+        return keras.Sequential(
+            [keras.Input((6,)), layers.BatchNormalization(), *more]
+        )
+
+    probe = X, X[:, :1]
+    model = sequence(Penalized())
+    monitors = [BatchNormShiftMonitor(probe), SignalMonitor(probe)]
+    model.compile("sgd")
+    _ = model.fit(X, X[:, :1], 8, verbose=0, callbacks=monitors)
+    assert len(monitors[0].recording.select("", "inference_gap")) == 1
+    assert len(monitors[1].recording.select("", "probe_loss")) == 2
+
+    model = sequence(layers.Dense(1))
+    model.compile("sgd")
+    for monitor in (BatchNormShiftMonitor(probe), SignalMonitor(probe)):
+        monitor.set_model(model)
+        monitor.set_params({"epochs": 1, "steps": 3})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            monitor.on_train_begin()
+            monitor.on_epoch_begin(0)
+        monitor.on_train_end()
+        (said,) = [str(each.message) for each in caught]
+        assert re.search(r"`probe`.* without a loss", said)
+
+
+def test_a_model_without_a_call():
+    class Uncallable(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.norm = layers.BatchNormalization()
+            self.norm.build((None, 6))
+            self.built = True
+
+    model = Uncallable()
+    model.compile("sgd", "mse")
+    for monitor in (
+        BatchNormShiftMonitor((X, Y)),
+        SignalMonitor((X, Y)),
+        SignalMonitor((X,)),
+    ):
+        monitor.set_model(model)
+        with pytest.raises(ValueError, match=r"`probe` of .* without a `call`"):
+            monitor.on_train_begin()
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="it has no float64 by default"
+)
+def test_floatx_float64():
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        model = keras.Sequential(
+            [
+                keras.Input((6,)),
+                layers.BatchNormalization(name="norm"),
+                kc.layers.MonitoredBatchNormalization(renorm=True),
+                layers.Dense(3, "softmax"),
+                kc.layers.ActivationProbe(),
+            ]
+        )
+        oracle = MovingStatistics(6)
+        for start in (0, 8, 16):
+            oracle.see(X[start : start + 8])
+        monitor, signals = BatchNormShiftMonitor((X, Y)), SignalMonitor((X, Y))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        _ = model.fit(
+            X, Y, 8, shuffle=False, verbose=0, callbacks=[monitor, signals]
+        )
+        assert_recorded(monitor, "norm", 0, oracle)
+        assert len(signals.recording.select("", "probe_loss")) == 2
+    finally:
+        keras.config.set_floatx(before)
 
 
 def test_errors():

@@ -155,6 +155,7 @@ def _record_shifts(layers, epochs=3, *, run=0, first_step=0, losses=None):
             calls = 0 if shifts is None else 1
             recording.append(epoch, owner, q.CALLS, step, calls)
             if shifts is None:
+                recording.append(epoch, owner, q.FROZEN, step, 1.0)
                 continue
             mean, variance = 0.5**epoch * np.asarray(shifts, float)
             channels = np.arange(len(mean))

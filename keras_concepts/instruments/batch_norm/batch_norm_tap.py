@@ -30,7 +30,7 @@ Batches: TypeAlias = dict[tuple[int, int], NormalizedBatch]
 def capture_batch_norms(step: StepRecord) -> Iterator[Batches]:
     """Captures what batch normalization is given inside the with-block.
 
-    Frozen layers are left out.
+    Layers in inference mode are left out.
 
     Args:
         step: The step, whose `model` is known.
@@ -61,7 +61,9 @@ class ChannelShifts(NamedTuple):
     Attributes:
         path: Name of the layer; see `owner_names`.
         momentum: Of its moving statistics.
-        calls: Training batches per step; 0 if the layer is frozen or not used.
+        calls: Training batches per step; 0 if the layer is never called in
+            training mode.
+        frozen: Whether its `trainable` is `False`.
         mean_shift: See `Shift`, signed, `(channels,)`.
         log_variance_ratio: The same.
     """
@@ -69,6 +71,7 @@ class ChannelShifts(NamedTuple):
     path: str
     momentum: float
     calls: float
+    frozen: bool
     mean_shift: np.ndarray
     log_variance_ratio: np.ndarray
 
@@ -110,7 +113,14 @@ class BatchNormSamples:
                 shift, ratio = totals[:2] / calls
             often = float(calls.max() / len(self.steps))
             found.append(
-                ChannelShifts(path, layer.momentum, often, shift, ratio)
+                ChannelShifts(
+                    path,
+                    layer.momentum,
+                    often,
+                    not layer.trainable,
+                    shift,
+                    ratio,
+                )
             )
         return found
 
@@ -130,7 +140,9 @@ class BatchNormTap:
     @functools.cached_property
     def layers(self) -> list[Any]:
         """The batch normalization layers of the model."""
-        return batch_norm_layers(_backend.flatten_layers(self.model))
+        found = batch_norm_layers(_backend.flatten_layers(self.model))
+        # A layer that nothing has called yet has no statistics.
+        return [layer for layer in found if layer.moving_mean is not None]
 
     @functools.cached_property
     def _names(self) -> list[str]:
@@ -152,7 +164,7 @@ class BatchNormTap:
     def record(self, step: StepRecord, captured: Batches) -> None:
         """Adds a step to the buffer, inside the step."""
         del step
-        row = []
+        row = [ops.zeros((0,), "float32")]  # there may be no layer
         for layer in self.layers:
             calls = [
                 ops.concatenate(list(shift_of(layer, batch)))

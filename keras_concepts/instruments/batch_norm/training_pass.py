@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
     capture_batches,
 )
+from keras_concepts.instruments.model_loss import model_loss
 
 
 class TrainingPass:
@@ -22,11 +22,17 @@ class TrainingPass:
 
     Batch normalization uses the statistics of the batch where it does so in
     training: not in a frozen layer, nor where the model's author calls it with
-    `training=False`. The dropout family is off. What layers assign to their
+    `training=False`. A model whose `call` takes no `training` is given none, as
+    in Keras' `fit`. The dropout family is off. What layers assign to their
     variables is discarded. Each pass is compiled once for batches of one shape.
 
     Args:
         model: A built model.
+
+    Attributes:
+        layers: Its batch normalization layers.
+        used: `id` of those that took the statistics of the batch in the last
+            `loss`, by its mode.
     """
 
     def __init__(self, model: Any) -> None:
@@ -35,8 +41,9 @@ class TrainingPass:
         make = functools.partial(
             _backend.compiled_pass,
             variables=model.variables,
-            eager=model.run_eagerly,
+            eager=getattr(model, "run_eagerly", False),
         )
+        self.used: dict[bool, set[int]] = {}
         self._moments = make(self._captured_moments)
         self._loss = {
             training: make(functools.partial(self._loss_in_mode, training))
@@ -65,20 +72,22 @@ class TrainingPass:
             stack.enter_context(dropout_off(self.model))
             for layer, moments in zip(self.layers, captured, strict=True):
                 stack.enter_context(_capture(layer, moments))
-            _ = self.model(x, training=True)
+            _ = _backend.call_as_trainer(self.model, x, training=True)
         return captured
 
     def _loss_in_mode(
         self, training: bool, x: Any, y: Any, sample_weight: Any
     ) -> Tensor:
-        compute_loss = self.model.compute_loss
-        known = inspect.signature(compute_loss).parameters
-        mode = {"training": training} if "training" in known else {}
-        with dropout_off(self.model):
-            y_pred = self.model(x, training=training)
-            return compute_loss(
-                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **mode
-            )
+        used: set[int] = set()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(dropout_off(self.model))
+            for layer in self.layers:
+                see = functools.partial(_add_id, used, layer)
+                stack.enter_context(capture_batches(layer, see))
+            y_pred = _backend.call_as_trainer(self.model, x, training)
+            loss = model_loss(self.model, x, y, y_pred, sample_weight, training)
+        self.used[training] = used
+        return loss
 
 
 @contextlib.contextmanager
@@ -87,6 +96,10 @@ def _as_it_was() -> Iterator[None]:
     # dropout is off.
     with _backend.without_gradients(), _backend.fixed_randomness(0):
         yield
+
+
+def _add_id(used: set[int], layer: Any, *_: Any) -> None:
+    used.add(id(layer))
 
 
 def _capture(

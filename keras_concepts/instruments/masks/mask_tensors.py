@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -17,7 +18,12 @@ def is_tensor(x: Any) -> bool:
 def is_sequence(tensor: Tensor, padding: Padding) -> bool:
     """Whether it has features for each of the steps, `(rows, steps, ...)`."""
     shape = tuple(tensor.shape)
-    return len(shape) >= 3 and shape[:2] == padding.steps.shape
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return (
+        len(shape) >= 3
+        and shape[:2] == padding.steps.shape
+        and keras.backend.is_float_dtype(dtype)  # or else a mask
+    )
 
 
 def values(tensor: Any) -> np.ndarray | None:

@@ -1,16 +1,13 @@
 """Following masks, and the padding they stand for, from call to call."""
 
 import dataclasses
-import functools
 import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_concepts import _backend
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.masks.mask_finding import MaskFinding, remedy
 from keras_concepts.instruments.masks.mask_tensors import (
@@ -22,6 +19,13 @@ from keras_concepts.instruments.masks.mask_tensors import (
     values,
 )
 from keras_concepts.instruments.masks.padding import Padding, padding_of_ids
+from keras_concepts.instruments.masks.padding_test import (
+    INPUTS,
+    MORE,
+    NOTHING,
+    PADDING,
+    PaddingTest,
+)
 from keras_concepts.instruments.recorded_calls import RecordedCall, is_mask
 
 # They take a mask, and without one do no harm to the outputs of real steps.
@@ -41,11 +45,22 @@ class _Track:
         padding: Which of its steps are padded.
         source: Which call made it.
         cause: Who is to blame that it has no mask, or `""` if it has one.
+        roots: Numbers of the calls whose padding it is; see `PaddingTest`.
     """
 
     padding: Padding
     source: str
     cause: str = ""
+    roots: frozenset[int] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Suspicion:
+    """A finding, to be kept if padding reaches the outputs there."""
+
+    finding: MaskFinding
+    call: RecordedCall
+    roots: frozenset[int]
 
 
 class MaskTrace:
@@ -53,41 +68,131 @@ class MaskTrace:
 
     Args:
         calls: What `recorded_calls` gathered, once its with-block is left.
+        test: What depends on padding.
 
     Attributes:
         arrived: Paths of the layers that were given a mask and use it.
     """
 
-    def __init__(self, calls: Sequence[RecordedCall]) -> None:
+    def __init__(
+        self, calls: Sequence[RecordedCall], test: PaddingTest
+    ) -> None:
         self.arrived: list[str] = []
-        self._findings: dict[tuple[str, str], MaskFinding] = {}
+        self._test = test
+        self._calls = calls
+        self._numbers = {id(call): i for i, call in enumerate(calls)}
+        self._suspicions: list[_Suspicion] = []
         self._harmed: set[str] = set()  # causes with an unmasked reader
         self._helped: set[str] = set()  # causes with a mask passed explicitly
         # The tensor is held, so that its `id` is not used again.
         self._tracks: dict[int, tuple[Tensor, _Track]] = {}
         # What the code of a layer's `call` had in hand, by that call.
         self._at_hand: dict[int, list[tuple[Tensor, _Track]]] = {}
-        # Attention takes the masks off its inputs: so also those they bore.
-        self._masks = {
-            key: mask for call in calls for key, mask in call.masks.items()
-        }
         for call in calls:
             self._judge(call)
+        self.findings = self._confirmed()
 
-    @property
-    def findings(self) -> list[MaskFinding]:
-        """What is wrong, in the order of the calls."""
+    def _confirmed(self) -> list[MaskFinding]:
+        """Each suspicion where padding does reach the outputs."""
         remedied = self._helped - self._harmed
-        return [
-            finding
-            for finding in self._findings.values()
-            if finding.problem not in ("no_mask", "lost")
-            or finding.layer not in remedied
+        kept = [
+            suspicion
+            for suspicion in self._suspicions
+            if not self._is_harmless(suspicion)
+            and (
+                suspicion.finding.problem not in ("no_mask", "lost")
+                or suspicion.finding.layer not in remedied
+            )
         ]
+        explained = frozenset[int]().union(*(each.roots for each in kept))
+        for root in self._test.sources.keys() - explained:
+            kept += self._unexplained(root)
+        found: dict[tuple[str, str], MaskFinding] = {}
+        for each in kept:
+            key = each.finding.layer, each.finding.problem
+            _ = found.setdefault(key, each.finding)
+        return list(found.values())
 
-    def _mask(self, tensor: Tensor) -> Tensor | None:
-        mask = _backend.keras_mask(tensor)
-        return self._masks.get(id(tensor)) if mask is None else mask
+    def _is_harmless(self, suspicion: _Suspicion) -> bool:
+        """Whether a call around it makes the same whatever the padding is."""
+        if suspicion.finding.problem == "empty_row":
+            return False
+        call: RecordedCall | None = suspicion.call
+        if not suspicion.call.children:
+            call = suspicion.call.parent
+        while call is not None:
+            number = self._numbers[id(call)]
+            change = self._test.change(number, suspicion.roots)
+            if change == NOTHING:
+                return True
+            # What reads these outputs must know their mask. No loss asks the
+            # outputs of the model for one that there never was.
+            expected = (
+                call.parent is not None or suspicion.roots & self._test.masked
+            )
+            if change == PADDING and not (
+                expected and self._lacks_mask(call.outputs)
+            ):
+                return True
+            call = call.parent
+        return False
+
+    def _lacks_mask(self, outputs: Any) -> bool:
+        return any(
+            self._test.mask(tensor) is None
+            for tensor in keras.tree.flatten(outputs)
+            if is_tensor(tensor)
+        )
+
+    def _unexplained(self, root: int) -> list[_Suspicion]:
+        """Where padding gets into the outputs, if nothing has been found."""
+        roots = frozenset({root})
+        if self._test.change(len(self._calls) - 1, roots) != MORE:
+            return []
+        guilty, reached = None, set()
+        for number, call in enumerate(self._calls):
+            before = self._test.change_of_inputs(number, roots) == MORE
+            after = self._test.change(number, roots) == MORE
+            if before and not reached and call.parent is not None:
+                guilty = call.parent
+            elif after and not before and id(call) not in reached:
+                guilty = call
+            if before or after:
+                reached |= {id(call), id(call.parent)}
+        if guilty is None:
+            return []
+        padding = self._test.sources[root]
+        before = len(self._suspicions)
+        if not guilty.children and _wants_mask(guilty.layer):
+            maker = self._maker(guilty)
+            kind = type(maker.layer).__name__
+            what = f"({kind}) makes a sequence without a mask in its own code"
+            advice = "Let its `compute_mask` return the mask of these steps."
+            self._find(
+                maker, roots, "lost", padding, f"{what}; {padding}", advice
+            )
+            self._unmasked(guilty, _Track(padding, "", maker.name, roots))
+        else:
+            kind = type(guilty.layer).__name__
+            what = f"({kind}) mixes padded steps with the others"
+            advice = "Leave them out there, by the mask of the sequence."
+            self._find(
+                guilty,
+                roots,
+                "lost",
+                padding,
+                f"{what} in its own code; {padding}",
+                advice,
+            )
+        return self._suspicions[before:]
+
+    def _maker(self, call: RecordedCall) -> RecordedCall:
+        """The call that returned what another was given, or the one around."""
+        given = {id(tensor) for tensor in call.tensors()}
+        for other in reversed(self._calls[: self._numbers[id(call)]]):
+            if given & {id(x) for x in keras.tree.flatten(other.outputs)}:
+                return other
+        return call.parent or call
 
     def _judge(self, call: RecordedCall) -> None:
         outputs = [x for x in keras.tree.flatten(call.outputs) if is_tensor(x)]
@@ -96,13 +201,25 @@ class MaskTrace:
         else:
             unmasked = self._passed(call, outputs)
         for tensor in outputs:
-            padding = padding_of(self._mask(tensor))
-            if padding is not None:
-                self._keep(call.parent, tensor, _Track(padding, call.name))
+            padding = padding_of(self._test.mask(tensor))
+            if unmasked is not None and is_sequence(tensor, unmasked.padding):
+                self._keep(call.parent, tensor, unmasked)
             elif id(tensor) in self._tracks:
                 self._keep(call.parent, tensor, self._tracks[id(tensor)][1])
-            elif unmasked is not None and is_sequence(tensor, unmasked.padding):
-                self._keep(call.parent, tensor, unmasked)
+            elif padding is not None:
+                track = _Track(padding, call.name, roots=self._roots(call))
+                self._keep(call.parent, tensor, track)
+
+    def _roots(self, call: RecordedCall) -> frozenset[int]:
+        number = self._numbers[id(call)]
+        if number in self._test.sources:
+            return frozenset({number})
+        tracks = (self._tracks.get(id(x)) for x in call.tensors())
+        found = frozenset[int]().union(*(t[1].roots for t in tracks if t))
+        # Of a container the sequences that are made in it.
+        return found or frozenset(
+            root for root in self._test.sources if root <= number
+        )
 
     def _keep(
         self, owner: RecordedCall | None, tensor: Tensor, track: _Track
@@ -112,19 +229,21 @@ class MaskTrace:
 
     def _embedded(self, call: RecordedCall, output: Tensor) -> _Track | None:
         ids = values(call.tensors()[0])
-        if ids is None or self._mask(output) is not None:
+        if ids is None or self._test.mask(output) is not None:
             return None
         padding = padding_of_ids(ids)
         if padding is None:
             return None
+        roots = self._roots(call)
         self._find(
-            call.name,
+            call,
+            roots,
             "no_mask",
             padding,
             f"makes no mask for ids of which {padding}",
             "Pass `mask_zero=True` to the Embedding, if id 0 is padding.",
         )
-        return _Track(padding, call.name, cause=call.name)
+        return _Track(padding, call.name, call.name, roots)
 
     def _passed(
         self, call: RecordedCall, outputs: list[Tensor]
@@ -132,14 +251,21 @@ class MaskTrace:
         """What the outputs are, if they lack a mask that they should have."""
         tracks = [self._track(call, tensor) for tensor in call.tensors()]
         known = [track for track in tracks if track is not None]
+        lost = next((track for track in known if track.cause), None)
         given = call.tensors(masks=True)
+        if lost is not None and not _mark(given, lost.padding):
+            given = []
+        mixes = bool(known) and not call.children and self._mixes(call, known)
         if given and not call.children:
-            self._use(call, given, outputs)
+            self._use(call, given, outputs, mixes)
+        if lost is None and mixes:
+            return self._mixed(call, known[0], outputs, bool(given))
         if all(
-            id(x) in self._tracks or self._mask(x) is not None for x in outputs
+            id(x) in self._tracks
+            or (lost is None and self._test.mask(x) is not None)
+            for x in outputs
         ):
             return None
-        lost = next((track for track in known if track.cause), None)
         if lost is not None:
             if given:
                 self._helped.add(lost.cause)
@@ -149,41 +275,80 @@ class MaskTrace:
             return lost
         if not known or (given and tracks[0] is not known[0]):
             return None
-        return self._dropped(call, known[0], outputs, used=bool(given))
+        return self._dropped(call, known[0], outputs)
+
+    def _mixes(self, call: RecordedCall, known: list[_Track]) -> bool:
+        """Whether padding gets into what is no padding here, and not before."""
+        number = self._numbers[id(call)]
+        roots = frozenset[int]().union(*(track.roots for track in known))
+        return (
+            self._test.change(number, roots) == MORE
+            and self._test.change_of_inputs(number, roots) != MORE
+        )
+
+    def _mixed(
+        self,
+        call: RecordedCall,
+        track: _Track,
+        outputs: list[Tensor],
+        given: bool,
+    ) -> _Track:
+        """Masked sequences came in, and padding is in what came out."""
+        if any(self._test.mask(tensor) is not None for tensor in outputs):
+            what = "hands on a mask that does not mark all padded steps"
+            advice = (
+                "Mask each of its inputs, or pass `mask=` to the layers after "
+                "it."
+            )
+        elif given:
+            what = "is given a mask and mixes padded steps with the others"
+            advice = "Let its code leave them out, by `mask`."
+        else:
+            what = "mixes padded steps with the others, and knows no mask"
+            advice = remedy(call.layer)
+        self._lost(call, track, what, advice)
+        return dataclasses.replace(track, cause=call.name)
 
     def _dropped(
         self,
         call: RecordedCall,
         track: _Track,
         outputs: list[Tensor],
-        used: bool,
     ) -> _Track | None:
         """Masked sequences came in, and what came out has no mask."""
         rank = max(len(x.shape) for x in call.tensors())
-        if any(
+        if not any(
             len(x.shape) >= rank and is_sequence(x, track.padding)
             for x in outputs
         ):
-            what = "is given a mask and hands none on"
-        elif not (used or call.children) and _reads_padding(
-            call, track.padding
-        ):
-            what = "mixes padded steps with the others, and knows no mask"
-        else:
             return None
+        number = self._numbers[id(call)]
+        if self._test.change(number, track.roots) == NOTHING:
+            return None  # nothing of the padding is in it
+        what = "is given a mask and hands none on"
+        self._lost(call, track, what, remedy(call.layer))
+        return dataclasses.replace(track, cause=call.name)
+
+    def _lost(
+        self, call: RecordedCall, track: _Track, what: str, advice: str
+    ) -> None:
         self._find(
-            call.name,
+            call,
+            track.roots,
             "lost",
             track.padding,
             f"({type(call.layer).__name__}) {what}; {track.padding}",
-            remedy(call.layer),
+            advice,
         )
-        return dataclasses.replace(track, cause=call.name)
 
     def _use(
-        self, call: RecordedCall, given: list[Tensor], outputs: list[Tensor]
+        self,
+        call: RecordedCall,
+        given: list[Tensor],
+        outputs: list[Tensor],
+        mixes: bool,
     ) -> None:
-        if isinstance(call.layer, _INDIFFERENT):
+        if isinstance(call.layer, _INDIFFERENT) or mixes:
             return
         if call.name not in self.arrived:
             self.arrived.append(call.name)
@@ -193,7 +358,8 @@ class MaskTrace:
         empty = np.asarray(padding.steps.all(axis=1))
         if finite(call.tensors(), empty) and not finite(outputs, empty):
             self._find(
-                call.name,
+                call,
+                frozenset(),
                 "empty_row",
                 padding,
                 f"gives NaN or infinity for {padding.empty_rows} of "
@@ -205,25 +371,29 @@ class MaskTrace:
     def _unmasked(self, call: RecordedCall, track: _Track) -> None:
         self._harmed.add(track.cause)
         effect = ""
+        given = call.tensors(masks=True)
+        mask = "a mask that does not mark the padding" if given else "no mask"
         if isinstance(call.layer, keras.layers.RNN):
             end = "left" if call.layer.go_backwards else "right"
             if track.padding.side in (end, "both", "mixed"):
                 effect = " and reads on after the last real step"
         self._find(
-            call.name,
+            call,
+            track.roots,
             "unmasked",
             track.padding,
-            f"is given no mask{effect}: {track.padding}",
+            f"is given {mask}{effect}: {track.padding}",
             f"See {track.cause}, or pass `mask=` to this layer.",
         )
 
     def _track(self, call: RecordedCall, tensor: Tensor) -> _Track | None:
         """What is known of a tensor that a call was given."""
-        padding = padding_of(self._mask(tensor))
+        padding = padding_of(self._test.mask(tensor))
         if id(tensor) in self._tracks:
             track = self._tracks[id(tensor)][1]
         elif padding is not None:
-            track = _Track(padding, "an input")
+            roots = frozenset({INPUTS} & self._test.sources.keys())
+            track = _Track(padding, "an input", roots=roots)
         else:
             track = self._unknown(call, tensor)
         if track is not None:
@@ -256,7 +426,8 @@ class MaskTrace:
         if track.cause:
             return track
         self._find(
-            parent.name,
+            parent,
+            track.roots,
             "lost",
             track.padding,
             f"makes a sequence without a mask in its own code, between "
@@ -267,12 +438,28 @@ class MaskTrace:
         return dataclasses.replace(track, cause=parent.name)
 
     def _find(
-        self, layer: str, problem: str, padding: Padding, *texts: str
+        self,
+        call: RecordedCall,
+        roots: frozenset[int],
+        problem: str,
+        padding: Padding,
+        *texts: str,
     ) -> None:
         finding = MaskFinding(
-            layer, problem, padding.share, padding.side, *texts
+            call.name, problem, padding.share, padding.side, *texts
         )
-        _ = self._findings.setdefault((layer, problem), finding)
+        self._suspicions.append(_Suspicion(finding, call, roots))
+
+
+def _mark(masks: list[Tensor], padding: Padding) -> bool:
+    """Whether one of the masks marks what padding there is."""
+    for mask in masks:
+        found = padding_of(mask)
+        if found is None or found.steps.shape != padding.steps.shape:
+            return True  # of something else, or in another form
+        if found.steps[padding.steps].all():
+            return True
+    return False
 
 
 def _wants_mask(layer: Any) -> bool:
@@ -281,31 +468,3 @@ def _wants_mask(layer: Any) -> bool:
         and not isinstance(layer, _INDIFFERENT)
         and any(map(is_mask, inspect.signature(layer.call).parameters))
     )
-
-
-def _reads_padding(call: RecordedCall, padding: Padding) -> bool:
-    """Whether the outputs change if nothing but the padded steps does."""
-    if not padding.steps.any():
-        return True
-
-    def moved(x: Any, by: float) -> Any:
-        if not is_tensor(x) or not is_sequence(x, padding):
-            return x
-        where = padding.steps.reshape(
-            padding.steps.shape + (1,) * (len(x.shape) - 2)
-        )
-        return x + ops.convert_to_tensor(by * where, x.dtype)
-
-    before = keras.tree.flatten(call.outputs)
-    for by in (100.0, -100.0):
-        move = functools.partial(moved, by=by)
-        after = call.again(
-            **{
-                name: keras.tree.map_structure(move, value)
-                for name, value in call.arguments.items()
-            }
-        )
-        pairs = zip(before, keras.tree.flatten(after), strict=True)
-        if not all(same_values(a, b) for a, b in pairs):
-            return True
-    return False

@@ -87,7 +87,7 @@ def nonfinite_layers(
                 stack.enter_context(
                     capture_added_losses(layer, found.look_at_loss)
                 )
-        model(x, training=True)
+        _ = _backend.call_as_trainer(model, x, training=True)
     return found.events(), ops.stack(found.losses)
 
 

@@ -152,7 +152,7 @@ class ForwardPass:
             for layer in _backend.flatten_layers(model):
                 if isinstance(layer, keras.layers.TimeDistributed):
                     stack.enter_context(self._capture_time(layer))
-            return model(x, training=training)
+            return _backend.call_as_trainer(model, x, training)
 
     def numbers_of(self, outputs: Any) -> frozenset[int]:
         """Numbers of the calls that made these tensors."""

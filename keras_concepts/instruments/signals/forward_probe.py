@@ -11,6 +11,7 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts._batches import as_fed
 from keras_concepts._types import Tensor
+from keras_concepts.instruments.model_loss import model_loss
 from keras_concepts.instruments.signals.flatten import flatten, unflatten
 from keras_concepts.instruments.signals.forward_pass import (
     ForwardPass,
@@ -209,9 +210,7 @@ class ForwardProbe:
         def scaled_loss(zeros: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
             nonlocal template
             forward, y_pred = self._forward(states, x, zeros)
-            loss = self._model.compute_loss(
-                x=x, y=y, y_pred=y_pred, sample_weight=weight
-            )
+            loss = model_loss(self._model, x, y, y_pred, weight, self._training)
             loss = ops.cast(loss, "float32")
             template, tensors = flatten([loss, forward.calls])
             return loss * scale, tensors

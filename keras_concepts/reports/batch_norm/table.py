@@ -98,7 +98,9 @@ def _cells(rows: Recording, path: str) -> Mapping[str, Text]:
     """Cells by header; of a layer in inference mode only that it is."""
     sizes = np.abs(by_index(rows, path, q.MEAN_SHIFT))
     if not len(sizes):
-        return {_INITIAL: Text("frozen", "dim")}
+        frozen = one_value(rows, path, q.FROZEN) == 1.0
+        mode = q.FROZEN.label if frozen else "never called in training mode"
+        return {_INITIAL: Text(mode, "dim")}
     shift = float(np.median(sizes))
     ratio = float(np.median(by_index(rows, path, q.LOG_VARIANCE_RATIO)))
     return {

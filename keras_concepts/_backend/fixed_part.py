@@ -1,0 +1,144 @@
+"""What a functional model makes of one batch the same way each time."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+
+from keras_concepts._backend.keras_internals import (
+    flatten_layers,
+    keras_mask,
+    set_keras_mask,
+)
+from keras_concepts._shadow import shadow
+from keras_concepts._types import Tensor
+
+
+class FixedPart:
+    """Keeps the outputs of what comes before any randomness in a model.
+
+    These are Keras' own layers and operations without a random seed, whose
+    inputs depend on the batch alone: of several calls on one batch they run in
+    the first. What only they read is not kept.
+
+    Args:
+        version: Of a tensor, a number that changes when it is written to.
+    """
+
+    def __init__(self, version: Callable[[Tensor], int]) -> None:
+        self._version = version
+        self._batch: Any = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._known = False
+        self._position = 0
+        # By the position of an operation in the graph.
+        self._kept: dict[int, tuple[Any, list[tuple[Any, int, Any]]]] = {}
+        self._fixed: set[int] = set()  # `id` of tensors, and of those
+        self._needed: set[int] = set()  # that something else reads
+
+    def next_call(self, batch: Any) -> None:
+        """Says on which batch the model is called next."""
+        if batch is not self._batch:
+            self._batch = batch
+            self._begin()
+
+    @contextlib.contextmanager
+    def of(self, model: Any) -> Iterator[None]:
+        """Inside the with-block the fixed part of `model` is kept.
+
+        A model that is no graph, or has a `call` or `predict_step` of its own,
+        runs as always.
+        """
+        graph = getattr(model, "_functional", None) or model
+        if not (isinstance(graph, Functional) and _is_plain(model)):
+            yield
+            return
+        original = graph._run_through_graph
+
+        def run(inputs: Any, operation_fn: Any, *args: Any) -> Any:
+            self._position = 0
+            if not self._known:
+                self._fixed |= {id(x) for x in keras.tree.flatten(inputs)}
+            outputs = original(
+                inputs,
+                lambda operation: self._kept_call(operation, operation_fn),
+                *args,
+            )
+            if not self._known:
+                self._known = True
+                self._needed |= {id(x) for x in keras.tree.flatten(outputs)}
+                self._drop_the_rest()
+            return outputs
+
+        with shadow(graph, "_run_through_graph", run):
+            yield
+
+    def _kept_call(
+        self, operation: Any, operation_fn: Callable[[Any], Callable[..., Any]]
+    ) -> Callable[..., Any]:
+        position, call = self._position, operation_fn(operation)
+        self._position += 1
+        if self._known:
+            if position in self._kept and self._restored(position):
+                return lambda *_, **__: self._kept[position][0]
+            return call
+
+        def first(*args: Any, **kwargs: Any) -> Any:
+            given = {
+                id(x)
+                for x in keras.tree.flatten((args, kwargs))
+                if keras.ops.is_tensor(x)
+            }
+            outputs = call(*args, **kwargs)
+            if given <= self._fixed and _is_fixed(operation):
+                state = [
+                    (x, self._version(x), keras_mask(x))
+                    for x in keras.tree.flatten(outputs)
+                ]
+                self._kept[position] = outputs, state
+                self._fixed |= {id(x) for x, *_ in state}
+            else:
+                self._needed |= given
+            return outputs
+
+        return first
+
+    def _restored(self, position: int) -> bool:
+        """Whether the outputs are as they were, but for their masks."""
+        _, state = self._kept[position]
+        for tensor, version, mask in state:
+            if self._version(tensor) != version:
+                return False
+            if mask is not None:  # attention takes it off
+                set_keras_mask(tensor, mask)
+        return True
+
+    def _drop_the_rest(self) -> None:
+        for position, (outputs, state) in self._kept.items():
+            if not self._needed & {id(tensor) for tensor, *_ in state}:
+                nothing = keras.tree.map_structure(lambda _: 0, outputs)
+                self._kept[position] = nothing, []
+
+
+def _is_plain(model: Any) -> bool:
+    return (
+        type(model).call in (Functional.call, keras.Sequential.call)
+        and type(model).predict_step is keras.Model.predict_step
+        and "predict_step" not in vars(model)
+    )
+
+
+def _is_fixed(operation: Any) -> bool:
+    parts = [operation]
+    if isinstance(operation, keras.Layer):
+        parts = flatten_layers(operation)
+    return all(
+        type(part).__module__.startswith("keras.src.")
+        and not isinstance(part, keras.layers.Lambda)
+        and not getattr(part, "_seed_generators", ())
+        for part in parts
+    )
