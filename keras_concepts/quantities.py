@@ -13,6 +13,12 @@ Cadence = Literal["step", "epoch", "probe", "once"]
 
 USER_PREFIX = "user/"
 
+# What a variable does in its layer: the `role` that the facts of a run give it.
+WEIGHT = "weight"  # a matrix, filters or an embedding: the signal goes through
+SCORE = "score"  # of a query or key: it only compares positions
+VECTOR = "vector"  # a bias or scale: it acts on each unit alone
+STATISTIC = "statistic"  # a moving average or count: no gradient changes it
+
 
 class Quantity(str):
     """Name of a measured quantity, and what it means.

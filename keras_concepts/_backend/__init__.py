@@ -112,6 +112,15 @@ And `keras_internals.py`, for all of them:
 `own_variables(layer)`
 :   Weights and random seeds of the layer itself, not of layers in it.
 
+`trained_variables(layer)`
+:   Weights of the layer itself that were made to be trained, frozen or not.
+
+`is_of_keras(layer)`
+:   Whether Keras itself has the class of the layer.
+
+`next_layers(layer)`
+:   What reads the layer in functional models; `None` if it is in none.
+
 `changing_variables(model)`
 :   Untrained variables that a step may assign: statistics, seeds.
 
@@ -170,12 +179,15 @@ from keras_concepts._backend.keras_internals import (
     flatten_layers,
     in_symbolic_scope,
     is_functional,
+    is_of_keras,
     keras_mask,
     learning_rate_of_update,
+    next_layers,
     output_names,
     own_variables,
     running_optimizer,
     set_keras_mask,
+    trained_variables,
     weight_decay,
 )
 
@@ -202,12 +214,15 @@ __all__ = [
     "flatten_layers",
     "in_symbolic_scope",
     "is_functional",
+    "is_of_keras",
     "keras_mask",
     "learning_rate_of_update",
+    "next_layers",
     "output_names",
     "own_variables",
     "running_optimizer",
     "set_keras_mask",
+    "trained_variables",
     "weight_decay",
 ]
 

@@ -31,7 +31,7 @@ def gradient_columns(history: History) -> dict[str, list[RenderableType]]:
     rms, present = history.values, ~history.missing
     medians = [derived.median(values) for values in rms]
     largest = max((m for m in medians if np.isfinite(m)), default=np.nan)
-    last = rms[derived.ends(history.paths)[1]]
+    last = history.joint(history.ends[1])
     columns: dict[str, list[RenderableType]] = {
         GRADIENT: [
             _gradient(middle, row[measured])
@@ -68,7 +68,7 @@ def weight_columns(
             for u, w in zip(update, weight, strict=True)
         ]
     if q.ZERO_GRADIENT_UNITS in epoch.quantities:
-        columns[_DEAD] = [*_dead_units(epoch, paths)]
+        columns[_DEAD] = [*_dead_units(epoch, history.layers)]
     return columns
 
 
@@ -88,11 +88,10 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray, form: str) -> Text:
     return Text(format(value, form) if value else "0")
 
 
-def _dead_units(epoch: Recording, paths: list[str]) -> list[Text]:
+def _dead_units(epoch: Recording, layers: list[str]) -> list[Text]:
     """`dead/units` beside the first variable of each layer."""
     cells, seen = [], set()
-    for path in paths:
-        layer = path.rpartition("/")[0]
+    for layer in layers:
         dead = one_value(epoch, layer, q.ZERO_GRADIENT_UNITS)
         if layer in seen or np.isnan(dead):
             cells.append(Text(""))

@@ -35,7 +35,7 @@ def plot_gradient_stacks(
 ) -> "Figure":
     """Draws several recordings side by side, on one colour scale.
 
-    Above each is what the first kernel's gradient is of the last's, median
+    Above each is what the first layer's gradient is of the last's, median
     over all steps; of the last run alone if another run has other variables.
 
     Args:

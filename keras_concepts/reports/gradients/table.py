@@ -53,8 +53,8 @@ def gradient_table(recording: Recording, every_variable: bool = False) -> Table:
       variable had no gradient.
     - A bar of the same, which is a block shorter for each factor of 10 below
       the largest.
-    - over last: RMS gradient divided by that of the last kernel, median over
-      the steps.
+    - over last: RMS gradient divided by that of the last layer's weights,
+      median over the steps.
     - not finite: number of steps whose gradient held a NaN or an infinity; left
       out if there was none.
     - RMS weight: median over the steps.
