@@ -122,7 +122,7 @@ def joint_rms(
 
 def role_by_name(path: str) -> str:
     """Role of a variable of which nothing is known but its path."""
-    name = path.rpartition("/")[2]
+    name = path.rpartition("/")[2].partition(" (")[0]
     if name.endswith(("kernel", "kernel_a", "kernel_b", "embeddings")):
         return WEIGHT
     return VECTOR if name in _VECTORS else ""

@@ -113,7 +113,8 @@ UNITS = Quantity(
     "layer",
     "epoch",
     "units",
-    "number of units: size of the axis of units or channels",
+    "number of units: size of the axis of units or channels, in attention of "
+    "those of heads and their entries together",
 )
 
 # `fit` itself.
@@ -274,7 +275,8 @@ ERROR_RMS = Quantity(
     "layer",
     "probe",
     "RMS error",
-    "root mean square of the error signal dL/da",
+    "root mean square of the error signal dL/da, of all outputs of the layer "
+    "with a way to the loss",
 )
 ERROR_ATTENUATION = Quantity(
     "error_attenuation",

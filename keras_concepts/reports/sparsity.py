@@ -12,14 +12,15 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from keras_concepts import quantities as q
 from keras_concepts.reports.drawing.names import short_names
 from keras_concepts.reports.drawing.table_style import Name
 
 _INDEX_BYTES = 4  # int32
 _ABOUT = (
     "CSR: compressed sparse rows with int32 indices. A kernel of more than two "
-    "axes counts as a matrix whose columns are the last axis. Weights of one "
-    "axis, such as biases, are left out."
+    "axes counts as a matrix whose columns are the last axis. Biases, scales "
+    "and statistics are left out."
 )
 
 
@@ -27,7 +28,7 @@ class SparsityRow(NamedTuple):
     """One weight of a model.
 
     Attributes:
-        path: Path of the variable.
+        path: Path of the variable; of the second of one path, `layer (2)/...`.
         shape: Its shape, of two axes or more.
         zeros: How many entries are exactly zero.
         size: Of how many.
@@ -105,6 +106,9 @@ class Sparsity:
 def sparsity(model: Any) -> Sparsity:
     """Counts the exact zeros of a model's kernels and embeddings.
 
+    These are the matrices and filters of its layers, trained or frozen, but not
+    biases, scales and statistics.
+
     Zeros save memory only if they are stored as a sparse matrix, and only from
     about half of the weights on, since each weight that is left brings an index
     along: `saved` is negative below.
@@ -123,17 +127,28 @@ def sparsity(model: Any) -> Sparsity:
     >>> row.zeros, row.share, row.dense_bytes, row.sparse_bytes
     (6, 0.75, 32, 36)
     """
+    # Here, since all other reports do without Keras.
+    from keras_concepts.instruments.owners import owner_names
+    from keras_concepts.instruments.roles import roles_of
+
+    names, weights = owner_names(model), model.weights
     return Sparsity(
-        [_row(weight) for weight in model.weights if len(weight.shape) > 1]
+        [
+            _row(names.of(weight), weight)
+            for weight, role in zip(
+                weights, roles_of(weights, names, model), strict=True
+            )
+            if role in (q.WEIGHT, q.SCORE)
+        ]
     )
 
 
-def _row(weight: Any) -> SparsityRow:
+def _row(path: str, weight: Any) -> SparsityRow:
     values = np.asarray(weight.numpy())
     left = int(np.count_nonzero(values))
     rows = math.prod(values.shape[:-1])
     return SparsityRow(
-        path=weight.path,
+        path=path,
         shape=values.shape,
         zeros=values.size - left,
         size=values.size,

@@ -100,11 +100,17 @@ def unit_sources(
         Name of the layer to its sources. A unit is dead if it is in all.
     """
     layers: dict[str, dict[str, int]] = {}
+    unclear = set()  # two variables of one name
     for i, variable in enumerate(variables):
         layer = names.layer_name_of(variable)
-        layers.setdefault(layer, {})[variable.name] = i
+        own = layers.setdefault(layer, {})
+        if variable.name in own:
+            unclear.add(layer)
+        own[variable.name] = i
     sources = {}
     for name, own in layers.items():
+        if name in unclear:
+            continue
         layer = names.layer_of(variables[next(iter(own.values()))])
         found = [
             UnitSource(own[each], axes)
@@ -160,10 +166,24 @@ def _bias_shows_units(layer: Any) -> bool:
     )
 
 
-def _axes_of_einsum(layer: Any) -> dict[str, tuple[int, ...]]:
+def einsum_unit_axes(layer: Any) -> tuple[int, ...]:
+    """Axes of the output of an `EinsumDense` that its kernel makes, negative.
+
+    Empty if it makes none.
+    """
+    kernel, output = _einsum_labels(layer)
+    return tuple(
+        i - len(output) for i, label in enumerate(output) if label in kernel
+    )
+
+
+def _einsum_labels(layer: Any) -> tuple[str, str]:
     inputs, output = layer.equation.replace(" ", "").split("->")
-    kernel = inputs.split(",")[1]
-    output = output.replace("...", "")
+    return inputs.split(",")[1], output.replace("...", "")
+
+
+def _axes_of_einsum(layer: Any) -> dict[str, tuple[int, ...]]:
+    kernel, output = _einsum_labels(layer)
     units = [label for label in output if label in kernel]
     found = {}
     # A bias has the axes of the output from the first that it is given.
