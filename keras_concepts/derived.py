@@ -120,6 +120,23 @@ def joint_rms(
     return np.where(largest == 0.0, 0.0, joint)
 
 
+def moving_statistics_off(mean_shift: float, log_ratio: float) -> float:
+    """How far moving statistics of batch normalization are off, as a number.
+
+    The larger of two: by how many standard deviations of the batch the mean is
+    off, and how often the variance is doubled or halved. Of either, 1 is the
+    least that makes inference differ clearly from training.
+
+    Args:
+        mean_shift: (moving mean - batch mean) / batch standard deviation.
+        log_ratio: log(moving variance / batch variance).
+
+    Returns:
+        NaN if neither is known.
+    """
+    return float(np.fmax(abs(mean_shift), abs(log_ratio) / np.log(2.0)))
+
+
 def role_by_name(path: str) -> str:
     """Role of a variable of which nothing is known but its path."""
     name = path.rpartition("/")[2].partition(" (")[0]

@@ -477,7 +477,8 @@ BATCH_NORM_SHIFT = Quantity(
     "layer",
     "epoch",
     "shift",
-    "median over the channels of abs(`mean_shift`)",
+    "median over the channels of abs(`mean_shift`); of the run, the largest of "
+    "these and of all `batch_norm_variance` / log 2",
     unit="σ",
     better="lower",
     of_run="largest",

@@ -8,6 +8,7 @@ from keras_concepts.derived import (
     joint_rms,
     median,
     median_ratio,
+    moving_statistics_off,
     role_by_name,
 )
 
@@ -73,3 +74,10 @@ def test_what_a_name_says():
     assert role_by_name("m/dense/lora_kernel_a") == "weight"
     assert role_by_name("m/dense/bias") == "vector"
     assert role_by_name("m/mystery/w") == ""
+
+
+def test_moving_statistics_are_off_in_mean_or_variance():
+    assert moving_statistics_off(-3.0, np.log(2.0)) == 3.0
+    assert moving_statistics_off(0.1, -np.log(8.0)) == pytest.approx(3.0)
+    assert moving_statistics_off(0.5, np.nan) == 0.5
+    assert np.isnan(moving_statistics_off(np.nan, np.nan))

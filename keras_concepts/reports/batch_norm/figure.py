@@ -1,13 +1,14 @@
 """A picture of how far the moving statistics are off."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_concepts import derived
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports.batch_norm.table import EMPTY, MONITOR
+from keras_concepts.reports.batch_norm.table import EMPTY, MONITOR, worst_of
 from keras_concepts.reports.drawing.epoch_axis import label_epochs
 from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
@@ -47,7 +48,8 @@ def plot_batch_norms(
 
     Args:
         recording: What a `BatchNormShiftMonitor` recorded.
-        title: Text above; by default the largest shift.
+        title: Text above; by default which layer is worst, in mean or
+            variance, and how far off the worst was at first and in the end.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -85,8 +87,9 @@ def plot_batch_norms(
         axes.set_ylim(0.0, 1.05 * axes.get_ylim()[1])
         label_epochs(axes, epochs)
     add_legend(figure, [*entries, limit])
-    worst = over_epochs(rows, q.BATCH_NORM_SHIFT, [""], epochs)[0]
-    figure.suptitle(title or _headline(worst), size=TITLE_SIZE)
+    figure.suptitle(
+        title or _headline(rows, paths, epochs, values), size=TITLE_SIZE
+    )
     return figure
 
 
@@ -157,11 +160,27 @@ def _mark(axes: Any, limit: float, text: str) -> Any:
     return line
 
 
-def _headline(worst: np.ndarray) -> str:
-    if not np.isfinite(worst).any():
-        return "All batch normalization layers are in inference mode"
-    first, last = worst[[0, -1]]
-    text = "Worst layer: moving mean off by"
-    if len(worst) == 1:
-        return f"{text} {last:.2g} σ of the batch"
-    return f"{text} {first:.2g} σ of the batch at first, {last:.2g} in the end"
+def _headline(
+    rows: Recording,
+    paths: Sequence[str],
+    epochs: Sequence[tuple[int, int]],
+    values: Mapping[q.Quantity, np.ndarray],
+) -> str:
+    """Which layer is worst in the end, and how much the worst has changed."""
+    off = [
+        np.fmax.reduce([*map(derived.moving_statistics_off, *both)])
+        for both in zip(
+            values[q.BATCH_NORM_SHIFT].T,
+            values[q.BATCH_NORM_VARIANCE].T,
+            strict=True,
+        )
+    ]
+    run, epoch = epochs[-1]
+    text = worst_of(rows.select(run=run, epoch=epoch), paths)
+    text = text[:1].upper() + text[1:]
+    if len(epochs) == 1 or not np.isfinite([off[0], off[-1]]).all():
+        return text
+    return (
+        f"{text}\nThe worst layer was off by {off[0]:.2g} at first and "
+        f"{off[-1]:.2g} in the end, in σ or factors of 2"
+    )

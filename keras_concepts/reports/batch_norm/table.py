@@ -1,12 +1,13 @@
 """Batch against moving statistics as a table in the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from keras_concepts import derived
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports.drawing.names import layer_names
@@ -27,11 +28,15 @@ _CHANNELS, _LARGEST = "channels", "largest"
 _SHIFT = q.BATCH_NORM_SHIFT.label
 _VARIANCE = q.BATCH_NORM_VARIANCE.label
 _INITIAL = q.INITIAL_SHARE.label
+_OFF = "off"
 _ABOUT = {
+    _OFF: "Off: the larger of the shift and the number of times that the "
+    "variance is doubled or halved; from 1 on inference is not what was "
+    "trained.",
     _SHIFT: "Shift: distance of the moving mean from the batches' mean in "
     "standard deviations, median of the channels.",
-    _VARIANCE: "Variance: moving over the batches' variance, median of the "
-    "channels.",
+    _VARIANCE: "Variance: moving over the batches' variance, of the channel "
+    "where it is off by the median.",
     _INITIAL: "Initial: share of the initial value that the moving statistics "
     "still hold.",
 }
@@ -52,9 +57,10 @@ def print_batch_norms(
 def batch_norm_table(recording: Recording) -> Table:
     """The last epoch: one line per batch normalization layer.
 
+    - off: the larger of the shift and of the variance in factors of 2;
     - shift, and its largest: median and maximum over the channels of the size
       of the mean's shift, in standard deviations of the batch;
-    - variance: moving over batch, the median channel;
+    - variance: moving over batch, of the channel that is off by the median;
     - initial: share of the initial value that the moving statistics hold.
 
     Args:
@@ -70,21 +76,20 @@ def batch_norm_table(recording: Recording) -> Table:
     cells = [_cells(rows, path) for path in paths]
     columns: dict[str, list[RenderableType]] = {
         header: [row.get(header, Text("")) for row in cells]
-        for header in (_CHANNELS, _SHIFT, _LARGEST, _VARIANCE, _INITIAL)
+        for header in (_CHANNELS, _OFF, _SHIFT, _LARGEST, _VARIANCE, _INITIAL)
     }
     return NameTable(
-        _title(rows),
+        _title(rows, paths),
         layer_names(paths),
         columns,
         about=_ABOUT,
-        optional=(_CHANNELS, _LARGEST),
+        optional=(_CHANNELS, _LARGEST, _INITIAL),
     )
 
 
-def _title(rows: Recording) -> str:
+def _title(rows: Recording, paths: Sequence[str]) -> str:
     (epoch,) = {series.epoch for series in rows}
-    worst = one_value(rows, "", q.BATCH_NORM_SHIFT)
-    text = f"Epoch {epoch_name(epoch)}: largest shift of a layer {worst:.2g}"
+    text = f"Epoch {epoch_name(epoch)}: {worst_of(rows, paths)}"
     if q.INFERENCE_GAP in rows.quantities:
         text += (
             f"; {q.TRAINING_LOSS.label} "
@@ -94,19 +99,55 @@ def _title(rows: Recording) -> str:
     return text
 
 
+def worst_of(rows: Recording, paths: Sequence[str]) -> str:
+    """Which layer is furthest off in an epoch, and in what.
+
+    Args:
+        rows: Of one epoch.
+        paths: All layers.
+    """
+    shifts, logs = (
+        np.array([one_value(rows, path, quantity) for path in paths])
+        for quantity in (q.BATCH_NORM_SHIFT, q.BATCH_NORM_VARIANCE)
+    )
+    off = [
+        derived.moving_statistics_off(*both)
+        for both in zip(shifts, logs, strict=True)
+    ]
+    if np.isnan(off).all():
+        return "all layers are in inference mode"
+    place = int(np.nanargmax(off))
+    name = layer_names(paths)[place]
+    if off[place] == abs(shifts[place]):
+        what = f"moving mean {shifts[place]:.2g} σ off"
+    else:
+        factor = _factor(np.exp(logs[place]))
+        what = f"moving variance off by a factor of {factor}"
+    return f"worst is {name}: {what}"
+
+
+def _factor(value: float) -> str:
+    return f"{value:,.0f}" if 100.0 <= value < 1e6 else f"{value:.2g}"
+
+
 def _cells(rows: Recording, path: str) -> Mapping[str, Text]:
     """Cells by header; of a layer in inference mode only that it is."""
     sizes = np.abs(by_index(rows, path, q.MEAN_SHIFT))
     if not len(sizes):
         return {_INITIAL: Text("frozen", "dim")}
     shift = float(np.median(sizes))
-    ratio = float(np.median(by_index(rows, path, q.LOG_VARIANCE_RATIO)))
+    ratios = by_index(rows, path, q.LOG_VARIANCE_RATIO)
+    # The median size, with the direction of the channel that has it.
+    middle = ratios[np.argsort(np.abs(ratios))[len(ratios) // 2]]
+    ratio = float(np.copysign(np.median(np.abs(ratios)), middle))
+    off = derived.moving_statistics_off(shift, ratio)
     return {
         _CHANNELS: Text(str(len(sizes))),
+        _OFF: Text(f"{off:.2g}", BAD if off > 1.0 else ""),
         _SHIFT: Text(f"{shift:.2g}", BAD if shift > BATCH_NORM_SHIFT else ""),
         _LARGEST: Text(f"{sizes.max():.2g}"),
         _VARIANCE: Text(
-            f"x {np.exp(ratio):.2g}",
+            f"x {_factor(np.exp(ratio))}",
             BAD if abs(ratio) > BATCH_NORM_VARIANCE else "",
         ),
         _INITIAL: Text(f"{one_value(rows, path, q.INITIAL_SHARE):.0%}"),
