@@ -109,9 +109,12 @@ class ConfusionMatrix(Agreement):
             inches = max(4.0, 0.5 * size + 2)
             figure = Figure(figsize=(inches + 1, inches), layout="constrained")
             ax = figure.add_subplot()
-        display = ConfusionMatrixDisplay(
-            matrix, display_labels=self.class_names or range(size)
-        )
+        # In a name, a `$` begins no formula.
+        names = [
+            str(name).replace("$", r"\$")
+            for name in (self.class_names or range(size))
+        ]
+        display = ConfusionMatrixDisplay(matrix, display_labels=names)
         whole = (matrix == matrix.round()).all() and self.normalize is None
         display.plot(
             ax=ax,

@@ -17,7 +17,11 @@ from keras_concepts.reports.drawing.figure_style import (
     empty_figure,
     new_figure,
 )
-from keras_concepts.reports.drawing.names import layer_names, shorten
+from keras_concepts.reports.drawing.names import (
+    figure_names,
+    layer_names,
+    literal,
+)
 from keras_concepts.reports.selection import epochs_of, over_epochs, rows_of
 from keras_concepts.thresholds import BATCH_NORM_SHIFT, BATCH_NORM_VARIANCE
 
@@ -29,7 +33,7 @@ _LINE: dict[str, Any] = {"lw": 1.6, "marker": "o", "ms": 4}
 _ABOVE = "above: inference differs clearly from training"
 _MOST_NAMES = 8
 _MARKERS = "os^DvP<>"  # beside the colour, which neighbours nearly share
-_LONGEST_NAME = 26
+_LONGEST_NAME = 34
 
 
 def plot_batch_norms(
@@ -104,7 +108,7 @@ def _draw_layers(
 
     colours = colormaps["viridis"](np.linspace(0.0, 0.9, len(paths)))
     named = _named(shown)
-    names = shorten(layer_names(paths), _LONGEST_NAME)
+    names = figure_names(layer_names(paths), _LONGEST_NAME)
     lines = []
     for i, layer in enumerate(values):
         style: dict[str, Any] = {"alpha": 0.4}
@@ -125,6 +129,9 @@ def _named(shown: dict[q.Quantity, np.ndarray]) -> list[int]:
         int(measured[np.argmax(np.nanmax(values[measured], axis=1))])
         for values in (shift, variance)
     }
+    off = [*map(derived.moving_statistics_off, shift[:, -1], variance[:, -1])]
+    if np.isfinite(off).any():
+        worst.add(int(np.nanargmax(off)))  # whom the title names
     return sorted({*worst, int(measured[0]), int(measured[-1])})
 
 
@@ -177,7 +184,7 @@ def _headline(
     ]
     run, epoch = epochs[-1]
     text = worst_of(rows.select(run=run, epoch=epoch), paths)
-    text = text[:1].upper() + text[1:]
+    text = literal(text[:1].upper() + text[1:])
     if len(epochs) == 1 or not np.isfinite([off[0], off[-1]]).all():
         return text
     return (

@@ -10,13 +10,15 @@ from rich.text import Text
 from keras_concepts import derived
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports.drawing.names import layer_names
+from keras_concepts.reports.drawing.blocks import MAX_ROWS, worst_first
+from keras_concepts.reports.drawing.names import layer_names, shorten
 from keras_concepts.reports.drawing.table_style import BAD, NameTable
 from keras_concepts.reports.report import print_table
 from keras_concepts.reports.selection import (
     by_index,
     epoch_name,
     last_epoch,
+    last_values,
     one_value,
     rows_of,
 )
@@ -24,6 +26,7 @@ from keras_concepts.thresholds import BATCH_NORM_SHIFT, BATCH_NORM_VARIANCE
 
 MONITOR = "BatchNormShiftMonitor"
 EMPTY = "No batch normalization has been recorded yet."
+_LONGEST_NAME = 48  # in a title
 _CHANNELS, _LARGEST = "channels", "largest"
 _SHIFT = q.BATCH_NORM_SHIFT.label
 _VARIANCE = q.BATCH_NORM_VARIANCE.label
@@ -43,19 +46,27 @@ _ABOUT = {
 
 
 def print_batch_norms(
-    recording: Recording, console: Console | None = None
+    recording: Recording,
+    console: Console | None = None,
+    *,
+    max_rows: int | None = MAX_ROWS,
 ) -> None:
     """Prints `batch_norm_table`, or one sentence if nothing was recorded.
 
     Args:
         recording: What a `BatchNormShiftMonitor` recorded.
         console: Where to print, by default the standard output.
+        max_rows: See `batch_norm_table`.
     """
-    print_table(batch_norm_table(recording), EMPTY, console)
+    print_table(batch_norm_table(recording, max_rows=max_rows), EMPTY, console)
 
 
-def batch_norm_table(recording: Recording) -> Table:
+def batch_norm_table(
+    recording: Recording, *, max_rows: int | None = MAX_ROWS
+) -> Table:
     """The last epoch: one line per batch normalization layer.
+
+    Of a big model those are shown that are furthest off, the worst first.
 
     - off: the larger of the shift and of the variance in factors of 2;
     - shift, and its largest: median and maximum over the channels of the size
@@ -65,6 +76,7 @@ def batch_norm_table(recording: Recording) -> Table:
 
     Args:
         recording: What a `BatchNormShiftMonitor` recorded.
+        max_rows: Most rows; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.
@@ -78,12 +90,14 @@ def batch_norm_table(recording: Recording) -> Table:
         header: [row.get(header, Text("")) for row in cells]
         for header in (_CHANNELS, _OFF, _SHIFT, _LARGEST, _VARIANCE, _INITIAL)
     }
+    names = layer_names(paths)
     return NameTable(
         _title(rows, paths),
-        layer_names(paths),
+        names,
         columns,
         about=_ABOUT,
         optional=(_CHANNELS, _LARGEST, _INITIAL),
+        rows=worst_first(names, how_far_off(rows, paths)[0], max_rows),
     )
 
 
@@ -99,6 +113,24 @@ def _title(rows: Recording, paths: Sequence[str]) -> str:
     return text
 
 
+def how_far_off(
+    rows: Recording, paths: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each layer in an epoch: the worse of both, the shift, the variance."""
+    shifts, logs = (
+        np.array([found.get(path, np.nan) for path in paths])
+        for found in (
+            last_values(rows, q.BATCH_NORM_SHIFT),
+            last_values(rows, q.BATCH_NORM_VARIANCE),
+        )
+    )
+    off = [
+        derived.moving_statistics_off(*both)
+        for both in zip(shifts, logs, strict=True)
+    ]
+    return np.array(off), shifts, logs
+
+
 def worst_of(rows: Recording, paths: Sequence[str]) -> str:
     """Which layer is furthest off in an epoch, and in what.
 
@@ -106,18 +138,11 @@ def worst_of(rows: Recording, paths: Sequence[str]) -> str:
         rows: Of one epoch.
         paths: All layers.
     """
-    shifts, logs = (
-        np.array([one_value(rows, path, quantity) for path in paths])
-        for quantity in (q.BATCH_NORM_SHIFT, q.BATCH_NORM_VARIANCE)
-    )
-    off = [
-        derived.moving_statistics_off(*both)
-        for both in zip(shifts, logs, strict=True)
-    ]
+    off, shifts, logs = how_far_off(rows, paths)
     if np.isnan(off).all():
         return "all layers are in inference mode"
     place = int(np.nanargmax(off))
-    name = layer_names(paths)[place]
+    name = shorten(layer_names(paths), _LONGEST_NAME)[place]
     if off[place] == abs(shifts[place]):
         what = f"moving mean {shifts[place]:.2g} σ off"
     else:

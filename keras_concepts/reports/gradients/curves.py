@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
-from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.drawing.names import figure_names
 from keras_concepts.reports.gradients.heatmap import run_edges
 from keras_concepts.reports.gradients.history import History
 
@@ -34,7 +34,7 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
     alone = "" if drawn is history else " (last run)"
     first, last = drawn.ends
     rows = {"first ": first, "last ": last} if last != first else {"": first}
-    names = shorten(
+    names = figure_names(
         [drawn.name_of(row) for row in rows.values()], _LONGEST_NAME
     )
     for (place, row), name, colour in zip(

@@ -19,6 +19,7 @@ from keras_concepts.reports.drawing.heatmap import (
     label_layers,
     patches,
 )
+from keras_concepts.reports.drawing.names import literal
 from keras_concepts.reports.drawing.scientific_notation import scientific
 from keras_concepts.reports.gradients.binning import step_grid
 from keras_concepts.reports.gradients.heatmap import draw_steps
@@ -85,7 +86,7 @@ def _draw_stacks(histories: dict[str, History], title: str | None) -> "Figure":
         compared = history.of_one_model()
         share = f"median first / last: {scientific(compared.attenuation())}"
         share += "" if compared is history else " (last run)"
-        _label_panel(axes, name, share)
+        _label_panel(axes, literal(name), share)
     if names:
         for axes in panels[1:]:
             axes.set_yticks([])
