@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.constrain import Constrain
 from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +18,7 @@ from keras_concepts.reports.drawing.names import short_names
 from keras_concepts.reports.drawing.table_style import Name
 
 _INDEX_BYTES = 4  # int32
+_LINE_LENGTH = 80
 _ABOUT = (
     "CSR: compressed sparse rows with int32 indices. A kernel of more than two "
     "axes counts as a matrix whose columns are the last axis. Biases, scales "
@@ -83,15 +85,13 @@ class Sparsity:
             console.print(self)
         return capture.get()
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> Group:
         table = Table(
             box=box.SIMPLE_HEAD,
             padding=(0, 0, 0, 1),
             pad_edge=False,
             show_edge=False,
             show_footer=len(self.rows) > 1,
-            caption=Text(_ABOUT),
-            caption_justify="left",
         )
         headers = ("zeros", "of", "share", "dense", "as CSR", "saved")
         table.add_column("layer", "all")
@@ -100,7 +100,8 @@ class Sparsity:
         names = short_names([row.path for row in self.rows])
         for i, row in enumerate(self.rows):
             table.add_row(Name(names, i), *_cells(row))
-        return table
+        # Not as its caption, which would be folded to the width of the table.
+        return Group(table, Constrain(Text(_ABOUT), _LINE_LENGTH))
 
 
 def sparsity(model: Any) -> Sparsity:

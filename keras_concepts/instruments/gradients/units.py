@@ -12,7 +12,7 @@ from keras_concepts.instruments.owners import OwnerNames
 Widths: TypeAlias = dict[int, tuple[int, int]]
 
 _k = keras.layers
-_LAST = (-1,)
+_LAST: tuple[int, ...] = (-1,)
 _NORMALIZATIONS = (
     _k.BatchNormalization,
     _k.GroupNormalization,
