@@ -173,7 +173,7 @@ def spring_the_trap(digits: Digits, options: argparse.Namespace) -> Trap:
     return Trap(
         20,
         accuracies,
-        last.select("", "batch_norm_shift").value.item(),
+        last.select("?*", "batch_norm_shift").value.max(),
         last.select(quantity="initial_share").value[0],
         last.select("", "inference_gap").value.item(),
     )

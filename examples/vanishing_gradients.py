@@ -92,7 +92,7 @@ class Run(NamedTuple):
     activation: str
     accuracy: float
     macro_f1: float
-    first_step: float  # RMS gradient of the first kernel over the last's
+    first_step: float  # RMS gradient of the first layer over the last's
     history: dict[str, list[float]]
     recording: Recording
     seconds: float
@@ -178,7 +178,7 @@ def table(runs: Sequence[Run]) -> Table:
         box=box.SIMPLE_HEAD,
         padding=0,
         show_edge=False,
-        caption="First/last: RMS gradient of the first kernel divided by that "
+        caption="First/last: RMS gradient of the first layer divided by that "
         "of the last, at the first step, or as the median over an epoch. "
         "Dead units: units without a gradient in the whole last epoch.",
         caption_justify="left",

@@ -13,6 +13,7 @@ from keras_concepts import _backend
 from keras_concepts._shown_as_text import show_text
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_above, check_positive_int
+from keras_concepts.instruments.owners import owner_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,8 @@ class GradientCheck:
     It is true in an `if` or `assert` when even that entry agrees.
 
     Attributes:
-        name: The tensor: the path of a weight, `y_pred` or `inputs`.
+        name: The tensor: the path of a weight (of the second of one path
+            `layer (2)/...`), `y_pred` or `inputs`.
         index: The entry of the tensor.
         autodiff: What the backend's automatic differentiation says.
         numeric: What central differences say.
@@ -203,7 +205,8 @@ def _of_layer(
         return [x for x in keras.tree.flatten(outputs) if _is_float(x)]
 
     every_name = _numbered("inputs", len(flat))
-    names = [every_name[i] for i in varied] + [v.path for v in weights]
+    owners = owner_names(layer)
+    names = [every_name[i] for i in varied] + [owners.of(v) for v in weights]
     tensors = [flat[i] for i in varied] + [v.value for v in weights]
     return function, names, tensors
 

@@ -13,6 +13,12 @@ Cadence = Literal["step", "epoch", "probe", "once"]
 
 USER_PREFIX = "user/"
 
+# What a variable does in its layer: the `role` that the facts of a run give it.
+WEIGHT = "weight"  # a matrix, filters or an embedding: the signal goes through
+SCORE = "score"  # of a query or key: it only compares positions
+VECTOR = "vector"  # a bias or scale: it acts on each unit alone
+STATISTIC = "statistic"  # a moving average or count: no gradient changes it
+
 
 class Quantity(str):
     """Name of a measured quantity, and what it means.
@@ -107,7 +113,8 @@ UNITS = Quantity(
     "layer",
     "epoch",
     "units",
-    "number of units: size of the axis of units or channels",
+    "number of units: size of the axis of units or channels, in attention of "
+    "those of heads and their entries together",
 )
 
 # `fit` itself.
@@ -268,7 +275,8 @@ ERROR_RMS = Quantity(
     "layer",
     "probe",
     "RMS error",
-    "root mean square of the error signal dL/da",
+    "root mean square of the error signal dL/da, of all outputs of the layer "
+    "with a way to the loss",
 )
 ERROR_ATTENUATION = Quantity(
     "error_attenuation",
@@ -469,7 +477,8 @@ BATCH_NORM_SHIFT = Quantity(
     "layer",
     "epoch",
     "shift",
-    "median over the channels of abs(`mean_shift`)",
+    "median over the channels of abs(`mean_shift`); of the run, the largest of "
+    "these and of all `batch_norm_variance` / log 2",
     unit="σ",
     better="lower",
     of_run="largest",

@@ -5,6 +5,7 @@ from keras import layers, ops
 
 import keras_concepts as kc
 from keras_concepts import _backend
+from keras_concepts.instruments.owners import owner_names
 
 RANDOM = np.random.default_rng(0)
 FLAT = RANDOM.normal(size=(3, 4)).astype("float32")
@@ -246,3 +247,25 @@ class TestBackend:
         compiled = keras.backend.backend() != "torch"
         assert all((value is None) == compiled for value in seen)
         assert seen
+
+
+class HalfDetached(layers.Dense):
+    def call(self, inputs):
+        kernel = ops.convert_to_tensor(self.kernel)
+        return ops.matmul(inputs, kernel + ops.stop_gradient(kernel))
+
+
+def test_towers_with_the_same_layer_names():
+    def tower(kind):
+        inputs = keras.Input((3,))
+        layer = kind(2, use_bias=False, name="hidden")
+        return keras.Model(inputs, layer(inputs)), layer
+
+    inputs = keras.Input((3,))
+    (first, _), (second, wrong) = tower(layers.Dense), tower(HalfDetached)
+    outputs = layers.Add()([first(inputs), second(inputs)])
+    model = keras.Model(inputs, outputs)
+    found = kc.check_gradients(model, FLAT[:, :3])
+    assert not found
+    assert found.name == owner_names(model).of(wrong.kernel)
+    assert found.name != wrong.kernel.path

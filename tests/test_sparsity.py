@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 from rich.console import Console
 
+from keras_concepts import layers as own_layers
 from keras_concepts import sparsity
 
 
@@ -71,3 +72,34 @@ def test_a_model_without_kernels():
     assert report.rows == []
     assert report.total.share == 0.0
     assert "layer" in str(report)
+
+
+def test_statistics_and_biases_of_two_axes_do_not_count():
+    inputs = keras.Input((4, 6))
+    x = own_layers.ActivationProbe("relu")(layers.GRU(3)(inputs))
+    attended = layers.MultiHeadAttention(2, 3, name="attention")(inputs, inputs)
+    x = layers.Concatenate()([x, layers.Flatten()(layers.PReLU()(attended))])
+    model = keras.Model(inputs, layers.Dense(1)(x))
+    model.get_layer("attention").trainable = False  # what is frozen does count
+    rows = sparsity(model)
+    kinds = sorted(row.path.rpartition("/")[2] for row in rows)
+    assert kinds == ["kernel"] * 6 + ["recurrent_kernel"]
+    assert rows.total.zeros == 0
+
+
+def test_towers_with_the_same_layer_names():
+    def tower(zero):
+        inputs = keras.Input((3,))
+        layer = layers.Dense(2, name="hidden")
+        model = keras.Model(inputs, layer(inputs))
+        if zero:
+            layer.kernel.assign(np.zeros((3, 2)))
+        return model
+
+    inputs = keras.Input((3,))
+    model = keras.Model(
+        inputs, layers.Add()([tower(False)(inputs), tower(True)(inputs)])
+    )
+    found = {row.path: row.zeros for row in sparsity(model)}
+    assert found == {"hidden/kernel": 0, "hidden (2)/kernel": 6}
+    assert "hidden (2)" in str(sparsity(model))

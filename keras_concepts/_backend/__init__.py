@@ -189,6 +189,15 @@ And `keras_internals.py`, for all of them:
 `optimized_variables(optimizer)`
 :   The variables that an optimizer was built for, in its order.
 
+`trained_variables(layer)`
+:   Weights of the layer itself that were made to be trained, frozen or not.
+
+`is_of_keras(layer)`
+:   Whether Keras itself has the class of the layer.
+
+`next_layers(layer)`
+:   What reads the layer in functional models; `None` if it is in none.
+
 `changing_variables(model)`
 :   Untrained variables that a step may assign: statistics, seeds.
 
@@ -262,15 +271,18 @@ from keras_concepts._backend.keras_internals import (
     has_loss,
     in_symbolic_scope,
     is_functional,
+    is_of_keras,
     keras_mask,
     learning_rate_of_update,
     name_in_logs,
+    next_layers,
     optimized_variables,
     optimizers_of,
     output_names,
     own_variables,
     running_optimizer,
     set_keras_mask,
+    trained_variables,
     weight_decay,
 )
 
@@ -301,15 +313,18 @@ __all__ = [
     "has_loss",
     "in_symbolic_scope",
     "is_functional",
+    "is_of_keras",
     "keras_mask",
     "learning_rate_of_update",
     "name_in_logs",
+    "next_layers",
     "optimized_variables",
     "optimizers_of",
     "output_names",
     "own_variables",
     "running_optimizer",
     "set_keras_mask",
+    "trained_variables",
     "weight_decay",
 ]
 

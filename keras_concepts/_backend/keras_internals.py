@@ -186,6 +186,26 @@ def optimized_variables(optimizer: Any) -> list[Any]:
     return list(optimizer._trainable_variables)
 
 
+def trained_variables(layer: Any) -> list[Any]:
+    """Weights of the layer itself that were made to be trained.
+
+    Also of a frozen layer. Not its statistics and seeds.
+    """
+    return list(layer._trainable_variables)
+
+
+def is_of_keras(layer: Any) -> bool:
+    """Whether Keras itself has the class of the layer."""
+    return type(layer).__module__.split(".")[0] == "keras"
+
+
+def next_layers(layer: Any) -> list[Any] | None:
+    """What reads the layer in functional models; `None` if it is in none."""
+    if not layer._inbound_nodes:
+        return None
+    return [node.operation for node in layer._outbound_nodes]
+
+
 def changing_variables(model: Any) -> list[Any]:
     """Untrained variables that a step may assign: statistics, seeds.
 

@@ -48,13 +48,17 @@ class Monitor(keras.callbacks.Callback):
         self.recording = Recording()
         self._log: RunLog | None = None
 
-    def summary(self, console: Any = None) -> None:
+    def summary(
+        self, console: Any = None, *, max_rows: int | None = 40
+    ) -> None:
         """Prints what was recorded as a table.
 
         Args:
             console: `rich.console.Console` to print to.
+            max_rows: Most rows of the table, at least 1; the worst are shown,
+                and a note says how many are left out. `None` prints all.
         """
-        self._report().print(self.recording, console)
+        self._report().print(self.recording, console, max_rows=max_rows)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws what was recorded.

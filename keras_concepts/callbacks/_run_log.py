@@ -67,7 +67,7 @@ class RunLog:
         )
         self._model = model
         self._params = params
-        self._has_facts = not self.recording.is_first
+        self._has_facts = False
         self._offset: int | None = None
 
     def begin(self) -> None:
@@ -149,7 +149,11 @@ class RunLog:
     def _record_facts(self) -> None:
         if not self._has_facts and self._model.built:
             self._has_facts = True
-            self.recording.record_facts(run_facts(self._model, self._params))
+            facts = run_facts(self._model, self._params)
+            if self.recording.is_first:
+                self.recording.record_facts(facts)
+            else:  # they are in the file, but not in this recording
+                self.recording.facts.update(facts)
 
 
 def _steps_of(optimizer: Any) -> int | None:

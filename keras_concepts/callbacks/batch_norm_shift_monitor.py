@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_concepts import _backend
+from keras_concepts import _backend, derived
 from keras_concepts import quantities as q
 from keras_concepts._validation import check_probe
 from keras_concepts.callbacks._monitor import SampledMonitor
@@ -74,7 +74,7 @@ class BatchNormShiftMonitor(SampledMonitor):
 
     | quantity | meaning |
     |---|---|
-    | `batch_norm_shift` | that of the worst layer |
+    | `batch_norm_shift` | of the worst layer, in mean or variance |
     | `training_loss` | loss of the probe, normalized by its own statistics |
     | `inference_loss` | loss of the probe at inference |
     | `inference_gap` | the second minus the first |
@@ -84,9 +84,14 @@ class BatchNormShiftMonitor(SampledMonitor):
     alone. The model does not change.
 
     Added to the logs of each epoch, where `History` finds it and so do
-    callbacks that come *after* the monitor in the list: `batch_norm_shift`, the
-    median over the channels of the worst layer; NaN if none is in training
-    mode. Lower is better, so `EarlyStopping` on it needs `mode="min"`.
+    callbacks that come *after* the monitor in the list: `batch_norm_shift`, how
+    far the moving statistics of the worst layer are off. It is the larger of
+    its `batch_norm_shift`, in standard deviations, and its
+    `batch_norm_variance` / log 2, which is how often the variance is doubled or
+    halved: 3 is a mean that is off by 3 standard deviations, or a variance that
+    is wrong by a factor of 8. From 1 on inference clearly is not what was
+    trained; NaN if no layer is in training mode. Lower is better, so
+    `EarlyStopping` on it needs `mode="min"`.
 
     `summary()` prints the shifts of the last epoch, one line per layer.
     `plot()` draws those of all layers over the epochs, and the gap.
@@ -198,7 +203,11 @@ class BatchNormShiftMonitor(SampledMonitor):
                     if quantity.indexed_by
                     else None,
                 )
-            worst = np.fmax(worst, rows.get(q.BATCH_NORM_SHIFT, np.nan))
+            off = derived.moving_statistics_off(
+                rows.get(q.BATCH_NORM_SHIFT, np.nan),
+                rows.get(q.BATCH_NORM_VARIANCE, np.nan),
+            )
+            worst = np.fmax(worst, off)
         whole = {q.BATCH_NORM_SHIFT: float(worst)}
         trained = {
             id(layer)

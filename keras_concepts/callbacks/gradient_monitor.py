@@ -48,7 +48,7 @@ class GradientMonitor(SampledMonitor):
     | `gradient_norm` | L2 norm of all gradients together |
     | `applied` | 1 if the step changed the weights, else 0 |
 
-    and once an epoch for each layer with a kernel:
+    and once an epoch for each layer whose units are known:
 
     | quantity | meaning |
     |---|---|
@@ -58,7 +58,13 @@ class GradientMonitor(SampledMonitor):
 
     Steps that change no weights are micro-batches that are only accumulated,
     and those that loss scaling skips. A unit has no gradient if that of its
-    weights is exactly zero.
+    weights is exactly zero. It is an entry of the output's last axis, or a
+    channel; of `EinsumDense` and in attention, each head's entries count. Known
+    are Keras' dense, convolutional and embedding layers, with LoRA too, and
+    layers of other authors where exactly one axis of each of their weights has
+    the size of the output, and the input another. Recurrent layers, whose
+    columns are gates, have no such number; nor has a layer whose regularizers
+    hide the zeros.
 
     Under `tf.distribute` the gradients are the sum over all replicas, after
     clipping, and the loss is that of the first replica's share of the batch.
@@ -68,13 +74,20 @@ class GradientMonitor(SampledMonitor):
     come *after* the monitor in the list of callbacks:
 
     - `gradient_norm`: mean over the measured steps.
-    - `gradient_attenuation`: RMS gradient of the first kernel divided by that
-      of the last, median over the steps in which both are finite. Far below 1,
-      little reaches the first layers. Only models with two kernels or more have
-      it.
-    - `dead_units`: number of units whose gradient was zero for the whole epoch.
+    - `gradient_attenuation`: RMS gradient of the first layer's weights divided
+      by that of the last's, median over the steps in which both are finite. Far
+      below 1, little reaches the first layers. Only models with two such layers
+      or more have it.
+    - `dead_units`: number of units whose gradient was zero for the whole epoch,
+      in layers whose units are known.
     - `update_ratio`: RMS update divided by RMS weight, median over steps and
-      kernels; about 1e-3 is usual.
+      weights; about 1e-3 is usual.
+
+    Weights are matrices, filters and embeddings (with LoRA, its two matrices),
+    whatever they are called, but no biases and scales. First is the layer that
+    the model calls first. Queries and keys of attention do not count as first
+    or last: their gradient is tiny by nature. Of an embedding, the rows that a
+    batch does not use count as zeros.
 
     `summary()` prints the last epoch as a table, one line per variable.
     `plot()` draws RMS gradients: layers over steps, and first against last
@@ -184,23 +197,25 @@ def _log_values(samples: GradientSamples, optimizer: Any) -> dict[str, float]:
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         # Loss scaling meets overflows on purpose and skips those steps.
         norm = norm[np.isfinite(norm)]
-    kernels = [i for i, p in enumerate(samples.paths) if p.endswith("kernel")]
-    dead = samples.dead_units
-    known = len(dead) > 0 or not samples.unit_peaks
-    values = {
-        "gradient_norm": float(np.mean(norm)) if len(norm) else math.nan,
-        "dead_units": float(sum(map(len, dead.values())))
-        if known
-        else math.nan,
-    }
-    if len(kernels) > 1:
+    values = {"gradient_norm": float(np.mean(norm)) if len(norm) else math.nan}
+    if samples.unit_peaks:
+        dead = samples.dead_units.values()
+        values["dead_units"] = float(sum(map(len, dead))) if dead else math.nan
+    of = {"layers": samples.layers, "roles": samples.roles}
+    if derived.count_layers(samples.paths, **of) > 1:
         values["gradient_attenuation"] = derived.attenuation(
-            samples.paths, samples.quantity(q.GRADIENT_RMS).T
+            samples.paths,
+            samples.quantity(q.GRADIENT_RMS).T,
+            sizes=samples.sizes,
+            **of,
         )
-    if kernels:
+    matrices = [
+        i for i, x in enumerate(samples.roles) if x in (q.WEIGHT, q.SCORE)
+    ]
+    if matrices:
         applied = samples.applied > 0
         values["update_ratio"] = derived.median_ratio(
-            samples.quantity(q.UPDATE_RMS)[applied][:, kernels],
-            samples.quantity(q.WEIGHT_RMS)[applied][:, kernels],
+            samples.quantity(q.UPDATE_RMS)[applied][:, matrices],
+            samples.quantity(q.WEIGHT_RMS)[applied][:, matrices],
         )
     return values

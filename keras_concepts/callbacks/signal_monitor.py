@@ -38,8 +38,13 @@ class SignalMonitor(Monitor):
     | `units` | size of the last axis, or of that of the channels |
     | `zero_activation_units` | how many units are 0 in every sample |
     | `saturated_units` | how many have a nearly flat activation function |
-    | `error_rms` | root mean square of dL/da |
+    | `error_rms` | root mean square of dL/da, of all outputs that are read |
     | `error_attenuation` | `error_rms` over that of the last layer |
+
+    The activation is that of the first output, where a layer has several. Its
+    error is that of all outputs with a way to the loss: of an encoder that is
+    read by its states, that of the states. In attention each head's entries are
+    units.
 
     A unit is saturated if, in more than 90 % of the samples, the slope of its
     activation function is less than 5 % of the steepest it can be. At an output

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_concepts import _backend
 from keras_concepts.instruments.owners import OwnerNames, owner_names
+from keras_concepts.instruments.roles import layers_of_variables, roles_of
 
 _PACKAGES = ("keras", "keras-concepts", "numpy", "tensorflow", "jax", "torch")
 
@@ -33,7 +34,7 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         | `optimizer` | `class` and `config` |
         | `loss`, `loss_weights`, `metrics` | as given to `compile` |
         | `layers` | a dict for each: `path`, `class`, `activation`, ... |
-        | `variables` | a dict for each: `path`, `layer`, `shape`, ... |
+        | `variables` | a dict for each: `path`, `layer`, `role`, ... |
     """
     names = owner_names(model)
     layers = _backend.flatten_layers(model)
@@ -111,29 +112,25 @@ def _attribute(layer: Any, name: str) -> Any:
 
 
 def _variables(model: Any, names: OwnerNames) -> list[dict[str, Any]]:
-    # What is measured of a recurrent layer is not measured of its cells.
-    recurrent = {
-        id(part): layer
-        for layer in _backend.flatten_layers(model)
-        if isinstance(layer, keras.layers.RNN)
-        for part in _backend.flatten_layers(layer)
-    }
-    found = []
-    for variable in model.weights:
-        layer = names.layer_of(variable)
-        layer = recurrent.get(id(layer), layer)
-        found.append(
-            {
-                "path": names.of(variable),
-                "layer": "" if layer is None else names.of(layer),
-                "name": variable.name,
-                "shape": list(variable.shape),
-                "dtype": str(variable.dtype),
-                "trainable": bool(variable.trainable),
-                "regularizer": _plain(variable.regularizer),
-            }
+    weights = model.weights
+    return [
+        {
+            "path": names.of(variable),
+            "layer": layer,
+            "name": variable.name,
+            "shape": list(variable.shape),
+            "dtype": str(variable.dtype),
+            "trainable": bool(variable.trainable),
+            "regularizer": _plain(variable.regularizer),
+            "role": role,
+        }
+        for variable, layer, role in zip(
+            weights,
+            layers_of_variables(weights, names, model),
+            roles_of(weights, names, model),
+            strict=True,
         )
-    return found
+    ]
 
 
 def _plain(part: Any) -> Any:

@@ -153,7 +153,11 @@ class ConfusionMatrix(Agreement):
         image = ax.imshow(matrix, cmap="Blues", vmin=0.0, vmax=highest)
         _ = ax.figure.colorbar(image, ax=ax)
         _ = ax.set(xlabel="predicted class", ylabel="true class")
-        names = self.class_names or list(range(size))
+        # In a name, a `$` begins no formula.
+        names = [
+            str(name).replace("$", r"\$")
+            for name in (self.class_names or range(size))
+        ]
         if size <= 20 or self.class_names:
             ax.set_yticks(range(size), names)
             vertical = {"rotation": "vertical"} if self.class_names else {}

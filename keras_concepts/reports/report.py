@@ -9,13 +9,16 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.rule import Rule
 from rich.table import Table
+from rich.text import Text
 
 from keras_concepts import quantities
 from keras_concepts._figures import kept_from_pyplot
 from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.blocks import MAX_ROWS
+from keras_concepts.reports.drawing.names import printable
 from keras_concepts.reports.selection import rows_of
 
 if TYPE_CHECKING:
@@ -46,26 +49,33 @@ class Report:
 
     Attributes:
         empty: Sentence that stands where nothing was recorded.
-        table: The last epoch of the last run as a table; one without columns
-            if nothing was recorded.
+        table: From a recording to a table of the last epoch of its last run,
+            one without columns if nothing was recorded. May take `max_rows`.
         figure: All epochs of all runs as a `matplotlib.figure.Figure`, which
             raises `ImportError` if matplotlib is not installed.
     """
 
     empty: str
-    table: Callable[[Recording], Table]
+    table: Callable[..., Table]
     figure: DrawFigure
 
     def print(
-        self, recording: Recording, console: Console | None = None
+        self,
+        recording: Recording,
+        console: Console | None = None,
+        *,
+        max_rows: int | None = MAX_ROWS,
     ) -> None:
         """Prints the table, or one sentence if nothing was recorded.
 
         Args:
             recording: With rows of any monitors.
             console: Where to print, by default the standard output.
+            max_rows: Most rows of the table; `None` for all.
         """
-        print_table(self.table(recording), self.empty, console)
+        # A table of somebody's own need not know how to leave rows out.
+        options = {} if max_rows == MAX_ROWS else {"max_rows": max_rows}
+        print_table(self.table(recording, **options), self.empty, console)
 
     def html(self, recording: Recording) -> str:
         """The table as HTML, and below it the figure as an image.
@@ -92,7 +102,9 @@ class Report:
 
         return dataclasses.replace(
             self,
-            table=lambda rows: self.table(rows.select(monitor=monitor)),
+            table=lambda rows, **options: self.table(
+                rows.select(monitor=monitor), **options
+            ),
             figure=figure,
         )
 
@@ -142,7 +154,7 @@ def print_recording(
         console.print("Nothing has been recorded yet.")
     for monitor in monitors:
         if len(monitors) > 1:
-            console.print(Rule(monitor, align="left"))
+            console.print(Rule(Text(printable(monitor)), align="left"))
         report_of(monitor).print(recording, console)
     if unreported:
         console.print(
@@ -176,10 +188,10 @@ def print_table(
 ) -> None:
     """Prints a table, or a sentence in place of one without columns."""
     console = console or Console()
-    console.print(table if table.columns else empty)
+    console.print(table if table.columns else Text(empty))
 
 
-def table_html(table: Table) -> str:
+def table_html(table: RenderableType) -> str:
     """A table with its colours, as a `<pre>` element."""
     console = Console(
         record=True,
@@ -221,5 +233,6 @@ def _shown_monitors(recording: Recording) -> tuple[list[str], list[str]]:
         }
         unknown = [name for name in unknown if name not in reported]
     return shown, [
-        f"`{name}`" if name else "rows without a monitor" for name in unknown
+        f"`{printable(name)}`" if name else "rows without a monitor"
+        for name in unknown
     ]

@@ -115,6 +115,15 @@ def one_value(recording: Recording, owner: str, quantity: str) -> float:
     return float(values[-1]) if values else np.nan
 
 
+def last_values(recording: Recording, quantity: str) -> dict[str, float]:
+    """The last value of each owner, of a quantity without an index."""
+    return {
+        series.owner: float(series.values[np.argmax(series.steps)])
+        for series in recording.select(quantity=quantity)
+        if len(series.steps)
+    }
+
+
 def by_index(recording: Recording, owner: str, quantity: str) -> np.ndarray:
     """One owner's values of a quantity by unit, channel or lag.
 

@@ -7,21 +7,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.constrain import Constrain
 from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from keras_concepts import quantities as q
 from keras_concepts._shown_as_text import show_text
 from keras_concepts.reports.drawing.names import short_names
 from keras_concepts.reports.drawing.table_style import Name
 from keras_concepts.reports.report import table_html
 
 _INDEX_BYTES = 4  # int32
+_LINE_LENGTH = 80
 _ABOUT = (
     "CSR: compressed sparse rows with int32 indices. A kernel of more than two "
-    "axes counts as a matrix whose columns are the last axis. Weights of one "
-    "axis, such as biases, are left out."
+    "axes counts as a matrix whose columns are the last axis. Biases, scales "
+    "and statistics are left out."
 )
 
 
@@ -29,7 +32,7 @@ class SparsityRow(NamedTuple):
     """One weight of a model.
 
     Attributes:
-        path: Path of the variable.
+        path: Path of the variable; of the second of one path, `layer (2)/...`.
         shape: Its shape, of two axes or more.
         zeros: How many entries are exactly zero.
         size: Of how many.
@@ -90,15 +93,13 @@ class Sparsity:
     def _repr_html_(self) -> str:
         return table_html(self.__rich__())
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> Group:
         table = Table(
             box=box.SIMPLE_HEAD,
             padding=(0, 0, 0, 1),
             pad_edge=False,
             show_edge=False,
             show_footer=len(self.rows) > 1,
-            caption=Text(_ABOUT),
-            caption_justify="left",
         )
         headers = ("zeros", "of", "share", "dense", "as CSR", "saved")
         table.add_column("layer", "all")
@@ -107,11 +108,15 @@ class Sparsity:
         names = short_names([row.path for row in self.rows])
         for i, row in enumerate(self.rows):
             table.add_row(Name(names, i), *_cells(row))
-        return table
+        # Not as its caption, which would be folded to the width of the table.
+        return Group(table, Constrain(Text(_ABOUT), _LINE_LENGTH))
 
 
 def sparsity(model: Any) -> Sparsity:
     """Counts the exact zeros of a model's kernels and embeddings.
+
+    These are the matrices and filters of its layers, trained or frozen, but not
+    biases, scales and statistics.
 
     Zeros save memory only if they are stored as a sparse matrix, and only from
     about half of the weights on, since each weight that is left brings an index
@@ -131,17 +136,28 @@ def sparsity(model: Any) -> Sparsity:
     >>> row.zeros, row.share, row.dense_bytes, row.sparse_bytes
     (6, 0.75, 32, 36)
     """
+    # Here, since all other reports do without Keras.
+    from keras_concepts.instruments.owners import owner_names
+    from keras_concepts.instruments.roles import roles_of
+
+    names, weights = owner_names(model), model.weights
     return Sparsity(
-        [_row(weight) for weight in model.weights if len(weight.shape) > 1]
+        [
+            _row(names.of(weight), weight)
+            for weight, role in zip(
+                weights, roles_of(weights, names, model), strict=True
+            )
+            if role in (q.WEIGHT, q.SCORE)
+        ]
     )
 
 
-def _row(weight: Any) -> SparsityRow:
+def _row(path: str, weight: Any) -> SparsityRow:
     values = np.asarray(weight.numpy())
     left = int(np.count_nonzero(values))
     rows = math.prod(values.shape[:-1])
     return SparsityRow(
-        path=weight.path,
+        path=path,
         shape=values.shape,
         zeros=values.size - left,
         size=values.size,

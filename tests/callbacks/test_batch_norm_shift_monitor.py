@@ -91,7 +91,11 @@ def test_numbers_of_nested_shared_and_frozen_layers():
             shared.see(2.0 * rows)
             inside.see((rows @ w + b) / 1.001)  # twice by 1 + epsilon
         worst = max(
-            np.median(np.abs(oracle.shift()[0])) for oracle in (shared, inside)
+            np.median(np.abs(values)) / unit
+            for oracle in (shared, inside)
+            for values, unit in zip(
+                oracle.shift(), (1.0, np.log(2.0)), strict=True
+            )
         )
         assert logs["batch_norm_shift"][epoch] == pytest.approx(worst, 1e-5)
         assert_recorded(monitor, "shared", epoch, shared, calls=2)
@@ -248,6 +252,22 @@ def test_the_classic_trap_is_seen_and_repaired():
     assert last.select("", "batch_norm_shift").value > 1.0
     assert last.select("", "inference_gap").value > 0.5
     assert last.select("*", "initial_share").value == pytest.approx(0.99**20)
+
+
+def test_a_variance_that_is_wrong_is_in_the_logs():
+    """As of small inputs, whose mean is 0 where the moving mean begins."""
+    model = keras.Sequential(
+        [layers.BatchNormalization(), layers.Dense(3, "softmax")]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    monitor = BatchNormShiftMonitor()
+    x = 0.02 * (X - X.mean(axis=0))
+    history = model.fit(x, Y, 24, verbose=0, callbacks=[monitor]).history
+    rows = monitor.recording
+    assert rows.select("?*", "batch_norm_shift").value < 1.0
+    variance = rows.select("?*", "batch_norm_variance").value.item()
+    assert history["batch_norm_shift"] == [variance / np.log(2.0)]
+    assert rows.select("", "batch_norm_shift").value > 4.0
 
 
 class Unbuilt(keras.Model):

@@ -62,10 +62,10 @@ _EXPECTED = {
         {"a": ["0.125", "16.7%"], "out": ["0.125", "16.7%"]},
     ),
     "BatchNormShiftMonitor": (
-        "Epoch 2: largest shift of a layer 0.88; loss with batch statistics "
-        "0.5, at inference 0.75",
+        "Epoch 2: worst is bn: moving mean 0.88 σ off; loss with batch "
+        "statistics 0.5, at inference 0.75",
         {
-            "bn": ["2", "0.88", "1.5", "x", "1.7", "90%"],
+            "bn": ["2", "0.88", "0.88", "1.5", "x", "1.7", "90%"],
             "frozen": ["frozen"],
         },
     ),

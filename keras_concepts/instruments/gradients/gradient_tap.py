@@ -12,13 +12,21 @@ import numpy as np
 from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts._validation import check_positive_int
+from keras_concepts.instruments.call_order import CallOrder
 from keras_concepts.instruments.gradients.statistics import (
     STEP_COLUMNS,
     VARIABLE_COLUMNS,
     measure,
     row_length,
 )
+from keras_concepts.instruments.gradients.units import (
+    UnitSource,
+    layer_widths,
+    unit_count,
+    unit_sources,
+)
 from keras_concepts.instruments.owners import OwnerNames, owner_names
+from keras_concepts.instruments.roles import layers_of_variables, roles_of
 from keras_concepts.instruments.step.capture_updates import capture_updates
 from keras_concepts.instruments.step.step_record import StepRecord
 
@@ -33,8 +41,9 @@ class GradientSamples:
     """What a tap measured since it was last read, on the host.
 
     Attributes:
-        paths: Name of each variable: its `path`. The variables of the second
-            layer of the same path are under `path (2)`.
+        paths: Name of each variable: its `path`, in the order in which the
+            model calls its layers. The variables of the second layer of the
+            same path are under `path (2)`.
         sizes: Number of entries of each variable.
         steps: Measured steps, of shape `(n,)`, counted from 0.
         loss: Loss of the batch, `(n,)`; NaN where it is not known.
@@ -43,6 +52,8 @@ class GradientSamples:
             where the variable had no gradient.
         unit_peaks: For each layer that has units, the largest absolute gradient
             that each unit received in any measured step, `(units,)`.
+        layers: Layer of each variable; `""` if it is not known.
+        roles: What each does there, such as `quantities.WEIGHT`.
     """
 
     paths: list[str]
@@ -52,6 +63,8 @@ class GradientSamples:
     applied: np.ndarray
     values: np.ndarray
     unit_peaks: dict[str, np.ndarray]
+    layers: list[str] = dataclasses.field(default_factory=list)
+    roles: list[str] = dataclasses.field(default_factory=list)
 
     def quantity(self, name: str) -> np.ndarray:
         """One of `VARIABLE_COLUMNS` for all variables, `(n, variables)`."""
@@ -155,6 +168,8 @@ class GradientTap:
         self._given = None if variables is None else list(variables)
         if self._given == [] or (variables is None and model is None):
             raise ValueError(_NO_VARIABLE)
+        # Now, since on JAX a layer cannot say it while an epoch runs.
+        self._widths = layer_widths(model)
         self._first_step = 0
         self._stack = contextlib.ExitStack()
 
@@ -166,9 +181,9 @@ class GradientTap:
         return list(self.model.trainable_variables) if given is None else given
 
     @functools.cached_property
-    def unit_sources(self) -> dict[str, int]:
+    def unit_sources(self) -> dict[str, list[UnitSource]]:
         """See `unit_sources`."""
-        return unit_sources(self.variables, self._names)
+        return unit_sources(self.variables, self._names, self._widths)
 
     @functools.cached_property
     def buffer(self) -> Any:
@@ -186,9 +201,13 @@ class GradientTap:
     @functools.cached_property
     def _units(self) -> dict[str, int]:
         return {
-            layer: self.variables[i].shape[-1]
-            for layer, i in self.unit_sources.items()
+            layer: unit_count(sources[0], self.variables)
+            for layer, sources in self.unit_sources.items()
         }
+
+    @functools.cached_property
+    def _call_order(self) -> CallOrder | None:
+        return None if self.model is None else CallOrder(self.model)
 
     def __enter__(self) -> Self:
         if not self.variables:
@@ -211,9 +230,11 @@ class GradientTap:
     def capture(
         self, step: StepRecord
     ) -> contextlib.AbstractContextManager[None]:
-        """Captures nothing: the record of the step is enough."""
+        """Captures in which order layers are called, if that is not known."""
         del step
-        return contextlib.nullcontext()
+        if self._call_order is None:
+            return contextlib.nullcontext()
+        return self._call_order.capture()
 
     def record(self, step: StepRecord, captured: None = None) -> None:
         """Adds a step to the buffer, inside the step."""
@@ -242,50 +263,31 @@ class GradientTap:
         else:
             numbers = np.asarray(steps, np.int64)[order]
         split = len(STEP_COLUMNS)
+        values = rows[:, split:].reshape(
+            kept, len(self.variables), len(VARIABLE_COLUMNS)
+        )
+        order = self._forward_order()
+        variables = [self.variables[i] for i in order]
         return GradientSamples(
-            paths=[self._names.of(v) for v in self.variables],
-            sizes=np.array([np.prod(v.shape) for v in self.variables]),
+            paths=[self._names.of(v) for v in variables],
+            sizes=np.array([np.prod(v.shape) for v in variables]),
             steps=numbers,
             loss=rows[:, 0],
             applied=rows[:, 1],
-            values=rows[:, split:].reshape(
-                kept, len(self.variables), len(VARIABLE_COLUMNS)
-            ),
+            values=values[:, order],
             unit_peaks=self._split_units(peaks),
+            layers=layers_of_variables(variables, self._names, self.model),
+            roles=roles_of(variables, self._names, self.model),
+        )
+
+    def _forward_order(self) -> list[int]:
+        if self._call_order is None:
+            return list(range(len(self.variables)))
+        return self._call_order.sorted(
+            [self._names.layer_of(v) for v in self.variables]
         )
 
     def _split_units(self, peaks: np.ndarray) -> dict[str, np.ndarray]:
         ends = np.cumsum(list(self._units.values()))
         parts = np.split(np.array(peaks), ends[:-1])
         return dict(zip(self._units, parts, strict=False))
-
-
-def unit_sources(variables: Sequence[Any], names: OwnerNames) -> dict[str, int]:
-    """For each layer with units, the variable that shows which are dead.
-
-    A unit that is dead for every sample passes back an exact zero to its bias
-    and to its column of the kernel, so either shows it: the bias where there is
-    one (the last axis of a transposed convolution's kernel is not its units),
-    else the kernel. A penalty would hide the zero, so regularized variables do
-    not count; nor do recurrent layers, whose columns are gates.
-
-    Args:
-        variables: Keras variables.
-        names: Which layers they belong to.
-
-    Returns:
-        Name of the layer to index into `variables`.
-    """
-    layers: dict[str, dict[str, int]] = {}
-    for i, variable in enumerate(variables):
-        layer = names.layer_name_of(variable)
-        layers.setdefault(layer, {})[variable.name] = i
-    sources = {}
-    for layer, own in layers.items():
-        if "kernel" not in own or "recurrent_kernel" in own:
-            continue
-        for name in ("bias", "kernel"):
-            if name in own and variables[own[name]].regularizer is None:
-                sources[layer] = own[name]
-                break
-    return sources

@@ -1,5 +1,6 @@
 """The numbers that one training step is reduced to, on the device."""
 
+import functools
 import math
 from typing import Any
 
@@ -8,6 +9,10 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts._types import Tensor
+from keras_concepts.instruments.gradients.units import (
+    UnitSource,
+    unit_count,
+)
 from keras_concepts.instruments.norms import nonfinite_entries
 from keras_concepts.instruments.step.step_record import (
     StepRecord,
@@ -29,7 +34,9 @@ def row_length(variables: list[Any]) -> int:
 
 
 def measure(
-    step: StepRecord, variables: list[Any], unit_sources: list[int]
+    step: StepRecord,
+    variables: list[Any],
+    unit_sources: list[list[UnitSource]],
 ) -> tuple[Tensor, Tensor]:
     """Reduces a step to one row of numbers and one peak for each unit.
 
@@ -37,8 +44,7 @@ def measure(
         step: What the step did.
         variables: The variables to report on, in this order. What the step
             did not touch is NaN.
-        unit_sources: Indices into `variables` of those whose last axis runs
-            over the units of a layer.
+        unit_sources: Of each layer what shows the gradient of its units.
 
     Returns:
         A float32 row: `STEP_COLUMNS`, then `VARIABLE_COLUMNS` for each
@@ -84,13 +90,16 @@ def measure(
         [ops.stack(of_step), ops.reshape(ops.stack(table, axis=1), (-1,))]
     )
     unit_peaks = []
-    for source in unit_sources:
-        i = places[source]
-        if i is not None and i in rank:
-            unit_peaks.append(_column_peaks(gradients[i]))
-        else:
-            units = variables[source].shape[-1:]
-            unit_peaks.append(ops.full(units, _NOT_MEASURED, "float32"))
+    for sources in unit_sources:
+        found = []
+        for source in sources:
+            i = places[source.variable]
+            if i is not None and i in rank:
+                found.append(_unit_peaks(gradients[i], source.axes))
+        if not found:
+            units = unit_count(sources[0], variables)
+            found = [ops.full((units,), _NOT_MEASURED, "float32")]
+        unit_peaks.append(functools.reduce(ops.maximum, found))
     return row, ops.concatenate(unit_peaks or [ops.zeros((0,), "float32")])
 
 
@@ -112,10 +121,11 @@ def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     return norms, peaks, nonfinite
 
 
-def _column_peaks(x: Tensor) -> Tensor:
-    """Largest absolute value for each index of the last axis."""
-    last = x.shape[-1] if len(x.shape) else 1
-    return ops.max(ops.abs(ops.reshape(x, (-1, last))), axis=0)
+def _unit_peaks(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Largest absolute value for each index of these axes, flat."""
+    others = [i for i in range(len(x.shape)) if i - len(x.shape) not in axes]
+    sizes = ops.abs(x)
+    return ops.reshape(ops.max(sizes, axis=others) if others else sizes, (-1,))
 
 
 def _placed(column: Tensor, places: list[int | None]) -> Tensor:

@@ -19,6 +19,7 @@ from keras_concepts._numerics.activation_slopes import (
 )
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
+from keras_concepts.instruments.gradients.units import einsum_unit_axes
 from keras_concepts.instruments.owners import owner_names
 from keras_concepts.instruments.signals.recurrent_pass import (
     RecurrentSteps,
@@ -33,6 +34,10 @@ _CONTAINERS = (
     keras.layers.Bidirectional,
     keras.layers.InputLayer,
     keras.layers.Wrapper,
+)
+_NORMALIZATIONS = (
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
 )
 
 
@@ -49,6 +54,8 @@ class LayerCall:
         zeros: Which of the added tensors belongs to the activation.
         steps: Of a recurrent layer, what happened in it.
         state_zeros: Which of the added tensors belong to its states.
+        other_zeros: Which of them belong to its other outputs.
+        other_masks: What of each of these is no padding, or `None`.
     """
 
     layer: int
@@ -59,6 +66,8 @@ class LayerCall:
     zeros: int | None = None
     steps: RecurrentSteps | None = None
     state_zeros: list[int] = dataclasses.field(default_factory=list)
+    other_zeros: list[int] = dataclasses.field(default_factory=list)
+    other_masks: list[Tensor | None] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(eq=False)
@@ -72,7 +81,9 @@ class _Time:
 class Watched:
     """A layer to capture, and what is known about it beforehand."""
 
-    def __init__(self, layer: Any, name: str) -> None:
+    def __init__(
+        self, layer: Any, name: str, channels_first: bool = False
+    ) -> None:
         self.layer = layer
         self.name = name
         self.is_recurrent = gates_of(layer) is not None
@@ -87,10 +98,21 @@ class Watched:
             self.slope = slope_of(self.function)
         self.step_slopes = step_slopes(layer) if self.is_recurrent else ()
         self.unit_axis = -1
-        if isinstance(layer, keras.layers.BatchNormalization):
+        self.unit_axes: tuple[int, ...] = ()
+        if isinstance(layer, _NORMALIZATIONS) and isinstance(layer.axis, int):
             self.unit_axis = layer.axis
+        elif isinstance(layer, keras.layers.EinsumDense):
+            self.unit_axes = einsum_unit_axes(layer)
         elif getattr(layer, "data_format", None) == "channels_first":
             self.unit_axis = 1
+        self._is_beside_channels = channels_first and self.is_activation
+
+    def unit_axis_at(self, rank: int) -> int:
+        """Which axis of an output with so many axes counts units."""
+        # An activation layer does not say what the layers around it do.
+        if self._is_beside_channels and rank >= 4:
+            return 1
+        return self.unit_axis
 
 
 def watched_layers(model: Any) -> list[Watched]:
@@ -107,8 +129,12 @@ def watched_layers(model: Any) -> list[Watched]:
         if part is not layer
     }
     names = owner_names(model)
+    channels_first = any(
+        getattr(layer, "data_format", None) == "channels_first"
+        for layer in layers
+    )
     return [
-        Watched(layer, names.of(layer))
+        Watched(layer, names.of(layer), channels_first)
         for layer in layers
         if not isinstance(layer, _CONTAINERS) and id(layer) not in inside
     ]
@@ -251,9 +277,10 @@ class ForwardPass:
         self, call: LayerCall, outputs: Any, inputs: Any, masks: Any
     ) -> Any:
         tensors = keras.tree.flatten(outputs)
-        place = next((i for i, x in enumerate(tensors) if _is_float(x)), None)
-        if place is None:
+        places = [i for i, x in enumerate(tensors) if _is_float(x)]
+        if not places:
             return outputs
+        place, *others = places
         mask = _backend.keras_mask(tensors[place])
         if call.zeros is None:
             tensors[place], call.zeros = self._with_zeros(tensors[place])
@@ -266,6 +293,11 @@ class ForwardPass:
         call.mask = _fitting(mask, call.activation)
         if call.mask is None:
             call.mask = self._mask_of_time()
+        for i in others:  # an encoder may be read by its states alone
+            tensors[i], zeros = self._with_zeros(tensors[i])
+            call.other_zeros.append(zeros)
+            like = tensors[i].shape[:-1] == call.activation.shape[:-1]
+            call.other_masks.append(call.mask if like else None)
         self.calls.append(call)
         if self._zeros is None:
             return outputs

@@ -44,6 +44,12 @@ class LayerSignal:
         unit_axis: Which axis of the activation counts units or channels.
         has_weights: Whether the layer has weights of its own.
         steps: Of a SimpleRNN, LSTM or GRU, what happened at each time step.
+        other_errors: dL/da of the layer's other outputs, such as the last
+            states of a recurrent layer with `return_state`; empty without a
+            loss.
+        other_masks: Mask of each of them, or `None`.
+        unit_axes: All axes that count units, where there are several: those of
+            the heads and of their entries in attention.
     """
 
     layer: str
@@ -55,6 +61,9 @@ class LayerSignal:
     unit_axis: int
     has_weights: bool
     steps: RecurrentSteps | None
+    other_errors: list[Tensor] = dataclasses.field(default_factory=list)
+    other_masks: list[Tensor | None] = dataclasses.field(default_factory=list)
+    unit_axes: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass
@@ -260,9 +269,14 @@ class ForwardProbe:
                     error=_at(errors, call.zeros),
                     slope=call.slope,
                     mask=call.mask,
-                    unit_axis=watched.unit_axis,
+                    unit_axis=watched.unit_axis_at(len(call.activation.shape)),
                     has_weights=bool(layer.weights),
                     steps=steps,
+                    other_errors=[]
+                    if errors is None
+                    else [errors[i] for i in call.other_zeros],
+                    other_masks=call.other_masks,
+                    unit_axes=watched.unit_axes,
                 )
             )
             counts[call.layer] += 1

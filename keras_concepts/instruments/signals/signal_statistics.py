@@ -30,10 +30,11 @@ def layer_statistics(calls: Sequence[LayerSignal]) -> dict[str, Tensor]:
 
     Returns:
         `activation_mean`, `activation_std`, `activation_rms`, `zero_share`
-        (entries that are exactly 0) and, where there is a loss, `error_rms`:
-        scalars. `dead`: units that were 0 in every sample, `(units,)`. And
-        `saturated`, `(units,)`: units whose activation function was nearly flat
-        in most samples, where there is such a function.
+        (entries that are exactly 0) and, where there is a loss, `error_rms` of
+        all outputs that the loss depends on: scalars. `dead`: units that were 0
+        in every sample, `(units,)`. And `saturated`, `(units,)`: units whose
+        activation function was nearly flat in most samples, where there is such
+        a function.
     """
     sizes = [math.prod(_sample_shape(call)) for call in calls]
     is_padded = any(call.mask is not None for call in calls)
@@ -58,8 +59,9 @@ def layer_statistics(calls: Sequence[LayerSignal]) -> dict[str, Tensor]:
         "dead": ops.equal(zeros, samples.count),
     }
     if calls[0].error is not None:
-        squares = ops.sum(ops.square(rows("error"))) / entries
-        statistics[q.ERROR_RMS] = ops.sqrt(squares)
+        statistics[q.ERROR_RMS] = _rms_of_read(
+            [(rows("error"), entries), *_other_errors(calls)]
+        )
     if calls[0].slope is not None:
         statistics["saturated"] = samples.mostly_flat(rows("slope"))
     return statistics
@@ -141,6 +143,38 @@ def memory_horizon(by_lag: np.ndarray) -> int:
     return int(reached[-1]) + 1 if len(reached) else 0
 
 
+def _rms_of_read(parts: list[tuple[Tensor, Any]]) -> Tensor:
+    """RMS of errors and their numbers of entries, without those all zero.
+
+    What nobody reads, such as the output of an encoder beside its states, has
+    no part in the mean.
+    """
+    peaks = ops.stack([ops.max(ops.abs(error)) for error, _ in parts])
+    largest = ops.max(peaks)
+    usable = ops.logical_and(ops.isfinite(largest), largest > 0.0)
+    # As shares of the largest: squares of 1e-25 would be 0.
+    unit = ops.where(usable, largest, ops.ones_like(largest))
+    squares = sum(ops.sum(ops.square(error / unit)) for error, _ in parts)
+    counts = ops.stack([_float32(count) for _, count in parts])
+    count = ops.sum(ops.where(peaks == 0.0, 0.0, counts))
+    return unit * ops.sqrt(squares / ops.maximum(count, 1.0))
+
+
+def _other_errors(calls: Sequence[LayerSignal]) -> list[tuple[Tensor, Any]]:
+    """Errors of outputs beside the first, 0 for padding, and their entries."""
+    found = []
+    for call in calls:
+        masks = call.other_masks or [None] * len(call.other_errors)
+        for error, mask in zip(call.other_errors, masks, strict=True):
+            shape = error.shape
+            kept = _kept_rows(mask, list(shape[:-1]))
+            samples = _Samples(math.prod(shape[:-1]), [kept])
+            found.append(
+                (samples.rows([_flat(error)]), samples.count * shape[-1])
+            )
+    return found
+
+
 def _mean_squares(errors: list[Tensor | None]) -> Tensor:
     return ops.mean(ops.square(_joined(errors)), axis=-1)
 
@@ -188,19 +222,27 @@ def _joined(tensors: list[Any]) -> Tensor:
     return ops.concatenate(tensors)
 
 
+def _unit_axes(call: LayerSignal) -> list[int]:
+    """Axes that count units, from 0 and in order."""
+    rank = len(call.activation.shape)
+    return sorted(x % rank for x in call.unit_axes or (call.unit_axis,))
+
+
 def _sample_shape(call: LayerSignal) -> list[int]:
-    shape = list(call.activation.shape)
-    del shape[call.unit_axis]
-    return shape
+    axes = _unit_axes(call)
+    return [n for i, n in enumerate(call.activation.shape) if i not in axes]
 
 
 def _kept(call: LayerSignal) -> Tensor:
     """Whether each row of `_rows` is no padding, `(samples, 1)`."""
-    shape = _sample_shape(call)
-    if call.mask is None:
+    return _kept_rows(call.mask, _sample_shape(call))
+
+
+def _kept_rows(mask: Tensor | None, shape: list[int]) -> Tensor:
+    if mask is None:
         return ops.ones((math.prod(shape), 1), "bool")
-    missing = len(shape) - len(call.mask.shape)
-    mask = ops.reshape(call.mask, (*call.mask.shape, *[1] * missing))
+    missing = len(shape) - len(mask.shape)
+    mask = ops.reshape(mask, (*mask.shape, *[1] * missing))
     mask = ops.broadcast_to(ops.cast(mask, "bool"), shape)
     return ops.reshape(mask, (-1, 1))
 
@@ -213,7 +255,10 @@ def _kept_steps(steps: RecurrentSteps) -> Tensor:
 
 def _rows(call: LayerSignal, tensor: Tensor) -> Tensor:
     """`(samples, units)` in float32."""
-    return _flat(ops.moveaxis(tensor, call.unit_axis, -1))
+    axes = _unit_axes(call)
+    units = math.prod(tensor.shape[i] for i in axes)
+    last = list(range(-len(axes), 0))
+    return ops.reshape(_float32(ops.moveaxis(tensor, axes, last)), (-1, units))
 
 
 def _flat(tensor: Tensor) -> Tensor:

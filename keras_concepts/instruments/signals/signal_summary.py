@@ -88,7 +88,9 @@ def _is_measured(signal: LayerSignal) -> bool:
 
 
 def _kind(signal: LayerSignal) -> tuple[Any, ...]:
-    units = signal.activation.shape[signal.unit_axis]
+    shape = signal.activation.shape
+    axes = signal.unit_axes or (signal.unit_axis,)
+    units = tuple(shape[axis] for axis in axes)
     time = None if signal.steps is None else signal.steps.states.shape[1]
     return signal.layer, units, time
 

@@ -1,13 +1,14 @@
 """A picture of how far the moving statistics are off."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_concepts import derived
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports.batch_norm.table import EMPTY, MONITOR
+from keras_concepts.reports.batch_norm.table import EMPTY, MONITOR, worst_of
 from keras_concepts.reports.drawing.epoch_axis import label_epochs
 from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
@@ -16,7 +17,11 @@ from keras_concepts.reports.drawing.figure_style import (
     empty_figure,
     new_figure,
 )
-from keras_concepts.reports.drawing.names import layer_names, shorten
+from keras_concepts.reports.drawing.names import (
+    figure_names,
+    layer_names,
+    literal,
+)
 from keras_concepts.reports.selection import epochs_of, over_epochs, rows_of
 from keras_concepts.thresholds import BATCH_NORM_SHIFT, BATCH_NORM_VARIANCE
 
@@ -28,7 +33,7 @@ _LINE: dict[str, Any] = {"lw": 1.6, "marker": "o", "ms": 4}
 _ABOVE = "above: inference differs clearly from training"
 _MOST_NAMES = 8
 _MARKERS = "os^DvP<>"  # beside the colour, which neighbours nearly share
-_LONGEST_NAME = 26
+_LONGEST_NAME = 34
 
 
 def plot_batch_norms(
@@ -47,7 +52,8 @@ def plot_batch_norms(
 
     Args:
         recording: What a `BatchNormShiftMonitor` recorded.
-        title: Text above; by default the largest shift.
+        title: Text above; by default which layer is worst, in mean or
+            variance, and how far off the worst was at first and in the end.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -85,8 +91,9 @@ def plot_batch_norms(
         axes.set_ylim(0.0, 1.05 * axes.get_ylim()[1])
         label_epochs(axes, epochs)
     add_legend(figure, [*entries, limit])
-    worst = over_epochs(rows, q.BATCH_NORM_SHIFT, [""], epochs)[0]
-    figure.suptitle(title or _headline(worst), size=TITLE_SIZE)
+    figure.suptitle(
+        title or _headline(rows, paths, epochs, values), size=TITLE_SIZE
+    )
     return figure
 
 
@@ -101,7 +108,7 @@ def _draw_layers(
 
     colours = colormaps["viridis"](np.linspace(0.0, 0.9, len(paths)))
     named = _named(shown)
-    names = shorten(layer_names(paths), _LONGEST_NAME)
+    names = figure_names(layer_names(paths), _LONGEST_NAME)
     lines = []
     for i, layer in enumerate(values):
         style: dict[str, Any] = {"alpha": 0.4}
@@ -122,6 +129,9 @@ def _named(shown: dict[q.Quantity, np.ndarray]) -> list[int]:
         int(measured[np.argmax(np.nanmax(values[measured], axis=1))])
         for values in (shift, variance)
     }
+    off = [*map(derived.moving_statistics_off, shift[:, -1], variance[:, -1])]
+    if np.isfinite(off).any():
+        worst.add(int(np.nanargmax(off)))  # whom the title names
     return sorted({*worst, int(measured[0]), int(measured[-1])})
 
 
@@ -157,11 +167,27 @@ def _mark(axes: Any, limit: float, text: str) -> Any:
     return line
 
 
-def _headline(worst: np.ndarray) -> str:
-    if not np.isfinite(worst).any():
-        return "All batch normalization layers are in inference mode"
-    first, last = worst[[0, -1]]
-    text = "Worst layer: moving mean off by"
-    if len(worst) == 1:
-        return f"{text} {last:.2g} σ of the batch"
-    return f"{text} {first:.2g} σ of the batch at first, {last:.2g} in the end"
+def _headline(
+    rows: Recording,
+    paths: Sequence[str],
+    epochs: Sequence[tuple[int, int]],
+    values: Mapping[q.Quantity, np.ndarray],
+) -> str:
+    """Which layer is worst in the end, and how much the worst has changed."""
+    off = [
+        np.fmax.reduce([*map(derived.moving_statistics_off, *both)])
+        for both in zip(
+            values[q.BATCH_NORM_SHIFT].T,
+            values[q.BATCH_NORM_VARIANCE].T,
+            strict=True,
+        )
+    ]
+    run, epoch = epochs[-1]
+    text = worst_of(rows.select(run=run, epoch=epoch), paths)
+    text = literal(text[:1].upper() + text[1:])
+    if len(epochs) == 1 or not np.isfinite([off[0], off[-1]]).all():
+        return text
+    return (
+        f"{text}\nThe worst layer was off by {off[0]:.2g} at first and "
+        f"{off[-1]:.2g} in the end, in σ or factors of 2"
+    )

@@ -5,14 +5,20 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts.reports.drawing.blocks import block_levels
 from keras_concepts.reports.drawing.figure_style import TICK_SIZE
 from keras_concepts.reports.drawing.grid import Grid
-from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.drawing.names import (
+    figure_names,
+    literal,
+    printable,
+)
 
 NONFINITE = "#e8175d"
 ZERO = "black"
 MISSING = "0.85"
 _LONGEST_NAME = 28
+_LABEL_HEIGHT = 0.2  # inches
 # Shades of dark blue to yellow that differ in lightness, so that they also
 # read without colour.
 _COLOURS = "viridis"
@@ -55,21 +61,82 @@ def heatmap_height(rows: int) -> float:
     return float(np.clip(0.27 * rows, 1.4, 6.5))
 
 
-def label_layers(axes: Any, names: Sequence[str], height: float) -> None:
-    """Names as many rows as there is room for, the first and last among them.
+def label_layers(
+    axes: Any,
+    names: Sequence[str],
+    height: float,
+    kinds: Sequence[str] | None = None,
+) -> None:
+    """Names the rows or, where they are too many, their blocks.
+
+    Blocks are those of `block_levels`; a tick stands where one ends. Where
+    names tell no blocks, as many rows are named as there is room for, the first
+    and last among them.
 
     Args:
         axes: Axes of a heatmap.
         names: One name per row.
         height: Of the axes, in inches.
+        kinds: Kind of layer of each row, in bands of equal kinds, which are
+            named and divided by a line.
     """
+    kinds = [""] * len(names) if kinds is None else kinds
+    bands = _runs(kinds)
+    for begin in bands[1:]:
+        axes.axhline(begin - 0.5, color="white", lw=2)
+    room = max(2, int(height / _LABEL_HEIGHT))
+    places, labels = _rows_with_labels(names, room)
+    if len(names) > room:
+        for blocks in block_levels(names):
+            begins = _runs([*zip(kinds, blocks, strict=True)])
+            if len(bands) < len(begins) <= room:
+                ends = np.array([*begins[1:], len(names)])
+                places = (np.array(begins) + ends - 1) / 2.0
+                labels = [
+                    names[i] if end - i == 1 else blocks[i]
+                    for i, end in zip(begins, ends, strict=True)
+                ]
+                axes.set_yticks(ends[:-1] - 0.5, minor=True)
+                break
+    axes.set_yticks(places, figure_names(labels, _LONGEST_NAME))
+    if len(bands) > 1:
+        _name_bands(axes, bands, kinds, height)
+    axes.tick_params(axis="y", length=0)
+
+
+def _name_bands(
+    axes: Any, bands: Sequence[int], kinds: Sequence[str], height: float
+) -> None:
+    """The kind of each band that has room for it, in its upper left corner."""
+    from matplotlib.patheffects import withStroke
+
+    ends = [*bands[1:], len(kinds)]
+    for begin, end in zip(bands, ends, strict=True):
+        if height * (end - begin) / len(kinds) >= _LABEL_HEIGHT:
+            axes.annotate(
+                literal(printable(kinds[begin])),
+                (0.0, begin - 0.5),
+                xycoords=axes.get_yaxis_transform(),
+                xytext=(4, -3),
+                textcoords="offset points",
+                va="top",
+                color="white",
+                size=TICK_SIZE,
+                path_effects=[withStroke(linewidth=2.5, foreground="0.15")],
+            )
+
+
+def _rows_with_labels(names: Sequence[str], room: int) -> tuple[Any, list[str]]:
     last = len(names) - 1
-    every = max(1, round(0.2 * len(names) / height))
-    labelled = [i for i in range(0, last, every) if last - i >= every]
-    labelled.append(last)
-    short = shorten(names, _LONGEST_NAME)
-    axes.set_yticks(labelled, [short[i] for i in labelled])
-    axes.tick_params(axis="y", length=0 if every == 1 else 3)
+    every = max(1, -(-len(names) // room))
+    places = [i for i in range(0, last, every) if last - i >= every]
+    places.append(last)
+    return places, [names[i] for i in places]
+
+
+def _runs(keys: Sequence[Any]) -> list[int]:
+    """Where equal neighbours begin."""
+    return [i for i, key in enumerate(keys) if not i or key != keys[i - 1]]
 
 
 def patches(shown: Grid, absent: str = "no gradient") -> dict[str, Any]:

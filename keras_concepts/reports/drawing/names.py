@@ -1,12 +1,26 @@
 """Short names of variables and layers, for tables and axes."""
 
 import functools
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
 
 _OF_LAYER = "/_"
 _GAP = "..."
+
+
+def printable(name: str) -> str:
+    """A name that shows control characters as text, so that none is obeyed."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in name
+    )
+
+
+def literal(text: str) -> str:
+    """A text for a figure, in which no `$` begins a formula."""
+    return text.replace("$", r"\$")
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
@@ -22,6 +36,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
     Returns:
         One name per path, in their order.
     """
+    paths = [printable(path) for path in paths]
     parts = [re.sub(r"/[^/]*_cell(?=/)", "", path).split("/") for path in paths]
     while min(map(len, parts), default=0) > 2 and _same_head(parts):
         parts = [part[1:] for part in parts]
@@ -39,6 +54,7 @@ def layer_names(paths: Sequence[str]) -> list[str]:
     `model/bidirectional/forward_lstm` becomes `forward_lstm`; of two that end
     in `dense`, one becomes `encoder/dense` and the other `decoder/dense`.
     """
+    paths = [printable(path) for path in paths]
     names = short_names([path + _OF_LAYER for path in paths])
     lasts = [path.rpartition("/")[2] for path in paths]
     count = Counter(lasts)
@@ -51,15 +67,21 @@ def layer_names(paths: Sequence[str]) -> list[str]:
 def shorten(names: Sequence[str], width: int) -> list[str]:
     """Cuts the middle out of names that are longer than `width` characters.
 
-    Different names stay different. Where all of them differ in the part that
-    is cut out, it is not the middle; where nothing else helps, the place in the
-    list stands in front: `12...projection`.
+    Different names stay different. What all of them begin with goes first, such
+    as the name of the model in `resnet_block_1_conv`. Where all of them differ
+    in the part that is cut out, it is not the middle; where nothing else helps,
+    the place in the list stands in front: `12...projection`.
 
     Args:
         names: All that are shown together.
         width: Most characters of a name; enough for the places.
     """
     return list(_shortened(tuple(names), width))
+
+
+def figure_names(names: Sequence[str], width: int) -> list[str]:
+    """What `shorten` gives, as a figure shows it literally."""
+    return [literal(name) for name in shorten(names, width)]
 
 
 def legible_width(names: Sequence[str], least: int, most: int) -> int:
@@ -70,6 +92,8 @@ def legible_width(names: Sequence[str], least: int, most: int) -> int:
         least: Fewest characters that are worth it.
         most: Where to give up.
     """
+    if max(map(len, names), default=0) > most:
+        names = _without_beginning(names)
     longest = max(map(len, names), default=0)
     for width in range(min(least, longest), min(most, longest)):
         if _told_apart(names, width) is not None:
@@ -79,6 +103,8 @@ def legible_width(names: Sequence[str], least: int, most: int) -> int:
 
 @functools.lru_cache(maxsize=64)  # a table asks for each of its cells
 def _shortened(names: tuple[str, ...], width: int) -> Sequence[str]:
+    if max(map(len, names), default=0) > width:
+        names = tuple(_without_beginning(names))
     cut = _told_apart(names, width)
     if cut is not None:
         return cut
@@ -91,6 +117,20 @@ def _shortened(names: tuple[str, ...], width: int) -> Sequence[str]:
     if len(set(cut)) == len(set(names)):
         return cut
     return [str(place) for place in range(1, len(names) + 1)]
+
+
+def _without_beginning(names: Sequence[str]) -> Sequence[str]:
+    """Without the words that all begin with, but those before a number."""
+    if len(set(names)) < 2:
+        return names
+    first, last = min(names), max(names)
+    pairs = zip(first, last, strict=False)
+    shared = sum(1 for _ in itertools.takewhile(lambda x: x[0] == x[1], pairs))
+    for end in range(shared, 0, -1):
+        rests = [name[end:] for name in names]
+        if first[end - 1] in "_/." and all(x[:1].isalpha() for x in rests):
+            return rests
+    return names
 
 
 def _told_apart(names: Sequence[str], width: int) -> list[str] | None:

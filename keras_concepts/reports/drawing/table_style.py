@@ -12,6 +12,7 @@ from rich.style import Style
 from rich.table import Column, Table
 from rich.text import Text
 
+from keras_concepts.reports.drawing.blocks import ShownRows
 from keras_concepts.reports.drawing.names import legible_width, shorten
 
 BAD = "bold red"
@@ -35,6 +36,7 @@ class NameTable(Table):
         about: What columns mean, by their headers; a sentence each.
         optional: Headers of columns that may be left out, the first one first.
         first: Header of the first column.
+        rows: Which rows are shown, by default all.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class NameTable(Table):
         about: Mapping[str, str],
         optional: Sequence[str] = (),
         first: str = "layer",
+        rows: ShownRows | None = None,
     ) -> None:
+        rows = rows or ShownRows(list(range(len(names))))
         super().__init__(
             box=box.SIMPLE_HEAD,
             padding=(0, 0, 0, 1),
@@ -55,6 +59,7 @@ class NameTable(Table):
             caption=Text(_sentences(about, [first, *columns]), "italic dim"),
         )
         self.names = names
+        self.note = rows.note
         self.about = about
         self.optional = optional
         self.add_column(first, vertical="bottom")
@@ -65,9 +70,10 @@ class NameTable(Table):
                 vertical="bottom",
                 no_wrap=True,
             )
-        cells = [Name(names, i) for i in range(len(names))]
-        for row in zip(cells, *columns.values(), strict=True):
-            self.add_row(*row)
+        for i in rows.places:
+            self.add_row(
+                Name(names, i), *(cells[i] for cells in columns.values())
+            )
 
     def __rich_measure__(
         self, console: Console, options: ConsoleOptions
@@ -81,14 +87,18 @@ class NameTable(Table):
         table, left_out = self._fitted(console, options)
         width = Measurement.get(console, options, table).maximum
         width = min(max(width, _LINE_LENGTH), options.max_width)
-        headers = [str(column.header) for column in table.columns]
+        shown = table.columns if self.row_count else table.columns[:1]
+        headers = [str(column.header) for column in shown]
         caption = Text(_sentences(self.about, headers), "italic dim")
         if left_out:
             names = ", ".join(_one_line(header) for header in left_out)
             _ = caption.append(f" Left out for lack of room: {names}.")
+        if self.note:
+            _ = caption.append(f" {self.note}" if caption else self.note)
         # Not as the table's own, which it would break at its own width.
         yield Constrain(self.title or "", width)
-        yield table
+        if self.row_count:
+            yield table
         if caption:
             yield Constrain(caption, width)
 

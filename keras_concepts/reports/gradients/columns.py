@@ -7,6 +7,7 @@ from rich.text import Text
 from keras_concepts import derived
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.blocks import distance_from_the_others
 from keras_concepts.reports.drawing.table_style import (
     BAD,
     LogBar,
@@ -15,7 +16,7 @@ from keras_concepts.reports.drawing.table_style import (
     stacked,
 )
 from keras_concepts.reports.gradients.history import History
-from keras_concepts.reports.selection import one_value, over_steps
+from keras_concepts.reports.selection import last_values, over_steps
 
 GRADIENT = stacked(q.GRADIENT_RMS.label)
 BAR = ""
@@ -31,7 +32,7 @@ def gradient_columns(history: History) -> dict[str, list[RenderableType]]:
     rms, present = history.values, ~history.missing
     medians = [derived.median(values) for values in rms]
     largest = max((m for m in medians if np.isfinite(m)), default=np.nan)
-    last = rms[derived.ends(history.paths)[1]]
+    last = history.joint(history.ends[1])
     columns: dict[str, list[RenderableType]] = {
         GRADIENT: [
             _gradient(middle, row[measured])
@@ -68,8 +69,21 @@ def weight_columns(
             for u, w in zip(update, weight, strict=True)
         ]
     if q.ZERO_GRADIENT_UNITS in epoch.quantities:
-        columns[_DEAD] = [*_dead_units(epoch, paths)]
+        columns[_DEAD] = [*_dead_units(epoch, history.layers)]
     return columns
+
+
+def badness(epoch: Recording, history: History) -> np.ndarray:
+    """How much each row needs looking at; the largest is the worst."""
+    medians = np.array([derived.median(values) for values in history.values])
+    counts, units = _dead_and_units(epoch)
+    dead = [
+        counts.get(layer, np.nan) / units.get(layer, np.nan)
+        for layer in history.layers
+    ]
+    return distance_from_the_others(medians, dead) + 1e6 * (
+        history.nonfinite.any(axis=1)
+    )
 
 
 def _gradient(middle: float, measured: np.ndarray) -> Text:
@@ -88,15 +102,23 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray, form: str) -> Text:
     return Text(format(value, form) if value else "0")
 
 
-def _dead_units(epoch: Recording, paths: list[str]) -> list[Text]:
+def _dead_units(epoch: Recording, layers: list[str]) -> list[Text]:
     """`dead/units` beside the first variable of each layer."""
     cells, seen = [], set()
-    for path in paths:
-        layer = path.rpartition("/")[0]
-        dead = one_value(epoch, layer, q.ZERO_GRADIENT_UNITS)
-        if layer in seen or np.isnan(dead):
+    dead, units = _dead_and_units(epoch)
+    for layer in layers:
+        if layer in seen or layer not in dead:
             cells.append(Text(""))
             continue
         seen.add(layer)
-        cells.append(count_cell(dead, one_value(epoch, layer, q.UNITS)))
+        cells.append(count_cell(dead[layer], units[layer]))
     return cells
+
+
+def _dead_and_units(
+    epoch: Recording,
+) -> tuple[dict[str, float], dict[str, float]]:
+    return (
+        last_values(epoch, q.ZERO_GRADIENT_UNITS),
+        last_values(epoch, q.UNITS),
+    )

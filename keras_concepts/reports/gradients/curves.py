@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_concepts import derived
 from keras_concepts import quantities as q
 from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
-from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.drawing.names import figure_names
 from keras_concepts.reports.gradients.heatmap import run_edges
 from keras_concepts.reports.gradients.history import History
 
@@ -17,7 +16,7 @@ _LONGEST_NAME = 30
 
 
 def draw_curves(axes: Any, history: History) -> list[Any]:
-    """Draws the first and the last kernel on a logarithmic scale.
+    """Draws the first and the last layer on a logarithmic scale.
 
     Where several steps share a point, a band runs from their 10th to their
     90th percentile. Zeros and non-finite values leave a gap. Where two runs
@@ -33,18 +32,20 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
     lines = []
     drawn = history.of_one_model()
     alone = "" if drawn is history else " (last run)"
-    first, last = derived.ends(drawn.paths)
-    rows = {first: "first ", last: "last " if last != first else ""}
-    names = shorten([drawn.names[row] for row in rows], _LONGEST_NAME)
-    for (row, place), name, colour in zip(
+    first, last = drawn.ends
+    rows = {"first ": first, "last ": last} if last != first else {"": first}
+    names = figure_names(
+        [drawn.name_of(row) for row in rows.values()], _LONGEST_NAME
+    )
+    for (place, row), name, colour in zip(
         rows.items(), names, _COLOURS, strict=False
     ):
-        steps, low, middle, high = _percentiles(drawn, row)
+        steps, low, middle, high = _percentiles(drawn, drawn.joint(row))
         lines += axes.plot(
             steps,
             middle,
             color=colour,
-            label=f"{place}{drawn.kind}: {name}{alone}",
+            label=f"{place}layer: {name}{alone}",
             lw=2,
         )
         single = _alone(middle)
@@ -52,7 +53,7 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
         axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
     for edge in run_edges(history):
         axes.axvline(edge, color="0.5", lw=1, ls=":")
-    values = drawn.values[[first, last]]
+    values = np.stack([drawn.joint(row) for row in rows.values()])
     if (np.isfinite(values) & (values > 0.0)).any():
         axes.set_yscale("log")
     else:
@@ -66,16 +67,16 @@ def draw_curves(axes: Any, history: History) -> list[Any]:
 
 
 def _percentiles(
-    history: History, row: int
+    history: History, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Places and the 10th, 50th and 90th percentile, about `_POINTS` each."""
     count = len(history.steps)
     begins = np.flatnonzero(np.diff(history.runs)) + 1
     starts = np.union1d(np.arange(0, count, -(-count // _POINTS)), begins)
-    values = np.split(history.values[row], starts[1:])
+    split = np.split(values, starts[1:])
     places = np.split(history.places, starts[1:])
     points = np.full((4, len(starts)), np.nan)
-    for i, part in enumerate(values):
+    for i, part in enumerate(split):
         drawn = part[np.isfinite(part) & (part > 0.0)]
         points[0, i] = places[i].mean()
         if len(drawn):

@@ -35,10 +35,11 @@ def plot_gradients(recording: Recording, title: str | None = None) -> "Figure":
     """Draws the RMS gradient of each layer over all runs.
 
     Above, a heatmap: kernels and embeddings, the first layer on top, over the
-    training steps, in colours of equal log10 steps. Below, the first and last
-    kernel as curves, with a band from the 10th to the 90th percentile where
-    several steps share a point; of the last run alone if another run has other
-    variables. Runs that were recorded at the same time stand side by side.
+    training steps, in colours of equal log10 steps. Below, the weights of the
+    first and the last layer as curves, with a band from the 10th to the 90th
+    percentile where several steps share a point; of the last run alone if
+    another run has other variables. Runs that were recorded at the same time
+    stand side by side.
 
     Args:
         recording: What a `GradientMonitor` recorded.
@@ -83,10 +84,10 @@ def _headline(history: History) -> str:
     text = f"{q.GRADIENT_RMS.label} of each layer"
     compared = history.of_one_model()
     share = compared.attenuation()
-    if len(compared.names) > 1 and np.isfinite(share):
+    if compared.ends[0] != compared.ends[1] and np.isfinite(share):
         start = "The" if compared is history else "In the last run, the"
         text = (
-            f"{start} first {compared.kind}'s gradient is {scientific(share)} "
+            f"{start} first layer's gradient is {scientific(share)} "
             "times the last's"
         )
     return text + (f"; not finite in {bad} of {count} steps" if bad else "")

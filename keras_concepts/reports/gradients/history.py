@@ -1,5 +1,7 @@
 """Gradients of variables over all steps, as arrays."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,11 +9,14 @@ import numpy as np
 from keras_concepts import derived
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports.drawing.names import short_names
+from keras_concepts.reports.drawing.names import layer_names, short_names
 from keras_concepts.reports.selection import over_steps
 
-# Weights that act on each unit alone: one number per unit, no fan-in.
-_VECTORS = {"bias", "gamma", "beta", "scale", "alpha"}
+
+class _Facts(NamedTuple):
+    layer: str
+    role: str
+    size: int
 
 
 class History(NamedTuple):
@@ -30,6 +35,9 @@ class History(NamedTuple):
             the right if an earlier run has come as far, as one that was
             recorded at the same time.
         recorded: Whether the variable has a row at the step, `(v, n)`.
+        layers: Layer of each variable.
+        roles: What each does there, such as `quantities.WEIGHT`.
+        sizes: Number of entries of each, `(v,)`.
     """
 
     names: list[str]
@@ -41,17 +49,14 @@ class History(NamedTuple):
     missing: np.ndarray
     places: np.ndarray
     recorded: np.ndarray
+    layers: list[str]
+    roles: list[str]
+    sizes: np.ndarray
 
     @property
     def nonfinite(self) -> np.ndarray:
         """Whether the gradient held a NaN or an infinity, `(v, n)`."""
         return ~np.isfinite(self.values) & ~self.missing
-
-    @property
-    def kind(self) -> str:
-        """What to call the ends: "layer" if they are, else "kernel"."""
-        whole = derived.ends(self.paths) == (0, len(self.paths) - 1)
-        return "layer" if whole else "kernel"
 
     @property
     def step_label(self) -> str:
@@ -75,7 +80,7 @@ class History(NamedTuple):
     def of_one_model(self) -> "History":
         """The last run alone if another has other variables, else all runs.
 
-        First and last kernel are the same in all of its runs.
+        First and last layer are the same in all of its runs.
         """
         models = self.models
         last, rows = list(models.items())[-1]
@@ -92,11 +97,36 @@ class History(NamedTuple):
             missing=self.missing[rows][:, at],
             places=self.places[at],
             recorded=self.recorded[rows][:, at],
+            layers=[self.layers[row] for row in rows],
+            roles=[self.roles[row] for row in rows],
+            sizes=self.sizes[rows],
         )
 
+    @property
+    def ends(self) -> tuple[list[int], list[int]]:
+        """Rows of the weights of the first and of the last layer."""
+        return derived.ends(self.paths, layers=self.layers, roles=self.roles)
+
+    def joint(self, rows: Sequence[int]) -> np.ndarray:
+        """RMS gradient of all entries of these rows, `(n,)`."""
+        return derived.joint_rms(self.values, rows, self.sizes)
+
     def attenuation(self) -> float:
-        """First kernel's gradient over the last's, median over the steps."""
-        return derived.attenuation(self.paths, self.values)
+        """First layer's gradient over the last's, median over the steps."""
+        return derived.attenuation(
+            self.paths,
+            self.values,
+            layers=self.layers,
+            roles=self.roles,
+            sizes=self.sizes,
+        )
+
+    def name_of(self, rows: Sequence[int]) -> str:
+        """What to call the layer that these rows are the weights of."""
+        if len(rows) == 1:
+            return self.names[rows[0]]
+        layers = list(dict.fromkeys(self.layers))
+        return layer_names(layers)[layers.index(self.layers[rows[0]])]
 
 
 def gradient_history(rows: Recording, every_variable: bool = False) -> History:
@@ -107,7 +137,11 @@ def gradient_history(rows: Recording, every_variable: bool = False) -> History:
         every_variable: Keep biases and the vectors of normalization layers,
             which are otherwise left out unless there is nothing else.
     """
-    paths = _paths(rows, every_variable)
+    facts = _facts_of(rows)
+    paths = rows.select(quantity=q.GRADIENT_RMS).owners
+    if not every_variable:
+        weights = [path for path in paths if facts[path].role != q.VECTOR]
+        paths = weights or paths
     gradients = rows.select(quantity=q.GRADIENT_RMS)
     every_run = [np.full(len(s.steps), s.run) for s in gradients]
     # Two runs that are recorded at the same time have steps in common.
@@ -130,6 +164,9 @@ def gradient_history(rows: Recording, every_variable: bool = False) -> History:
         missing=missing,
         places=_side_by_side(runs, steps),
         recorded=values != -1.0,
+        layers=[facts[path].layer for path in paths],
+        roles=[facts[path].role for path in paths],
+        sizes=np.array([facts[path].size for path in paths]),
     )
 
 
@@ -145,7 +182,20 @@ def _side_by_side(runs: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return places
 
 
-def _paths(rows: Recording, every_variable: bool) -> list[str]:
-    paths = rows.select(quantity=q.GRADIENT_RMS).owners
-    weights = [p for p in paths if p.rpartition("/")[2] not in _VECTORS]
-    return paths if every_variable else weights or paths
+def _facts_of(rows: Recording) -> dict[str, _Facts]:
+    """Of each variable what its run knows, or else what its path says."""
+    known = {
+        each["path"]: _Facts(
+            each["layer"] or each["path"].rpartition("/")[0],
+            each["role"],
+            math.prod(each["shape"]),
+        )
+        for run in rows.runs
+        for each in run.facts.get("variables", ())
+        if "role" in each
+    }
+    return {
+        path: known.get(path)
+        or _Facts(path.rpartition("/")[0], derived.role_by_name(path), 1)
+        for path in rows.select(quantity=q.GRADIENT_RMS).owners
+    }

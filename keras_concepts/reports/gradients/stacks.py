@@ -19,6 +19,7 @@ from keras_concepts.reports.drawing.heatmap import (
     label_layers,
     patches,
 )
+from keras_concepts.reports.drawing.names import literal
 from keras_concepts.reports.drawing.scientific_notation import scientific
 from keras_concepts.reports.gradients.binning import step_grid
 from keras_concepts.reports.gradients.heatmap import draw_steps
@@ -35,7 +36,7 @@ def plot_gradient_stacks(
 ) -> "Figure":
     """Draws several recordings side by side, on one colour scale.
 
-    Above each is what the first kernel's gradient is of the last's, median
+    Above each is what the first layer's gradient is of the last's, median
     over all steps; of the last run alone if another run has other variables.
 
     Args:
@@ -85,7 +86,7 @@ def _draw_stacks(histories: dict[str, History], title: str | None) -> "Figure":
         compared = history.of_one_model()
         share = f"median first / last: {scientific(compared.attenuation())}"
         share += "" if compared is history else " (last run)"
-        _label_panel(axes, name, share)
+        _label_panel(axes, literal(name), share)
     if names:
         for axes in panels[1:]:
             axes.set_yticks([])

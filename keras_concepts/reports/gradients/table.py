@@ -7,6 +7,7 @@ from rich.text import Text
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.blocks import MAX_ROWS, worst_first
 from keras_concepts.reports.drawing.table_style import NameTable
 from keras_concepts.reports.gradients.columns import (
     BAR,
@@ -14,6 +15,7 @@ from keras_concepts.reports.gradients.columns import (
     OVER_LAST,
     UPDATE,
     WEIGHT,
+    badness,
     gradient_columns,
     weight_columns,
 )
@@ -33,6 +35,8 @@ def print_gradients(
     recording: Recording,
     console: Console | None = None,
     every_variable: bool = False,
+    *,
+    max_rows: int | None = MAX_ROWS,
 ) -> None:
     """Prints `gradient_table`, or one sentence if nothing was recorded.
 
@@ -40,12 +44,22 @@ def print_gradients(
         recording: What a `GradientMonitor` recorded.
         console: Where to print, by default the standard output.
         every_variable: Show biases and normalization vectors, too.
+        max_rows: See `gradient_table`.
     """
-    print_table(gradient_table(recording, every_variable), EMPTY, console)
+    table = gradient_table(recording, every_variable, max_rows=max_rows)
+    print_table(table, EMPTY, console)
 
 
-def gradient_table(recording: Recording, every_variable: bool = False) -> Table:
+def gradient_table(
+    recording: Recording,
+    every_variable: bool = False,
+    *,
+    max_rows: int | None = MAX_ROWS,
+) -> Table:
     """The last epoch of the last run: one line per variable, in order.
+
+    Of a big model those are shown whose gradients differ most from the median,
+    the worst first: not finite, zero, with dead units, far larger or smaller.
 
     The columns, of which those are left out that nothing was recorded for:
 
@@ -53,8 +67,8 @@ def gradient_table(recording: Recording, every_variable: bool = False) -> Table:
       variable had no gradient.
     - A bar of the same, which is a block shorter for each factor of 10 below
       the largest.
-    - over last: RMS gradient divided by that of the last kernel, median over
-      the steps.
+    - over last: RMS gradient divided by that of the last layer's weights,
+      median over the steps.
     - not finite: number of steps whose gradient held a NaN or an infinity; left
       out if there was none.
     - RMS weight: median over the steps.
@@ -66,6 +80,7 @@ def gradient_table(recording: Recording, every_variable: bool = False) -> Table:
     Args:
         recording: What a `GradientMonitor` recorded.
         every_variable: Show biases and normalization vectors, too.
+        max_rows: Most rows; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.
@@ -81,6 +96,7 @@ def gradient_table(recording: Recording, every_variable: bool = False) -> Table:
         columns,
         about=_about(history),
         optional=(BAR, WEIGHT, OVER_LAST),
+        rows=worst_first(history.names, badness(rows, history), max_rows),
     )
 
 

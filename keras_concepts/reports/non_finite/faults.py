@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.names import printable
 from keras_concepts.reports.selection import epoch_name
 
 MONITOR = "NonFiniteGuard"
@@ -78,4 +79,4 @@ def _where(quantity: str, owner: str, count: float) -> str:
     entries = "1 NaN or infinite entry"
     if count != 1.0:
         entries = f"{count:.0f} NaN or infinite entries"
-    return f"{entries} {_WHERE[q.described(quantity)].format(owner)}"
+    return f"{entries} {_WHERE[q.described(quantity)].format(printable(owner))}"

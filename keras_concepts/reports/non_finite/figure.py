@@ -15,6 +15,7 @@ from keras_concepts.reports.drawing.figure_style import (
     empty_figure,
     new_figure,
 )
+from keras_concepts.reports.drawing.names import literal
 from keras_concepts.reports.non_finite.faults import (
     ALL_FINITE,
     EMPTY,
@@ -88,4 +89,4 @@ def _headline(found: Sequence[Fault]) -> str:
     sentences = [textwrap.fill(str(fault), 90) for fault in found[:2]]
     if len(found) > 2:
         sentences.append(f"and in {len(found) - 2} more runs")
-    return "\n".join(sentences) or ALL_FINITE
+    return literal("\n".join(sentences)) or ALL_FINITE

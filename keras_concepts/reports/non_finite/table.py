@@ -6,6 +6,7 @@ from rich.text import Text
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.blocks import MAX_ROWS, last_rows
 from keras_concepts.reports.drawing.table_style import NameTable
 from keras_concepts.reports.non_finite.faults import (
     ALL_FINITE,
@@ -29,18 +30,24 @@ _COLUMNS = (
 
 
 def print_non_finite(
-    recording: Recording, console: Console | None = None
+    recording: Recording,
+    console: Console | None = None,
+    *,
+    max_rows: int | None = MAX_ROWS,
 ) -> None:
     """Prints `non_finite_table`, or one sentence if nothing was recorded.
 
     Args:
         recording: What a `NonFiniteGuard` recorded.
         console: Where to print, by default the standard output.
+        max_rows: See `non_finite_table`.
     """
-    print_table(non_finite_table(recording), EMPTY, console)
+    print_table(non_finite_table(recording, max_rows=max_rows), EMPTY, console)
 
 
-def non_finite_table(recording: Recording) -> Table:
+def non_finite_table(
+    recording: Recording, *, max_rows: int | None = MAX_ROWS
+) -> Table:
     """Each epoch of the last run: steps checked and skipped, and the last loss.
 
     Above is where the first NaN or infinity of the run was; a run that it ended
@@ -48,6 +55,7 @@ def non_finite_table(recording: Recording) -> Table:
 
     Args:
         recording: What a `NonFiniteGuard` recorded.
+        max_rows: Most epochs, the last ones; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.
@@ -73,4 +81,5 @@ def non_finite_table(recording: Recording) -> Table:
         columns,
         about={} if epochs else {"epoch": "No epoch of this run has ended."},
         first="epoch",
+        rows=last_rows(len(epochs), max_rows, "epochs"),
     )

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.blocks import block_levels
 from keras_concepts.reports.drawing.epoch_axis import label_epochs
 from keras_concepts.reports.drawing.figure_style import (
     LABEL_SIZE,
@@ -15,7 +16,7 @@ from keras_concepts.reports.drawing.figure_style import (
     empty_figure,
     new_figure,
 )
-from keras_concepts.reports.drawing.names import shorten
+from keras_concepts.reports.drawing.names import figure_names
 from keras_concepts.reports.penalties.parts import (
     EMPTY,
     WHOLE,
@@ -38,8 +39,8 @@ def plot_penalties(recording: Recording, title: str | None = None) -> "Figure":
     """Draws the loss of each epoch in parts, stacked.
 
     On the left the data loss, the penalties and what else there is; on the
-    right the penalties alone, those of the first layer at the bottom. Negative
-    parts hang below zero.
+    right the penalties alone, those of the first layer at the bottom; of a big
+    model those of each block. Negative parts hang below zero.
 
     Args:
         recording: What a `PenaltyReporter` recorded.
@@ -51,7 +52,7 @@ def plot_penalties(recording: Recording, title: str | None = None) -> "Figure":
     parts = loss_parts(recording)
     if not parts.epochs:
         return empty_figure(title or EMPTY)
-    penalties = _largest(parts.penalties)
+    penalties = _grouped(parts.penalties)
     height = max(4.4, 1.6 + 0.24 * len(penalties))
     figure = new_figure(11.0 if penalties else 6.5, height)
     panels = figure.subplots(1, 2 if penalties else 1, squeeze=False)[0]
@@ -80,7 +81,7 @@ def _draw_stack(
     edges = np.repeat(np.arange(count + 1) - 0.5, 2)[1:-1]
     above, below = np.zeros(count), np.zeros(count)
     areas = []
-    names = shorten(list(parts), _LONGEST_NAME)
+    names = list(parts)
     for name, values, colour in zip(
         names, parts.values(), colours, strict=True
     ):
@@ -112,14 +113,30 @@ def _draw_stack(
     )
 
 
-def _largest(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The largest in their order, and the sum of the others."""
+def _grouped(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """By short name; of a big model the sum of each block.
+
+    Where names tell no blocks, the largest in their order, and the sum of the
+    others.
+    """
+    names = figure_names(list(parts), _LONGEST_NAME)
     if len(parts) <= _MOST_PARTS:
-        return parts
-    size = {name: np.nansum(np.abs(values)) for name, values in parts.items()}
-    kept = sorted(size, key=size.__getitem__)[-(_MOST_PARTS - 1) :]
-    rest = [values for name, values in parts.items() if name not in kept]
-    shown = {name: values for name, values in parts.items() if name in kept}
+        return dict(zip(names, parts.values(), strict=True))
+    for blocks in block_levels(list(parts)):
+        if 1 < len(set(blocks)) <= _MOST_PARTS:
+            sums: dict[str, Any] = {}
+            for block, values in zip(blocks, parts.values(), strict=True):
+                sums[block] = sums.get(block, 0.0) + values
+            names = figure_names(list(sums), _LONGEST_NAME)
+            return dict(zip(names, sums.values(), strict=True))
+    sizes = [np.nansum(np.abs(values)) for values in parts.values()]
+    kept = set(np.argsort(sizes)[-(_MOST_PARTS - 1) :].tolist())
+    shown, rest = {}, []
+    for i, (name, values) in enumerate(zip(names, parts.values(), strict=True)):
+        if i in kept:
+            shown[name] = values
+        else:
+            rest.append(values)
     return shown | {f"{len(rest)} smaller ones": np.sum(rest, axis=0)}
 
 

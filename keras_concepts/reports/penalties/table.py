@@ -8,6 +8,7 @@ from rich.text import Text
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.blocks import MAX_ROWS, worst_first
 from keras_concepts.reports.drawing.table_style import NameTable, stacked
 from keras_concepts.reports.penalties.parts import (
     EMPTY,
@@ -28,6 +29,7 @@ from keras_concepts.reports.selection import (
 _TERMS = (*PENALTIES, q.ADDED_LOSS, q.DATA_LOSS)
 _OTHER_TERMS = tuple(t for t in _TERMS if t not in (q.L1, q.L2))
 _PULLS = (q.PENALTY_GRADIENT_NORM, q.DATA_GRADIENT_NORM, q.DECAY_PULL)
+_ORDER = "the largest shares, the largest first, and one or more of each block"
 _OTHER, _SHARE = q.OTHER_PENALTY.label, "share"
 _ABOUT = {
     _SHARE: "Share: of the sizes of all parts of the loss.",
@@ -39,19 +41,27 @@ _ABOUT = {
 
 
 def print_penalties(
-    recording: Recording, console: Console | None = None
+    recording: Recording,
+    console: Console | None = None,
+    *,
+    max_rows: int | None = MAX_ROWS,
 ) -> None:
     """Prints `penalty_table`, or one sentence if nothing was recorded.
 
     Args:
         recording: What a `PenaltyReporter` recorded.
         console: Where to print, by default the standard output.
+        max_rows: See `penalty_table`.
     """
-    print_table(penalty_table(recording), EMPTY, console)
+    print_table(penalty_table(recording, max_rows=max_rows), EMPTY, console)
 
 
-def penalty_table(recording: Recording) -> Table:
+def penalty_table(
+    recording: Recording, *, max_rows: int | None = MAX_ROWS
+) -> Table:
     """The parts of the last epoch's loss: one line per variable or layer.
+
+    Of a big model the largest shares are shown, the largest first.
 
     The columns, of which those are left out that nothing was recorded for:
 
@@ -65,6 +75,7 @@ def penalty_table(recording: Recording) -> Table:
 
     Args:
         recording: What a `PenaltyReporter` recorded.
+        max_rows: Most rows; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.
@@ -73,12 +84,15 @@ def penalty_table(recording: Recording) -> Table:
     if not len(rows):
         return Table(title=Text(EMPTY))
     shown = lines(rows, (*_TERMS, *_PULLS))
+    names = [line.name for line in shown]
+    sizes = [_size(rows, line) or 0.0 for line in shown]
     return NameTable(
         _title(rows),
-        [line.name for line in shown],
+        names,
         _columns(rows, shown),
         about=_ABOUT,
         optional=[stacked(pull.label) for pull in reversed(_PULLS)],
+        rows=worst_first(names, sizes, max_rows, _ORDER),
     )
 
 
@@ -115,11 +129,18 @@ def _first(
 
 
 def _share(rows: Recording, line: Line, size: float) -> Text:
+    part = _size(rows, line)
+    if part is None:
+        return Text("")
+    return Text(f"{part / size if size else 0.0:.1%}")
+
+
+def _size(rows: Recording, line: Line) -> float | None:
+    """What a line adds to the loss, without its sign."""
     terms = [name for name in line.quantities if name in _TERMS]
     if not terms:
-        return Text("")
-    parts = [abs(one_value(rows, line.owner, name)) for name in terms]
-    return Text(f"{sum(parts) / size if size else 0.0:.1%}")
+        return None
+    return sum(abs(one_value(rows, line.owner, name)) for name in terms)
 
 
 def _title(rows: Recording) -> str:
@@ -129,11 +150,14 @@ def _title(rows: Recording) -> str:
         if value or quantity == q.DATA_LOSS
     ]
     (epoch,) = {series.epoch for series in rows}
-    return (
+    text = (
         f"Epoch {epoch_name(epoch)}: {q.EPOCH_LOSS.label} "
         f"{one_value(rows, '', q.EPOCH_LOSS):.4g} = {' + '.join(parts)}; "
-        f"{q.PENALTY_SHARE.label} {one_value(rows, '', q.PENALTY_SHARE):.1%}"
     )
+    if not _whole(rows).get(q.PENALTY):
+        return text + "no penalties"
+    share = one_value(rows, "", q.PENALTY_SHARE)
+    return text + f"{q.PENALTY_SHARE.label} {share:.1%}"
 
 
 def _whole(rows: Recording) -> dict[q.Quantity, float]:

@@ -44,6 +44,8 @@ _PANELS = {
     q.ERROR_RMS: "error signal, RMS dL/da",
     q.ACTIVATION_STD: "activation, standard deviation",
 }
+# From here on layers of one class stand together.
+_MANY = 40
 
 
 def plot_signals(recording: Recording, title: str | None = None) -> "Figure":
@@ -51,6 +53,8 @@ def plot_signals(recording: Recording, title: str | None = None) -> "Figure":
 
     Two heatmaps, the first layer on top, in colours of equal log10 steps: RMS
     error signal, if there is one, and standard deviation of the activation.
+    Of more than 40 layers those of one class stand together, since the outputs
+    of a convolution, its normalization and its activation differ by nature.
     Each column is a measurement; that at `start` was made before training, and
     a white line divides two runs.
     Below, for each recurrent layer, what `plot_memory` draws.
@@ -67,6 +71,9 @@ def plot_signals(recording: Recording, title: str | None = None) -> "Figure":
     if not found:
         return empty_figure(title or EMPTY)
     layers = layers_of(found, q.ACTIVATION_STD)
+    kinds = None
+    if len(layers) > _MANY:
+        layers, kinds = _in_bands(recording, layers)
     recurrent = layers_of(found, q.STATE_ERROR_RMS)
     heights = [heatmap_height(len(layers)) + 1.0]
     if recurrent:
@@ -75,21 +82,47 @@ def plot_signals(recording: Recording, title: str | None = None) -> "Figure":
     parts = figure.subfigures(
         len(heights), 1, height_ratios=heights, squeeze=False
     )[:, 0]
-    entries = _draw_layers(parts[0], found, layers)
+    entries = _draw_layers(parts[0], found, layers, kinds)
     if recurrent:
         entries |= draw_memory(parts[1], found, recurrent)
     add_legend(figure, [*entries.values()])
-    figure.suptitle(title or _headline(found, layers), size=TITLE_SIZE)
+    first = layers_of(found, q.ACTIVATION_STD)
+    figure.suptitle(title or _headline(found, first), size=TITLE_SIZE)
     return figure
 
 
+def _in_bands(
+    recording: Recording, layers: Sequence[str]
+) -> tuple[list[str], list[str] | None]:
+    """Layers and their classes, those of one class together."""
+    classes = {
+        layer["path"]: layer["class"]
+        for run in recording.runs
+        for layer in run.facts.get("layers", ())
+    }
+    if not classes:
+        return list(layers), None
+    # The second width of a shared layer has a name of its own.
+    kinds = [
+        classes.get(x) or classes.get(x.rpartition(" (")[0], "other")
+        for x in layers
+    ]
+    order = list(dict.fromkeys(kinds))
+    places = sorted(range(len(layers)), key=lambda i: order.index(kinds[i]))
+    return [layers[i] for i in places], [kinds[i] for i in places]
+
+
 def _draw_layers(
-    part: Any, found: Sequence[Measurement], layers: Sequence[str]
+    part: Any,
+    found: Sequence[Measurement],
+    layers: Sequence[str],
+    kinds: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Returns entries for the legend, by label."""
     present = [q for q in _PANELS if layers_of(found, q)]
     panels = part.subplots(1, len(present), squeeze=False)[0]
     entries = {}
+    names, height = layer_names(layers), heatmap_height(len(layers))
     for axes, quantity in zip(panels, present, strict=True):
         shown = over_epochs(found, layers, quantity)
         image = draw_cells(axes, shown, colour_span([shown]))
@@ -97,9 +130,11 @@ def _draw_layers(
         draw_colour_bar(part, image, axes, zeros=zeros)
         axes.set_title(_PANELS[quantity], loc="left", size=LABEL_SIZE)
         label_epoch_columns(axes, [(m.run, m.epoch) for m in found])
-        axes.set_yticks([])
+        label_layers(axes, names, height, kinds)
+        if axes is not panels[0]:
+            axes.set_yticks([])
+            axes.set_yticks([], minor=True)
         entries |= patches(shown, "not recorded")
-    label_layers(panels[0], layer_names(layers), heatmap_height(len(layers)))
     return entries
 
 
@@ -114,6 +149,8 @@ def _headline(found: Sequence[Measurement], layers: Sequence[str]) -> str:
     ]
     if len(layers) < 2 or not np.isfinite(shares).all():
         return "Error signals and activations of each layer"
+    if not any(shares):
+        return "No error signal gets back to the first layer"
     first, last = map(scientific, shares)
     text = f"The first layer's error signal is {first} times the last's"
     if len(found) == 1:

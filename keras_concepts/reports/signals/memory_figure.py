@@ -21,7 +21,7 @@ from keras_concepts.reports.drawing.heatmap import (
     draw_cells,
     patches,
 )
-from keras_concepts.reports.drawing.names import layer_names, shorten
+from keras_concepts.reports.drawing.names import figure_names, layer_names
 from keras_concepts.reports.signals.measurements import (
     Measurement,
     layers_of,
@@ -87,7 +87,7 @@ def draw_memory(
     for axes in panels.flat[len(layers) :]:
         axes.set_axis_off()
     entries, zeros, image = {}, False, None
-    names = shorten(layer_names(layers), _LONGEST_NAME)
+    names = figure_names(layer_names(layers), _LONGEST_NAME)
     for axes, layer, name in zip(panels.flat, layers, names, strict=False):
         shown = _shares(over_lags(found, layer))
         zeros |= bool((shown.values == 0.0).any())

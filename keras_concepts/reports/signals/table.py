@@ -9,6 +9,11 @@ from rich.text import Text
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.blocks import (
+    MAX_ROWS,
+    distance_from_the_others,
+    worst_first,
+)
 from keras_concepts.reports.drawing.names import layer_names
 from keras_concepts.reports.drawing.table_style import (
     BAD,
@@ -49,18 +54,30 @@ _NO_LAST_ERROR = (
 )
 
 
-def print_signals(recording: Recording, console: Console | None = None) -> None:
+def print_signals(
+    recording: Recording,
+    console: Console | None = None,
+    *,
+    max_rows: int | None = MAX_ROWS,
+) -> None:
     """Prints `signal_table`, or one sentence if nothing was recorded.
 
     Args:
         recording: What a `SignalMonitor` recorded.
         console: Where to print, by default the standard output.
+        max_rows: See `signal_table`.
     """
-    print_table(signal_table(recording), EMPTY, console)
+    print_table(signal_table(recording, max_rows=max_rows), EMPTY, console)
 
 
-def signal_table(recording: Recording) -> Table:
+def signal_table(
+    recording: Recording, *, max_rows: int | None = MAX_ROWS
+) -> Table:
     """The last measurement: one line per layer, in the order of the calls.
+
+    Of a big model those are shown whose errors differ most from the median, the
+    worst first: not finite, zero, with dead or saturated units, far larger or
+    smaller.
 
     The columns, of which those are left out that nothing was recorded for:
 
@@ -78,6 +95,7 @@ def signal_table(recording: Recording) -> Table:
 
     Args:
         recording: What a `SignalMonitor` recorded.
+        max_rows: Most rows; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.
@@ -89,13 +107,30 @@ def signal_table(recording: Recording) -> Table:
     about = _ABOUT
     if (last.all_values(q.ERROR_RMS)[-1:] == 0.0).any():
         about = {**_ABOUT, _OVER_LAST: _NO_LAST_ERROR}
+    names = layer_names(list(last.layers))
     return NameTable(
         _title(last),
-        layer_names(list(last.layers)),
+        names,
         _columns(last),
         about=about,
         optional=(_BAR, _STD, _MEAN, _ZEROS),
+        rows=worst_first(names, _badness(last), max_rows),
     )
+
+
+def _badness(last: Measurement) -> np.ndarray:
+    def of(quantity: str) -> np.ndarray:
+        return np.array([last.value(layer, quantity) for layer in last.layers])
+
+    flow = q.ERROR_RMS if layers_of([last], q.ERROR_RMS) else q.ACTIVATION_RMS
+    sizes, units = of(flow), of(q.UNITS)
+    bad = distance_from_the_others(
+        sizes,
+        of(q.ZERO_ACTIVATION_UNITS) / units,
+        of(q.SATURATED_UNITS) / units,
+    )
+    finite = np.isfinite(sizes) & np.isfinite(of(q.ACTIVATION_RMS))
+    return bad + 1e6 * ~finite
 
 
 def _title(last: Measurement) -> str:

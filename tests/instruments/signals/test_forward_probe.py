@@ -11,6 +11,9 @@ from autodiff import derivative
 from keras_concepts import regularizers
 from keras_concepts.instruments import forward_probe
 from keras_concepts.instruments.signals.forward_probe import ForwardProbe
+from keras_concepts.instruments.signals.signal_statistics import (
+    layer_statistics,
+)
 
 
 def numpy(tensor):
@@ -703,3 +706,71 @@ def test_regularizer_that_moves_axes():
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
     expected = 0.1 * 3.0 * np.sqrt((kernel**2).sum((0, 1, 2))).sum()
     assert float(signals.loss) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_error_of_an_encoder_that_is_read_by_its_states(kind, bidirectional):
+    inputs, wanted = keras.Input((5, 3)), keras.Input((2, 4))
+    encoder = kind(2 if bidirectional else 4, return_state=True)
+    if bidirectional:
+        encoder = layers.Bidirectional(encoder)
+    _, *states = encoder(inputs)
+    if bidirectional:
+        halves = zip(
+            states[: len(states) // 2], states[len(states) // 2 :], strict=True
+        )
+        states = [layers.Concatenate()(list(pair)) for pair in halves]
+    decoded = kind(4)(wanted, initial_state=states)
+    model = keras.Model([inputs, wanted], layers.Dense(1)(decoded))
+    model.compile(loss="mse")
+    random = np.random.default_rng(0)
+    x = [
+        random.normal(size=(6, *s)).astype("float32") for s in ((5, 3), (2, 4))
+    ]
+    signals = forward_probe(model, x, np.ones((6, 1)))
+    for read in signals.layers[: 1 + bidirectional]:
+        assert not numpy(read.error).any()
+        # What reaches the last hidden state is what reaches the last step.
+        hidden = numpy(read.other_errors[0])
+        assert np.abs(hidden).max() > 0.0
+        np.testing.assert_allclose(
+            hidden, numpy(read.steps.error)[:, -1], rtol=1e-5, atol=1e-9
+        )
+        errors = [numpy(each).ravel() for each in read.other_errors]
+        statistics = layer_statistics([read])
+        np.testing.assert_allclose(
+            numpy(statistics["error_rms"]),
+            np.sqrt(np.mean(np.concatenate(errors) ** 2)),
+            rtol=1e-5,
+        )
+
+
+def test_units_of_each_head():
+    inputs = keras.Input((4, 6))
+    attended = layers.MultiHeadAttention(2, 3)(inputs, inputs)
+    model = keras.Model(inputs, attended)
+    signals = forward_probe(model, np.ones((2, 4, 6), "float32"))
+    axes = {
+        each.layer.rpartition("/")[2]: each.unit_axes for each in signals.layers
+    }
+    assert axes["query"] == axes["value"] == (-2, -1)
+    assert axes["attention_output"] == (-1,)
+
+
+def test_activation_layers_beside_channels_first():
+    model = keras.Sequential(
+        [
+            keras.Input((3, 4, 4)),
+            layers.GlobalAveragePooling2D(
+                data_format="channels_first", keepdims=True
+            ),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(2),
+            layers.ReLU(),
+        ]
+    )
+    signals = forward_probe(model, np.ones((2, 3, 4, 4), "float32")).layers
+    found = [each.unit_axis for each in signals if "re_lu" in each.layer]
+    assert found == [1, -1]

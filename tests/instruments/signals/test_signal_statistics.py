@@ -169,3 +169,34 @@ def test_lags_are_counted_from_each_sequences_end():
 )
 def test_horizon_is_the_last_step_above_one_percent(by_lag, steps):
     assert memory_horizon(np.array(by_lag, np.float64)) == steps
+
+
+def test_error_of_all_outputs_that_are_read():
+    values, unread = draw(4, 3, 2), np.zeros((4, 3, 2), "float32")
+    mask = np.arange(12).reshape(4, 3) % 3 > 0
+    sequence, state = draw(4, 3, 5), draw(4, 2) * 3
+    found = signal(values, error=unread, mask=mask)
+    found.other_errors = [ops.convert_to_tensor(x) for x in (sequence, state)]
+    found.other_masks = [found.mask, None]
+    entries = np.concatenate([sequence[mask].ravel(), state.ravel()])
+    expected = np.sqrt(np.mean(entries.astype("float64") ** 2))
+    assert measured(found)["error_rms"] == pytest.approx(expected, rel=1e-5)
+    found.other_errors = []
+    found.other_masks = []
+    assert measured(found)["error_rms"] == 0.0
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e25])
+def test_errors_whose_squares_leave_the_range_of_float32(size):
+    error = draw(6, 3) * np.float32(size)
+    expected = np.sqrt(np.mean(error.astype("float64") ** 2))
+    found = measured(signal(draw(6, 3), error=error))
+    assert found["error_rms"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_units_of_several_axes():
+    values = draw(5, 4, 2, 3)
+    values[:, :, 1, 2] = 0.0
+    found = signal(values)
+    found.unit_axes = (-2, -1)
+    assert np.flatnonzero(measured(found)["dead"]).tolist() == [5]

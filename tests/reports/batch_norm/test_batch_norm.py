@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pytest
@@ -40,10 +41,11 @@ def test_table_of_the_last_epoch(record_shifts):
     recording = record_shifts(
         {"a": ([0.5, -1.5, 2.5], [0.1, 0.2, 3.0]), "b": None}, 2
     )
-    assert _lines(recording)["a"] == ["3", "0.75", "1.2", "x", "1.1", "90%"]
+    row = ["3", "0.75", "0.75", "1.2", "x", "1.1", "90%"]
+    assert _lines(recording)["a"] == row
     assert _lines(recording)["b"] == ["frozen"]
     assert str(batch_norm_table(recording).title) == (
-        "Epoch 2: largest shift of a layer 0.75"
+        "Epoch 2: worst is a: moving mean 0.75 σ off"
     )
 
 
@@ -64,8 +66,25 @@ def test_what_is_beyond_a_threshold_stands_out(record_shifts):
 @pytest.mark.parametrize("width", [50, 60])
 def test_narrow_table_keeps_the_names(record_shifts, width):
     lines = _lines(_deep(record_shifts, 9), width)
-    names = [name for name in lines if name.startswith("stage_")]
+    names = [name for name in lines if re.match(r"stage_\d\S+n$", name)]
     assert len(names) == 9
+
+
+def test_the_worse_of_mean_and_variance_is_told(record_shifts):
+    recording = record_shifts(
+        {"a": ([0.5, 0.5], [0.1, 0.1]), "b": ([0.1] * 3, [6.0, -6.0, -6.5])}, 2
+    )
+    doublings = 3.0 / np.log(2.0)
+    row = ["3", f"{doublings:.2g}", "0.05", "0.05", "x", "0.05", "90%"]
+    assert _lines(recording)["b"] == row
+    assert str(batch_norm_table(recording).title) == (
+        "Epoch 2: worst is b: moving variance off by a factor of 20"
+    )
+    assert plot_batch_norms(recording).get_suptitle() == (
+        "Worst is b: moving variance off by a factor of 20\n"
+        "The worst layer was off by 8.7 at first and 4.3 in the end, in σ or "
+        "factors of 2"
+    )
 
 
 def test_lines_are_layers_over_epochs(record_shifts):
@@ -102,7 +121,7 @@ def test_legend_has_no_entry_without_a_line(record_shifts):
     assert _legend(figure)[0] == "b"
     assert len(_legend(figure)) == 2
     frozen = plot_batch_norms(record_shifts({"a": None}))
-    assert frozen.get_suptitle().startswith("All batch normalization layers")
+    assert frozen.get_suptitle() == "All layers are in inference mode"
     frozen.canvas.draw()
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from keras_concepts.reports.drawing.names import (
+    figure_names,
     layer_names,
     legible_width,
     short_names,
@@ -110,3 +111,28 @@ def test_legible_width_tells_names_apart_without_numbers():
     assert shorten(names, width - 1)[0].startswith("1...")
     assert legible_width(["dense"], 10, 24) == 5
     assert legible_width([], 10, 24) == 0
+
+
+def test_what_all_begin_with_goes_first():
+    names = [
+        f"convnext_tiny_stage_{s}_block_{b}_pointwise_conv_1"
+        for s in range(4)
+        for b in range(3)
+    ]
+    names.append("convnext_tiny_head_dense")
+    short = shorten(names, 33)
+    assert short == [name.removeprefix("convnext_tiny_") for name in names]
+    assert shorten(names, 60) == names
+    # But not the word that says what a number counts.
+    assert shorten(["model_1_aaaaaaaa", "model_2_aaaaaaaa"], 14) == [
+        "model_1...aaaa",
+        "model_2...aaaa",
+    ]
+    assert shorten(["alone_in_the_list"], 8) == ["alo...st"]
+
+
+def test_control_characters_and_formulas_are_shown():
+    paths = ["m/a\x1b]0;title\x07/kernel", "m/$x_y$/kernel"]
+    assert short_names(paths) == [r"a\x1b]0;title\x07", "$x_y$"]
+    assert layer_names([path[:-7] for path in paths])[0].isprintable()
+    assert figure_names(["$x_y$"], 10) == [r"\$x_y\$"]

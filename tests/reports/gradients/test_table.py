@@ -140,9 +140,9 @@ def test_long_names_lose_their_middle(record):
     assert len(cut) == 2
     assert cut[0][0] != cut[1][0]
     for name, *cells in cut:
-        assert name[0] == "e"
+        assert name.startswith("block_")
         assert "." in name
-        assert cells[2:] == ["1", "0.123", "8.1e-01", "1000/1024"]
+        assert cells[-4:] == ["1", "0.123", "8.1e-01", "1000/1024"]
     assert names[0] in _text(recording, width=200)
 
 

@@ -66,9 +66,7 @@ def test_error_signals_and_activations_are_logarithmic(record_signals):
 def test_headline_follows_the_measurements(record_signals):
     layers = {"a": {q.ERROR_RMS: 0.0}, "b": {}}
     one = plot_signals(record_signals(layers, measured=1))
-    assert one.get_suptitle() == (
-        "The first layer's error signal is 0 times the last's"
-    )
+    assert one.get_suptitle() == "No error signal gets back to the first layer"
     layers["a"] = {q.ERROR_RMS: np.nan}
     nothing = {"a": {q.ERROR_RMS: 0.0}, "b": {q.ERROR_RMS: 0.0}}
     silent = plot_signals(record_signals(nothing))
