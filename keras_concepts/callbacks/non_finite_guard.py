@@ -25,7 +25,7 @@ _MOST_SKIPS = 40
 _FAULTS = {
     "input": q.NON_FINITE_INPUT,
     "activation": q.NON_FINITE_ACTIVATION,
-    "penalty": q.NON_FINITE_PENALTY,
+    str(q.PENALTY): q.NON_FINITE_PENALTY,
     "loss": q.NON_FINITE_LOSS,
     "gradient": q.NON_FINITE_GRADIENT,
     "weight": q.NON_FINITE_WEIGHT,

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from keras_concepts import quantities as q
+
 INPUTS = ("x", "y", "sample_weight")
 _NO_LAYERS = " (the layers could not be looked at: it may have come from one)"
 
@@ -66,11 +68,11 @@ def first_fault(
     if (loss_is_bad or not has_loss) and details["penalties"].any():
         name = variables[_first(details["penalties"])]
         where = f"the penalty that the regularizer of {name} gives"
-        return _fault("penalty", name, 1, where)
+        return _fault(q.PENALTY, name, 1, where)
     if (loss_is_bad or not has_loss) and details["added_losses"].any():
         name = layers[_first(details["added_losses"])]
         where = f"the activity penalty or added loss of {name}"
-        return _fault("penalty", name, 1, f"{where}, of finite outputs")
+        return _fault(q.PENALTY, name, 1, f"{where}, of finite outputs")
     unseen = "" if saw_layers else _NO_LAYERS
     if loss_is_bad:
         return _fault(
@@ -106,7 +108,7 @@ def _activation(events: np.ndarray, layers: Sequence[str]) -> Fault:
 
 
 def _fault(kind: str, layer: str, count: float, where: str) -> Fault:
-    return Fault(kind, layer, int(count), where)
+    return Fault(str(kind), layer, int(count), where)
 
 
 def _entries(amounts: np.ndarray) -> str:
