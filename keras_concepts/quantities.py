@@ -191,7 +191,8 @@ ZERO_GRADIENT_UNITS = Quantity(
     "layer",
     "epoch",
     "dead units",
-    "how many units received exactly zero gradient in every measured step",
+    "how many units received exactly zero gradient in every measured step of "
+    "the epoch, and of those before it while these are fewer than 32",
     better="lower",
 )
 ZERO_GRADIENT_UNIT = Quantity(

@@ -236,8 +236,9 @@ class SampledMonitor(StepMonitor):
 
     Args:
         every: Measure every n-th step of an epoch, at least 1.
-        max_samples: Measure at most this many steps an epoch; `None` for all
-            that `every` asks for.
+        max_samples: Measure at most this many steps of the first epoch, and
+            then at most a sixteenth of an epoch (at least 4 steps); `None` for
+            all that `every` asks for.
         record_to: File for the recording.
     """
 

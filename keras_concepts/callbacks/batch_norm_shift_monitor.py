@@ -100,8 +100,10 @@ class BatchNormShiftMonitor(SampledMonitor):
         probe: Batch `(x, y)` or `(x, y, sample_weight)`, of the size of a
             training batch or larger; `None` for no gap.
         every: Measure every n-th step of an epoch, at least 1.
-        max_samples: Measure at most this many steps an epoch, spread evenly;
-            the others run at full speed. `None` for all that `every` asks for.
+        max_samples: Measure at most this many steps of the first epoch, and
+            then at most a sixteenth of an epoch (at least 4 steps), spread
+            evenly; the others run at full speed. `None` for all that `every`
+            asks for.
         record_to: File for the recording, appended to after each epoch; missing
             folders are made. See `Recording`.
 

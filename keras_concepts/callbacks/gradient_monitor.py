@@ -1,5 +1,6 @@
 """Gradients of every layer, while the model trains."""
 
+import dataclasses
 import math
 import os
 from typing import Any
@@ -19,6 +20,9 @@ from keras_concepts.instruments.gradients.statistics import (
     WEIGHT_COLUMNS,
 )
 from keras_concepts.recording import Recording
+
+# To call a unit dead.
+_ENOUGH_STEPS = 32
 
 
 class GradientMonitor(SampledMonitor):
@@ -58,8 +62,10 @@ class GradientMonitor(SampledMonitor):
 
     Steps that change no weights are micro-batches that are only accumulated,
     and those that loss scaling skips. A unit has no gradient if that of its
-    weights is exactly zero. It is an entry of the output's last axis, or a
-    channel; of `EinsumDense` and in attention, each head's entries count. Known
+    weights is exactly zero in all measured steps of the epoch, and of the
+    epochs before it while those are fewer than 32. It is an entry of the
+    output's last axis, or a channel; of `EinsumDense` and in attention, each
+    head's entries count. Known
     are Keras' dense, convolutional and embedding layers, with LoRA too, and
     layers of other authors where exactly one axis of each of their weights has
     the size of the output, and the input another. Recurrent layers, whose
@@ -95,9 +101,10 @@ class GradientMonitor(SampledMonitor):
 
     Args:
         every: Measure every n-th step of an epoch, at least 1.
-        max_samples: Measure at most this many steps an epoch; where that
-            leaves out steps, they are spread evenly and the others run at
-            full speed. `None` measures every step that `every` asks for.
+        max_samples: Measure at most this many steps of the first epoch, and
+            then at most a sixteenth of an epoch (at least 4 steps), spread
+            evenly; the others run at full speed. `None` measures every step
+            that `every` asks for.
         record_to: File for the recording, appended to after each epoch;
             missing folders are made. See `Recording`.
         tensorboard: Folder for event files that TensorBoard opens. Needs the
@@ -145,6 +152,7 @@ class GradientMonitor(SampledMonitor):
         super().__init__(every, max_samples=max_samples, record_to=record_to)
         self.tensorboard = tensorboard
         self._writer: Any = None
+        self._recent: list[GradientSamples] = []
 
     def _begin(self) -> None:
         if self.tensorboard is not None:
@@ -156,14 +164,24 @@ class GradientMonitor(SampledMonitor):
         return GradientTap(model.optimizer, model=model, capacity=capacity)
 
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
-        joined = GradientSamples.joined(samples)
+        joined = self._with_recent_peaks(GradientSamples.joined(samples))
         _record(self.recording, epoch, joined)
         if self._writer is not None:
             self._writer.write(self.recording)
         return _log_values(joined, self.model.optimizer)
 
+    def _with_recent_peaks(self, samples: GradientSamples) -> GradientSamples:
+        """Judges units by enough steps: a few may pass a live one by."""
+        self._recent.append(samples)
+        while sum(len(s.steps) for s in self._recent[1:]) >= _ENOUGH_STEPS:
+            del self._recent[0]
+        same = [s for s in self._recent if s.paths == samples.paths]
+        joined = GradientSamples.joined(same)
+        return dataclasses.replace(samples, unit_peaks=joined.unit_peaks)
+
     def _stop(self) -> None:
         super()._stop()
+        self._recent = []
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -86,10 +86,12 @@ class PenaltyReporter(SampledMonitor):
 
     Args:
         every: Measure every n-th step of an epoch, at least 1.
-        max_samples: Measure at most this many steps an epoch, spread evenly;
-            the others run at full speed. With the default `None` every step is
-            measured, and the parts add up to the `loss` in the logs; with fewer
-            they add up to the mean loss of those steps, which is recorded.
+        max_samples: Measure at most this many steps of the first epoch, and
+            then at most a sixteenth of an epoch (at least 4 steps), spread
+            evenly; the others run at full speed. With the default `None` every
+            step is measured, and the parts add up to the `loss` in the logs;
+            with fewer they add up to the mean loss of those steps, which is
+            recorded.
         record_to: File for the recording, appended to after each epoch;
             missing folders are made. See `Recording`.
 

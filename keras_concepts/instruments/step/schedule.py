@@ -2,13 +2,20 @@
 
 from keras_concepts._validation import check_positive_int
 
+# After the first epoch, one step in so many is measured at most: where epochs
+# are short, measuring would else take a large share of their time.
+_BUDGET = 16
+# But at least so many of an epoch.
+_FEWEST = 4
+
 
 class Schedule:
     """Every `every`-th step, and at most about `max_samples` an epoch.
 
     The interval is widened so that the samples spread over the whole epoch.
     Where the length of the epoch is not known, it doubles each time that
-    `max_samples` have been taken; from the second epoch on it is known.
+    `max_samples` have been taken; from the second epoch on it is known. There
+    a sixteenth of the steps is measured, if that is less: 4 of 50, 32 of 512.
 
     Args:
         every: Smallest interval between two measured steps, at least 1.
@@ -25,6 +32,7 @@ class Schedule:
         self.interval = every
         self._step = 0
         self._taken = 0
+        self._is_first = True
 
     @property
     def takes_all(self) -> bool:
@@ -39,7 +47,11 @@ class Schedule:
         steps = steps or self._step
         self.interval = self.every
         if self.max_samples is not None:
-            self.interval = max(self.every, -(-steps // self.max_samples))
+            samples = self.max_samples
+            if not self._is_first:
+                samples = min(samples, max(_FEWEST, -(-steps // _BUDGET)))
+            self.interval = max(self.every, -(-steps // samples))
+        self._is_first = False
         self._step = 0
         self._taken = 0
 

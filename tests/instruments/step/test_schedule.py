@@ -47,6 +47,18 @@ def test_unknown_length():
     assert measured(schedule, 20, known=False) == [0, 5, 10, 15]
 
 
+@pytest.mark.parametrize(
+    ("steps", "taken"),
+    [(3, 3), (8, 4), (50, 4), (100, 7), (512, 32), (9000, 32)],
+)
+def test_a_sixteenth_after_the_first_epoch(steps, taken):
+    schedule = Schedule(max_samples=32)
+    assert len(measured(schedule, steps)) > min(steps, 32) / 2
+    assert len(measured(schedule, steps)) == pytest.approx(taken, abs=1)
+    everything = Schedule(2)
+    assert measured(everything, 8) == measured(everything, 8) == [0, 2, 4, 6]
+
+
 def test_several_steps_an_execution():
     assert measured(Schedule(5), 12, stride=2) == [0, 1, 4, 5, 10, 11]
 

@@ -120,7 +120,8 @@ def test_each_is_due_in_its_own_steps(made):
     fit(model, 12, *schedules.values(), reporter)
     assert len(made) == 1
     rows = schedules[2].recording.select("", "batch_loss")
-    assert rows.step.tolist() == [*range(0, 24, 2)]
+    # After the first epoch, four of so few steps are enough.
+    assert rows.step.tolist() == [*range(0, 12, 2), *range(12, 24, 3)]
     alone = []
     for every, kind in ((3, BatchNormShiftMonitor), (4, PenaltyReporter)):
         keras.utils.set_random_seed(0)
