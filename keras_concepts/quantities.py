@@ -514,7 +514,7 @@ FROZEN = Quantity(
     "layer",
     "epoch",
     "frozen",
-    "of a layer with 0 calls: 1 if its `trainable` is False, else 0",
+    "1 if the layer's `trainable` is False, else 0",
 )
 TRAINING_LOSS = Quantity(
     "training_loss",

@@ -54,6 +54,7 @@ class BatchNormShiftMonitor(SampledMonitor):
     | `batch_norm_variance` | the same of `log_variance_ratio` |
     | `initial_share` | how much of its initial value an average still holds |
     | `calls` | training batches in a step: 2 where a layer is called twice |
+    | `frozen` | 1 if `layer.trainable` is `False`, else 0 |
 
     Both are signed before the mean, so that the noise of small batches averages
     out. Above 1, and above log 2, inference is not what was trained. The
@@ -287,13 +288,14 @@ class BatchNormShiftMonitor(SampledMonitor):
 
 def _rows(layer: ChannelShifts, updates: int) -> dict[Quantity, Any]:
     """What to record of a layer; of one in inference mode that it is."""
+    mode = {q.CALLS: layer.calls, q.FROZEN: float(layer.frozen)}
     if not layer.calls:
-        return {q.CALLS: 0.0, q.FROZEN: float(layer.frozen)}
+        return mode
     return {
         q.MEAN_SHIFT: layer.mean_shift,
         q.LOG_VARIANCE_RATIO: layer.log_variance_ratio,
         q.BATCH_NORM_SHIFT: np.median(np.abs(layer.mean_shift)),
         q.BATCH_NORM_VARIANCE: np.median(np.abs(layer.log_variance_ratio)),
         q.INITIAL_SHARE: layer.momentum ** (layer.calls * updates),
-        q.CALLS: layer.calls,
+        **mode,
     }
