@@ -458,3 +458,34 @@ class TestErrors:
             model.fit(*digits, verbose=0, callbacks=[monitor])
         for a, b in zip(before, model.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_few_steps_call_no_unit_dead():
+    """A unit that dies is dead 32 steps later."""
+    on_jax = keras.backend.backend() == "jax"  # where callbacks see no weights
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1 and not on_jax:
+                bias = np.array([-1e3, 1.0], "float32")
+                self.model.layers[0].bias.assign(bias)
+
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(2, "relu", bias_initializer="ones"),
+            keras.layers.Dense(1),
+        ]
+    )
+    kernel = np.full((3, 2), 0.1, "float32")
+    model.layers[0].set_weights([kernel, np.ones(2, "float32")])
+    model.compile(keras.optimizers.SGD(1e-6), "mse")
+    x = np.abs(np.random.default_rng(0).normal(size=(32, 3)))
+    monitor = GradientMonitor()
+    history = model.fit(
+        x, x[:, :1], 4, epochs=12, verbose=0, callbacks=[Kill(), monitor]
+    ).history["dead_units"]
+    epochs = monitor.recording.select("", "gradient_norm").epoch
+    assert np.bincount(epochs).tolist() == [8] + [4] * 11
+    # Of the first epoch's eight steps it was alive; then come four an epoch.
+    assert history == ([0.0] * 12 if on_jax else [0.0] * 8 + [1.0] * 4)
