@@ -67,6 +67,7 @@ def parse_arguments(
     parser.add_argument("--rounds", type=int, help="timed epochs of each run")
     if models:
         parser.add_argument("--models", nargs="+", choices=models)
+    parser.add_argument("--steps", type=int, help="steps of an epoch")
     parser.add_argument("--quick", action="store_true", help="small and short")
     parser.add_argument("--threads", type=int, default=1, help="cores to use")
     return parser.parse_args()
@@ -442,6 +443,8 @@ def main(arguments: argparse.Namespace) -> None:
         case = CASES[name]
         if arguments.quick:
             case = case._replace(steps=40, batch_size=32)
+        if arguments.steps:
+            case = case._replace(steps=arguments.steps)
         results = measure(case, rounds)
         add_rows(table, name, results)
         verdicts.append(verdict(name, results["monitor"].ratios))
