@@ -154,7 +154,7 @@ class EntryCounts(ClassCounts):
             )
         if rank == len(shape) - 1 and shape[-1] == 1:
             y_true = ops.expand_dims(y_true, -1)
-        elif rank == len(shape) + 1 and given[-1] == 1:
+        elif rank == len(shape) + 1 and y_true.shape[-1] == 1:
             y_true = ops.squeeze(y_true, -1)
         if rank is not None and not fits(y_true.shape, shape):
             raise ValueError(
