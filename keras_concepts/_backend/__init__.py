@@ -27,6 +27,11 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   The function, made fast for many eager calls with tensors of the same shapes
     where that takes a compiler: on JAX.
 
+`update_metric(metric, update, *arguments)`
+:   Calls `update`, a method of the metric, which adds to its variables and to
+    nothing else; compiled if the call is eager and the backend gains by it. The
+    arguments are tensors, numbers and `None`, or named tuples of them.
+
 `fixed_randomness(seed)`
 :   Context manager. What Keras draws from the backend's own random generator,
     past the seeds it keeps in variables, starts from `seed`; afterwards the
@@ -70,8 +75,8 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   The tensor, and a number where the booleans are true.
 
 `has_nan(tensor, or_infinity=False)`
-:   Whether any of floats along the last axis, which stays with length 1, is NaN,
-    or not finite.
+:   Whether any of the floats along the last axis is NaN, or not finite; the
+    axis stays with length 1.
 
 `at_columns(tensor, numbers)`
 :   Of each row of a matrix the entries in some columns, `(rows, k)`; any entry
@@ -268,6 +273,7 @@ segment_sums = active.segment_sums
 shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
+update_metric = active.update_metric
 value_and_grad = active.value_and_grad
 without_gradients = active.without_gradients
 

@@ -8,6 +8,7 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import Columns
 from keras_concepts._labels.predictions import above
+from keras_concepts._labels.rows import Rows
 from keras_concepts._labels.shapes import classes_last
 from keras_concepts._numerics.dtypes import as_float
 from keras_concepts._types import Tensor
@@ -17,6 +18,7 @@ from keras_concepts.metrics._class_counts import (
     ClassCounts,
     CountOptions,
 )
+from keras_concepts.metrics._counting import count_hits
 
 
 class EntryCounts(ClassCounts):
@@ -123,7 +125,9 @@ class EntryCounts(ClassCounts):
         elif scores.shape[-1] == 1 and len(y_true.shape) < len(scores.shape):
             scores = ops.squeeze(scores, -1)
         rows = self._read(y_true, scores[..., None], weights, mask, axis=-1)
+        _backend.update_metric(self, self._count_entries, rows, kept)
 
+    def _count_entries(self, rows: Rows, kept: Tensor | None) -> None:
         limits = self.thresholds
         logits = self.from_logits and self.init_thresholds is not None
         predictions = above(rows.scores, limits, from_logits=logits)
@@ -134,7 +138,7 @@ class EntryCounts(ClassCounts):
             predictions = predictions.scaled(ops.reshape(kept, (-1, 1)))
         positive = ops.cast(rows.labels.amounts != 0, "int32")
         labels = Columns(positive + ops.zeros_like(predictions.amounts))
-        self._add_classes(rows._replace(labels=labels), predictions)
+        count_hits(self._counts, rows, labels, predictions)
 
     def result(self) -> Any:
         result = super().result()
