@@ -27,11 +27,6 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   The function, made fast for many eager calls with tensors of the same shapes
     where that takes a compiler: on JAX.
 
-`update_metric(metric, update, *arguments)`
-:   Calls `update`, a method of the metric, which adds to its variables and to
-    nothing else; compiled if the call is eager and the backend gains by it. The
-    arguments are tensors, numbers and `None`, or named tuples of them.
-
 `fixed_randomness(seed)`
 :   Context manager. What Keras draws from the backend's own random generator,
     past the seeds it keeps in variables, starts from `seed`; afterwards the
@@ -273,7 +268,6 @@ segment_sums = active.segment_sums
 shadow_in_step = active.shadow_in_step
 snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
-update_metric = active.update_metric
 value_and_grad = active.value_and_grad
 without_gradients = active.without_gradients
 

@@ -56,52 +56,6 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function)
 
 
-def update_metric(
-    metric: Any, update: Callable[..., None], *arguments: Any
-) -> None:
-    leaves, structure = jax.tree.flatten(arguments)
-    values = [variable.value for variable in metric.variables]
-    if any(isinstance(x, jax.core.Tracer) for x in [*leaves, *values]):
-        update(*arguments)  # inside a function that is compiled anyway
-        return
-    tensors = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
-    numbers = [None if isinstance(leaf, jax.Array) else leaf for leaf in leaves]
-    step = _update_steps(metric)(update.__name__, structure, tuple(numbers))
-    for variable, value in zip(
-        metric.variables, step(values, tensors), strict=True
-    ):
-        variable.assign(value)
-
-
-# The compiled updates of each metric.
-_updates: weakref.WeakKeyDictionary[Any, Callable[..., Callable[..., Any]]]
-_updates = weakref.WeakKeyDictionary()
-
-
-def _update_steps(metric: Any) -> Callable[..., Callable[..., Any]]:
-    if metric not in _updates:
-        owner = weakref.ref(metric)
-
-        @functools.cache
-        def make(name: str, structure: Any, leaves: tuple[Any, ...]) -> Any:
-            def step(values: list[Tensor], tensors: list[Tensor]) -> Any:
-                given = iter(tensors)
-                arguments = jax.tree.unflatten(
-                    structure,
-                    [next(given) if leaf is None else leaf for leaf in leaves],
-                )
-                variables = owner().variables
-                mapping = list(zip(variables, values, strict=True))
-                with keras.StatelessScope(mapping) as scope:
-                    getattr(owner(), name)(*arguments)
-                return [scope.get_current_value(v) for v in variables]
-
-            return jax.jit(step)
-
-        _updates[metric] = make
-    return _updates[metric]
-
-
 @contextlib.contextmanager
 def out_of_gradient(
     model: Any, loss_tracker: Any, values: dict[Any, Tensor]
@@ -173,6 +127,8 @@ def peaks(tensors: list[Tensor]) -> Tensor:
     return jnp.stack([jnp.max(jnp.abs(x)) for x in tensors])
 
 
+# Compiled by itself, for calls that are eager.
+@functools.partial(jax.jit, static_argnames="if_nan")
 def argmax(tensor: Tensor, if_nan: int) -> Tensor:
     classes = tensor.shape[-1]
     numbers = _first_largest(tensor) if classes < 512 else _in_blocks(tensor)
@@ -212,6 +168,7 @@ def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
     return jnp.where(where, number, tensor)
 
 
+@functools.partial(jax.jit, static_argnames="or_infinity")
 def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
     # A sum is several times as fast, and hardly ever not finite if no entry is
     # so: where infinities of both signs meet.
@@ -226,6 +183,7 @@ def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
     )
 
 
+@jax.jit
 def at_columns(tensor: Tensor, numbers: Tensor) -> Tensor:
     numbers = jnp.clip(numbers, 0, tensor.shape[1] - 1)
     return jnp.take_along_axis(tensor, numbers, axis=1)

@@ -66,13 +66,6 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def update_metric(
-    metric: Any, update: Callable[..., None], *arguments: Any
-) -> None:
-    del metric
-    update(*arguments)
-
-
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
     del seed  # Keras calls the stateless operations, each with its seed
     return contextlib.nullcontext()

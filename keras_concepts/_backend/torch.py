@@ -73,13 +73,6 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def update_metric(
-    metric: Any, update: Callable[..., None], *arguments: Any
-) -> None:
-    del metric
-    update(*arguments)
-
-
 @contextlib.contextmanager
 def fixed_randomness(seed: int) -> Iterator[None]:
     # `keras.layers.Dropout` without a seed draws from the global generator.

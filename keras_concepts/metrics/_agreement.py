@@ -50,7 +50,7 @@ class Agreement(CountingMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         columns = rows.scores.shape[1]
         self._prepare(columns, max(columns, 2))
-        _backend.update_metric(self, self._count, rows)
+        self._count(rows)
 
     def _count(self, rows: Rows) -> None:
         labels, predictions = self._classes(rows)

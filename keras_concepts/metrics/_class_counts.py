@@ -5,7 +5,6 @@ from typing import Any, Literal, TypeAlias, Unpack
 
 from keras import ops
 
-from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import Classes, overlap
 from keras_concepts._labels.predictions import choose_classes
 from keras_concepts._labels.rows import Rows
@@ -117,7 +116,7 @@ class ClassCounts(CountingMetric):
         found = rows.scores.shape[1]
         self._check_top_k(found)
         self._prepare(found, found)
-        _backend.update_metric(self, self._count, rows)
+        self._count(rows)
 
     def _count(self, rows: Rows) -> None:
         predictions = choose_classes(

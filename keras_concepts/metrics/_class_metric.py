@@ -3,6 +3,7 @@
 from typing import Any, Literal, TypedDict
 
 import keras
+from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts._labels.rows import Rows, read_rows
@@ -127,7 +128,7 @@ class ClassMetric(keras.Metric):
         return "float64" if self.dtype == "float64" else "float32"
 
     def _cast(self, result: Tensor) -> Tensor:
-        return keras.ops.cast(result, self.dtype)
+        return ops.cast(result, self.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -165,6 +166,11 @@ class CountingMetric(ClassMetric):
                 "batch. Call `update_state` first, or pass `num_classes`."
             )
         return self._counts.words
+
+    def _cast(self, result: Tensor) -> Tensor:
+        # A comparison or a maximum on the way may have lost the NaN of a count.
+        unknown = ops.isnan(ops.sum(self._words()))
+        return super()._cast(ops.where(unknown, float("nan"), result))
 
 
 def _classes(columns: int) -> str:

@@ -125,7 +125,7 @@ class EntryCounts(ClassCounts):
         elif scores.shape[-1] == 1 and len(y_true.shape) < len(scores.shape):
             scores = ops.squeeze(scores, -1)
         rows = self._read(y_true, scores[..., None], weights, mask, axis=-1)
-        _backend.update_metric(self, self._count_entries, rows, kept)
+        self._count_entries(rows, kept)
 
     def _count_entries(self, rows: Rows, kept: Tensor | None) -> None:
         limits = self.thresholds

@@ -5,7 +5,6 @@ from typing import Any, Unpack
 import numpy as np
 from keras import ops
 
-from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics import histogram
@@ -83,7 +82,7 @@ class BestThresholdFBeta(ClassMetric):
         found = rows.scores.shape[1]
         self._check_classes(found, found)
         self._column(found)
-        _backend.update_metric(self, self._count, rows)
+        self._count(rows)
 
     def _count(self, rows: Rows) -> None:
         num_classes = rows.scores.shape[1]

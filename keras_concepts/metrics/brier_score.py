@@ -4,7 +4,6 @@ from typing import Any, Unpack
 
 from keras import ops
 
-from keras_concepts import _backend
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
@@ -67,7 +66,7 @@ class BrierScore(ClassMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_classes(found, found)
-        _backend.update_metric(self, self._count, rows)
+        self._count(rows)
 
     def _count(self, rows: Rows) -> None:
         error = rows.probabilities(from_logits=self.from_logits)

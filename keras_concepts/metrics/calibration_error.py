@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._labels.predictions import largest
 from keras_concepts._labels.rows import Rows
@@ -100,7 +99,7 @@ class CalibrationError(ClassMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_classes(found, found)
-        _backend.update_metric(self, self._count, rows)
+        self._count(rows)
 
     def _count(self, rows: Rows) -> None:
         confidence, hits = self._confidence(rows)

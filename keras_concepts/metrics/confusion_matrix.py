@@ -25,8 +25,8 @@ class ConfusionMatrix(Agreement):
     """How often each class was predicted as each class.
 
     Row i, column j holds the number of rows of class i that were predicted as
-    class j, as in `sklearn.metrics.confusion_matrix`. Memory is three floats
-    per cell.
+    class j, as in `sklearn.metrics.confusion_matrix`. Memory is one
+    float64 per cell, or three float32.
 
     The result is a matrix, which `fit` puts into its logs as it is: add the
     metric to `compile` for its `plot()` after `evaluate`, and use

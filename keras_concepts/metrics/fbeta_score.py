@@ -31,6 +31,8 @@ class FBetaScore(ClassCounts):
     - Outputs may have any rank, such as `(batch, time, classes)`.
     - Keras' masks are heeded where the trainer delivers them.
     - Counts are exact, also beyond 2**24; nothing is added to a denominator.
+    - A NaN among predictions, labels or weights makes the result NaN. What
+      weighs 0, is masked or is ignored may hold anything.
     - Shapes that do not fit raise an error and are never broadcast.
 
     Memory is three counts per class.
@@ -71,7 +73,8 @@ class FBetaScore(ClassCounts):
 
     Raises:
         ValueError: If an argument is not as above, or, in `update_state`, if
-            shapes do not fit. Labels that are no class number are counted as
+            shapes do not fit or the classes are not those of the batches
+            before. Labels that are no class number are counted as
             wrong predictions and otherwise nowhere.
 
     Example:
