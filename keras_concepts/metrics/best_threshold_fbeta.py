@@ -104,7 +104,6 @@ class BestThresholdFBeta(ClassMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_classes(found, found)
-        _ = self._column(found)
         self._count(rows)
 
     def _count(self, rows: Rows) -> None:
