@@ -84,8 +84,8 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   The tensor, and a number where the booleans are true.
 
 `has_nan(tensor, or_infinity=False)`
-:   Whether any of floats along the last axis, which stays with length 1, is
-    NaN, or not finite.
+:   Whether any of the floats along the last axis is NaN, or not finite; the
+    axis stays with length 1.
 
 `at_columns(tensor, numbers)`
 :   Of each row of a matrix the entries in some columns, `(rows, k)`; any entry

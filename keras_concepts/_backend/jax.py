@@ -126,6 +126,8 @@ def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
     return norms, jnp.stack(peaks)
 
 
+# Compiled by itself, for calls that are eager.
+@functools.partial(jax.jit, static_argnames="if_nan")
 def argmax(tensor: Tensor, if_nan: int) -> Tensor:
     classes = tensor.shape[-1]
     numbers = _first_largest(tensor) if classes < 512 else _in_blocks(tensor)
@@ -165,6 +167,7 @@ def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
     return jnp.where(where, number, tensor)
 
 
+@functools.partial(jax.jit, static_argnames="or_infinity")
 def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
     # A sum is several times as fast, and hardly ever not finite if no entry is
     # so: where infinities of both signs meet.
@@ -179,6 +182,7 @@ def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
     )
 
 
+@jax.jit
 def at_columns(tensor: Tensor, numbers: Tensor) -> Tensor:
     numbers = jnp.clip(numbers, 0, tensor.shape[1] - 1)
     return jnp.take_along_axis(tensor, numbers, axis=1)
@@ -218,14 +222,16 @@ def segment_counts(segments: Tensor, count: int, dtype: str) -> Tensor:
 
 def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
     values, segments = values.reshape(-1), segments.reshape(-1)
-    largest = jnp.zeros((count,), values.dtype).at[segments]
-    largest = largest.max(jnp.abs(values))
-    return _exact(
-        lambda entries: _scattered(entries, segments, count),
-        values,
-        largest,
-        largest[segments],
-    )
+    if jnp.issubdtype(values.dtype, jnp.integer):
+        return _scattered(values, segments, count)
+    if values.size * count <= _FEW:
+        mine = segments[:, None] == jnp.arange(count)
+        return column_sums(jnp.where(mine, values[:, None], 0))
+    return _digit_by_digit(values, segments, count)
+
+
+# Up to here the sums of all segments in one table are the faster way.
+_FEW = 2**16
 
 
 def _scattered(entries: Tensor, segments: Tensor, count: int) -> Tensor:
@@ -234,40 +240,53 @@ def _scattered(entries: Tensor, segments: Tensor, count: int) -> Tensor:
 
 
 def column_sums(values: Tensor) -> Any:
-    largest = jnp.max(jnp.abs(values), axis=0, initial=0)
-    return _exact(lambda entries: entries.sum(axis=0), values, largest, largest)
-
-
-def _exact(
-    sums: Callable[[Tensor], Tensor],
-    values: Tensor,
-    largest: Tensor,
-    largest_of_each: Tensor,
-) -> Any:
-    """What `sums`, a function of the first axis, should give.
-
-    Args:
-        sums: The function.
-        values: What is summed.
-        largest: For each sum, the largest size of what goes into it.
-        largest_of_each: For each value, that of the sum that it goes into.
-    """
     if jnp.issubdtype(values.dtype, jnp.integer):
-        return sums(values)
-    # There is no float64. So write the values as integers: in units of a power
-    # of two, `bits` binary places at a time, so few that no sum can overflow.
+        return values.sum(axis=0)
+    # There is no float64. So add halves of the rows, and halves of those, and
+    # beside each sum keep what rounding takes from it (`_numerics.words`).
+    high, low = values, None
+    while high.shape[0] > 1:
+        # Eight parts at once: each step is a pass of its own.
+        parts = min(8, high.shape[0])
+        highs = _divided(high, parts)
+        lows = [0.0] * parts if low is None else _divided(low, parts)
+        high, low = highs[0], lows[0]
+        for part, rest in zip(highs[1:], lows[1:], strict=True):
+            before, high = high, high + part
+            shift = high - before
+            low += (before - (high - shift)) + (part - shift)
+            low += rest
+    if low is None:  # one row, or none
+        low = jnp.zeros_like(high)
+    return high.sum(axis=0), low.sum(axis=0)
+
+
+def _divided(rows: Tensor, parts: int) -> list[Tensor]:
+    """Rows in so many parts, of which the last may end in zeros."""
+    length = -(-rows.shape[0] // parts)
+    missing = parts * length - rows.shape[0]
+    padded = jnp.pad(rows, ((0, missing), *[(0, 0)] * (rows.ndim - 1)))
+    return [padded[i * length : (i + 1) * length] for i in range(parts)]
+
+
+def _digit_by_digit(values: Tensor, segments: Tensor, count: int) -> Any:
+    # Write the values as integers: in units of a power of two, `bits` binary
+    # places at a time, so few that no sum can overflow.
     bits = 30 - max(values.shape[0], 1).bit_length()
     if bits < 1:
-        return sums(values), jnp.zeros_like(sums(values))
+        sums = _scattered(values, segments, count)
+        return sums, jnp.zeros_like(sums)
+    largest = jnp.zeros((count,), values.dtype).at[segments]
+    largest = largest.max(jnp.abs(values))
     _, unit = jnp.frexp(largest)
-    _, unit_of_each = jnp.frexp(largest_of_each)
+    _, unit_of_each = jnp.frexp(largest[segments])
     rest = jnp.ldexp(values, -unit_of_each)
     high, low = 0.0, 0.0
     for _ in range(-(-40 // bits)):
         unit, rest = unit - bits, jnp.ldexp(rest, bits)
         digits = jnp.round(rest)
         rest = rest - digits
-        total = sums(digits.astype(jnp.int32))
+        total = _scattered(digits.astype(jnp.int32), segments, count)
         # An integer of 31 bits makes two exact floats.
         for part in (total >> 15 << 15, total & 0x7FFF):
             addend = jnp.ldexp(part.astype(jnp.float32), unit)
@@ -275,7 +294,8 @@ def _exact(
             shift = high - before
             low += (before - (high - shift)) + (addend - shift)
     # None of these steps keeps a NaN.
-    unknown = sums(jnp.logical_not(jnp.isfinite(values)).astype(jnp.int32))
+    unknown = jnp.logical_not(jnp.isfinite(values)).astype(jnp.int32)
+    unknown = _scattered(unknown, segments, count)
     return jnp.where(unknown > 0, jnp.nan, high), low
 
 

@@ -77,12 +77,12 @@ def cell_of_bias() -> Any | None:
     return None
 
 
-def name_in_logs(metric: keras.Metric) -> str | None:
+def name_in_logs(metric: Any) -> str | None:
     """How Keras calls the result of a compiled metric that it asks for.
 
     `None` if somebody else asks. To be called while the metric's `result` runs.
     """
-    frame = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame is not None:
         caller = frame.f_locals.get("self")
         if isinstance(caller, CompileMetrics):

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -158,10 +159,40 @@ def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def argmax(tensor: Tensor, if_nan: int) -> Tensor:
-    numbers = tf.argmax(tensor, axis=-1, output_type=tf.int32)[..., None]
+    many = tensor.shape[-1] >= 400 and _traced_for_xla()
+    numbers = _in_blocks(tensor) if many else _first(tensor)
     if not tensor.dtype.is_floating:
         return numbers
     return numbers + if_nan * tf.cast(has_nan(tensor), tf.int32)
+
+
+def _first(tensor: Tensor) -> Tensor:
+    if not _traced_for_xla():
+        return tf.argmax(tensor, axis=-1, output_type=tf.int32)[..., None]
+    # XLA's CPU compiler vectorizes a maximum of floats, but not an argmax.
+    largest = tf.reduce_max(tensor, axis=-1, keepdims=True)
+    backwards = -tf.range(tensor.shape[-1], dtype=tf.float32)
+    places = tf.where(tensor < largest, -np.inf, backwards)
+    first = tf.reduce_max(places, axis=-1, keepdims=True)
+    return tf.cast(-first, tf.int32)
+
+
+def _in_blocks(tensor: Tensor) -> Tensor:
+    # The last block may overlap the one before, which then comes first, as it
+    # should.
+    classes = tensor.shape[-1]
+    rows = tf.reshape(tensor, (-1, classes))
+    width = 1 << round(math.log2(classes) / 2)
+    whole = classes // width
+    blocks = tf.reshape(rows[:, : whole * width], (-1, whole, width))
+    last = tf.reduce_max(rows[:, -width:], axis=-1, keepdims=True)
+    highest = tf.concat([tf.reduce_max(blocks, axis=-1), last], axis=1)
+    start = tf.minimum(_first(highest) * width, classes - width)
+    columns = start + tf.range(width)
+    winners = tf.gather(rows, columns, axis=1, batch_dims=1)
+    shape = tf.concat([tf.shape(tensor)[:-1], [1]], axis=0)
+    numbers = tf.reshape(start + _first(winners), shape)
+    return tf.ensure_shape(numbers, (*tensor.shape[:-1], 1))
 
 
 def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
@@ -169,10 +200,34 @@ def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
 
 
 def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
-    bad = tf.math.is_nan(tensor)
+    if tensor.shape[-1] == 1:
+        return _is_bad(tensor, or_infinity)
+    if not _traced_for_xla():
+        # On a CPU a maximum and a sum keep NaN.
+        if or_infinity:
+            tensor = tf.reduce_sum(tensor, axis=-1, keepdims=True)
+        elif _ON_CPU:
+            tensor = tf.reduce_max(tensor, axis=-1, keepdims=True)
+        bad = _is_bad(tensor, or_infinity)
+        return tf.reduce_any(bad, axis=-1, keepdims=True)
+    # A sum is several times as fast, and hardly ever not finite if no entry is
+    # so: where infinities of both signs meet.
+    return choose_rarely(
+        _is_bad(tf.reduce_sum(tensor), or_infinity),
+        lambda: tf.reduce_any(
+            _is_bad(tensor, or_infinity), axis=-1, keepdims=True
+        ),
+        lambda: tf.zeros_like(tensor[..., :1], tf.bool),
+    )
+
+
+def _is_bad(tensor: Tensor, or_infinity: bool) -> Tensor:
     if or_infinity:
-        bad = tf.logical_not(tf.math.is_finite(tensor))
-    return tf.reduce_any(bad, axis=-1, keepdims=True)
+        return tf.logical_not(tf.math.is_finite(tensor))
+    return tf.math.is_nan(tensor)
+
+
+_ON_CPU = not tf.config.list_physical_devices("GPU")
 
 
 def at_columns(tensor: Tensor, numbers: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Which labels are not the one to be ignored."""
 
 import math
-import numbers
 from typing import Any
 
 import keras
@@ -9,6 +8,7 @@ from keras import ops
 
 from keras_concepts._numerics.dtypes import dtype_of
 from keras_concepts._types import Tensor
+from keras_concepts._validation import plain
 
 
 def checked_ignored(owner: str, ignore_class: Any) -> int | float | None:
@@ -19,13 +19,13 @@ def checked_ignored(owner: str, ignore_class: Any) -> int | float | None:
     """
     if ignore_class is None:
         return None
-    if isinstance(ignore_class, numbers.Real) and not isinstance(
-        ignore_class, bool
-    ):
-        if math.isnan(ignore_class):
-            return float("nan")
-        if ignore_class == int(ignore_class):
-            return int(ignore_class)
+    value = plain(ignore_class)
+    if isinstance(value, float) and math.isnan(value):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
     raise TypeError(
         f"`ignore_class` of `{owner}` must be an integer, or `nan` for labels "
         f"that are NaN. Received: ignore_class={ignore_class!r} of type "

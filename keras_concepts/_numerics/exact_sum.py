@@ -17,8 +17,9 @@ variables of `aggregation="sum"`. The next addition brings them into their range
 again.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -83,14 +84,8 @@ class ExactSum:
         if self._in_float64:
             _backend.add_to_totals(self._variable, [], None, columns)
             return
-        words = self._read()
-        for start, values in columns:
-            values = _floats_or_int32(values)
-            after = self._size - start - values.shape[1]
-            parts = _parts(_backend.column_sums(values))
-            words = _add(
-                words, [ops.pad(part, ((start, after),)) for part in parts]
-            )
+        add = _adding(tuple(start for start, _ in columns))
+        words = add(self._read(), [values for _, values in columns])
         self._variable.assign(words)
 
     def add_unknown(self, rows: Tensor) -> None:
@@ -119,27 +114,9 @@ class ExactSum:
             _backend.add_to_totals(
                 self._variable, places, None if ones else amounts, []
             )
-            return
-        entries = ops.reshape(ops.concatenate(places, axis=1), (-1,))
-        entries = ops.clip(ops.cast(entries, "int32"), 0, self._size - 1)
-        count = entries.shape[0]
-        if ones:
-            exact = count is not None and count <= 2**24
-            dtype = "float32" if exact else "int32"
-            sums = _backend.segment_counts(entries, self._size, dtype)
         else:
-            # Keras makes floats of integers and floats together.
-            addends = ops.concatenate(
-                [
-                    ops.ones_like(place, "int32") if amount is None else amount
-                    for place, amount in zip(places, amounts, strict=True)
-                ],
-                axis=1,
-            )
-            sums = _backend.segment_sums(addends, entries, self._size)
-        few = self._size >= _MANY if count is None else count < self._size / 4
-        add = _add_at if few else _add
-        self._variable.assign(add(self._read(), _parts(sums), entries))
+            words = _with_entries(self._read(), places, amounts)
+            self._variable.assign(words)
 
     def _read(self) -> Tensor:
         # `value` because TensorFlow takes the variable itself for a tensor;
@@ -147,9 +124,49 @@ class ExactSum:
         return ops.convert_to_tensor(self._variable.value)
 
 
-def _floats_or_int32(values: Tensor) -> Tensor:
-    is_float = keras.backend.is_float_dtype(dtype_of(values))
-    return values if is_float else cast(values, "int32")
+@functools.cache
+def _adding(starts: tuple[int, ...]) -> Callable[..., Tensor]:
+    """A function that adds sums over rows to words, from some places on."""
+
+    def add(words: Tensor, columns: Sequence[Tensor]) -> Tensor:
+        for start, values in zip(starts, columns, strict=True):
+            after = words.shape[1] - start - values.shape[1]
+            if not keras.backend.is_float_dtype(dtype_of(values)):
+                values = cast(values, "int32")
+            parts = _parts(_backend.column_sums(values))
+            words = _add(
+                words, [ops.pad(part, ((start, after),)) for part in parts]
+            )
+        return words
+
+    return _backend.compiled(add)
+
+
+@_backend.compiled
+def _with_entries(
+    words: Tensor, places: Sequence[Tensor], amounts: Sequence[Tensor | None]
+) -> Tensor:
+    """Words after what lies at some places has been added."""
+    size = words.shape[1]
+    entries = ops.reshape(ops.concatenate(places, axis=1), (-1,))
+    entries = ops.clip(ops.cast(entries, "int32"), 0, size - 1)
+    count = entries.shape[0]
+    if all(amount is None for amount in amounts):
+        exact = count is not None and count <= 2**24
+        dtype = "float32" if exact else "int32"
+        sums = _backend.segment_counts(entries, size, dtype)
+    else:
+        # Keras makes floats of integers and floats together.
+        addends = ops.concatenate(
+            [
+                ops.ones_like(place, "int32") if amount is None else amount
+                for place, amount in zip(places, amounts, strict=True)
+            ],
+            axis=1,
+        )
+        sums = _backend.segment_sums(addends, entries, size)
+    few = size >= _MANY if count is None else count < size / 4
+    return (_add_at if few else _add)(words, _parts(sums), entries)
 
 
 def _parts(sums: Any) -> Sequence[Tensor]:

@@ -53,9 +53,13 @@ class Agreement(CountingMetric):
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
+        columns = rows.scores.shape[1]
+        self._prepare(columns, max(columns, 2))
+        self._count(rows)
+
+    def _count(self, rows: Rows) -> None:
         labels, predictions = self._classes(rows)
         predictions = predictions.without(labels.numbers < 0)
-        self._prepare(rows.scores.shape[1], labels.num_classes)
         self._add(rows, labels, predictions)
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:

@@ -114,6 +114,9 @@ class ClassCounts(CountingMetric):
         found = rows.scores.shape[1]
         self._check_top_k(found)
         self._prepare(found, found)
+        self._count(rows)
+
+    def _count(self, rows: Rows) -> None:
         predictions = choose_classes(
             rows.scores,
             threshold=self.threshold,
@@ -124,10 +127,7 @@ class ClassCounts(CountingMetric):
         if self.average == "samples":
             self._add_samples(rows, predictions)
         else:
-            self._add_classes(rows, predictions)
-
-    def _add_classes(self, rows: Rows, predictions: Classes) -> None:
-        count_hits(self._counts, rows, rows.labels, predictions)
+            count_hits(self._counts, rows, rows.labels, predictions)
 
     def _add_samples(self, rows: Rows, predictions: Classes) -> None:
         num_classes = predictions.num_classes

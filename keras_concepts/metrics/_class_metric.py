@@ -261,6 +261,11 @@ class CountingMetric(ClassMetric):
             )
         return self._counts.words
 
+    def _cast(self, result: Tensor) -> Tensor:
+        # A comparison or a maximum on the way may have lost the NaN of a count.
+        unknown = ops.isnan(ops.sum(self._words()))
+        return super()._cast(ops.where(unknown, float("nan"), result))
+
 
 def _classes(columns: int) -> str:
     return "a single column" if columns == 1 else f"{columns} classes"

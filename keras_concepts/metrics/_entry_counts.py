@@ -9,6 +9,7 @@ from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import Columns
 from keras_concepts._labels.predictions import above
 from keras_concepts._labels.ranges import as_labels
+from keras_concepts._labels.rows import Rows
 from keras_concepts._labels.shapes import (
     check_axes,
     classes_last,
@@ -24,6 +25,7 @@ from keras_concepts.metrics._class_counts import (
     ClassCounts,
     CountOptions,
 )
+from keras_concepts.metrics._counting import count_hits
 
 EntryAverage: TypeAlias = (
     Literal["binary", "micro", "macro", "weighted", "samples"] | None
@@ -124,7 +126,9 @@ class EntryCounts(ClassCounts):
         rows = self._read(
             y_true[..., None], scores[..., None], weights, mask, axis=-1
         )
+        self._count_entries(rows, kept)
 
+    def _count_entries(self, rows: Rows, kept: Tensor | None) -> None:
         limits = self.thresholds
         logits = self.from_logits and limits != [-float("inf")]
         predictions = above(rows.scores, limits, from_logits=logits)
@@ -135,7 +139,7 @@ class EntryCounts(ClassCounts):
             predictions = predictions.scaled(ops.reshape(kept, (-1, 1)))
         positive = ops.cast(rows.labels.amounts != 0, "int32")
         labels = Columns(positive + ops.zeros_like(predictions.amounts))
-        self._add_classes(rows._replace(labels=labels), predictions)
+        count_hits(self._counts, rows, labels, predictions)
 
     def _entries(self, y_true: Any, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Labels and scores of one shape, with the classes last."""
@@ -154,7 +158,7 @@ class EntryCounts(ClassCounts):
             )
         if rank == len(shape) - 1 and shape[-1] == 1:
             y_true = ops.expand_dims(y_true, -1)
-        elif rank == len(shape) + 1 and given[-1] == 1:
+        elif rank == len(shape) + 1 and y_true.shape[-1] == 1:
             y_true = ops.squeeze(y_true, -1)
         if rank is not None and not fits(y_true.shape, shape):
             raise ValueError(

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts._labels.class_amounts import UNKNOWN, Indices
+from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics import histogram
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
@@ -101,8 +102,12 @@ class BestThresholdFBeta(ClassMetric):
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
+        found = rows.scores.shape[1]
+        self._check_classes(found, found)
+        self._count(rows)
+
+    def _count(self, rows: Rows) -> None:
         num_classes = rows.scores.shape[1]
-        self._check_classes(num_classes, num_classes)
         column = self._column(num_classes)
         # Logits of a sigmoid are compared with edges that are logits.
         logits = self.from_logits and num_classes == 1

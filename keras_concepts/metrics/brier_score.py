@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from keras import ops
 
+from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
@@ -89,10 +90,13 @@ class BrierScore(ClassMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_classes(found, found)
+        self._count(rows)
+
+    def _count(self, rows: Rows) -> None:
         error = rows.probabilities(from_logits=self.from_logits)
         error = error - rows.labels.dense()
         error = ops.sum(ops.square(error), axis=1)
-        if self.scale_by_half and found > 1:
+        if self.scale_by_half and rows.scores.shape[1] > 1:
             error = error / 2
         add_mean(self._sums, error, rows.float_weights())
         count_unknown(self._sums, rows)

@@ -126,6 +126,9 @@ class CalibrationError(ClassMetric):
         rows = self._read(y_true, y_pred, sample_weight, self._mask(y_pred))
         found = rows.scores.shape[1]
         self._check_classes(found, found)
+        self._count(rows)
+
+    def _count(self, rows: Rows) -> None:
         confidence, hits, weights = self._confidence(rows)
         bins = ops.searchsorted(
             ops.convert_to_tensor(self._edges()), confidence, side="left"

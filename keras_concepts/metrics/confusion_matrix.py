@@ -27,8 +27,8 @@ class ConfusionMatrix(Agreement):
     """How often each class was predicted as each class.
 
     Row i, column j holds the number of rows of class i that were predicted as
-    class j, as in `sklearn.metrics.confusion_matrix`. Memory is three floats
-    per cell.
+    class j, as in `sklearn.metrics.confusion_matrix`. Memory is one
+    float64 per cell, or three float32.
 
     In `fit` and `evaluate` the matrix is not logged: Keras would print the mean
     of its cells on the progress bar. Keep the metric, and ask for its

@@ -31,6 +31,8 @@ class FBetaScore(ClassCounts):
     - Outputs may have any rank, such as `(batch, time, classes)`.
     - Keras' masks are heeded where the trainer delivers them.
     - Counts are exact, also beyond 2**24; nothing is added to a denominator.
+    - A NaN among predictions, labels or weights makes the result NaN. What
+      weighs 0, is masked or is ignored may hold anything.
     - Shapes that do not fit raise an error and are never broadcast.
 
     Memory is three counts per class.
@@ -74,9 +76,10 @@ class FBetaScore(ClassCounts):
 
     Raises:
         ValueError: If an argument is not as above, or, in `update_state`, if
-            shapes do not fit, or a label is none of the classes or does not lie
-            between 0 and 1. Where labels cannot be read, as in a compiled step,
-            the result becomes NaN, and `result` warns.
+            shapes do not fit, the classes are not those of the batches before,
+            or a label is none of the classes or does not lie between 0 and 1.
+            Where labels cannot be read, as in a compiled step, the result
+            becomes NaN, and `result` warns.
 
     Example:
 

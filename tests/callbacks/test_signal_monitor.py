@@ -260,3 +260,41 @@ def test_every_is_now_called_every_epochs(digits):
     with pytest.warns(DeprecationWarning, match="`every_epochs`"):
         monitor = SignalMonitor(digits, every=3)
     assert monitor.every_epochs == 3
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="Shapes are always known."
+)
+def test_a_model_that_begins_with_texts():
+    """TensorFlow does not know the batch size behind `TextVectorization`."""
+    texts = keras.ops.convert_to_tensor([["a b c"], ["a"], ["b c d"]] * 4)
+    y = np.arange(12.0)[:, None]
+    vectorize = layers.TextVectorization(output_sequence_length=3)
+    vectorize.adapt(texts)
+    numbers = keras.ops.convert_to_numpy(vectorize(texts))
+    tail = [
+        layers.Embedding(8, 4),
+        layers.LSTM(4, name="memory"),
+        layers.Dense(1, name="last"),
+    ]
+    found = []
+    for x, head in (
+        (texts, [keras.Input((1,), dtype="string"), vectorize]),
+        (numbers, [keras.Input((3,), dtype="int64")]),
+    ):
+        model = keras.Sequential([*head, *tail])
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        monitor = SignalMonitor((x, y))
+        model.fit(x, y, verbose=0, callbacks=[monitor])
+        rows = monitor.recording
+        found.append(
+            [
+                value
+                for quantity, value in zip(
+                    rows.quantity, rows.value, strict=True
+                )
+                if quantity.startswith("error")
+            ]
+        )
+    assert found[0]
+    np.testing.assert_allclose(*found, rtol=1e-5)

@@ -132,6 +132,10 @@ def forward_probe(
     return probe()
 
 
+class _UnknownShapesError(Exception):
+    """Some shapes are known only when the pass runs."""
+
+
 class ForwardProbe:
     """`forward_probe` for many uses on the same batch, compiled once.
 
@@ -180,20 +184,23 @@ class ForwardProbe:
         self._sites: list[tuple[tuple[int, ...], str]] | None = None
         self._outputs: frozenset[int] = frozenset()
         self._template: Any = None
-        self._pass = _backend.compiled_pass(
-            self._run,
-            model.variables,
-            eager=getattr(model, "run_eagerly", False),
-        )
+        self._pass = self._made_pass(getattr(model, "run_eagerly", False))
+
+    def _made_pass(self, eager: bool) -> Any:
+        return _backend.compiled_pass(self._run, self._model.variables, eager)
 
     def __call__(self) -> Any:
         """`Signals` at the model's present weights, or what `reduce` made."""
         scale = self._scale()
         states = [ops.convert_to_tensor(state) for state in self._states]
         while True:
-            result, finite = self._pass(
-                states, ops.convert_to_tensor(scale, "float32"), *self._batch
-            )
+            scale_now = ops.convert_to_tensor(scale, "float32")
+            try:
+                result, finite = self._pass(states, scale_now, *self._batch)
+            except _UnknownShapesError:
+                # Such as behind a `TextVectorization`, in TensorFlow's graphs.
+                self._pass = self._made_pass(eager=True)
+                continue
             # The optimizer finds a scale that fits; before, it skips steps.
             if scale <= 1.0 or bool(finite):
                 break
@@ -239,6 +246,8 @@ class ForwardProbe:
         forward, y = self._forward(states, x)
         self._outputs = forward.numbers_of(y)
         forward, _ = self._forward(states, x)
+        if any(None in shape for shape, _ in forward.sites):
+            raise _UnknownShapesError
         self._sites = forward.sites
 
     def _forward(
