@@ -57,7 +57,7 @@ CLASSES = 10
 VANISHED = 1e-3
 # From the least to the most gradient that textbooks expect them to pass back.
 TEXTBOOK_ORDER = ("sigmoid", "tanh", "relu")
-COLOURS = dict(
+COLOURS: dict[str, str] = dict(
     zip(TEXTBOOK_ORDER, ("#d55e00", "#0072b2", "#009e73"), strict=True)
 )
 OTHER_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")

@@ -12,25 +12,18 @@ import numpy as np
 
 from keras_concepts import quantities
 from keras_concepts._extras import missing
-from keras_concepts._held_file import HeldFile, hold
 from keras_concepts._recording_file import (
-    FORMAT,
-    VERSION,
     Entries,
     damage,
-    encoded,
     is_header,
 )
 from keras_concepts._recording_format_1 import upgraded
-from keras_concepts._recording_rows import Run, Series, entry_of, warn_renamed
+from keras_concepts._recording_rows import Run, Series, warn_renamed
 from keras_concepts._recording_runs import (
     WrittenRun,
     replaced_runs,
-    written_runs,
 )
-
-# Of each file that could not be written, the run that was warned of it.
-_warned: dict[str, str] = {}
+from keras_concepts._recording_writer import RecordingWriter
 
 
 class Recording:
@@ -116,29 +109,19 @@ class Recording:
         self._runs: dict[int, Run] = {}
         self._series: list[Series] = []
         self._earlier: dict[int, WrittenRun] = {}
-        self._on_error = on_error
-        self._hold: HeldFile | None = None
-        # What is not in the file yet: the header and facts, and series.
-        self._entries: list[dict[str, Any]] = []
-        self._flushed = 0
+        self._writer: RecordingWriter | None = None
         identity = run or uuid.uuid4().hex
         if self.path is not None:
-            self._open(self.path, identity)
-        self._runs[self.run] = Run(
-            self.run, identity, [self.monitor] if self.monitor else []
-        )
-        self._entries.append(self._header())
-        self._write()
+            self._writer = RecordingWriter(self.path, on_error == "warn")
+            self._continue(self._writer.runs, identity)
+        this = Run(self.run, identity, [self.monitor] if self.monitor else [])
+        self._runs[self.run] = this
+        if self._writer is not None:
+            self._writer.begin(this, self.monitor)
         if facts:
             self.record_facts(facts)
 
-    def _open(self, path: pathlib.Path, identity: str) -> None:
-        self._hold = hold(path)
-        try:
-            written = written_runs(path)
-        except BaseException:
-            self._hold = None
-            raise
+    def _continue(self, written: dict[int, WrittenRun], identity: str) -> None:
         same = [run for run in written.values() if run.identity == identity]
         if same:
             self.run, self.is_first = same[0].number, False
@@ -152,11 +135,6 @@ class Recording:
         steps = [run.steps for run in self._earlier.values() if run.steps]
         self.next_step = max((max(s.values()) for s in steps), default=0)
         self.next_epoch = 1 + max(map(max, steps), default=-1)
-
-    def _header(self) -> dict[str, Any]:
-        identity = self._runs[self.run].identity
-        header = {"format": FORMAT, "version": VERSION, "run": self.run}
-        return header | {"identity": identity, "monitor": self.monitor}
 
     def resume(self, epoch: int, step: int | None = None, **facts: Any) -> int:
         """Goes on where an earlier run of the same model stands in the file.
@@ -266,8 +244,9 @@ class Recording:
     def record_facts(self, facts: dict[str, Any]) -> None:
         """Adds facts about the run, JSON-compatible; written at once."""
         self._runs[self.run].facts.update(facts)
-        self._entries.append({"run": self.run, "facts": facts})
-        self._write()
+        if self._writer is not None:
+            self._writer.add_facts(facts)
+            self._writer.write([])
 
     def flush(self) -> None:
         """Appends the rows added since the last flush to `path`, if any.
@@ -275,7 +254,8 @@ class Recording:
         Raises:
             OSError: `path` cannot be written, unless `on_error="warn"`.
         """
-        self._write(len(self._series))
+        if self._writer is not None:
+            self._writer.write(self._series)
 
     def close(self) -> None:
         """Flushes, and lets other processes write to the file.
@@ -285,83 +265,14 @@ class Recording:
         try:
             self.flush()
         finally:
-            self._hold = None
+            if self._writer is not None:
+                self._writer.release()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_hold": None}  # which is of this process
-
-    def _write(self, count: int = 0) -> None:
-        """Writes the header and facts that came, and the first `count` series.
-
-        Args:
-            count: 0 for those that are in the file already.
-        """
-        if self.path is None:
-            self._entries = []
-            return
-        count = max(count, self._flushed)
-        if not self._entries and count == self._flushed:
-            return
-        try:
-            self._append(self.path, count)
-        except OSError as error:
-            if self._on_error == "raise":
-                raise
-            self._warn(error)
-        else:
-            self._entries, self._flushed = [], count
-
-    def _append(self, path: pathlib.Path, count: int) -> None:
-        held = hold(path)
-        entries, first = self._entries, self._flushed
-        if not held.size:  # new, or deleted since
-            entries, first = self._beginning(), 0
-        elif held is not self._hold and self._header() not in entries:
-            entries, first = self._going_on(path)
-        self._hold = held
-        series = self._series[first:count]
-        text = encoded([*entries, *map(entry_of, series)])
-        try:
-            held.append(text, encoded([self._header()]))
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-
-    def _beginning(self) -> list[dict[str, Any]]:
-        facts = {"run": self.run, "facts": self.facts}
-        return [self._header(), *([facts] if self.facts else [])]
-
-    def _going_on(self, path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
-        """Entries, and the first series, for a file of which hold was lost."""
-        identity = self._runs[self.run].identity
-        for run in written_runs(path).values():
-            if run.identity == identity:
-                if self.monitor and self.monitor not in run.monitors:
-                    return self._beginning(), 0  # deleted, begun by another
-                return self._entries, self._flushed
-        raise FileExistsError(
-            f"{path} must be the file that this recording was begun in. "
-            "Received: another recording of that name."
-        )
-
-    def _warn(self, error: OSError) -> None:
-        """Warns once in a run, whichever monitor it is."""
-        name = os.path.realpath(str(self.path))
-        identity = self._runs[self.run].identity
-        if _warned.get(name) != identity:
-            _warned[name] = identity
-            warnings.warn(
-                f"{self.path} cannot be written ({error}). What it holds stays "
-                "readable. New rows are kept in memory, and written as soon as "
-                "the file can be.",
-                UserWarning,
-                stacklevel=2,
-            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

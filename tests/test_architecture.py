@@ -28,6 +28,7 @@ KEEP = {
     "_recording_format_1",
     "_recording_rows",
     "_recording_runs",
+    "_recording_writer",
 }
 JUDGE = {"derived", "thresholds"}
 COMPUTE = {"_backend", "_labels", "_numerics"}
@@ -52,6 +53,7 @@ ALLOWED = {
     "_recording_format_1": KEEP,
     "_recording_rows": KEEP,
     "_recording_runs": KEEP,
+    "_recording_writer": KEEP,
     "derived": {"quantities"},
     "thresholds": set(),
     "reports": KEEP | JUDGE,

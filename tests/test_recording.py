@@ -237,6 +237,13 @@ class TestFile:
         recording.record_facts({"b": [1, None, "x"]})
         assert Recording.load(path).facts == {"a": 1, "b": [1, None, "x"]}
 
+    def test_facts_that_are_no_json_are_no_obstacle(self, tmp_path):
+        recording = small(tmp_path / "run.jsonl")
+        with pytest.raises(TypeError, match="JSON"):
+            recording.record_facts({"a": object()})
+        recording.flush()
+        assert len(Recording.load(tmp_path / "run.jsonl")) == 7
+
     def test_damage_in_the_middle_is_an_error(self, tmp_path):
         path = tmp_path / "run.jsonl"
         small(path).flush()
@@ -338,7 +345,7 @@ class TestDamage:
 
 def fill_the_disk(monkeypatch, recording):
     """Lets the next lines be written by half, until `monkeypatch.undo()`."""
-    file = recording._hold._file
+    file = recording._writer._hold._file
 
     class Full:
         def write(self, data):
@@ -349,7 +356,7 @@ def fill_the_disk(monkeypatch, recording):
         def __getattr__(self, name):
             return getattr(file, name)
 
-    monkeypatch.setattr(recording._hold, "_file", Full())
+    monkeypatch.setattr(recording._writer._hold, "_file", Full())
 
 
 class TestFullDisk:
@@ -434,15 +441,19 @@ class TestDeletedFile:
         assert loaded.monitors == ["A", "B"]
         assert loaded.select(monitor="B").step.tolist() == [0, 1]
 
-    def test_another_file_in_its_place_is_kept(self, tmp_path):
+    @pytest.mark.parametrize("foreign", ["recording", "other"])
+    def test_another_file_in_its_place_is_kept(self, foreign, tmp_path):
         path = tmp_path / "run.jsonl"
         recording = small(path)
         path.unlink()
-        small(path).flush()
-        foreign = path.read_bytes()
-        with pytest.raises(FileExistsError, match="another recording"):
+        if foreign == "recording":
+            small(path).flush()
+        else:
+            path.write_text("step,loss\n0,1.5\n")
+        content = path.read_bytes()
+        with pytest.raises(FileExistsError, match=r"another recording|not a"):
             recording.flush()
-        assert path.read_bytes() == foreign
+        assert path.read_bytes() == content
 
 
 WRITER = """

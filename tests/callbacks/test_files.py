@@ -93,14 +93,14 @@ class Do(keras.callbacks.Callback):
 def test_a_full_disk_is_one_warning(tmp_path, monkeypatch):
     path = tmp_path / "run.jsonl"
     recorded = monitors(path)
-    original = type(recorded[0].recording)._append
 
-    def full(recording, *arguments):
+    def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    name = "keras_concepts._held_file.HeldFile.append"
     steps = [
-        Do(0, lambda: monkeypatch.setattr(Recording, "_append", full)),
-        Do(2, lambda: monkeypatch.setattr(Recording, "_append", original)),
+        Do(0, lambda: monkeypatch.setattr(name, full)),
+        Do(2, monkeypatch.undo),
     ]
     with user_warnings() as texts:
         _ = fit(network(), [*steps, *recorded], epochs=3)

@@ -1,0 +1,147 @@
+"""Writing the rows of a recording to its file."""
+
+import os
+import pathlib
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from keras_concepts._held_file import HeldFile, hold
+from keras_concepts._recording_file import FORMAT, VERSION, encoded
+from keras_concepts._recording_rows import Run, Series, entry_of
+from keras_concepts._recording_runs import WrittenRun, written_runs
+
+# Of each file that could not be written, the run that was warned of it.
+_warned: dict[str, str] = {}
+
+
+class RecordingWriter:
+    """Appends to a file what one monitor records of a run.
+
+    What cannot be written is kept, and written with what comes next. A file
+    that was deleted is begun again, with everything.
+
+    Args:
+        path: File to append to.
+        warns: Whether to warn, once in a run, where writing fails.
+
+    Attributes:
+        runs: Which the file holds already, by number.
+
+    Raises:
+        OSError: The file cannot be opened, or another process writes to it.
+        ValueError: The file is not a recording.
+    """
+
+    def __init__(self, path: pathlib.Path, warns: bool) -> None:
+        self.path = path
+        self._warns = warns
+        self._hold: HeldFile | None = hold(path)
+        self._run = Run(0)
+        self._monitor = ""
+        # What is not in the file yet: the header and facts, and series.
+        self._entries: list[dict[str, Any]] = []
+        self._written = 0
+        try:
+            self.runs: dict[int, WrittenRun] = written_runs(path)
+        except BaseException:
+            self._hold = None
+            raise
+
+    def begin(self, run: Run, monitor: str) -> None:
+        """Writes the header: who records, and which run."""
+        self._run, self._monitor = run, monitor
+        self._entries = [self._header()]
+        self.write([])
+
+    def add_facts(self, facts: dict[str, Any]) -> None:
+        """Writes facts of the run."""
+        entry = {"run": self._run.number, "facts": facts}
+        _ = encoded([entry])  # raises before it is among the others
+        self._entries.append(entry)
+
+    def write(self, series: Sequence[Series]) -> None:
+        """Writes what is not in the file yet.
+
+        Args:
+            series: All that were recorded, or none to write facts alone.
+
+        Raises:
+            OSError: The file cannot be written, unless it `warns`.
+        """
+        if not self._entries and len(series) <= self._written:
+            return
+        try:
+            self._append(series)
+        except OSError as error:
+            if not self._warns:
+                raise
+            self._warn(error)
+        else:
+            self._entries = []
+            self._written = max(self._written, len(series))
+
+    def release(self) -> None:
+        """Lets other processes write to the file, until the next `write`."""
+        self._hold = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_hold": None}  # which is of this process
+
+    def _append(self, series: Sequence[Series]) -> None:
+        held = hold(self.path)
+        entries, first = self._entries, self._written
+        if not held.size:  # new, or deleted since
+            entries, first = self._beginning(), 0
+        elif held is not self._hold and self._header() not in entries:
+            entries, first = self._going_on()
+        self._hold = held
+        text = encoded([*entries, *map(entry_of, series[first:])])
+        try:
+            held.append(text, encoded([self._header()]))
+        except OSError as error:
+            raise OSError(
+                error.errno, error.strerror, str(self.path)
+            ) from error
+        if not first:
+            self._written = len(series)
+
+    def _header(self) -> dict[str, Any]:
+        header = {"format": FORMAT, "version": VERSION, "run": self._run.number}
+        return header | {
+            "identity": self._run.identity,
+            "monitor": self._monitor,
+        }
+
+    def _beginning(self) -> list[dict[str, Any]]:
+        facts = {"run": self._run.number, "facts": self._run.facts}
+        return [self._header(), *([facts] if self._run.facts else [])]
+
+    def _going_on(self) -> tuple[list[dict[str, Any]], int]:
+        """Entries, and the first series, for a file of which hold was lost."""
+        try:
+            runs = written_runs(self.path).values()
+        except ValueError as error:
+            raise FileExistsError(str(error)) from error
+        for run in runs:
+            if run.identity == self._run.identity:
+                if self._monitor and self._monitor not in run.monitors:
+                    return self._beginning(), 0  # deleted, begun by another
+                return self._entries, self._written
+        raise FileExistsError(
+            f"{self.path} must be the file that this recording was begun in. "
+            "Received: another recording of that name."
+        )
+
+    def _warn(self, error: OSError) -> None:
+        """Warns once in a run, whichever monitor it is."""
+        name = os.path.realpath(self.path)
+        if _warned.get(name) != self._run.identity:
+            _warned[name] = self._run.identity
+            warnings.warn(
+                f"{self.path} cannot be written ({error}). What it holds stays "
+                "readable. New rows are kept in memory, and written as soon as "
+                "the file can be.",
+                UserWarning,
+                stacklevel=2,
+            )
