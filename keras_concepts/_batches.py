@@ -1,4 +1,4 @@
-"""Batches as `fit` hands them to a model."""
+"""Models, and batches as `fit` hands them to one."""
 
 from typing import Any
 
@@ -27,3 +27,21 @@ def as_fed(structure: Any) -> Any:
         return known
 
     return keras.tree.map_structure(tensor, structure)
+
+
+def check_model(owner: str, model: Any) -> None:
+    """Raises a `TypeError` unless `model` is a Keras model or layer.
+
+    Args:
+        owner: Function that takes it.
+        model: Argument.
+    """
+    if isinstance(model, keras.Layer):
+        return
+    hint = ""
+    if isinstance(getattr(model, "module", None), keras.Layer):
+        hint = " Pass what it wraps, `model.module`."
+    raise TypeError(
+        f"`model` of `{owner}` must be a `keras.Model` or another "
+        f"`keras.Layer`. Received: a {type(model).__name__}.{hint}"
+    )

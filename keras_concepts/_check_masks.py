@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_concepts import _backend
+from keras_concepts._batches import check_model
 from keras_concepts._shown_as_text import show_text
 from keras_concepts.instruments.masks.mask_finding import MaskFinding
 from keras_concepts.instruments.masks.mask_trace import MaskTrace
@@ -112,11 +113,7 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
     >>> report.findings[0].padding, report.findings[0].side
     (0.25, 'right')
     """
-    if not isinstance(model, keras.Layer):
-        raise TypeError(
-            "`check_masks` needs a `keras.Model` or another `keras.Layer`. "
-            f"Received: model={model!r} of type {type(model).__name__}."
-        )
+    check_model("check_masks", model)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
 
     def passed(

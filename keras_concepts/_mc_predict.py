@@ -13,6 +13,7 @@ from keras_concepts._backend import (
     fixed_randomness,
     flatten_layers,
 )
+from keras_concepts._batches import check_model
 from keras_concepts._dropout_family import dropout_on
 from keras_concepts._validation import check_positive_int
 
@@ -94,7 +95,7 @@ def mc_predict(
         one at each place.
 
     Raises:
-        TypeError: `x` does not hold arrays.
+        TypeError: `x` does not hold arrays, or `model` is no Keras model.
         ValueError: The model is not random or has a stateful layer, `x` has no
             rows or arrays of different lengths, `probabilities=True` and the
             outputs are none, or `samples` or `batch_size` is below 1.
@@ -114,6 +115,7 @@ def mc_predict(
     >>> bool((prediction.mutual_information < prediction.entropy).all())
     True
     """
+    check_model("mc_predict", model)
     check_positive_int("mc_predict", "samples", samples)
     check_positive_int("mc_predict", "batch_size", batch_size)
     x = keras.tree.map_structure(_array, x)

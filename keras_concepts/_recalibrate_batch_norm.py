@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts._batches import as_fed
+from keras_concepts._batches import as_fed, check_model
 from keras_concepts._numerics.moments import Moments
 from keras_concepts._validation import check_positive_int
 from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
@@ -61,7 +61,7 @@ def recalibrate_batch_norm(
 
     Raises:
         TypeError: `data` are none of these, `batch_size` or `steps` is not an
-            integer.
+            integer, or `model` is no Keras model.
         ValueError: The model is not built or has no batch normalization in
             training mode, one has `renorm=True`; `data` is empty, its arrays
             differ in length, or NaN or infinity reaches a layer (then the model
@@ -80,6 +80,7 @@ def recalibrate_batch_norm(
     >>> [round(float(w[0]), 3) for w in model.get_weights()[2:]]
     [3.0, 4.667]
     """
+    check_model("recalibrate_batch_norm", model)
     check_positive_int("recalibrate_batch_norm", "batch_size", batch_size)
     if steps is not None:
         check_positive_int("recalibrate_batch_norm", "steps", steps)

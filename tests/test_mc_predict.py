@@ -456,3 +456,11 @@ def test_what_is_not_random_is_computed_once(build, x, monkeypatch):
     ):
         if b is not None:
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_wrapped_model():
+    class Wrapper:  # as `DistributedDataParallel` is
+        module = keras.layers.Dense(1)
+
+    with pytest.raises(TypeError, match=r"Wrapper\. Pass what it wraps"):
+        mc_predict(Wrapper(), np.ones((2, 3)))

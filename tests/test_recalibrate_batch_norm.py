@@ -252,3 +252,11 @@ def test_data_that_are_not_finite_change_nothing(bad):
         kc.recalibrate_batch_norm(model, data, 8)
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_wrapped_model():
+    class Wrapper:  # as `DistributedDataParallel` is
+        module = keras.layers.Dense(1)
+
+    with pytest.raises(TypeError, match=r"Wrapper\. Pass what it wraps"):
+        kc.recalibrate_batch_norm(Wrapper(), np.ones((2, 3)))

@@ -192,7 +192,10 @@ class StepMonitor(Monitor):
         super().on_train_end(logs)
 
     def _is_attached(self) -> bool:
-        return ObservedTrainFunction.is_attached(self._trained, self._observer)
+        observer = self._observer
+        return observer is not None and ObservedTrainFunction.is_attached(
+            self._trained, observer
+        )
 
     def _begin(self) -> None:
         """Opens what a training run needs beside the recording."""

@@ -59,7 +59,7 @@ def first_fault(
         where = f"the weights {variables[i]}, already before this step"
         return _fault("weight", variables[i], details["before"][i], where)
     if details["inputs"].any():
-        i = _first(details["inputs"].any(axis=1))
+        i = _first(details["inputs"].sum(axis=1))
         name = "the inputs x" if INPUTS[i] == "x" else INPUTS[i]
         where = f"{_entries(details['inputs'][i])} in {name}"
         return _fault("input", INPUTS[i], details["inputs"][i].sum(), where)

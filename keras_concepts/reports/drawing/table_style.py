@@ -18,7 +18,7 @@ from keras_concepts.reports.drawing.names import legible_width, shorten
 BAD = "bold red"
 SUSPECT = "bold yellow"
 _SHORTEST_NAME = 10
-_LEGIBLE_NAME = 24
+_LEGIBLE_NAME = 32
 _BETWEEN = 2  # characters from column to column
 _LINE_LENGTH = 80
 
