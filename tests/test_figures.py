@@ -15,7 +15,7 @@ pyplot = pytest.importorskip("matplotlib.pyplot")
 PLOTS = [name for name in reports.__all__ if name.startswith("plot_")]
 
 
-@pytest.mark.parametrize("name", set(PLOTS) - {"plot_recording"})
+@pytest.mark.parametrize("name", sorted(set(PLOTS) - {"plot_recording"}))
 def test_scripts_show_every_figure_with_pyplot(name):
     rows = Recording()
     data = {"a": rows} if name == "plot_gradient_stacks" else rows
