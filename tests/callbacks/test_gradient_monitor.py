@@ -281,7 +281,8 @@ class TestSampling:
     def test_several_steps_an_execution(self, digits):
         if keras.backend.backend() == "torch":
             pytest.skip("steps_per_execution must be 1 with torch")
-        monitor, plain = GradientMonitor(), GradientMonitor()
+        monitor = GradientMonitor(max_samples=None)
+        plain = GradientMonitor(max_samples=None)
         for each, steps in ((monitor, 3), (plain, 1)):
             keras.utils.set_random_seed(0)
             model = make(steps_per_execution=steps)
