@@ -46,6 +46,44 @@ def shadow_in_thread(
         yield
 
 
+class _SharedShadow:
+    """What stands in for a method of a class while somebody wants it to."""
+
+    def __init__(self, base: type, name: str) -> None:
+        self.name = name
+        self.wanted: tuple[tuple[Any, Any], ...] = ()
+        self.originals = {
+            each: vars(each)[name]
+            for each in {*base.__mro__, *_with_subclasses(base)}
+            if name in vars(each)
+        }
+
+    def install(self) -> None:
+        for each, original in self.originals.items():
+            setattr(each, self.name, self._shadowed(original))
+
+    def remove(self) -> None:
+        for each, original in self.originals.items():
+            setattr(each, self.name, original)
+
+    def _shadowed(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def method(instance: Any, *args: Any, **kwargs: Any) -> Any:
+            bound = functools.partial(original, instance)
+            for is_here, replacement in self.wanted:
+                if is_here():
+                    return replacement(instance, bound, *args, **kwargs)
+            return bound(*args, **kwargs)
+
+        return method
+
+
+# Several threads may train at once: the first to come installs a shadow, and
+# the last to leave removes it.
+_shared: dict[tuple[type, str], _SharedShadow] = {}
+_lock = threading.Lock()
+
+
 @contextlib.contextmanager
 def shadow_methods(
     base: type,
@@ -61,29 +99,21 @@ def shadow_methods(
         replacement: Called with the instance, its own method and the arguments.
         is_here: Whether a call is meant: not in another thread, say.
     """
-
-    def shadowed(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            bound = functools.partial(original, self)
-            if not is_here():
-                return bound(*args, **kwargs)
-            return replacement(self, bound, *args, **kwargs)
-
-        return method
-
-    originals = {
-        each: vars(each)[name]
-        for each in {*base.__mro__, *_with_subclasses(base)}
-        if name in vars(each)
-    }
-    for each, original in originals.items():
-        setattr(each, name, shadowed(original))
+    entry = (is_here, replacement)
+    with _lock:
+        shared = _shared.get((base, name))
+        if shared is None:
+            shared = _shared[base, name] = _SharedShadow(base, name)
+            shared.install()
+        shared.wanted = (entry, *shared.wanted)
     try:
         yield
     finally:
-        for each, original in originals.items():
-            setattr(each, name, original)
+        with _lock:
+            shared.wanted = tuple(x for x in shared.wanted if x is not entry)
+            if not shared.wanted:
+                shared.remove()
+                del _shared[base, name]
 
 
 def shadow_methods_in_thread(

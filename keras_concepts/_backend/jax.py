@@ -13,7 +13,10 @@ import keras
 import numpy as np
 from jax._src import core  # which trace is open: no public name tells
 
-from keras_concepts._backend.keras_internals import flatten_layers
+from keras_concepts._backend.keras_internals import (
+    flatten_layers,
+    make_train_function,
+)
 from keras_concepts._shadow import (
     shadow,
     shadow_methods_in_thread,
@@ -454,7 +457,7 @@ def _observed_train_function(
                     model, "_get_state_sharding_spec", lambda: (*sharding, None)
                 )
             )
-        model.make_train_function(force=True)
+        make_train_function(model)
     step, model.train_function = model.train_function, previous
 
     def observed(state: Any, iterator: Any) -> Any:

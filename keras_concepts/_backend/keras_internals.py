@@ -1,6 +1,7 @@
 """What is private to Keras and the same on every backend."""
 
 import contextlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -165,6 +166,15 @@ def own_variables(layer: Any) -> list[Any]:
     ]
 
 
+def make_train_function(model: Any) -> None:
+    """Makes the train function of a model again."""
+    if "force" in inspect.signature(model.make_train_function).parameters:
+        model.make_train_function(force=True)
+        return
+    model.train_function = None  # a method of the model's author
+    model.make_train_function()
+
+
 def optimizers_of(model: Any) -> list[Any]:
     """The optimizer of the model, and others that it or a layer in it keeps.
 
@@ -173,12 +183,23 @@ def optimizers_of(model: Any) -> list[Any]:
     kept = [model.optimizer]
     for layer in model._flatten_layers():
         for value in vars(layer).values():
-            if isinstance(value, dict):
-                kept += value.values()
-            else:
-                kept += value if isinstance(value, list | tuple) else [value]
+            kept += _leaves(value)
     kind = keras.optimizers.Optimizer
     return list({id(o): o for o in kept if isinstance(o, kind)}.values())
+
+
+def _leaves(value: Any, depth: int = 4) -> list[Any]:
+    """What is in a container, and in those in it; the value itself if none."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list | tuple) or not depth:
+        return [value]
+    return [leaf for each in value for leaf in _leaves(each, depth - 1)]
+
+
+def optimizer_variables(model: Any) -> list[Any]:
+    """All that the optimizers of a model keep."""
+    return [v for each in optimizers_of(model) for v in each.variables]
 
 
 def optimized_variables(optimizer: Any) -> list[Any]:

@@ -13,7 +13,11 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 from tensorflow.python.ops import control_flow_util
 
-from keras_concepts._backend.keras_internals import optimizers_of, own_value
+from keras_concepts._backend.keras_internals import (
+    make_train_function,
+    optimizer_variables,
+    own_value,
+)
 from keras_concepts._shadow import (
     shadow,
     shadow_in_thread,
@@ -483,16 +487,17 @@ def _local(value: Tensor) -> tf.Variable:
 
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del arguments
-    variables = [
-        *model.variables,
-        *(v for each in optimizers_of(model) for v in each.variables),
-        *model.metrics_variables,
-    ]
+    variables = [*model.variables, *model.metrics_variables]
+    variables += optimizer_variables(model)
     values = [snapshot(variable) for variable in variables]
 
     def restore(result: Any) -> Any:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
+        known = set(map(id, variables))
+        for variable in optimizer_variables(model):
+            if id(variable) not in known:  # the step has built the optimizer
+                variable.assign(keras.ops.zeros_like(variable))
         return result
 
     return restore
@@ -518,7 +523,7 @@ def _observed_train_function(
 
     previous = model.train_function
     with shadow(model, "train_step", train_step):
-        model.make_train_function(force=True)
+        make_train_function(model)
     observed, model.train_function = model.train_function, previous
     return observed
 

@@ -13,7 +13,12 @@ import torch
 from keras.src.backend.torch.core import get_device
 
 from keras_concepts._backend.fixed_part import FixedPart
-from keras_concepts._backend.keras_internals import optimizers_of, own_value
+from keras_concepts._backend.keras_internals import (
+    flatten_layers,
+    make_train_function,
+    optimizer_variables,
+    own_value,
+)
 from keras_concepts._shadow import shadow, shadow_methods
 from keras_concepts._types import Observe, Tensor
 
@@ -363,16 +368,22 @@ def when(flag: Any, function: Callable[[], None], buffer: Any) -> None:
 
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del arguments
-    variables = [
-        *model.variables,
-        *(v for each in optimizers_of(model) for v in each.variables),
-        *model.metrics_variables,
-    ]
+    variables = [*model.variables, *model.metrics_variables]
+    variables += optimizer_variables(model)
     values = [snapshot(variable) for variable in variables]
+    buffers = [
+        (x, x.clone()) for each in flatten_layers(model) for x in each.buffers()
+    ]
 
     def restore(result: Any) -> Any:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
+        for buffer, value in buffers:
+            buffer.copy_(value)
+        known = set(map(id, variables))
+        for variable in optimizer_variables(model):
+            if id(variable) not in known:  # the step has built the optimizer
+                variable.assign(keras.ops.zeros_like(variable))
         return result
 
     return restore
@@ -389,7 +400,7 @@ def _observed_train_function(
 ) -> Callable[..., Any]:
     del buffers  # written in place
     previous = model.train_function
-    model.make_train_function(force=True)
+    make_train_function(model)
     step, model.train_function = model.train_function, previous
 
     def observed(data: Any) -> Any:

@@ -18,6 +18,20 @@ def callbacks_of_fit() -> keras.callbacks.CallbackList | None:
     return None
 
 
+def is_in_an_outer_fit(monitor: Any) -> bool:
+    """Whether a `fit` that calls us was called by another one's callback."""
+    lists: dict[int, Any] = {}
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList) and any(
+            each is monitor for each in caller.callbacks
+        ):
+            lists[id(caller)] = caller
+        frame = frame.f_back
+    return len(lists) > 1
+
+
 def put_in_order(callbacks: keras.callbacks.CallbackList, monitor: Any) -> None:
     """Lists a monitor once, and before a `BackupAndRestore`.
 

@@ -13,6 +13,7 @@ from keras_concepts._figures import kept_from_pyplot
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._callback_list import (
     callbacks_of_fit,
+    is_in_an_outer_fit,
     put_in_order,
 )
 from keras_concepts.callbacks._run_log import RunLog, end_run, run_identity
@@ -112,6 +113,14 @@ class Monitor(keras.callbacks.Callback):
         callbacks = callbacks_of_fit()
         if callbacks is not None:
             put_in_order(callbacks, self)
+        if is_in_an_outer_fit(self):
+            warnings.warn(
+                f"`{type(self).__name__}` is used by a `fit` inside a `fit` "
+                "that it was recording, and will not see the rest of the outer "
+                "one. Give the inner `fit` a monitor of its own.",
+                UserWarning,
+                stacklevel=2,
+            )
         self.recording.close()
         try:
             log = RunLog(

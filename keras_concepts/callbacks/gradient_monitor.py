@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_concepts import derived
+from keras_concepts import _backend, derived
 from keras_concepts import quantities as q
 from keras_concepts.callbacks._monitor import SampledMonitor
 from keras_concepts.instruments.gradients.gradient_tap import (
@@ -168,7 +168,11 @@ class GradientMonitor(SampledMonitor):
         _record(self.recording, epoch, joined)
         if self._writer is not None:
             self._writer.write(self.recording)
-        return _log_values(joined, self.model.optimizer)
+        scales = any(
+            isinstance(each, keras.optimizers.LossScaleOptimizer)
+            for each in _backend.optimizers_of(self.model)
+        )
+        return _log_values(joined, scales)
 
     def _with_recent_peaks(self, samples: GradientSamples) -> GradientSamples:
         """Judges units by enough steps: a few may pass a live one by."""
@@ -210,22 +214,28 @@ def _record(recording: Recording, epoch: int, samples: GradientSamples) -> None:
         )
 
 
-def _log_values(samples: GradientSamples, optimizer: Any) -> dict[str, float]:
+def _log_values(samples: GradientSamples, scales: bool) -> dict[str, float]:
     norm = samples.global_norm
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    norm = norm[~np.isnan(samples.quantity(q.GRADIENT_RMS)).all(axis=1)]
+    if scales:
         # Loss scaling meets overflows on purpose and skips those steps.
         norm = norm[np.isfinite(norm)]
     values = {"gradient_norm": float(np.mean(norm)) if len(norm) else math.nan}
     if samples.unit_peaks:
         dead = samples.dead_units.values()
         values["dead_units"] = float(sum(map(len, dead))) if dead else math.nan
-    of = {"layers": samples.layers, "roles": samples.roles}
-    if derived.count_layers(samples.paths, **of) > 1:
+    rms = samples.quantity(q.GRADIENT_RMS)
+    given = np.flatnonzero(~np.isnan(rms).all(axis=0))
+    if not len(given):  # no gradient is known at all
+        given = np.arange(len(samples.paths))
+    paths = [samples.paths[i] for i in given]
+    of = {
+        "layers": [samples.layers[i] for i in given],
+        "roles": [samples.roles[i] for i in given],
+    }
+    if derived.count_layers(paths, **of) > 1:
         values["gradient_attenuation"] = derived.attenuation(
-            samples.paths,
-            samples.quantity(q.GRADIENT_RMS).T,
-            sizes=samples.sizes,
-            **of,
+            paths, rms[:, given].T, sizes=samples.sizes[given], **of
         )
     matrices = [
         i for i, x in enumerate(samples.roles) if x in (q.WEIGHT, q.SCORE)

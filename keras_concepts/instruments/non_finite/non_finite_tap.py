@@ -68,9 +68,7 @@ class NonFiniteTap:
         self.model = model
         self.capacity = capacity
         self.sees_layers = True
-        self.skips = isinstance(
-            model.optimizer, keras.optimizers.LossScaleOptimizer
-        )
+        self.skips = _scales(model.optimizer)
 
     @functools.cached_property
     def variables(self) -> list[Any]:
@@ -123,6 +121,7 @@ class NonFiniteTap:
     def record(self, step: StepRecord, captured: Values) -> None:
         """Adds a step to the buffer, inside the step."""
         update = step.update
+        self.skips = any(map(_scales, update.optimizers))
         isolated = step.isolated
         gradients, loss = isolated.gradients, isolated.loss
         present = [gradient for gradient in gradients if gradient is not None]
@@ -235,6 +234,10 @@ class NonFiniteTap:
             variables=[self._names.of(v) for v in self.variables],
             layers=[self._names.of(layer) for layer in self.layers],
         )
+
+
+def _scales(optimizer: Any) -> bool:
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def _counts(values: list[Any]) -> Tensor:

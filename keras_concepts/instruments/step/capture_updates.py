@@ -1,6 +1,7 @@
 """What a training step hands to optimizers and to its loss metric."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -72,7 +73,10 @@ class _Capture:
         original: Callable[..., Any],
         grads: Any,
         trainable_variables: Any = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> Any:
+        original = functools.partial(_called, original, args, kwargs)
         if not self._may_capture():
             return self._run(original, grads, trainable_variables)
         gradients = list(grads)
@@ -179,15 +183,27 @@ class _Capture:
             self._then()
 
 
+def _called(
+    function: Callable[..., Any],
+    more: tuple[Any, ...],
+    keywords: dict[str, Any],
+    *args: Any,
+) -> Any:
+    """Calls a method with the arguments of its author's own, too."""
+    return function(*args, *more, **keywords)
+
+
 @contextlib.contextmanager
 def _capture_loss(step: StepRecord) -> Iterator[None]:
     original = step.loss_tracker.update_state
 
-    def update_state(values: Any, sample_weight: Any = None) -> Any:
+    def update_state(
+        values: Any, sample_weight: Any = None, **kwargs: Any
+    ) -> Any:
         if step.in_its_trace:
             step.loss = values
             step.batch_size = 1 if sample_weight is None else sample_weight
-        return original(values, sample_weight=sample_weight)
+        return original(values, sample_weight=sample_weight, **kwargs)
 
     with _backend.shadow_in_step(
         step.loss_tracker, "update_state", update_state

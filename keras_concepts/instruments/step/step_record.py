@@ -11,6 +11,8 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
 
+_LARGEST = 3.4e38  # of float32
+
 
 @dataclasses.dataclass
 class Update:
@@ -56,6 +58,8 @@ class Update:
         Of a variable that was updated more than once the last gradient counts,
         and the change that all of them made together.
         """
+        if not updates:
+            return cls()
         if len(updates) == 1:
             return updates[0]
         first = {
@@ -224,4 +228,7 @@ def _is_value(gradient: Any, variable: Any) -> bool:
 
 
 def _float32(x: Any) -> Tensor:
+    dtype = keras.backend.standardize_dtype(getattr(x, "dtype", "float32"))
+    if dtype == "float64":  # what is finite shall stay so
+        x = ops.where(ops.isinf(x), x, ops.clip(x, -_LARGEST, _LARGEST))
     return ops.cast(x, "float32")

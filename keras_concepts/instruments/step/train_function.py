@@ -19,6 +19,8 @@ from keras_concepts.instruments.step.unseen_update import (
     unseen_update,
 )
 
+# Of a loop that is not traced, before it is said to use no optimizer.
+_ENOUGH_STEPS = 16
 _NO_OPTIMIZER = (
     "used no Keras optimizer that can be watched. Losses, penalties and the "
     "change of the weights are measured, gradients are not. In a training loop "
@@ -60,7 +62,8 @@ class ObservedTrainFunction:
         self._observers: list[StepObserver[Any]] = []
         # Whether all updates of the last measured step were seen.
         self._sees_updates = False
-        self._uses_of_optimizers = 0
+        self._most_uses = 0
+        self._idle_steps = 0
         self._hidden: set[str] = set()
         self._said: set[str] = set()
         self._make_observed = _backend.observed_train_functions(model)
@@ -86,6 +89,8 @@ class ObservedTrainFunction:
             function._observers.remove(observer)
             if not function._observers:
                 function._restore()
+                if function._idle_steps and not function._most_uses:
+                    function._say(_NO_OPTIMIZER, observer)
 
     @classmethod
     def is_attached(cls, model: Any, observer: StepObserver[Any]) -> bool:
@@ -112,8 +117,8 @@ class ObservedTrainFunction:
             raise
         for observer in self._observers:
             observer.advance(steps, measured=observer in due)
-        for what in self._hidden - self._said:
-            self._say(what)
+        for what in self._hidden:
+            self._say(what, *self._observers)
         if restore is not None and any(o.rejects for o in due):
             result = restore(result)
         return result
@@ -147,9 +152,11 @@ class ObservedTrainFunction:
         if self._switches is not None:
             yield self._switches
 
-    def _say(self, what: str) -> None:
+    def _say(self, what: str, *observers: StepObserver[Any]) -> None:
+        if what in self._said or (what != _HIDDEN_VALUES and self._said):
+            return
         self._said.add(what)
-        names = ", ".join(f"`{o.name}`" for o in self._observers)
+        names = ", ".join(f"`{o.name}`" for o in observers)
         warnings.warn(
             f"The `train_step` of model {self._model.name!r} {what}. "
             f"Attached: {names}.",
@@ -175,7 +182,7 @@ class ObservedTrainFunction:
             ),
             batch=batch,
             untrained=untrained,
-            copies_gradients=self._uses_of_optimizers != 1,
+            copies_gradients=self._most_uses != 1,
         )
         with contextlib.ExitStack() as stack:
             stack.enter_context(capture_updates(step))
@@ -185,8 +192,11 @@ class ObservedTrainFunction:
             ]
             yield after
         self._note(step)
-        if not self._sees_updates and trained is not None:
-            step.updates.append(unseen_update(step, variables, trained, after))
+        if not self._sees_updates:
+            # Where they were not kept, the step before had an optimizer, and
+            # this one has none: gradients may be accumulated by hand.
+            before = trained or [_backend.snapshot(v) for v in variables]
+            step.updates.append(unseen_update(step, variables, before, after))
         if step.loss is None:
             step.batch_size = batch_size(batch)
         if step.update.variables:
@@ -208,14 +218,18 @@ class ObservedTrainFunction:
 
     def _note(self, step: StepRecord) -> None:
         hidden = step.has_hidden_updates
-        self._uses_of_optimizers = len(step.updates)
+        self._most_uses = max(self._most_uses, len(step.updates))
         for update in step.updates:
             update.drop_overwritten()
         self._sees_updates = bool(step.updates) and not hidden
         if hidden:
             self._hidden.add(_HIDDEN_OPTIMIZER)
         elif not step.updates:
-            self._hidden.add(_NO_OPTIMIZER)
+            self._idle_steps += 1
+            # A step that runs once is not judged: gradients may be accumulated.
+            waits = step.trace is None and self._idle_steps < _ENOUGH_STEPS
+            if self._most_uses == 0 and not waits:
+                self._hidden.add(_NO_OPTIMIZER)
         if step.has_hidden_values:
             self._hidden.add(_HIDDEN_VALUES)
 

@@ -1,5 +1,6 @@
 """Models whose `train_step` is their author's own."""
 
+import threading
 import warnings
 
 import keras
@@ -590,3 +591,128 @@ def test_watching_leaves_an_unbuilt_model_unbuilt():
         with warnings.catch_warnings():
             fit(model, monitor)
         assert not model.built
+
+
+@not_jax
+def test_gradients_that_are_accumulated_by_hand():
+    class Accumulating(keras.Sequential):
+        count = 0
+
+        def train_step(self, data):
+            x, y = data
+            variables = self.trainable_variables
+            _, found = gradients(lambda: square_error(self, x, y), variables)
+            self.count += 1
+            if self.count % 2 == 0:
+                apply(self.optimizer, found, variables)
+            return {"steps": ops.ones(())}
+
+    for kind in (GradientMonitor, PenaltyReporter, NonFiniteGuard):
+        model = Accumulating([keras.Input((4,)), layers.Dense(1)])
+        model.compile("sgd", run_eagerly=True)
+        monitor = kind()
+        fit(model, monitor, epochs=2)
+        if kind is GradientMonitor:
+            applied = monitor.recording.select("", "applied").value
+            assert applied.tolist() == [0.0, 1.0] * 2
+
+
+@not_jax
+def test_methods_with_arguments_of_their_own():
+    class Ascending(keras.optimizers.SGD):
+        def apply(self, grads, trainable_variables=None, ascend=False):
+            if not ascend:
+                return super().apply(grads, trainable_variables)
+            for variable, gradient in zip(
+                trainable_variables, grads, strict=True
+            ):
+                variable.assign_add(0.05 * gradient)
+
+    class Own(keras.Sequential):
+        def make_train_function(self):
+            return super().make_train_function()
+
+        def train_step(self, data):
+            x, y = data
+            variables = self.trainable_variables
+            _, found = gradients(lambda: square_error(self, x, y), variables)
+            if BACKEND == "torch":
+                import torch
+
+                with torch.no_grad():
+                    self.optimizer.apply(found, variables, ascend=True)
+            else:
+                self.optimizer.apply(found, variables, ascend=True)
+            apply(self.optimizer, found, variables)
+            return {"steps": ops.ones(())}
+
+    weights = []
+    for monitors in ([], [GradientMonitor(), NonFiniteGuard(**QUIET)]):
+        keras.utils.set_random_seed(0)
+        model = Own([keras.Input((4,)), layers.Dense(1)])
+        model.compile(Ascending(0.01))
+        fit(model, *monitors)
+        weights.append(model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_two_threads_train_at_once():
+    original = keras.optimizers.Optimizer.apply
+    errors, rows = [], []
+
+    def train():
+        try:
+            monitor = GradientMonitor(max_samples=None)
+            fit(plain(), monitor, NonFiniteGuard(**QUIET), epochs=4)
+            found = monitor.recording.select("*/kernel", "gradient_rms").value
+            rows.append((len(found), int(np.isfinite(found).sum())))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=train) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert rows == [(16, 16)] * 2
+    assert keras.optimizers.Optimizer.apply is original
+
+
+@not_jax
+def test_steps_that_an_own_loss_scale_skips_are_no_fault():
+    class Scaled(OwnOptimizer):
+        def __init__(self):
+            super().__init__()
+            self.own = keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.SGD(0.01), initial_scale=2.0**127
+            )
+
+        def train_step(self, data):
+            x, y = data
+            variables = self.net.trainable_variables
+            _, found = gradients(
+                lambda: self.own.scale_loss(1e3 * square_error(self.net, x, y)),
+                variables,
+            )
+            apply(self.own, found, variables)
+            return {"steps": ops.ones(())}
+
+    model = Scaled()
+    model.compile()
+    guard = NonFiniteGuard(**QUIET)
+    fit(model, guard)
+    assert guard.found is None
+    assert guard.recording.select(quantity="skipped_steps").value[0] == 2.0
+
+
+@not_jax
+def test_a_monitor_of_two_fits_at_once_says_so():
+    monitor = GradientMonitor()
+
+    def inside(model):
+        model.fit(X, Y, verbose=0, callbacks=[monitor])
+
+    with pytest.warns(UserWarning, match="`fit` inside a `fit`"):
+        fit(plain(), monitor, Between(inside))
