@@ -52,7 +52,9 @@ def train(rate: float, epochs: int) -> tuple[np.ndarray, float]:
     keras.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
     hidden = [layers.Dense(UNITS, "tanh", name=name) for name in NAMES]
-    model = keras.Sequential([*hidden, layers.Dense(10, "softmax")])
+    model = keras.Sequential(
+        [keras.Input((64,)), *hidden, layers.Dense(10, "softmax")]
+    )
     model.compile(optimizers.Adam(rate), "sparse_categorical_crossentropy")
     monitor = SignalMonitor((x[:500], y[:500]))
     model.fit(x, y, epochs=epochs, verbose=0, callbacks=[monitor])

@@ -4,6 +4,7 @@ import os
 import warnings
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_concepts import _backend
@@ -15,6 +16,9 @@ from keras_concepts.instruments.model_loss import NoLossError
 from keras_concepts.instruments.signals.forward_probe import ForwardProbe
 from keras_concepts.instruments.signals.signal_summary import SignalSummary
 from keras_concepts.quantities import Quantity
+
+# Layers that are never built.
+_TABLES = (keras.layers.IntegerLookup, keras.layers.StringLookup)
 
 
 class SignalMonitor(Monitor):
@@ -178,7 +182,8 @@ class SignalMonitor(Monitor):
             _ = self._log.epoch(epoch)
             self._step = self.recording.next_step
             # Another model is built by its data, in its first step.
-            if all(x.built for x in _backend.flatten_layers(self.model)):
+            layers = _backend.flatten_layers(self.model)
+            if all(x.built or isinstance(x, _TABLES) for x in layers):
                 _ = self._measure(-1)
 
     def on_train_batch_end(

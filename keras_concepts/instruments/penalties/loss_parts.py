@@ -41,11 +41,20 @@ def capture_loss_parts(step: StepRecord) -> Iterator[LossParts]:
     added: list[tuple[Any, tuple[str, Any], Any]] = []
 
     def add(kind: str, owner: Any, value: Any) -> None:
-        parts[kind, owner] = parts.get((kind, owner), 0.0) + _detached(value)
+        if is_usable(value := _detached(value)):
+            parts[kind, owner] = parts.get((kind, owner), 0.0) + value
 
     def add_of_layer(kind: str, owner: Any, loss: Any) -> None:
-        added.append((loss, (kind, owner), _detached(loss)))
-        add(kind, owner, loss)
+        if is_usable(value := _detached(loss)):
+            added.append((loss, (kind, owner), value))
+            add(kind, owner, loss)
+
+    def is_usable(value: Any) -> bool:
+        if _backend.in_symbolic_scope():  # a model is built by its first step
+            return False
+        here = _backend.is_in_trace(value, step.trace)
+        step.has_hidden_values |= not here
+        return here
 
     def drop(losses: list[Any]) -> None:
         dropped = set(map(id, losses))
