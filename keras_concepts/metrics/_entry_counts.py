@@ -123,6 +123,7 @@ class EntryCounts(ClassCounts):
         if self.top_k is not None or self.class_id is not None:
             self._check_classes(scores.shape[-1], scores.shape[-1])
         if self.class_id is not None:
+            self._check_class_id(scores.shape[-1])
             y_true, scores, kept, unsorted = (
                 None if each is None else each[..., self.class_id]
                 for each in (y_true, scores, kept, unsorted)
@@ -131,6 +132,15 @@ class EntryCounts(ClassCounts):
             y_true[..., None], scores[..., None], weights, mask, axis=-1
         )
         self._count_entries(rows, kept, unsorted)
+
+    def _check_class_id(self, num_classes: int) -> None:
+        # JAX would take another class.
+        if self.class_id is not None and not 0 <= self.class_id < num_classes:
+            raise ValueError(
+                f"`class_id` of `{type(self).__name__}` must be one of the "
+                f"{num_classes} classes, from 0 to {num_classes - 1}. "
+                f"Received: class_id={self.class_id!r}."
+            )
 
     def _count_entries(
         self, rows: Rows, kept: Tensor | None, unsorted: Tensor | None
