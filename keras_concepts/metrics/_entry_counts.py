@@ -124,9 +124,11 @@ class EntryCounts(ClassCounts):
             self._check_classes(scores.shape[-1], scores.shape[-1])
         if self.class_id is not None:
             self._check_class_id(scores.shape[-1])
-            y_true, scores, kept, unsorted = (
+            y_true = y_true[..., self.class_id]
+            scores = scores[..., self.class_id]
+            kept, unsorted = (
                 None if each is None else each[..., self.class_id]
-                for each in (y_true, scores, kept, unsorted)
+                for each in (kept, unsorted)
             )
         rows = self._read(
             y_true[..., None], scores[..., None], weights, mask, axis=-1
