@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_concepts._numerics.dtypes import dtype_of
@@ -37,12 +38,14 @@ def differs(labels: Tensor, ignore_class: float) -> Tensor:
     """Whether each class number, or answer to a question, counts.
 
     Args:
-        labels: Of any shape, signed integers or floats.
+        labels: Of any shape, signed integers or floats, of `as_labels`.
         ignore_class: The label whose entries do not count, or NaN.
     """
-    if math.isnan(ignore_class):
-        if keras.backend.is_float_dtype(dtype_of(labels)):
+    dtype = dtype_of(labels)
+    if keras.backend.is_float_dtype(dtype):
+        if math.isnan(ignore_class):
             return ops.logical_not(ops.isnan(labels))
+    elif not np.iinfo(dtype).min <= ignore_class <= np.iinfo(dtype).max:
         return ops.ones_like(labels, "bool")
     return ops.not_equal(labels, ops.cast(ignore_class, labels.dtype))
 

@@ -26,7 +26,9 @@ _OVERSHOOT = 0.1
 
 
 def as_labels(owner: str, y_true: Any) -> Tensor:
-    """Labels as a tensor of floats or signed integers.
+    """Labels as a tensor of floats or signed integers, of 32 bits or more.
+
+    Fewer bits may not hold every class number that labels are compared with.
 
     Raises:
         TypeError: If they are strings or other objects.
@@ -44,8 +46,10 @@ def as_labels(owner: str, y_true: Any) -> Tensor:
             "`classes, numbers = numpy.unique(names, return_inverse=True)`."
         )
     y_true = ops.convert_to_tensor(y_true)
-    if dtype_of(y_true).startswith(("bool", "uint")):
-        y_true = ops.cast(y_true, "int32")
+    if dtype_of(y_true).startswith(("bool", "uint", "int8", "int16")):
+        return ops.cast(y_true, "int32")
+    if dtype_of(y_true).startswith(("float8", "float16", "bfloat16")):
+        return ops.cast(y_true, "float32")
     return y_true
 
 

@@ -75,8 +75,8 @@ def binary_targets(
         wanted="dense",
         options=" and binary=True",
     )
-    labels = ops.cast(labels, y_pred.dtype)
-    return Targets(*_without(labels, ignore_class, y_pred))
+    labels, y_pred, counted = _without(labels, ignore_class, y_pred)
+    return Targets(ops.cast(labels, y_pred.dtype), y_pred, counted)
 
 
 def categorical_targets(

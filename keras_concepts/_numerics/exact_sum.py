@@ -7,10 +7,10 @@ float32 words (see `_numerics.words`):
 
     total = high + low + rest
 
-`high` is a multiple of 2**16, `low` lies in `[0, 2**16)`, and `rest` is what
-rounding took from it. Integers, and multiples of 2**-24, are exact as long as
-the total is below 2**40, up to where `high` is exact. Other values are held to
-about 48 bits.
+`high` is a multiple of 2**16, `low` lies between -2**16 and 2**16, and `rest`
+is what rounding took from it. Integers, and multiples of 2**-24, are exact as
+long as the total is below 2**40, up to where `high` is exact. Other values are
+held to about 48 bits.
 
 Each word is a sum, so replicas merge by adding words up, as Keras does with
 variables of `aggregation="sum"`. The next addition brings them into their range
@@ -182,7 +182,8 @@ def _add(words: Tensor, parts: Any, places: Tensor = None) -> Tensor:
     high = sum(multiples, high)
     low, error = two_sum(low, addend)
     low, rest = two_sum(low, sum(small, rest + error))
-    carry = ops.floor(low * (1 / _BASE)) * _BASE
+    # Towards 0: what is left of `low` is then exact, of either sign.
+    carry = ops.trunc(low * (1 / _BASE)) * _BASE
     return ops.stack([high + carry, low - carry, rest])
 
 

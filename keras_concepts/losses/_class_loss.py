@@ -49,7 +49,7 @@ class Losses(NamedTuple):
 class ClassLoss(keras.losses.Loss, abc.ABC):
     """Base of the losses whose labels are classes.
 
-    Labels keep their dtype: as numbers of classes they are exact. Half
+    Labels are not cast to its dtype: as numbers of classes they are exact. Half
     precision is computed in float32 and rounded once, at the end.
     """
 

@@ -113,22 +113,40 @@ class EntryCounts(ClassCounts):
     def _add_entries(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         mask = self._mask(y_pred)
         y_true, scores = self._entries(y_true, as_float(y_pred))
-        kept = None
+        kept = unsorted = None
         if self.top_k is not None:
             self._check_top_k(scores.shape[-1])
             kept = _among_largest(scores, self.top_k)
+            # What is among the largest beside a NaN, nobody knows.
+            unsorted = _backend.has_nan(scores)
+            unsorted = ops.broadcast_to(unsorted, ops.shape(scores))
         if self.top_k is not None or self.class_id is not None:
             self._check_classes(scores.shape[-1], scores.shape[-1])
         if self.class_id is not None:
+            self._check_class_id(scores.shape[-1])
             y_true = y_true[..., self.class_id]
             scores = scores[..., self.class_id]
-            kept = None if kept is None else kept[..., self.class_id]
+            kept, unsorted = (
+                None if each is None else each[..., self.class_id]
+                for each in (kept, unsorted)
+            )
         rows = self._read(
             y_true[..., None], scores[..., None], weights, mask, axis=-1
         )
-        self._count_entries(rows, kept)
+        self._count_entries(rows, kept, unsorted)
 
-    def _count_entries(self, rows: Rows, kept: Tensor | None) -> None:
+    def _check_class_id(self, num_classes: int) -> None:
+        # JAX would take another class.
+        if self.class_id is not None and not 0 <= self.class_id < num_classes:
+            raise ValueError(
+                f"`class_id` of `{type(self).__name__}` must be one of the "
+                f"{num_classes} classes, from 0 to {num_classes - 1}. "
+                f"Received: class_id={self.class_id!r}."
+            )
+
+    def _count_entries(
+        self, rows: Rows, kept: Tensor | None, unsorted: Tensor | None
+    ) -> None:
         limits = self.thresholds
         logits = self.from_logits and limits != [-float("inf")]
         predictions = above(rows.scores, limits, from_logits=logits)
@@ -137,6 +155,9 @@ class EntryCounts(ClassCounts):
             predictions = predictions._replace(unknown=unknown)
         if kept is not None:
             predictions = predictions.scaled(ops.reshape(kept, (-1, 1)))
+            unknown = ops.reshape(unsorted, (-1, 1))
+            unknown = ops.logical_or(predictions.unknown, unknown)
+            predictions = predictions._replace(unknown=unknown)
         positive = ops.cast(rows.labels.amounts != 0, "int32")
         labels = Columns(positive + ops.zeros_like(predictions.amounts))
         count_hits(self._counts, rows, labels, predictions)

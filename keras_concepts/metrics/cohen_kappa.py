@@ -102,11 +102,13 @@ class CohenKappa(Agreement):
         count(self._disagreement, rows.weighted(disagreement))
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+        if self.weights is None:
+            return ops.cast(a != b, "int32")
+        # Integers would overflow: 1000 classes do so after 2000 rows.
+        distance = ops.cast(a - b, "float32")
         if self.weights == "linear":
-            return ops.abs(a - b)
-        if self.weights == "quadratic":
-            return ops.square(a - b)
-        return ops.cast(a != b, a.dtype)
+            return ops.abs(distance)
+        return ops.square(distance)
 
     def result(self) -> Any:
         words = self._words()

@@ -7,7 +7,7 @@ import pytest
 from keras_concepts import _backend
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
-from keras_concepts.metrics import F1Score
+from keras_concepts.metrics import BrierScore, F1Score
 
 pytestmark = pytest.mark.optimized
 
@@ -95,6 +95,26 @@ def test_large_and_small_mixed():
     for _ in range(1000):
         metric.update_state(np.array([1.0, 1.0], "float32"))
     np.testing.assert_array_equal(metric.words(), [2**39 + 1000, 1000])
+
+
+@pytest.mark.parametrize("compile_it", [False, True])
+def test_negative_and_small(compile_it):
+    """Nothing is lost below 0, and on the way through it."""
+    metric = Total()
+    add = compiled(metric) if compile_it else metric.update_state
+    expected = np.zeros(2)
+    for factor in (-1, -3e6, 0.7, 3e6, 1e-9, -7e4, 65_536):
+        amounts = np.array([0.02 / 128, 0.1], "float32") * np.float32(factor)
+        add(keras.ops.convert_to_tensor(amounts))
+        expected += amounts
+        np.testing.assert_allclose(metric.words(), expected, rtol=1e-9)
+
+
+def test_negative_weights():
+    metric = BrierScore()
+    scores = np.array([[0.9, 0.1]], "float32")
+    metric.update_state(np.array([0]), scores, np.array([-1 / 128], "float32"))
+    assert float(metric.result()) == pytest.approx(0.02, rel=1e-5)
 
 
 def test_words_of_replicas_add_up():

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
+from keras_concepts._labels.class_amounts import Indices
+from keras_concepts._labels.rows import Rows
 from keras_concepts.metrics import (
     BalancedAccuracy,
     CohenKappa,
@@ -196,3 +198,23 @@ class TestConfusionMatrix:
         texts = [text.get_text() for text in figure.axes[0].texts]
         expected = oracle.confusion_matrix(self.y_true, self.y_pred.argmax(1))
         assert texts == [str(cell) for cell in expected.ravel()]
+
+
+@pytest.mark.parametrize("weights", ["linear", "quadratic"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_distances_that_overflow_integers(weights, masked):
+    """They add up to more than 2**31 in one batch."""
+    rows = 1100 if weights == "quadratic" else 1_100_000
+    true = np.array([0, 999] * rows)
+    scores = np.eye(1000, dtype="float32")[[999, 0]]
+    metric = CohenKappa(weights, ignore_class=5 if masked else None)
+    if weights == "linear":  # without a table of a million rows
+        labels = Indices(keras.ops.cast(true[:, None], "int32"), 1000)
+        predicted = keras.ops.cast(999 - true[:, None], "int32")
+        metric.update_state([0, 999], scores)
+        weight = keras.ops.ones((len(true), 1), "int32") if masked else None
+        given = Rows(labels, keras.ops.zeros((len(true), 1)), weight)
+        metric._add(given, labels, Indices(predicted, 1000))
+    else:
+        metric.update_state(true, np.tile(scores, (rows, 1)))
+    assert float(metric.result()) == pytest.approx(-1, abs=1e-6)

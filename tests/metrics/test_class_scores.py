@@ -456,3 +456,13 @@ class TestOtherClassesThanBefore:
         metric.update_state([[0, 1, 1]], [[0.9, 0.9, 0.9]])
         metric.update_state([[1]], [[0.9]])
         assert float(metric.result()) == pytest.approx(3 / 4)
+
+
+@pytest.mark.parametrize("cls", [Precision, Recall])
+@pytest.mark.parametrize("class_id", [3, 5, -1])
+@pytest.mark.parametrize("average", ["binary", "macro"])
+@pytest.mark.parametrize("top_k", [None, 1])
+def test_class_id_that_is_no_class(cls, class_id, average, top_k):
+    metric = cls(class_id=class_id, average=average, top_k=top_k)
+    with pytest.raises(ValueError, match=rf"class_id.*{class_id}"):
+        metric.update_state(np.eye(3, dtype="int32"), np.eye(3))

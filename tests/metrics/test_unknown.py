@@ -99,6 +99,22 @@ def test_a_score_of_one_column(name, bad):
         assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("cls", [Precision, Recall])
+@pytest.mark.parametrize("logits", [False, True])
+@pytest.mark.parametrize("class_id", [None, 0, 1])
+def test_a_score_beside_the_class(cls, logits, class_id):
+    """What is among the largest depends on every column."""
+    metric = cls(top_k=1, class_id=class_id, from_logits=logits)
+    scores = put(SCORES, (3, 0), NAN)
+    assert np.isnan(values(metric, one_hot(LABELS), scores)).all()
+    metric.reset_state()
+    weights = (np.arange(8) != 3).astype("float32")
+    assert np.isfinite(values(metric, one_hot(LABELS), scores, weights)).all()
+    if class_id == 1:  # alone, it is compared with 0.5
+        found = values(cls(class_id=1), one_hot(LABELS), scores)
+        assert np.isfinite(found).all()
+
+
 @pytest.mark.parametrize("name", ["brier", "calibration", "threshold", "best"])
 def test_an_infinite_probability(name):
     scores = put(SCORES, (3, 1), np.inf)
