@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -60,7 +60,7 @@ class Vocabulary:
             `"characters"`.
 
     Raises:
-        TypeError: `tokens` is no sequence of strings.
+        TypeError: `tokens` are no strings, or one string.
         ValueError: `unit` is none of the two, or a token is there twice or can
             be in no text: it is more than one word or character, or has upper
             case.
@@ -78,14 +78,15 @@ class Vocabulary:
 
     def __init__(
         self,
-        tokens: Sequence[str],
+        tokens: Iterable[str],
         unit: Literal["words", "characters"] = "words",
     ) -> None:
         check_choice("Vocabulary", "unit", unit, ("words", "characters"))
-        _check_tokens(tokens, unit)
-        self.tokens = [str(token) for token in tokens]
+        self.tokens = _checked_tokens(tokens, unit)
         self.unit = unit
-        self._numbers = {token: _FIRST + i for i, token in enumerate(tokens)}
+        self._numbers = {
+            token: _FIRST + i for i, token in enumerate(self.tokens)
+        }
         if len(self._numbers) < len(self.tokens):
             counts = collections.Counter(self.tokens)
             twice = [token for token, n in counts.items() if n > 1]
@@ -173,7 +174,15 @@ class Vocabulary:
         return Coverage(*(total[name] for name in Coverage._fields))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a JSON file."""
+        """Writes a JSON file.
+
+        A file that is there is replaced as a whole, or left as it is.
+
+        Raises:
+            OSError: `path` cannot be written.
+            UnicodeEncodeError: A token is no Unicode text: it holds half of a
+                surrogate pair.
+        """
         content = {
             "format": _FORMAT,
             "version": _VERSION,
@@ -181,7 +190,14 @@ class Vocabulary:
             "tokens": self.tokens,
         }
         text = json.dumps(content, ensure_ascii=False, indent=0)
-        _ = pathlib.Path(path).write_text(text, encoding="utf-8")
+        encoded = text.encode("utf-8")
+        path = pathlib.Path(path)
+        part = path.with_name(f"{path.name}.part")
+        try:
+            _ = part.write_bytes(encoded)
+            _ = part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -216,13 +232,14 @@ class Vocabulary:
             yield len(tokens), [self._numbers.get(t, UNKNOWN) for t in kept]
 
 
-def _check_tokens(tokens: Sequence[str], unit: str) -> None:
-    """Raises unless each token is what a text is split into."""
+def _checked_tokens(tokens: Iterable[str], unit: str) -> list[str]:
+    """The tokens, if each is what a text is split into."""
     if isinstance(tokens, str):
         raise TypeError(
             "`tokens` of `Vocabulary` must be a sequence of strings, not one "
             f"string. Received: tokens={tokens!r}."
         )
+    tokens = list(tokens)
     for token in tokens:
         if not isinstance(token, str):
             raise TypeError(
@@ -235,6 +252,7 @@ def _check_tokens(tokens: Sequence[str], unit: str) -> None:
                 "case. To take them from texts, call "
                 f"`Vocabulary.learn(texts)`. Received: {token!r}."
             )
+    return [str(token) for token in tokens]
 
 
 def _parts(text: str, unit: str) -> list[str]:

@@ -72,6 +72,31 @@ def test_saved_and_loaded(unit, tmp_path):
     assert (loaded.encode(texts, 16) != 1).all()
 
 
+def test_a_failure_to_save_keeps_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "vocabulary.json"
+    Vocabulary(["a"]).save(path)
+    with pytest.raises(UnicodeEncodeError):
+        Vocabulary(["\ud83d"], "characters").save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.replace", _full_disk)
+        with pytest.raises(OSError, match="No space"):
+            Vocabulary(["b"]).save(path)
+    assert Vocabulary.load(path).tokens == ["a"]
+    assert list(tmp_path.iterdir()) == [path]
+    Vocabulary(["b"]).save(str(path))
+    assert Vocabulary.load(path).tokens == ["b"]
+
+
+def _full_disk(*_):
+    raise OSError("No space left on device")
+
+
+def test_tokens_of_an_iterator():
+    vocabulary = Vocabulary(token for token in ["be", "to"])
+    assert vocabulary.tokens == ["be", "to"]
+    assert vocabulary.encode(["to be"], 3).tolist() == [[4, 3, 2]]
+
+
 @pytest.mark.parametrize(
     "content",
     [
