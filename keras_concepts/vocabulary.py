@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, Self
 
@@ -16,7 +17,13 @@ PADDING, UNKNOWN, END = 0, 1, 2
 _FIRST = 3
 _FORMAT = "keras-concepts vocabulary"
 _VERSION = 1
-_WORD = re.compile(r"\w+")
+# Marks, such as vowel signs, belong to the letter before; `\w` has none.
+_MARKS = "".join(
+    char
+    for char in map(chr, range(0x20000))
+    if unicodedata.category(char)[0] == "M"
+)
+_WORD = re.compile(rf"\w+(?:[{_MARKS}]+\w*)*")
 
 
 class Coverage(NamedTuple):
@@ -50,14 +57,15 @@ class Vocabulary:
     Every row ends with an end mark: no row is padding throughout, not even that
     of an empty text, and averaging over the steps of a row is always defined.
 
-    Upper and lower case are the same.
+    Upper and lower case are the same, and so is an accented letter whether it
+    is one character or two (Unicode NFC).
 
     Args:
         tokens: The known tokens, in the order of their numbers. Numbers 0, 1
             and 2 are padding, an unknown token and the end; the first token
             has number 3.
-        unit: `"words"`, runs of letters, digits and underscores; or
-            `"characters"`.
+        unit: `"words"`, runs of letters with their marks, digits and
+            underscores; or `"characters"`.
 
     Raises:
         TypeError: `tokens` are no strings, or one string.
@@ -256,7 +264,9 @@ def _checked_tokens(tokens: Iterable[str], unit: str) -> list[str]:
 
 
 def _parts(text: str, unit: str) -> list[str]:
-    low = text.lower()
+    # Composed: a letter with a mark is one character, however it was typed.
+    low = unicodedata.normalize("NFC", text).lower()
+    low = unicodedata.normalize("NFC", low)
     return _WORD.findall(low) if unit == "words" else list(low)
 
 
