@@ -71,8 +71,9 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
     - `empty_row`: rows that are all padding make an output NaN or infinite.
 
     A layer that uses the mask and needs it no more, as an LSTM that returns its
-    last state, is no problem. Ids are taken to be padded with 0 if nearly all
-    zeros stand in runs at the ends of rows.
+    last state, is no problem. Ids are taken to be padded with 0 if rows are of
+    four steps or more and nearly all zeros stand in runs at one end of them,
+    the same in all rows.
 
     What counts is whether padding reaches the outputs: the model runs again
     with other numbers in the padded steps of each masked (or padded) sequence,

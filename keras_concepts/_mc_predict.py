@@ -87,8 +87,9 @@ def mc_predict(
         probabilities: Whether the last axis of the output holds probabilities:
             of all classes, as from a softmax, or of one, as from a single
             sigmoid unit. `None` decides by the outputs: in [0, 1] and, if there
-            is more than one unit, of sum 1. Say `False` for a regression of one
-            unit between 0 and 1. Several sigmoid units (multi-label) have none.
+            is more than one unit, of sum 1; rows of NaN are left out. Say
+            `False` for a regression of one unit between 0 and 1. Several
+            sigmoid units (multi-label) have none.
 
     Returns:
         `MCPrediction`; for a model with several outputs, their structure with
@@ -219,7 +220,12 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 
 
 def _are_probabilities(p: np.ndarray) -> bool:
+    """Whether the outputs are, leaving out those of rows that are NaN."""
     p = _with_units(p)
+    if np.isnan(p.min()):
+        p = p[~np.isnan(p).any(axis=-1)]
+        if not p.size:
+            return True
     if p.min() < 0.0 or p.max() > 1.0 + _TOLERANCE:
         return False
     return p.shape[-1] == 1 or bool(

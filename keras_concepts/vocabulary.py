@@ -5,7 +5,8 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -16,7 +17,13 @@ PADDING, UNKNOWN, END = 0, 1, 2
 _FIRST = 3
 _FORMAT = "keras-concepts vocabulary"
 _VERSION = 1
-_WORD = re.compile(r"\w+")
+# Marks, such as vowel signs, belong to the letter before; `\w` has none.
+_MARKS = "".join(
+    char
+    for char in map(chr, range(0x20000))
+    if unicodedata.category(char)[0] == "M"
+)
+_WORD = re.compile(rf"\w+(?:[{_MARKS}]+\w*)*")
 
 
 class Coverage(NamedTuple):
@@ -50,17 +57,18 @@ class Vocabulary:
     Every row ends with an end mark: no row is padding throughout, not even that
     of an empty text, and averaging over the steps of a row is always defined.
 
-    Upper and lower case are the same.
+    Upper and lower case are the same, and so is an accented letter whether it
+    is one character or two (Unicode NFC).
 
     Args:
         tokens: The known tokens, in the order of their numbers. Numbers 0, 1
             and 2 are padding, an unknown token and the end; the first token
             has number 3.
-        unit: `"words"`, runs of letters, digits and underscores; or
-            `"characters"`.
+        unit: `"words"`, runs of letters with their marks, digits and
+            underscores; or `"characters"`.
 
     Raises:
-        TypeError: `tokens` is no sequence of strings.
+        TypeError: `tokens` are no strings, or one string.
         ValueError: `unit` is none of the two, or a token is there twice or can
             be in no text: it is more than one word or character, or has upper
             case.
@@ -78,14 +86,15 @@ class Vocabulary:
 
     def __init__(
         self,
-        tokens: Sequence[str],
+        tokens: Iterable[str],
         unit: Literal["words", "characters"] = "words",
     ) -> None:
         check_choice("Vocabulary", "unit", unit, ("words", "characters"))
-        _check_tokens(tokens, unit)
-        self.tokens = [str(token) for token in tokens]
+        self.tokens = _checked_tokens(tokens, unit)
         self.unit = unit
-        self._numbers = {token: _FIRST + i for i, token in enumerate(tokens)}
+        self._numbers = {
+            token: _FIRST + i for i, token in enumerate(self.tokens)
+        }
         if len(self._numbers) < len(self.tokens):
             counts = collections.Counter(self.tokens)
             twice = [token for token, n in counts.items() if n > 1]
@@ -173,7 +182,15 @@ class Vocabulary:
         return Coverage(*(total[name] for name in Coverage._fields))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a JSON file."""
+        """Writes a JSON file.
+
+        A file that is there is replaced as a whole, or left as it is.
+
+        Raises:
+            OSError: `path` cannot be written.
+            UnicodeEncodeError: A token is no Unicode text: it holds half of a
+                surrogate pair.
+        """
         content = {
             "format": _FORMAT,
             "version": _VERSION,
@@ -181,7 +198,14 @@ class Vocabulary:
             "tokens": self.tokens,
         }
         text = json.dumps(content, ensure_ascii=False, indent=0)
-        _ = pathlib.Path(path).write_text(text, encoding="utf-8")
+        encoded = text.encode("utf-8")
+        path = pathlib.Path(path)
+        part = path.with_name(f"{path.name}.part")
+        try:
+            _ = part.write_bytes(encoded)
+            _ = part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -216,13 +240,14 @@ class Vocabulary:
             yield len(tokens), [self._numbers.get(t, UNKNOWN) for t in kept]
 
 
-def _check_tokens(tokens: Sequence[str], unit: str) -> None:
-    """Raises unless each token is what a text is split into."""
+def _checked_tokens(tokens: Iterable[str], unit: str) -> list[str]:
+    """The tokens, if each is what a text is split into."""
     if isinstance(tokens, str):
         raise TypeError(
             "`tokens` of `Vocabulary` must be a sequence of strings, not one "
             f"string. Received: tokens={tokens!r}."
         )
+    tokens = list(tokens)
     for token in tokens:
         if not isinstance(token, str):
             raise TypeError(
@@ -235,10 +260,13 @@ def _check_tokens(tokens: Sequence[str], unit: str) -> None:
                 "case. To take them from texts, call "
                 f"`Vocabulary.learn(texts)`. Received: {token!r}."
             )
+    return [str(token) for token in tokens]
 
 
 def _parts(text: str, unit: str) -> list[str]:
-    low = text.lower()
+    # Composed: a letter with a mark is one character, however it was typed.
+    low = unicodedata.normalize("NFC", text).lower()
+    low = unicodedata.normalize("NFC", low)
     return _WORD.findall(low) if unit == "words" else list(low)
 
 

@@ -11,6 +11,7 @@ from keras_concepts.instruments.masks.padding import Padding, padding_of_ids
 RIGHT = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 0, 0], [5, 6, 7, 8, 0]])
 WHOLE = np.concatenate([RIGHT, [[8, 7, 6, 5, 4]]])  # and a row of no padding
 LEFT = RIGHT[:, ::-1].copy()
+TABLE = np.random.default_rng(0).choice(3, (64, 8), p=[0.8, 0.1, 0.1])
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not support masking")
 
 
@@ -487,6 +488,19 @@ def test_who_reads_padding_last(ids, side, effect):
     assert found == [False, *effect]
 
 
+def test_a_table_of_categories_is_no_sequence():
+    ids = np.random.default_rng(0).integers(0, 3, (64, 2))
+    model = keras.Sequential(
+        [
+            keras.Input((2,), dtype="int32"),
+            layers.Embedding(3, 4),
+            layers.Flatten(),
+            layers.Dense(1),
+        ]
+    )
+    assert not kc.check_masks(model, ids).findings
+
+
 class TestPadding:
     def test_sides(self):
         def side(*rows):
@@ -503,7 +517,17 @@ class TestPadding:
         padding = padding_of_ids(RIGHT)
         np.testing.assert_array_equal(padding.steps, RIGHT == 0)
         assert padding.share == pytest.approx(6 / 15)
-        assert padding_of_ids(np.stack([RIGHT, LEFT])).side == "mixed"
+        assert padding_of_ids(np.stack([LEFT, LEFT])).side == "left"
+
+    def test_an_empty_row(self):
+        assert padding_of_ids(np.array([[1, 2, 3, 4], [0] * 4])).empty_rows == 1
+
+    def test_a_zero_at_the_other_end_is_a_mistake(self):
+        ids = np.concatenate([RIGHT] * 4)
+        ids[0, 0] = 0
+        steps = padding_of_ids(ids).steps
+        np.testing.assert_array_equal(steps[1:], ids[1:] == 0)
+        assert steps[0].tolist() == [False, False, True, True, True]
 
     @pytest.mark.parametrize(
         "ids",
@@ -514,8 +538,21 @@ class TestPadding:
             np.array([0, 1, 2, 0]),  # one number a row
             np.array([[0], [1], [2]]),
             RIGHT + 1,
+            *(TABLE[:, :columns] for columns in (2, 3, 4, 8)),
+            TABLE[:, :3] * [0, 1, 1] + [5, 0, 0],  # two flags, mostly 0
+            np.concatenate([RIGHT, LEFT]),
         ],
-        ids=["words", "segments", "positions", "vector", "column", "none"],
+        ids=[
+            "words",
+            "segments",
+            "positions",
+            "vector",
+            "column",
+            "none",
+            *(f"table of {columns}" for columns in (2, 3, 4, 8)),
+            "flags",
+            "at both ends",
+        ],
     )
     def test_zeros_that_are_no_padding(self, ids):
         assert padding_of_ids(ids) is None

@@ -221,6 +221,24 @@ def test_probabilities_can_be_named():
         mc_predict(multi_label, x, 2, probabilities=True)
 
 
+@pytest.mark.parametrize("batch_size", [1, 6])
+@pytest.mark.parametrize("units", [3, 1])
+def test_a_row_of_nan_stays_alone(units, batch_size):
+    last = layers.Dense(units, "softmax" if units > 1 else "sigmoid")
+    model = sequential(layers.Dropout(0.5), last, shape=(4,))
+    x = X[:, 0].copy()
+    x[2] = np.nan
+    found = mc_predict(model, x, 9, batch_size, seed=0)
+    for statistic in found:
+        each = np.isnan(statistic.reshape(6, -1)).all(axis=1)
+        assert each.tolist() == [False, False, True, False, False, False]
+    expected = mc_predict(model, X[:, 0], 9, batch_size, seed=0)
+    others = np.arange(6) != 2
+    np.testing.assert_allclose(found.entropy[others], expected.entropy[others])
+    scores = sequential(layers.Dropout(0.5), layers.Dense(3), shape=(4,))
+    assert mc_predict(scores, x, 2, batch_size).entropy is None
+
+
 def test_the_rest_is_in_inference_mode_and_sees_one_batch():
     spy = Spy()
     spy.rate = 0.5  # of something else

@@ -72,6 +72,57 @@ def test_saved_and_loaded(unit, tmp_path):
     assert (loaded.encode(texts, 16) != 1).all()
 
 
+def test_a_failure_to_save_keeps_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "vocabulary.json"
+    Vocabulary(["a"]).save(path)
+    with pytest.raises(UnicodeEncodeError):
+        Vocabulary(["\ud83d"], "characters").save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.replace", _full_disk)
+        with pytest.raises(OSError, match="No space"):
+            Vocabulary(["b"]).save(path)
+    assert Vocabulary.load(path).tokens == ["a"]
+    assert list(tmp_path.iterdir()) == [path]
+    Vocabulary(["b"]).save(str(path))
+    assert Vocabulary.load(path).tokens == ["b"]
+
+
+def _full_disk(*_):
+    raise OSError("No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        ("nai\u0308ve", "na\u00efve"),
+        ("NA\u00cfVE", "na\u00efve"),
+        ("\u0130stanbul", "i\u0307stanbul"),
+        ("I\u0307stanbul", "i\u0307stanbul"),
+        (
+            "\u0939\u093f\u0928\u094d\u0926\u0940",
+            "\u0939\u093f\u0928\u094d\u0926\u0940",
+        ),
+    ],
+)
+def test_letters_with_marks_are_one_word(text, token):
+    vocabulary = Vocabulary.learn([f"{text}, {text}!"])
+    assert vocabulary.tokens == [token]
+    assert Vocabulary(vocabulary.tokens).encode([text], 3).tolist() == [
+        [3, 2, 0]
+    ]
+
+
+def test_an_accented_letter_is_one_character():
+    vocabulary = Vocabulary.learn(["\u00e9"], "characters", min_count=1)
+    assert vocabulary.encode(["E\u0301"], 3).tolist() == [[3, 2, 0]]
+
+
+def test_tokens_of_an_iterator():
+    vocabulary = Vocabulary(token for token in ["be", "to"])
+    assert vocabulary.tokens == ["be", "to"]
+    assert vocabulary.encode(["to be"], 3).tolist() == [[4, 3, 2]]
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -107,15 +107,13 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         dtype, owner = self._computed_in, type(self).__name__
         y_pred = ops.convert_to_tensor(y_pred, dtype)
         batch = self._read(y_true, y_pred)
-        y_pred, counted = batch.y_pred, batch.counted
-        entries = y_pred.shape[:-1]
+        counted = batch.counted
+        entries = batch.y_pred.shape[:-1]
         if mask is not None:
             mask = aligned(owner, "mask", mask, entries)
             mask = ops.expand_dims(ops.cast(mask, dtype), -1)
-            # Padded steps may hold anything, NaN included.
-            y_pred = ops.where(mask > 0, y_pred, ops.zeros_like(y_pred))
             counted = mask if counted is None else counted * mask
-        batch = batch._replace(y_pred=y_pred, counted=counted)
+        batch = batch._replace(counted=counted)
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight, dtype)
             sample_weight = aligned(
@@ -137,12 +135,18 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
     def _checked(self, batch: Targets, counted: Tensor | None) -> Targets:
         """The batch, NaN where labels or predictions cannot be.
 
+        Predictions that do not count are zeros: they may hold anything, and
+        NaN would stay NaN if it were multiplied by 0.
+
         Args:
             batch: Labels and predictions.
             counted: Which of them count, masks and weights included.
         """
         owner = type(self).__name__
         batch = batch.checked(owner, counted)
+        if counted is not None:
+            y_pred = ops.where(counted != 0, batch.y_pred, 0)
+            batch = batch._replace(y_pred=y_pred)
         if self.from_logits:
             return batch
         bad = not_probabilities(batch.y_pred, counted, self._highest())

@@ -37,6 +37,8 @@ def binary_focal(
 def categorical_focal(targets: Tensor, logits: Tensor, gamma: float) -> Tensor:
     """Of each class, its part `-y (1-p)^γ log p` of the sum."""
     log_p, log_rest = log_softmax_and_rest(logits)
+    # A class that cannot be: times `-inf`, a gradient of 0 would be NaN.
+    log_p = ops.where(ops.equal(targets, 0), ops.zeros_like(log_p), log_p)
     return -multiply_no_nan(targets, ops.exp(gamma * log_rest) * log_p)
 
 

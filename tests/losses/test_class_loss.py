@@ -386,6 +386,32 @@ class TestNothingCounts:
         np.testing.assert_array_equal(gradient[~steps], 0)
         assert np.abs(gradient[steps]).min() > 0
 
+    @pytest.mark.parametrize("from_logits", [False, True])
+    @pytest.mark.parametrize("binary", [False, True])
+    @pytest.mark.parametrize("how", ["weights", "ignore_class"])
+    def test_nan_that_does_not_count(
+        self, cls, batch, from_logits, binary, how
+    ):
+        """What a row that does not count holds makes no difference."""
+        labels, y_pred = batch
+        if not from_logits:
+            y_pred = numpy(keras.ops.softmax(y_pred)).astype("float32")
+        labels = np.eye(5)[labels] if binary else labels
+        counts = np.arange(8) % 3 > 0
+        weights, ignored = counts.astype("float32"), None
+        if how == "ignore_class":
+            labels = labels.copy()
+            labels[~counts] = -1
+            weights, ignored = None, -1
+        loss = cls(from_logits=from_logits, binary=binary, ignore_class=ignored)
+        broken = y_pred.copy()
+        broken[~counts] = [np.nan, np.inf, -np.inf, 0.0, np.nan]
+        expected = value_and_gradient(loss, labels, y_pred, weights)
+        value, gradient = value_and_gradient(loss, labels, broken, weights)
+        assert value == expected[0]
+        np.testing.assert_array_equal(gradient, expected[1])
+        np.testing.assert_array_equal(gradient[~counts], 0)
+
 
 @each
 class TestProbabilities:

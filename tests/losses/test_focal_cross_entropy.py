@@ -132,6 +132,19 @@ def test_ties_and_extremes_are_finite(gamma, classes):
 
 
 @pytest.mark.parametrize("gamma", [0, 0.5, 2.0])
+@pytest.mark.parametrize("alpha", [None, [1.0, 2.0, 0.5]])
+def test_a_forbidden_class(gamma, alpha):
+    """As without it: an infinite negative logit is a probability of 0."""
+    rows = [[0.5, -np.inf, 1.0], [-np.inf, -np.inf, 1.0]]
+    y_true, logits = np.array([0, 2]), np.array(rows, "float32")
+    loss = FocalCrossEntropy(alpha, gamma, from_logits=True)
+    expected = value_and_gradient(loss, y_true, np.maximum(logits, -200))
+    value, gradient = value_and_gradient(loss, y_true, logits)
+    assert value == pytest.approx(expected[0], 1e-6)
+    np.testing.assert_allclose(gradient, expected[1], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("gamma", [0, 0.5, 2.0])
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("from_logits", [False, True])
 def test_check_gradients(gamma, binary, from_logits):

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Zeros inside a sequence are tokens; a few may stand there by mistake.
-_AT_THE_EDGES = 0.9
+# Zeros elsewhere in a sequence are tokens; a few may stand there by mistake.
+_AT_THE_EDGE = 0.9
+_FEWEST_STEPS = 4
 
 
 class Padding(NamedTuple):
@@ -57,23 +58,24 @@ class Padding(NamedTuple):
 
 
 def padding_of_ids(ids: np.ndarray) -> Padding | None:
-    """The runs of 0 at the ends of rows, if 0 looks like padding.
+    """The runs of 0 at one end of the rows, if 0 looks like padding.
 
-    It does if there is a run of two or more, if nearly all zeros stand in such
-    runs, and if the other numbers are not all the same (as in segment ids).
+    It does if nearly all zeros stand in such runs, at the same end of all rows;
+    if there is a run of two or more; and if the other numbers are not all the
+    same (as in segment ids). Rows of up to three numbers are taken for the
+    columns of a table, where 0 is a category.
 
     Args:
         ids: Integers of shape `(..., steps)`.
     """
-    if ids.ndim < 2 or ids.shape[-1] < 2:
-        return None
-    zeros = (ids == 0).reshape(-1, ids.shape[-1])
-    from_left = np.logical_and.accumulate(zeros, axis=1)
-    from_right = np.logical_and.accumulate(zeros[:, ::-1], axis=1)[:, ::-1]
-    edges = from_left | from_right
-    longest = max(from_left.sum(1).max(), from_right.sum(1).max())
-    if longest < 2 or edges.sum() < _AT_THE_EDGES * zeros.sum():
+    if ids.ndim < 2 or ids.shape[-1] < _FEWEST_STEPS:
         return None
     if len(np.unique(ids[ids != 0])) < 2:
+        return None
+    zeros = (ids == 0).reshape(-1, ids.shape[-1])
+    left = np.logical_and.accumulate(zeros, axis=1)
+    right = np.logical_and.accumulate(zeros[:, ::-1], axis=1)[:, ::-1]
+    edges = max(left, right, key=np.sum)
+    if edges.sum(axis=1).max() < 2 or edges.sum() < _AT_THE_EDGE * zeros.sum():
         return None
     return Padding(edges)
