@@ -20,14 +20,14 @@ def callbacks_of_fit() -> keras.callbacks.CallbackList | None:
 
 def is_in_an_outer_fit(monitor: Any) -> bool:
     """Whether a `fit` that calls us was called by another one's callback."""
-    lists: dict[int, Any] = {}
+    lists: set[int] = set()
     frame = sys._getframe(1)
     while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, keras.callbacks.CallbackList) and any(
-            each is monitor for each in caller.callbacks
-        ):
-            lists[id(caller)] = caller
+        caller: Any = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList):
+            listed: list[Any] = caller.callbacks
+            if any(each is monitor for each in listed):
+                lists.add(id(caller))
         frame = frame.f_back
     return len(lists) > 1
 
