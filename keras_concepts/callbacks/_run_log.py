@@ -132,7 +132,7 @@ class RunLog:
         epoch = self.epoch(epoch)
         rows = [(str(key), q.LOG, value) for key, value in (logs or {}).items()]
         rate = getattr(self._model.optimizer, "learning_rate", None)
-        if rate is not None:
+        if rate is not None and not self._steps_with_others():
             rows.append(("", q.LEARNING_RATE, keras.ops.convert_to_numpy(rate)))
         for owner, quantity, value in rows:
             numbers = _numbers(value)
@@ -145,6 +145,14 @@ class RunLog:
                 index=np.arange(len(numbers)) if len(numbers) > 1 else None,
                 monitor=q.FIT,
             )
+
+    def _steps_with_others(self) -> bool:
+        """Whether others of the model work while that of `compile` rests."""
+        used, *others = [
+            bool(_steps_of(each))
+            for each in _backend.optimizers_of(self._model)
+        ]
+        return any(others) and not used
 
     def _record_facts(self) -> None:
         if not self._has_facts and self._model.built:

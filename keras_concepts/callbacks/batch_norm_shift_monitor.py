@@ -174,11 +174,13 @@ class BatchNormShiftMonitor(SampledMonitor):
                 _ = self._losses()
 
     def _begin(self) -> None:
-        optimizer = self.model.optimizer
-        # Each batch counts, also where several make one update.
-        batches = optimizer.gradient_accumulation_steps or 1
-        updates = keras.ops.convert_to_numpy(optimizer.iterations)
-        self._updates_before = batches * int(updates)
+        # Each batch counts, also where several make one update. A model may
+        # have optimizers of its own: the one that has taken most steps.
+        self._updates_before = max(
+            (optimizer.gradient_accumulation_steps or 1)
+            * int(keras.ops.convert_to_numpy(optimizer.iterations))
+            for optimizer in _backend.optimizers_of(self.model)
+        )
 
     def _make_tap(self, model: Any, capacity: int) -> BatchNormTap:
         return BatchNormTap(model, capacity=capacity)

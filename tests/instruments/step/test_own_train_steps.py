@@ -145,6 +145,9 @@ def test_each_part_has_the_gradient_that_moved_it(kind):
     )
     assert np.isfinite(history["update_ratio"][0])
     assert rows_of(monitor, "applied") == {"": 1.0}
+    # That of an optimizer that takes no step would say nothing.
+    rates = monitor.recording.select(quantity="learning_rate")
+    assert len(rates) == (kind is Shared)
 
 
 @not_jax
