@@ -52,13 +52,11 @@ def train(rate: float, epochs: int) -> tuple[np.ndarray, float]:
     keras.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
     hidden = [layers.Dense(UNITS, "tanh", name=name) for name in NAMES]
-    model = keras.Sequential(
-        [keras.Input((64,)), *hidden, layers.Dense(10, "softmax")]
-    )
+    model = keras.Sequential([*hidden, layers.Dense(10, "softmax")])
+    model.build((None, 64))  # to be measured before training, too
     model.compile(optimizers.Adam(rate), "sparse_categorical_crossentropy")
     monitor = SignalMonitor((x[:500], y[:500]))
     model.fit(x, y, epochs=epochs, verbose=0, callbacks=[monitor])
-
     # Epoch -1 is before training.
     saturated = np.zeros((len(NAMES), UNITS, epochs + 1), bool)
     for series in monitor.recording.select("*/hidden_*", q.SATURATED_UNIT):
