@@ -112,10 +112,6 @@ def sums_of_squares(tensors: list[Tensor]) -> Tensor:
     )
 
 
-def peaks(tensors: list[Tensor]) -> Tensor:
-    return jnp.stack([jnp.max(jnp.abs(x)) for x in tensors])
-
-
 def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
     # Scalars and not entries of vectors: XLA takes ten times as long to compile
     # a product with an element that it must cut out first.

@@ -148,10 +148,6 @@ def sums_of_squares(tensors: list[Tensor]) -> Tensor:
     return 2.0 * tf.stack([tf.nn.l2_loss(x) for x in tensors])
 
 
-def peaks(tensors: list[Tensor]) -> Tensor:
-    return tf.stack([tf.reduce_max(tf.abs(x)) for x in tensors])
-
-
 def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
     peaks = [tf.reduce_max(tf.abs(x)) for x in tensors]
     stacked = tf.stack(peaks)
