@@ -1,4 +1,4 @@
-"""Replacing a method or attribute on one instance for a while."""
+"""Replacing a method or attribute for a while, on an instance or a class."""
 
 import contextlib
 import functools
@@ -47,7 +47,7 @@ def shadow_in_thread(
 
 
 class _SharedShadow:
-    """What stands in for a method of a class while somebody wants it to."""
+    """Replaces a method of a class for as long as a caller needs it."""
 
     def __init__(self, base: type, name: str) -> None:
         self.name = name

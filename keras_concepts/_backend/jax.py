@@ -171,9 +171,10 @@ def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
     # A sum is several times as fast, and hardly ever not finite if no entry is
     # so: where infinities of both signs meet.
     total = jnp.sum(tensor)
-    is_bad = jnp.isnan
-    if or_infinity:
-        is_bad = lambda x: jnp.logical_not(jnp.isfinite(x))  # noqa: E731
+
+    def is_bad(x: Tensor) -> Tensor:
+        return ~jnp.isfinite(x) if or_infinity else jnp.isnan(x)
+
     return choose_rarely(
         is_bad(total),
         lambda: jnp.any(is_bad(tensor), axis=-1, keepdims=True),

@@ -189,7 +189,7 @@ def _called(
     keywords: dict[str, Any],
     *args: Any,
 ) -> Any:
-    """Calls a method with the arguments of its author's own, too."""
+    """Calls a method with further arguments that its author has added."""
     return function(*args, *more, **keywords)
 
 

@@ -29,9 +29,9 @@ _NO_OPTIMIZER = (
 )
 _HIDDEN_OPTIMIZER = (
     "uses an optimizer inside a conditional or a compiled function of its own, "
-    "from where no gradient can be taken out. The change of the weights is "
-    "measured, those gradients are not. Call the optimizer in `train_step` "
-    "itself to have them measured"
+    "where its gradients cannot be read. The change of the weights is "
+    "measured, those gradients are not. To measure them, call the optimizer "
+    "directly in `train_step`"
 )
 _HIDDEN_VALUES = (
     "calls layers inside a conditional or a compiled function of its own "

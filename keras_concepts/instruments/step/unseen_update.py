@@ -1,4 +1,4 @@
-"""What a step tells where no optimizer and no metric of Keras' tell it."""
+"""What is measured of a step whose optimizer or loss metric was not seen."""
 
 from typing import Any
 
@@ -14,7 +14,14 @@ def unseen_update(
     before: list[Any],
     after: list[Any],
 ) -> Update:
-    """The change of the weights that no optimizer was seen to make."""
+    """The change of the weights that no watched optimizer has made.
+
+    Args:
+        step: The step; variables of its updates are left out.
+        variables: Trainable variables.
+        before: Their values before the step.
+        after: Their values after it; empty if the variables hold them.
+    """
     seen = {id(v) for update in step.updates for v in update.variables}
     after = after or [
         ops.stop_gradient(ops.convert_to_tensor(v)) for v in variables
