@@ -5,6 +5,12 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `END_OF_DATA`
 :   Exceptions that a train function raises when the data has run out.
 
+`COMPILES`
+:   Whether the first step of a train function takes long, since it is compiled.
+
+`RUNS_QUICKLY_UNCOMPILED`
+:   Whether a few passes of a model take less time eagerly than compiled.
+
 `snapshot(variable)`
 :   The value of a Keras variable or tensor now, unmoved by later assignments.
 
@@ -329,7 +335,9 @@ __all__ = [
 ]
 
 CLASS_NUMBERS = active.CLASS_NUMBERS
+COMPILES = active.COMPILES
 END_OF_DATA = active.END_OF_DATA
+RUNS_QUICKLY_UNCOMPILED = active.RUNS_QUICKLY_UNCOMPILED
 StepBuffer = active.StepBuffer
 Switches = active.Switches
 add_to_totals = active.add_to_totals

@@ -23,6 +23,8 @@ from keras_concepts._shadow import (
 )
 from keras_concepts._types import Observe, Tensor
 
+COMPILES = True
+RUNS_QUICKLY_UNCOMPILED = False
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow

@@ -25,6 +25,8 @@ from keras_concepts._shadow import (
 )
 from keras_concepts._types import Observe, Tensor
 
+COMPILES = True
+RUNS_QUICKLY_UNCOMPILED = True
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread

@@ -22,6 +22,8 @@ from keras_concepts._backend.keras_internals import (
 from keras_concepts._shadow import shadow, shadow_methods
 from keras_concepts._types import Observe, Tensor
 
+COMPILES = False
+RUNS_QUICKLY_UNCOMPILED = True
 CLASS_NUMBERS = "int64"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
