@@ -98,13 +98,16 @@ _PASSING = (
     keras.layers.UpSampling2D,
     keras.layers.UpSampling3D,
 )
+_NORMALIZING = (
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+)
 # Layers without a function behind weights of their own.
 _WEIGHTED = (
-    keras.layers.BatchNormalization,
+    *_NORMALIZING,
     keras.layers.Embedding,
-    keras.layers.GroupNormalization,
     keras.layers.GroupQueryAttention,
-    keras.layers.LayerNormalization,
     keras.layers.MultiHeadAttention,
 )
 # Operations of `keras.ops`, by class name, that do the same.
@@ -236,6 +239,23 @@ def own_function(layer: Any) -> str | None:
     if hasattr(layer, "activation") and _calls_as_keras(layer):
         return function_name(layer.activation)
     return None
+
+
+def function_of(operation: Any) -> str | None:
+    """The function that a layer or operation applies last, or `None`."""
+    if isinstance(operation, keras.Layer):
+        return own_function(operation)
+    return operation_function(operation)
+
+
+def has_function(layer: Any) -> bool:
+    """Whether a layer of Keras is a function, or can have one."""
+    return is_function_alone(layer) or hasattr(layer, "activation")
+
+
+def normalizes(operation: Any) -> bool:
+    """Whether it only shifts and scales what it is given."""
+    return isinstance(operation, _NORMALIZING) and _calls_as_keras(operation)
 
 
 def is_function_alone(operation: Any) -> bool:

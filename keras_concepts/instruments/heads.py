@@ -8,10 +8,10 @@ import keras
 
 from keras_concepts import _backend
 from keras_concepts.instruments.activations import (
+    function_name,
+    function_of,
     is_affine,
     is_function_alone,
-    operation_function,
-    own_function,
     passes_values,
     picks_entries,
     traced,
@@ -218,11 +218,9 @@ class _Walk:
     def _ends_at(
         self, operation: Any, inputs: list[Any], steps: int
     ) -> _Reached:
-        is_layer = isinstance(operation, keras.Layer)
-        of_operation = own_function if is_layer else operation_function
         if isinstance(operation, keras.layers.Lambda):
             return _Reached(_named_function(operation), operation)
-        name = of_operation(operation)
+        name = function_of(operation)
         if name is not None:
             alone = is_function_alone(operation) and inputs
             return _Reached(name, operation, inputs[0] if alone else None)
@@ -239,8 +237,6 @@ class _Walk:
 
 
 def _named_function(layer: Any) -> str | None:
-    from keras_concepts.instruments.activations import function_name
-
     return function_name(layer.function) if not layer.arguments else None
 
 
