@@ -45,6 +45,8 @@ class TimeBudget:
         self._planned: int | None = None
         self._last = 0.0
         self.may_measure_steps = share is None or not compiles
+        # Between two measured steps, once it is known what measuring one costs.
+        self.spacing = 1
 
     def plan(self, steps: int | None, epochs: int) -> None:
         """How long the run is to be, as far as it is known.
@@ -119,6 +121,7 @@ class GatedSchedule(Schedule):
         self._budget = budget
         self._at_step = at_step
         self._total = 0
+        self._next = 0
 
     @property
     def takes_all(self) -> bool:
@@ -134,11 +137,15 @@ class GatedSchedule(Schedule):
         self._budget.step_begins(self._total)
         if self._at_step is not None:
             self._at_step(self._total)
-        return self._budget.may_measure_steps and self._inner.due(steps)
+        if not self._budget.may_measure_steps or self._total < self._next:
+            return False
+        return self._inner.due(steps)
 
     def advance(self, steps: int, measured: bool) -> None:
         """Counts `steps` steps that were taken together."""
         self._total += steps
+        if measured:
+            self._next = self._total - 1 + self._budget.spacing
         self._inner.advance(steps, measured)
 
 
@@ -166,7 +173,6 @@ class RareSchedule(GatedSchedule):
         self._share = share
         self._clock = clock
         self._times: list[float] = []
-        self._rare = 0
 
     @property
     def takes_all(self) -> bool:
@@ -183,9 +189,9 @@ class RareSchedule(GatedSchedule):
         if count <= _TRIED[1]:
             self._times.append(self._clock())
             if count == _TRIED[1]:
-                self._rare = self._interval()
+                self._budget.spacing = self._interval()
             return count < _TRIED[0]
-        return -self._total % self._rare < steps
+        return True
 
     def _interval(self) -> int:
         durations = [b - a for a, b in itertools.pairwise(self._times)]
