@@ -4,6 +4,7 @@ A rule is a small function from what was measured to evidence. It knows NumPy
 and nothing else, so that a recording can be judged without Keras.
 """
 
+from keras_concepts.rules import data, heads, labels
 from keras_concepts.rules.finding import Evidence, Finding, Measured
 from keras_concepts.rules.judge import Judge, diagnose
 from keras_concepts.rules.rule import RULES, Rule, rule
@@ -20,3 +21,6 @@ __all__ = [
     "diagnose",
     "rule",
 ]
+
+# Importing these lists their rules.
+del data, heads, labels
