@@ -81,9 +81,9 @@ def _form(
     units, shape = head.get("units"), target.get("shape") or []
     if not units or units < 2:
         return None
-    same_rank = len(shape) == len(head.get("shape") or [])
-    is_wide = same_rank and shape[-1] == units
-    is_narrow = not same_rank or shape[-1] == 1
+    missing = len(head["shape"]) - 1 - len(shape)  # axes
+    is_wide = missing == 0 and shape[-1] == units
+    is_narrow = missing == 1 or (missing == 0 and shape[-1] == 1)
     if head["loss"] in _SPARSE and is_wide:
         right, loss = "class numbers", "CategoricalCrossentropy"
     elif head["loss"] in _ONE_HOT and is_narrow:
