@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_concepts import quantities as q
 from keras_concepts.rules.finding import Evidence, Measured
-from keras_concepts.rules.heads import is_judged, predictions
+from keras_concepts.rules.heads import judged_heads, predictions
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.start import (
     HIGH,
@@ -257,7 +257,7 @@ def non_finite_data(t: Training) -> Iterator[Evidence]:
     """
     if t.ended_epochs and t.broken_at is None:
         return
-    judged = {head["output"] for head in t.heads if is_judged(head)}
+    judged = {head["output"] for head in judged_heads(t)}
     found = [("x", entry["name"], entry) for entry in t.inputs]
     found += [
         ("y", output, target)
@@ -354,7 +354,7 @@ def frozen_body(t: Training) -> Iterator[Evidence]:
     ]
     share = sum(frozen) / sum(sizes) if sum(sizes) else 0.0
     nothing = bool(kernels) and not any(v.get("trainable") for v in t.variables)
-    if share < _FROZEN or not any(is_judged(head) for head in t.heads):
+    if share < _FROZEN or not judged_heads(t):
         return
     if not nothing and not hurts(t, _ENOUGH):
         return

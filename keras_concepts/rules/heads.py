@@ -91,9 +91,19 @@ def predictions(t: Training, output: str) -> Predictions | None:
     )
 
 
-def is_judged(head: dict[str, Any]) -> bool:
-    """Whether Keras computes the loss of a head, and which is known."""
-    return bool(head.get("loss")) and head.get("kind") != "other"
+def judged_heads(t: Training) -> list[dict[str, Any]]:
+    """The heads of which it is known that they are trained by a known loss.
+
+    None where the model has a `train_step` or `compute_loss` of its own, which
+    may do something else with what `compile` was given.
+    """
+    if t.facts.get("own_step"):
+        return []
+    return [
+        head
+        for head in t.heads
+        if head.get("loss") and head.get("kind") != "other"
+    ]
 
 
 @rule(
@@ -103,7 +113,7 @@ def is_judged(head: dict[str, Any]) -> bool:
     "smallest value is not where the predictions are right.",
     page="preflight.md",
     needs="what the model's outputs are and which loss each has",
-    known=lambda t: any(is_judged(head) for head in t.heads),
+    known=lambda t: bool(judged_heads(t)),
 )
 def head_loss_mismatch(t: Training) -> Iterator[Evidence]:
     """Contradictions between an output's activation and its loss.
@@ -130,9 +140,7 @@ def head_loss_mismatch(t: Training) -> Iterator[Evidence]:
     `compute_loss` of its own (its heads have no known loss); relu logits, which
     learn more often than not (harm); sentinel targets of weight 0 (harm).
     """
-    for head in t.heads:
-        if not is_judged(head):
-            continue
+    for head in judged_heads(t):
         found = _first(t, head, predictions(t, head["output"]))
         if found is not None:
             yield found

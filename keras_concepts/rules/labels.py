@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import harm
-from keras_concepts.rules.heads import is_judged
+from keras_concepts.rules.heads import judged_heads
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training
 
@@ -37,7 +37,7 @@ _ROWS = 256
     "compares the predictions with something else.",
     page="preflight.md",
     needs="the targets, and which loss each output has",
-    known=lambda t: bool(t.targets) and any(map(is_judged, t.heads)),
+    known=lambda t: bool(t.targets) and bool(judged_heads(t)),
 )
 def label_mismatch(t: Training) -> Iterator[Evidence]:
     """Labels that an output or loss cannot take.
@@ -57,9 +57,9 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
     is said where the label out of range is that one), or whose sample weight is
     0 (harm); losses of others, whose form nobody knows (nothing is said).
     """
-    for head in t.heads:
+    for head in judged_heads(t):
         target = t.targets.get(head["output"])
-        if target is None or not is_judged(head):
+        if target is None:
             continue
         if t.fit.get("sample_weight") and not _is_harmed(t):
             continue
@@ -78,8 +78,8 @@ def _form(
     t: Training, head: dict[str, Any], target: dict[str, Any]
 ) -> Evidence | None:
     """Class numbers, or one-hot rows."""
-    units, shape = head.get("units"), target.get("shape") or []
-    if not units or units < 2:
+    units, shape = head.get("units"), target.get("shape")
+    if not units or units < 2 or shape is None or not head["shape"]:
         return None
     missing = len(head["shape"]) - 1 - len(shape)  # axes
     is_wide = missing == 0 and shape[-1] == units
@@ -153,8 +153,13 @@ def _range(
         limit = "0 to 1"
         advice = "Give labels of 0 and 1, or probabilities."
         code = "y = (y > 0).astype('float32')"
-        if target["form"] == "sparse" and low >= 0 and units == 1:
-            classes = int(high) + 1
+        classes = int(high) + 1
+        # As many whole numbers as there are from 0 on.
+        if (
+            units == 1
+            and low == 0
+            and target["distinct"] == classes == high + 1
+        ):
             advice = (
                 "Give the last layer one unit per class, with a softmax and "
                 "sparse categorical cross-entropy."
@@ -189,8 +194,8 @@ def _broadcast(
     if head["loss"] not in _ENTRY_BY_ENTRY:
         return None
     # Both without the axis of samples.
-    shape, output = list(target.get("shape") or []), list(head["shape"])[1:]
-    if len(shape) != len(output):
+    shape, output = target.get("shape"), (head["shape"] or [])[1:]
+    if shape is None or len(shape) != len(output):
         return None  # Keras drops or adds a last axis, or there is an error
     uneven = [
         (i, j)
@@ -236,7 +241,7 @@ def _has_enough_rows(t: Training) -> bool:
     why="All targets are the same, so that there is nothing to learn.",
     page="preflight.md",
     needs="the targets, and which loss each output has",
-    known=lambda t: bool(t.targets) and any(map(is_judged, t.heads)),
+    known=lambda t: bool(t.targets) and bool(judged_heads(t)),
 )
 def degenerate_target(t: Training) -> Iterator[Evidence]:
     """Targets of one class only, or one number only.
@@ -252,9 +257,9 @@ def degenerate_target(t: Training) -> Iterator[Evidence]:
     """
     if not _has_enough_rows(t):
         return
-    for head in t.heads:
+    for head in judged_heads(t):
         target = t.targets.get(head["output"])
-        if target is None or not is_judged(head) or not _is_constant(target):
+        if target is None or not _is_constant(target):
             continue
         if target["form"] == "real" and not target["max"]:
             kind = t.layer.get(head.get("layer") or "", {}).get("class", "")
