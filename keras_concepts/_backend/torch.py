@@ -15,6 +15,7 @@ from keras.src.backend.torch.core import get_device
 from keras_concepts._backend.fixed_part import FixedPart
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
+    looked_at,
     make_train_function,
     optimizer_variables,
     own_value,
@@ -443,6 +444,15 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
+    def get_iterator() -> Iterator[Any]:
+        del vars(iterator)["_get_iterator"]  # once: not in later epochs
+        return looked_at(iter(iterator._get_iterator()), look)
+
+    vars(iterator)["_get_iterator"] = get_iterator
+    return True
 
 
 def is_main_process(model: Any) -> bool:
