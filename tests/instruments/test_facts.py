@@ -50,7 +50,7 @@ def test_readers_in_other_models():
 
 
 @pytest.mark.parametrize(
-    "kind, names",
+    ("kind", "names"),
     [
         ("rectified", ["relu", "relu6", "leaky_relu"]),
         ("bounded", ["sigmoid", "tanh", "softsign", "hard_sigmoid"]),

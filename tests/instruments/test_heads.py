@@ -24,7 +24,7 @@ def activations(*parts):
 
 
 @pytest.mark.parametrize(
-    "parts, expected",
+    ("parts", "expected"),
     [
         ([layers.Dense(3)], ("linear", None)),
         ([layers.Dense(3, "softmax")], ("softmax", None)),
@@ -199,7 +199,7 @@ def custom(y_true, y_pred):
 
 
 @pytest.mark.parametrize(
-    "loss, name, kind, from_logits",
+    ("loss", "name", "kind", "from_logits"),
     [
         ("mse", "MeanSquaredError", "regression", None),
         (losses.mean_absolute_error, "MeanAbsoluteError", "regression", None),

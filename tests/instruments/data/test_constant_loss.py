@@ -38,7 +38,7 @@ def shares(weights=None):
 
 @pytest.mark.parametrize("from_logits", [False, True])
 @pytest.mark.parametrize(
-    "kind, y",
+    ("kind", "y"),
     [
         (losses.SparseCategoricalCrossentropy, CLASSES),
         (losses.SparseCategoricalCrossentropy, CLASSES[:, None]),

@@ -56,7 +56,8 @@ def test_constant_features():
     facts = facts_of(x)
     assert facts["constant_features"] == 2
     assert facts["rms_of_features"] == pytest.approx([5**0.5] * 3)
-    assert facts["whole_numbers"] and not facts["integer"]
+    assert facts["whole_numbers"]
+    assert not facts["integer"]
 
 
 def test_padded_integers():

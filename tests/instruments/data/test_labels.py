@@ -26,7 +26,7 @@ ONE_HOT = np.eye(3)[[0, 1, 2, 2]]
 
 
 @pytest.mark.parametrize(
-    "y, head, form",
+    ("y", "head", "form"),
     [
         ([0, 1, 2, 2], a_head(), "sparse"),
         ([[0], [1], [2], [2]], a_head(), "sparse"),
