@@ -61,20 +61,18 @@ def draw_losses(axes: Any, t: Training, epochs: Epochs) -> dict[str, Any]:
     entries: dict[str, Any] = {}
     data = data_loss(t)
     if not data:
-        _say(axes, "No epoch with a loss has ended.")
+        _say(axes, "no epoch with a loss has ended")
         axes.set_axis_off()
         return entries
     without = bool(t.curve(q.WEIGHT_PENALTY).values.any())
     training = "training loss" + (", without penalties" if without else "")
-    values = [data.values]
-    for label, curve, colour in (
-        (training, data, _BLUE),
-        ("validation loss", t.logs("val_loss"), _ORANGE),
-    ):
+    curves = {training: (data, _BLUE)}
+    curves["validation loss"] = t.logs("val_loss"), _ORANGE
+    for label, (curve, colour) in curves.items():
         if curve.finite:
-            [entry] = draw_curve(axes, curve, epochs, colour)
-            entries[label] = entry
-            values.append(curve.values)
+            [entries[label]] = draw_curve(axes, curve, epochs, colour)
+    has_finite = bool(entries)
+    values = [curve.values for curve, _ in curves.values()]
     reference = reference_loss(t)
     if reference is not None:
         label = "loss of the best constant prediction"
@@ -88,9 +86,8 @@ def draw_losses(axes: Any, t: Training, epochs: Epochs) -> dict[str, Any]:
         entries[label] = axes.axvline(at, color="black", ls=":", lw=1.5)
     for label, entry in entries.items():
         entry.set_label(label)
-    drawn = np.concatenate(values)
-    _scale(axes, drawn)
-    if not any(np.isfinite(each).any() for each in values[:2]):
+    _scale(axes, np.concatenate(values))
+    if not has_finite:
         _say(axes, "no epoch ended with a finite loss")
     axes.set_ylabel("loss", size=LABEL_SIZE)
     epochs.label(axes)

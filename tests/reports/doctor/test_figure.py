@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -190,10 +192,63 @@ def test_shares_are_of_the_units_at_that_time():
 
 def test_a_threshold_of_something_else_is_not_drawn():
     rows = ("", q.GRADIENT_NORM, [0, 1], [1.0, 100.0])
-    finding = _finding("exploding_gradient", "", Measured("z", 7e3, 6.0))
+    finding = _finding("exploding_gradient", "", Measured("z", 7.0, 6.0))
     assert curve_of(finding, _training(rows)).threshold is None
     text = _finding("exploding_gradient", "", Measured("kind", "NaN", 6.0))
     assert curve_of(text, _training(rows)).threshold is None
+
+
+def test_of_the_run_the_median_of_the_kernels():
+    kernels = [
+        {"path": f"m/{name}/kernel", "layer": f"m/{name}", "role": "weight"}
+        for name in "abc"
+    ]
+    rows = []
+    for kernel, update in zip(kernels, (0.1, 0.4, 3.0), strict=True):
+        kernel["trainable"] = True
+        path = kernel["path"]
+        rows.append((path, q.UPDATE_RMS, [0, 5], [update, update]))
+        # Of what has shrunk the first size counts, of what has grown the last.
+        rows.append((path, q.WEIGHT_RMS, [0, 5], [2.0, 1.0]))
+        rows.append((path, q.DISTANCE_RMS, [0, 5], [0.0, update]))
+        rows.append((path, q.EPOCH_WEIGHT_RMS, [0, 5], [1.0, 2.0]))
+    t = _training(*rows, facts={"variables": kernels})
+    name = "RMS update over RMS weight in a step"
+    number = Measured(name, 0.19, 0.1)
+    high = Finding(
+        *("update_ratio", "warning", "", (0, 0), (0, 0)),
+        evidence=(number,),
+        variant="high",
+    )
+    shown = curve_of(high, t)
+    assert shown.curve.values.tolist() == [0.2, 0.2]
+    assert shown.threshold == 0.1
+    low = dataclasses.replace(high, variant="low")
+    shown = curve_of(low, t)
+    assert shown.curve.values.tolist() == [0.0, 1.5]
+    assert shown.threshold is None
+
+
+def test_numbers_that_follow_from_several_quantities():
+    heads = [{"output": "out", "layer": "m/out"}]
+    targets = [{"output": "out", "constant_loss": 3.0}]
+    t = _training(
+        ("", q.PROBE_LOSS, [0, 10], [2.0, 1.0]),
+        ("", q.PROBE_INFERENCE_LOSS, [0, 10, 20], [2.0, 4.0, 5.0]),
+        ("", q.WEIGHT_PENALTY, [0, 10], [1.0, 9.0]),
+        ("accuracy", q.LOG, [10], [0.25]),
+        ("out", q.PREDICTION_SPREAD, [0, 10], [0.1, 0.0]),
+        facts={"heads": heads, "data": {"targets": targets}},
+    )
+    gap = curve_of(_finding("batch_norm_shift", "m/bn"), t)
+    assert gap.curve.values.tolist() == [0.0, 3.0]
+    share = curve_of(_finding("penalty_dominates", ""), t)
+    assert share.curve.values.tolist() == [0.25, 0.75]
+    number = Measured("accuracy", 0.25)
+    logged = curve_of(_finding("metric_disagrees", "accuracy", number), t)
+    assert logged.label == "accuracy"
+    output = curve_of(_finding("constant_predictions", "m/out"), t)
+    assert output.curve.values.tolist() == [0.1, 0.0]
 
 
 def test_evidence_that_bears_the_name_of_a_quantity_is_drawn_first():
