@@ -1,6 +1,7 @@
 """What a rule is, and the list of all rules."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator
 
 from keras_concepts.rules.finding import Evidence, Severity
@@ -52,3 +53,25 @@ def rule(
         return function
 
     return listed
+
+
+def markdown_table() -> str:
+    """All rules as a Markdown table, by name.
+
+    What a rule finds is the first line of its function's docstring.
+    """
+    lines = [
+        "| rule | severity | what it finds | needs | more |",
+        "|---|---|---|---|---|",
+    ]
+    anchors = set()
+    for each in sorted(RULES, key=lambda rule: rule.name):
+        is_new = each.name not in anchors
+        anchors.add(each.name)
+        name = f'<a id="{each.name}"></a>' if is_new else ""
+        finds = (inspect.getdoc(each.function) or "").partition("\n")[0]
+        file = each.page.partition("#")[0]
+        page = "" if file in ("", "doctor.md") else f"[page]({file})"
+        cells = f"{name}`{each.name}`", each.severity, finds, each.needs, page
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
