@@ -616,7 +616,8 @@ CHECKED = Quantity(
     "run",
     "step",
     "checked",
-    "1 each time the doctor judged what had been recorded by then",
+    "1 each time the doctor judged what had been recorded by then, 2 after "
+    "the last step",
 )
 WEIGHT_PENALTY = Quantity(
     "weight_penalty",

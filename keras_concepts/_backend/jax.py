@@ -15,6 +15,7 @@ from jax._src import core  # which trace is open: no public name tells
 
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
+    looked_at,
     make_train_function,
 )
 from keras_concepts._shadow import (
@@ -23,6 +24,8 @@ from keras_concepts._shadow import (
 )
 from keras_concepts._types import Observe, Tensor
 
+COMPILES = True
+RUNS_QUICKLY_UNCOMPILED = False
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
@@ -528,6 +531,18 @@ def _compiled(model: Any) -> Callable[..., Any]:
     if model not in _steps or _steps[model][0] != layers:
         _steps[model] = layers, jax.jit(predict_step)
     return _steps[model][1]
+
+
+def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
+    adapter = iterator.data_adapter
+
+    def get_jax_iterator() -> Iterator[Any]:
+        # Before batches are put on an accelerator. Once: not in later epochs.
+        del vars(adapter)["get_jax_iterator"]
+        return looked_at(iter(adapter.get_jax_iterator()), look)
+
+    vars(adapter)["get_jax_iterator"] = get_jax_iterator
+    return True
 
 
 def is_main_process(model: Any) -> bool:

@@ -9,6 +9,15 @@ import keras
 import numpy as np
 
 from keras_concepts import _backend
+from keras_concepts.instruments.activations import (
+    function_of,
+    has_function,
+    is_function_alone,
+    kind_of_activation,
+    normalizes,
+    own_function,
+    passes_values,
+)
 from keras_concepts.instruments.owners import OwnerNames, owner_names
 from keras_concepts.instruments.roles import layers_of_variables, roles_of
 
@@ -33,7 +42,11 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         | `jit_compile`, `run_eagerly`, `steps_per_execution` | of the model |
         | `optimizer` | `class` and `config` |
         | `loss`, `loss_weights`, `metrics` | as given to `compile` |
-        | `layers` | a dict for each: `path`, `class`, `activation`, ... |
+        | `layers` | a dict for each: `path`, `class`, `activation`, ...;
+            `kind` of the activation, see `kind_of_activation`; `inputs`, paths
+            of what it reads in functional models; `feeds_activation`, the
+            function that a layer or operation after a linear layer applies,
+            behind normalization and dropout or not |
         | `variables` | a dict for each: `path`, `layer`, `role`, ... |
     """
     names = owner_names(model)
@@ -54,7 +67,7 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         "loss": _plain(compiled.get("loss")),
         "loss_weights": _plain(compiled.get("loss_weights")),
         "metrics": _plain(compiled.get("metrics")),
-        "layers": [_layer(layer, names.of(layer)) for layer in layers],
+        "layers": [_layer(layer, names) for layer in layers],
         "variables": _variables(model, names),
     }
 
@@ -85,9 +98,9 @@ def _optimizer(optimizer: Any) -> dict[str, Any] | None:
     }
 
 
-def _layer(layer: Any, path: str) -> dict[str, Any]:
+def _layer(layer: Any, names: OwnerNames) -> dict[str, Any]:
     facts = {
-        "path": path,
+        "path": names.of(layer),
         "class": type(layer).__name__,
         "trainable": bool(layer.trainable),
         "parameters": sum(math.prod(v.shape) for v in layer.weights),
@@ -101,7 +114,31 @@ def _layer(layer: Any, path: str) -> dict[str, Any]:
         value = _attribute(layer, name)
         if isinstance(value, int | float):
             facts[name] = _plain(value)
+    function = own_function(layer) or facts.get("activation")
+    if function is not None and (has_function(layer) or "activation" in facts):
+        facts["kind"] = kind_of_activation(function)
+    read = [x for x in _backend.previous_layers(layer) if names.knows(x)]
+    if read:
+        facts["inputs"] = [names.of(each) for each in read]
+    if own_function(layer) == "linear" and layer.weights:
+        fed = _function_after(layer, names)
+        if fed is not None:
+            facts["feeds_activation"] = fed
     return facts
+
+
+def _function_after(layer: Any, names: OwnerNames, steps: int = 8) -> Any:
+    """The function that all readers of a layer apply to it, or `None`."""
+    readers = [x for x in _backend.next_layers(layer) or [] if names.knows(x)]
+    found = set()
+    for reader in readers:
+        if is_function_alone(reader) and not passes_values(reader):
+            found.add(function_of(reader))
+        elif steps and (passes_values(reader) or normalizes(reader)):
+            found.add(_function_after(reader, names, steps - 1))
+        else:
+            found.add(None)
+    return found.pop() if len(found) == 1 else None
 
 
 def _attribute(layer: Any, name: str) -> Any:

@@ -4,6 +4,17 @@ A rule is a small function from what was measured to evidence. It knows NumPy
 and nothing else, so that a recording can be judged without Keras.
 """
 
+from keras_concepts.rules import (
+    batch_norm,
+    generalisation,
+    gradients,
+    memory,
+    non_finite,
+    penalties,
+    progress,
+    units,
+    updates,
+)
 from keras_concepts.rules.finding import Evidence, Finding, Measured
 from keras_concepts.rules.judge import Judge, diagnose
 from keras_concepts.rules.rule import RULES, Rule, rule
@@ -17,6 +28,15 @@ __all__ = [
     "Measured",
     "Rule",
     "Training",
+    "batch_norm",
     "diagnose",
+    "generalisation",
+    "gradients",
+    "memory",
+    "non_finite",
+    "penalties",
+    "progress",
     "rule",
+    "units",
+    "updates",
 ]

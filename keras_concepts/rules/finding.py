@@ -100,6 +100,12 @@ class Finding:
 
     _repr_pretty_ = show_text
 
+    @property
+    def headline(self) -> str:
+        """What, where and since when, in one line."""
+        where = f" in {self.owner}" if self.owner else ""
+        return f"{self.severity}: {self.rule}{where}, {_since(self)}."
+
     def to_json(self) -> dict[str, Any]:
         """As a dict of what JSON knows; `from_json` reads it."""
         fields: dict[str, Any] = dataclasses.asdict(self)
@@ -126,9 +132,8 @@ class Finding:
         return cls(**given)
 
     def __str__(self) -> str:
-        where = f" in {self.owner}" if self.owner else ""
         lines = [
-            f"{self.severity}: {self.rule}{where}, {_since(self)}.",
+            self.headline,
             f"  Measured: {'; '.join(map(str, self.evidence))}."
             if self.evidence
             else "",

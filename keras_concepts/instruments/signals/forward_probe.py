@@ -150,6 +150,8 @@ class ForwardProbe:
         training: Mode of the layers.
         reduce: From `Signals` to a structure of tensors, computed in the same
             compiled function: what it does not ask for need not be kept.
+        eager: Whether to run without compiling, for a few uses; by default as
+            the model does.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class ForwardProbe:
         *,
         training: bool = True,
         reduce: Callable[[Signals], Any] | None = None,
+        eager: bool | None = None,
     ) -> None:
         if y is not None and not getattr(model, "compiled", False):
             raise ValueError(
@@ -184,7 +187,9 @@ class ForwardProbe:
         self._sites: list[tuple[tuple[int, ...], str]] | None = None
         self._outputs: frozenset[int] = frozenset()
         self._template: Any = None
-        self._pass = self._made_pass(getattr(model, "run_eagerly", False))
+        if eager is None:
+            eager = bool(getattr(model, "run_eagerly", False))
+        self._pass = self._made_pass(eager)
 
     def _made_pass(self, eager: bool) -> Any:
         return _backend.compiled_pass(self._run, self._model.variables, eager)

@@ -1,0 +1,102 @@
+"""The programs by name."""
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+from typing import Any, Literal
+
+from benchmarks.doctor.recipe import Fit, Recipe
+
+Half = Literal["tune", "score"]
+Criterion = Literal["learns", "generalizes", "reports"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One training program.
+
+    Attributes:
+        name: Stable and unique.
+        kind: Kind of fault, or of healthy program.
+        build: Makes a new model and the arguments of `fit`.
+        expected: Names of rules, each a right first finding; empty for a
+            healthy program.
+        sane: Name of the program whose gain is the yardstick; the empty string
+            for one that is its own.
+        criterion: What it means to fail; see `outcome.py`.
+        file: Module that holds it.
+    """
+
+    name: str
+    kind: str
+    build: Callable[[], Fit]
+    expected: frozenset[str] = frozenset()
+    sane: str = ""
+    criterion: Criterion = "learns"
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether it is meant to fail; what counts is whether it does."""
+        return bool(self.expected)
+
+
+PROGRAMS: dict[str, Program] = {}
+RECIPES: dict[str, Recipe] = {}
+
+
+def add(program: Program) -> None:
+    if program.name in PROGRAMS:
+        raise ValueError(f"Two programs are named {program.name!r}.")
+    PROGRAMS[program.name] = program
+
+
+def healthy(
+    name: str,
+    kind: str,
+    recipe: Recipe | Callable[[], Fit],
+    sane: str = "",
+    **changes: Any,
+) -> None:
+    """Adds a program that is meant to learn."""
+    if isinstance(recipe, Recipe):
+        recipe = dataclasses.replace(recipe, **changes)
+        RECIPES[name] = recipe
+        add(Program(name, kind, recipe.build, sane=sane))
+    else:
+        add(Program(name, kind, recipe, sane=sane))
+
+
+def variant(name: str, kind: str, of: str, **changes: Any) -> None:
+    """Adds a healthy program that differs from another, its yardstick."""
+    healthy(name, kind, RECIPES[of], of, **changes)
+
+
+def faulty(
+    name: str,
+    kind: str,
+    expected: frozenset[str],
+    sane: str,
+    *,
+    build: Callable[[], Fit] | None = None,
+    criterion: Criterion = "learns",
+    **changes: Any,
+) -> None:
+    """Adds a program that is meant to fail: a sane one with changes."""
+    if build is None:
+        build = dataclasses.replace(RECIPES[sane], **changes).build
+    add(Program(name, kind, build, expected, sane, criterion))
+
+
+def half_of(program: Program) -> Half:
+    """The half that a program belongs to, by the hash of its name.
+
+    Among programs of one kind, every second one in the order of their hashes,
+    so that both halves have some of each.
+    """
+    alike = sorted(
+        (p.name for p in PROGRAMS.values() if p.kind == program.kind),
+        key=lambda name: (zlib.crc32(name.encode()), name),
+    )
+    first = zlib.crc32(program.kind.encode()) % 2
+    index = alike.index(program.name)
+    return "tune" if (index + first) % 2 == 0 else "score"
