@@ -17,7 +17,7 @@ from keras_concepts.rules import (
 )
 from keras_concepts.rules.finding import Evidence, Finding, Measured
 from keras_concepts.rules.judge import Judge, diagnose
-from keras_concepts.rules.rule import RULES, Rule, rule
+from keras_concepts.rules.rule import RULES, Rule, markdown_table, rule
 from keras_concepts.rules.training import Training
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "diagnose",
     "generalisation",
     "gradients",
+    "markdown_table",
     "memory",
     "non_finite",
     "penalties",

@@ -36,6 +36,7 @@ MOST_CURVES = 6
 NOTE_SIZE = 9.5
 _WIDTH = 11.0
 _NOTE = 125  # characters in a line
+_NOTE_LINE = 0.18  # inches
 
 
 def plot_doctor(recording: Recording, title: str | None = None) -> "Figure":
@@ -61,10 +62,11 @@ def plot_doctor(recording: Recording, title: str | None = None) -> "Figure":
     curves = _curves(problems, training)
     epochs = Epochs.of(training)
     has_loss = bool(training.logs("loss"))
-    top = [3.2 if has_loss else 0.2, 0.15 + 0.5 * len(problems)]
+    top = [3.2 if has_loss else 0.4, 0.15 + 0.5 * len(problems)]
+    notes = "\n".join(textwrap.fill(note, _NOTE) for note in verdict.notes)
     columns = min(len(curves), 2)
     rows = -(-len(curves) // 2)
-    heights = [sum(top) + 0.6 * has_loss]
+    heights = [sum(top) + 0.6 * has_loss + _NOTE_LINE * len(notes.split("\n"))]
     heights += [2.6 * rows] if rows else []
     figure = new_figure(_WIDTH, sum(heights) + 1.0)
     parts = figure.subfigures(
@@ -76,6 +78,9 @@ def plot_doctor(recording: Recording, title: str | None = None) -> "Figure":
         squeeze=False,
     )[:, 0]
     entries = draw_losses(panels[0], training, epochs)
+    panels[0].set_title(
+        literal(notes), loc="left", size=NOTE_SIZE, color="0.35"
+    )
     if problems:
         entries |= draw_spans(panels[1], problems, epochs)
     if curves:
@@ -83,10 +88,6 @@ def plot_doctor(recording: Recording, title: str | None = None) -> "Figure":
         entries |= _draw_curves(below, curves, epochs)
     add_legend(figure, [*entries.values()])
     figure.suptitle(title or _headline(verdict), size=TITLE_SIZE)
-    notes = [textwrap.fill(note, _NOTE) for note in verdict.notes]
-    panels[0].set_title(
-        literal("\n".join(notes)), loc="left", size=NOTE_SIZE, color="0.35"
-    )
     return figure
 
 
