@@ -30,8 +30,7 @@ from keras_concepts.callbacks.penalty_reporter import PenaltyReporter
 from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
 )
-from keras_concepts.instruments.data import DataWatch
-from keras_concepts.instruments.heads import head_facts
+from keras_concepts.instruments.data.data_watch import DataWatch
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge
 from keras_concepts.rules.training import ENDED
@@ -107,6 +106,7 @@ class TrainingDoctor(Monitor):
         self._epoch = 0
         self._epochs = 0
         self._is_probed = False
+        self._knows_data = False
 
     @property
     def checked(self) -> list[str]:
@@ -230,18 +230,22 @@ class TrainingDoctor(Monitor):
         monitor.gate(lambda inner: GatedSchedule(inner, self._budget, inside))
 
     def _record_data_facts(self) -> None:
+        """Records what is known of data and heads, until all is known."""
         watch = self._watch
-        if watch is None or self._log is None or not self._trained.built:
+        if watch is None or self._knows_data or not self._trained.built:
             return
         facts: dict[str, Any] = {}
         with self._careful("see the data"):
-            if "fit" not in self.recording.facts:
-                facts["fit"] = watch.fit_facts()
-                facts["heads"] = head_facts(self._trained)
-            if "data" not in self.recording.facts:
-                data = watch.facts()
-                if data is not None and watch.is_complete:
-                    facts["data"] = data
+            data = watch.facts()
+            if data is None:
+                return
+            facts["fit"] = watch.fit_facts()
+            facts["heads"] = watch.head_facts()
+            facts["data"] = data
+            if data["source"] == "batches":
+                known = self.recording.facts.get("data", {})
+                data["step"] = known.get("step", self._step())
+            self._knows_data = watch.is_complete or self._epochs > 0
         if facts:
             self.recording.record_facts(facts)
 

@@ -34,8 +34,8 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     (Prechelt's GL) and by 20 % of the constant predictor's loss, and the
     training loss below what it was at that least. Known false alarm: a sure
     classifier whose few mistakes get dearer while its accuracy stays; guard:
-    the 20 %. Or, as variant "unrelated": half of the constant predictor's training loss is gone
-    and the validation loss has never been below it.
+    the 20 %. Or, as variant "unrelated": half of the constant predictor's
+    training loss is gone, and the validation loss has never been below it.
     """
     validation, training = t.logs("val_loss"), t.logs("loss")
     reference = constant_loss(t)

@@ -40,8 +40,8 @@ def update_ratio(t: Training) -> Iterator[Evidence]:
 
     High: in one step the RMS change over the RMS of the kernel, median over the
     kernels, was above 0.3; or, where no steps are measured, the kernels had
-    changed by 0.85 of their RMS at the first check. Low: at the present pace no kernel will have moved by a tenth of its
-    RMS at the planned end.
+    changed by 0.85 of their RMS at the first check. Low: at the present pace
+    no kernel will have moved by a tenth of its RMS at the planned end.
 
     Only under harm. Known false alarm: kernels that start at zero, which have
     no size of their own; guard: the larger of the first and the present RMS,
