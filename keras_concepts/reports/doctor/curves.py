@@ -1,6 +1,6 @@
 """Which curve shows the evidence of a finding."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,30 +133,37 @@ _CLOSE = 1e-3
 def curve_of(finding: Finding, t: Training) -> Shown | None:
     """The measured quantity over time; `None` for what is no curve.
 
-    A number that bears the name or label of a quantity, or the key of a log, is
-    that quantity's. Of the others the rule tells what shows them. A threshold
-    is drawn only where its number bears the name of the curve or is one of its
-    values: it might be of something else.
+    A number with a threshold that bears the name or label of a quantity, or the
+    key of a log, is that quantity's. Of the others the rule tells what shows
+    them. A threshold is drawn only where its number bears the name of the curve
+    or is one of its values: it might be of something else.
 
     Args:
         finding: With its evidence.
         t: The whole run.
     """
-    sources: list[Source] = []
-    for number in finding.evidence:
-        sources += [
-            quantity
-            for quantity in q.QUANTITIES.values()
-            if number.name in (str(quantity), quantity.label)
-        ]
-        sources.append(Log(number.name))
-    sources += _CURVES.get(f"{finding.rule}:{finding.variant}", ())
-    sources += _CURVES.get(finding.rule, ())
+    numbers = [each for each in finding.evidence if each.threshold is not None]
+    others = [each for each in finding.evidence if each.threshold is None]
+    sources = [
+        *_named(numbers),
+        *_CURVES.get(f"{finding.rule}:{finding.variant}", ()),
+        *_CURVES.get(finding.rule, ()),
+        *_named(others),
+    ]
     for source in sources:
         shown = _shown(source, finding, t)
         if shown is not None:
             return shown
     return None
+
+
+def _named(numbers: Sequence[Measured]) -> Iterator[Source]:
+    """What bears the names of numbers."""
+    for number in numbers:
+        for quantity in q.QUANTITIES.values():
+            if number.name in (str(quantity), quantity.label):
+                yield quantity
+        yield Log(number.name)
 
 
 def _shown(source: Source, finding: Finding, t: Training) -> Shown | None:

@@ -1,16 +1,17 @@
 """The panels of the doctor's figure."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_concepts import quantities as q
-from keras_concepts.reports.doctor.curves import SKILL, Shown
+from keras_concepts.reports.doctor.curves import Shown
 from keras_concepts.reports.doctor.epochs import Epochs
 from keras_concepts.reports.doctor.verdict import Problem, measured, place
 from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
-from keras_concepts.reports.drawing.names import figure_names, literal, shorten
+from keras_concepts.reports.drawing.names import literal, shorten
 from keras_concepts.rules import Finding, Training
 from keras_concepts.rules.harm import (
     constant_loss,
@@ -74,7 +75,7 @@ def draw_losses(axes: Any, t: Training, epochs: Epochs) -> dict[str, Any]:
     has_finite = bool(entries)
     values = [curve.values for curve, _ in curves.values()]
     reference = reference_loss(t)
-    if reference is not None:
+    if reference is not None and has_finite:
         label = "loss of the best constant prediction"
         if constant_loss(t) is None:
             label = "loss before training, or of the first epoch"
@@ -111,11 +112,12 @@ def draw_spans(
     first, last = float(epochs.ends[0]), float(epochs.ends[-1])
     for row, problem in enumerate(problems):
         cause = problem.cause
+        text = f"{row + 1}. {_in_a_line(cause)}"
         axes.text(
             first,
             row - 0.22,
-            literal(f"{row + 1}. {_in_a_line(cause)}"),
-            size=TICK_SIZE,
+            literal(text),
+            size=TICK_SIZE * min(1.0, _LINE / len(text)),
             va="bottom",
         )
         if first == last:
@@ -166,10 +168,12 @@ def draw_evidence(axes: Any, panel: Panel, epochs: Epochs) -> dict[str, Any]:
             shown.threshold, color=_PINK, ls="--", lw=1.5
         )
         values = np.append(values, shown.threshold)
-    if shown.label == SKILL:  # 1 is perfect, and below 0 anything may be
-        axes.set_ylim(max(-1.0, min(0.0, values.min())) - 0.05, 1.0)
-    else:
+    if "share" not in shown.label:
         _scale(axes, values)
+    elif values.max() <= 1.0:  # and below 0 a model is worse than a constant
+        if values.min() < -10.0:
+            axes.set_yscale("symlog", linthresh=1.0)
+        axes.set_ylim(1.05 * min(-0.02, values.min()), 1.02)
     epochs.label(axes)
     entries["while it holds"] = axes.axvspan(
         *_span(finding, epochs), color=_COLOURS["warning"], alpha=0.15, lw=0
@@ -181,9 +185,8 @@ def draw_evidence(axes: Any, panel: Panel, epochs: Epochs) -> dict[str, Any]:
         entry.set_label(label)
     axes.set_ylabel(literal(shown.label), size=TICK_SIZE)
     leads_to = "" if panel.is_cause else "leads to "
-    [name] = figure_names([place(finding)], _NAME_LENGTH)
-    title = f"{panel.number}. {leads_to}{name}"
-    axes.set_title(title, loc="left", size=LABEL_SIZE)
+    title = f"{panel.number}. {leads_to}{_short(finding)}"
+    axes.set_title(literal(title), loc="left", size=LABEL_SIZE)
     return entries
 
 
@@ -230,10 +233,20 @@ def _say(axes: Any, sentence: str) -> None:
 
 def _in_a_line(finding: Finding) -> str:
     """With as many of its numbers as there is room for."""
-    [name] = shorten([place(finding)], _NAME_LENGTH)
-    name = f"{_NAMES[finding.severity]}: {name}"
+    name = f"{_NAMES[finding.severity]}: {_short(finding)}"
     texts = (
         f"{name}: {measured(finding, most)}"
         for most in range(len(finding.evidence), 0, -1)
     )
-    return next((text for text in texts if len(text) <= _LINE), name)
+    # A little too long, it is drawn smaller.
+    room = 1.25 * _LINE
+    return next((text for text in texts if len(text) <= room), name)
+
+
+def _short(finding: Finding) -> str:
+    """Rule and owner, whose last parts are worth the most."""
+    short = finding
+    while len(place(short)) > _NAME_LENGTH and "/" in short.owner:
+        rest = short.owner.partition("/")[2]
+        short = dataclasses.replace(short, owner=rest)
+    return shorten([place(short)], _NAME_LENGTH)[0]

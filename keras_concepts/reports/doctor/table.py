@@ -1,6 +1,6 @@
 """The findings of a run as text in the terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.console import (
     Console,
@@ -11,7 +11,6 @@ from rich.console import (
 )
 from rich.constrain import Constrain
 from rich.measure import Measurement
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -130,7 +129,7 @@ class VerdictTable(Table):
         width = min(options.max_width, _LINE_LENGTH)
         parts: list[RenderableType] = [self.title or ""]
         for number, problem in enumerate(self.shown, start=1):
-            parts += ["", *_problem(number, problem)]
+            parts += ["", _problem(number, problem)]
         left_out = len(self.verdict.problems) - len(self.shown)
         notes = self.verdict.notes
         if left_out:
@@ -144,14 +143,8 @@ class VerdictTable(Table):
         yield Constrain(Group(*parts), width)
 
 
-def _problem(number: int, problem: Problem) -> Iterator[RenderableType]:
+def _problem(number: int, problem: Problem) -> Table:
     cause = problem.cause
-    style = _STYLES[cause.severity]
-    yield Text.assemble(
-        f"{number}. ",
-        (f"{_NAMES[cause.severity]}: {place(cause)}", style),
-        f", {began(cause)}{_noticed(cause)}",
-    )
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_column(no_wrap=True, style="dim")
     lines.add_column()
@@ -166,7 +159,13 @@ def _problem(number: int, problem: Problem) -> Iterator[RenderableType]:
             lines.add_row(label, Text(printable(text), look))
     for i, effect in enumerate(problem.effects):
         lines.add_row("" if i else "Leads to", _effect(effect))
-    yield Padding(lines, (0, 0, 0, 3))
+    title = Text.assemble(
+        (f"{_NAMES[cause.severity]}: {place(cause)}", _STYLES[cause.severity]),
+        f", {began(cause)}{_noticed(cause)}",
+    )
+    numbered = Table.grid(padding=(0, 1, 0, 0))
+    numbered.add_row(f"{number}.", Group(title, lines))
+    return numbered
 
 
 def _effect(finding: Finding) -> Text:
