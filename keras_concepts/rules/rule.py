@@ -23,6 +23,8 @@ class Rule:
         needs: What must be known for the rule to say anything, in words; for
             the list of what could not be checked.
         is_known: Whether that is known of a training run.
+        is_meant: Whether the run has what the rule is about at all: a rule on
+            dropout is neither checked nor missed in a model without it.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Rule:
     page: str
     needs: str
     is_known: Callable[[Training], bool]
+    is_meant: Callable[[Training], bool] = lambda t: True
 
 
 RULES: list[Rule] = []
@@ -45,11 +48,14 @@ def rule(
     page: str = "",
     needs: str = "",
     known: Callable[[Training], bool] = lambda t: True,
+    meant: Callable[[Training], bool] = lambda t: True,
 ) -> Callable[[Judgement], Judgement]:
     """Lists the decorated function among the rules, under this name."""
 
     def listed(function: Judgement) -> Judgement:
-        RULES.append(Rule(name, function, severity, why, page, needs, known))
+        RULES.append(
+            Rule(name, function, severity, why, page, needs, known, meant)
+        )
         return function
 
     return listed

@@ -267,12 +267,17 @@ def _rule(
     why="It matters.",
     page="",
     needs="",
+    meant=True,
 ):
     def function(t):
         if evidence is not None and steps[0] <= t.position[1] <= steps[1]:
             yield evidence
 
-    return Rule(name, function, severity, why, page, needs, lambda t: not needs)
+    return Rule(
+        *(name, function, severity, why, page, needs),
+        is_known=lambda t: not needs,
+        is_meant=lambda t: meant,
+    )
 
 
 def _joined(*recordings):

@@ -93,7 +93,8 @@ def test_what_holds_no_longer_is_said_at_the_end(record_course, judged_by):
 
 
 def test_nothing_wrong_says_what_was_checked(record_course, judged_by):
-    judged_by({"name": "dead_units"}, MEMORY, OVERFITTING, OVERLAP)
+    dropout = {"name": "heavy_dropout", "needs": "dropout", "meant": False}
+    judged_by({"name": "dead_units"}, dropout, MEMORY, OVERFITTING, OVERLAP)
     facts = {"data": {"missing": ["`x`: it can be read only once."]}}
     recording = record_course([(2.0,)] * 2, facts=facts | {"epochs": 10})
     assert _text(print_doctor, recording).splitlines() == [
