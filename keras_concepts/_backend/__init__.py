@@ -8,9 +8,6 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `COMPILES`
 :   Whether the first step of a train function takes long, since it is compiled.
 
-`RUNS_QUICKLY_UNCOMPILED`
-:   Whether a few passes of a model take less time eagerly than compiled.
-
 `snapshot(variable)`
 :   The value of a Keras variable or tensor now, unmoved by later assignments.
 
@@ -31,9 +28,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     `has_aux` the function gives a scalar and a structure of other tensors, and
     so does this.
 
-`compiled_pass(function, variables, eager)`
+`compiled_pass(function, variables, eager, few=False)`
 :   The function, made fast for many calls with tensors of the same shapes
-    unless it is to run eagerly. It reads the values that the `variables` have
+    unless it is to run eagerly; with `few`, for a few calls, so that compiling
+    takes little time. It reads the values that the `variables` have
     at each call; what it assigns to any variable is discarded.
 
 `compiled(function)`
@@ -377,7 +375,6 @@ __all__ = [
 CLASS_NUMBERS = active.CLASS_NUMBERS
 COMPILES = active.COMPILES
 END_OF_DATA = active.END_OF_DATA
-RUNS_QUICKLY_UNCOMPILED = active.RUNS_QUICKLY_UNCOMPILED
 StepBuffer = active.StepBuffer
 Switches = active.Switches
 add_to_totals = active.add_to_totals

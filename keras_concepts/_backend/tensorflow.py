@@ -26,7 +26,6 @@ from keras_concepts._shadow import (
 from keras_concepts._types import Observe, Tensor
 
 COMPILES = True
-RUNS_QUICKLY_UNCOMPILED = True
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
@@ -72,7 +71,10 @@ def value_and_grad(
 
 
 def compiled_pass(
-    function: Callable[..., Any], variables: Sequence[Any], eager: bool
+    function: Callable[..., Any],
+    variables: Sequence[Any],
+    eager: bool,
+    few: bool = False,
 ) -> Callable[..., Any]:
     def run(*tensors: Tensor) -> Any:
         # Keras asks the scope alone for the weights that it regularizes.
@@ -81,7 +83,7 @@ def compiled_pass(
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    step = run if eager else tf.function(run, autograph=False)
+    step = run if eager or few else tf.function(run, autograph=False)
     return functools.partial(_outside_of_strategy, step)
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import keras
 
-from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts.callbacks.signal_monitor import record_signals
 from keras_concepts.instruments.model_loss import NoLossError
@@ -45,21 +44,20 @@ class Checkup:
             model: The same.
             batch: `(x, y, sample_weight)`.
         """
-        eager = _backend.RUNS_QUICKLY_UNCOMPILED
-        self._predictions = PredictionProbe(model, *batch, self._heads, eager)
+        self._predictions = PredictionProbe(model, *batch, self._heads)
         try:
-            self._signals = self._made(model, batch, eager)
+            self._signals = self._made(model, batch)
         except (NoLossError, ValueError):
             x, _, _ = batch
-            self._signals = self._made(model, (x, None, None), eager)
+            self._signals = self._made(model, (x, None, None))
 
-    def _made(self, model: Any, batch: Batch, eager: bool) -> ForwardProbe:
+    def _made(self, model: Any, batch: Batch) -> ForwardProbe:
         return ForwardProbe(
             model,
             *batch,
             training=True,
             reduce=self._summary.reduce,
-            eager=eager,
+            few=True,
         )
 
     def record_weights(

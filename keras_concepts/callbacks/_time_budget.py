@@ -1,7 +1,9 @@
 """How much of a training run's time may go into measuring."""
 
 import contextlib
+import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,6 +14,9 @@ _COMPILE_RATIO = 3.0
 # A run that has lasted so many times as long is long enough, if its length is
 # not known.
 _LONG_ENOUGH = 40.0
+# How many steps are measured to see what that costs, and up to which they are
+# compared with others.
+_TRIED = (48, 64)
 
 
 class TimeBudget:
@@ -40,6 +45,8 @@ class TimeBudget:
         self._planned: int | None = None
         self._last = 0.0
         self.may_measure_steps = share is None or not compiles
+        # Between two measured steps, once it is known what measuring one costs.
+        self.spacing = 1
 
     def plan(self, steps: int | None, epochs: int) -> None:
         """How long the run is to be, as far as it is known.
@@ -114,6 +121,7 @@ class GatedSchedule(Schedule):
         self._budget = budget
         self._at_step = at_step
         self._total = 0
+        self._next = 0
 
     @property
     def takes_all(self) -> bool:
@@ -129,12 +137,67 @@ class GatedSchedule(Schedule):
         self._budget.step_begins(self._total)
         if self._at_step is not None:
             self._at_step(self._total)
-        return self._budget.may_measure_steps and self._inner.due(steps)
+        if not self._budget.may_measure_steps or self._total < self._next:
+            return False
+        return self._inner.due(steps)
 
     def advance(self, steps: int, measured: bool) -> None:
         """Counts `steps` steps that were taken together."""
         self._total += steps
+        if measured:
+            self._next = self._total - 1 + self._budget.spacing
         self._inner.advance(steps, measured)
+
+
+class RareSchedule(GatedSchedule):
+    """A gated schedule that measures every step only where that costs little.
+
+    The first steps are measured, the next are not; after that so many are that
+    the budget is kept.
+
+    Args:
+        inner: Which steps to measure while that costs little.
+        budget: Decides when to begin.
+        share: Of the time of a plain step, that measuring may add.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        inner: Schedule,
+        budget: TimeBudget,
+        share: float = 0.03,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        super().__init__(inner, budget)
+        self._share = share
+        self._clock = clock
+        self._times: list[float] = []
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether every step is measured: that shows only after some."""
+        return False
+
+    def due(self, steps: int = 1) -> bool:
+        """Whether one of the next `steps` steps is to be measured."""
+        if not super().due(steps):
+            return False
+        if self._budget.share is None or not self._budget.may_measure_steps:
+            return True
+        count = len(self._times)
+        if count <= _TRIED[1]:
+            self._times.append(self._clock())
+            if count == _TRIED[1]:
+                self._budget.spacing = self._interval()
+            return count < _TRIED[0]
+        return True
+
+    def _interval(self) -> int:
+        durations = [b - a for a, b in itertools.pairwise(self._times)]
+        measured = statistics.median(durations[2 : _TRIED[0]])
+        plain = statistics.median(durations[_TRIED[0] + 1 :])
+        return max(1, math.ceil((measured / plain - 1.0) / self._share))
 
 
 def checks_of_an_epoch(epoch: int, planned: int) -> bool:

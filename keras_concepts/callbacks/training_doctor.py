@@ -1,6 +1,7 @@
 """What is wrong with a training run, and what to change."""
 
 import contextlib
+import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
+from keras_concepts._check_masks import check_masks
 from keras_concepts._validation import check_probe
 from keras_concepts.callbacks._checkup import Checkup
 from keras_concepts.callbacks._monitor import (
@@ -18,6 +20,7 @@ from keras_concepts.callbacks._monitor import (
 from keras_concepts.callbacks._probe import fed_probe
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
+    RareSchedule,
     TimeBudget,
     checks_of_an_epoch,
 )
@@ -31,12 +34,15 @@ from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
 )
 from keras_concepts.instruments.data.data_watch import DataWatch
+from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge
 from keras_concepts.rules.training import ENDED
 
 # Steps of the first epoch at which a long one is looked at from inside.
 _INSIDE = (64, 256, 1024, 4096, 16384)
+# Share of the steps of sequences that are padding, to look for masks.
+_PADDED = 0.05
 _ON_FINDING = ("report", "warn", "stop")
 OnFinding = str | Callable[[Finding], Any]
 
@@ -226,8 +232,13 @@ class TrainingDoctor(Monitor):
             self._missing.append(str(error))
             return
         self._monitors.append(monitor)
+        monitor.gate(lambda inner: self._gated(monitor, inner))
+
+    def _gated(self, monitor: StepMonitor, inner: Schedule) -> Schedule:
+        if isinstance(monitor, NonFiniteGuard):
+            return RareSchedule(inner, self._budget)
         inside = self._inside if isinstance(monitor, GradientMonitor) else None
-        monitor.gate(lambda inner: GatedSchedule(inner, self._budget, inside))
+        return GatedSchedule(inner, self._budget, inside)
 
     def _record_data_facts(self) -> None:
         """Records what is known of data and heads, until all is known."""
@@ -246,8 +257,18 @@ class TrainingDoctor(Monitor):
                 known = self.recording.facts.get("data", {})
                 data["step"] = known.get("step", self._step())
             self._knows_data = watch.is_complete or self._epochs > 0
+            if not self._epochs and _is_padded(data):
+                facts["masks"] = self._mask_facts()
         if facts:
             self.recording.record_facts(facts)
+
+    def _mask_facts(self) -> list[dict[str, Any]]:
+        """Where a mask is lost, or is missing."""
+        batch = None if self._watch is None else self._watch.probe(16)
+        if batch is None or not _backend.has_call(self._trained):
+            return []
+        report = check_masks(self._trained, batch[0])
+        return [dataclasses.asdict(finding) for finding in report.findings]
 
     def _look(self, epoch: int, step: int) -> None:
         """Measures weights, signals and predictions."""
@@ -335,3 +356,9 @@ class TrainingDoctor(Monitor):
                     UserWarning,
                     stacklevel=2,
                 )
+
+
+def _is_padded(data: dict[str, Any]) -> bool:
+    """Whether inputs of a run are sequences that end or begin with zeros."""
+    shares = [each.get("padding") or 0.0 for each in data["inputs"]]
+    return max(shares, default=0.0) > _PADDED

@@ -24,7 +24,6 @@ class PredictionProbe:
         y: Targets, or `None`.
         sample_weight: Weights, or `None`.
         heads: Facts of the model's outputs; see `instruments.heads`.
-        eager: Whether to run without compiling.
     """
 
     def __init__(
@@ -34,14 +33,18 @@ class PredictionProbe:
         y: Any,
         sample_weight: Any,
         heads: list[dict[str, Any]],
-        eager: bool,
     ) -> None:
         self._model = model
         self._targets = y
         self._heads = {head["output"]: head for head in heads}
         self._batch = as_fed([x, y, sample_weight])
         self._has_loss = y is not None
-        self._pass = _backend.compiled_pass(self._run, model.variables, eager)
+        self._pass = _backend.compiled_pass(
+            self._run,
+            model.variables,
+            getattr(model, "run_eagerly", False),
+            few=True,
+        )
 
     def __call__(self) -> Rows:
         """Quantities of the run (`""`) and of each output, by its name.
