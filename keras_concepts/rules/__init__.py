@@ -20,7 +20,7 @@ from keras_concepts.rules import (
 )
 from keras_concepts.rules.finding import Evidence, Finding, Measured
 from keras_concepts.rules.judge import Judge, diagnose
-from keras_concepts.rules.rule import RULES, Rule, rule
+from keras_concepts.rules.rule import RULES, Rule, markdown_table, rule
 from keras_concepts.rules.training import Training
 
 __all__ = [
@@ -32,8 +32,10 @@ __all__ = [
     "Rule",
     "Training",
     "diagnose",
+    "markdown_table",
     "rule",
 ]
 
-# Importing these lists their rules.
-del data, heads, labels
+# Importing them has listed their rules.
+del batch_norm, data, generalisation, gradients, heads, labels, memory
+del non_finite, penalties, progress, units, updates

@@ -28,8 +28,9 @@ def _layers(t: Training) -> list[dict[str, object]]:
     why="At inference the model is another one than in training: its moving "
     "statistics are not those of the data.",
     page="batch_normalization.md",
-    needs="batch normalization, and a probe batch with labels",
+    needs="a probe batch with labels",
     known=lambda t: bool(_layers(t)) and bool(t.curve(q.PROBE_INFERENCE_LOSS)),
+    meant=lambda t: not t.layers or bool(_layers(t)),
 )
 def batch_norm_shift(t: Training) -> Iterator[Evidence]:
     """The same batch has a far higher loss at inference than in training.

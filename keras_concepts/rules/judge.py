@@ -68,6 +68,8 @@ class Judge:
         seen = set()
         self.checked, self.unchecked = [], []
         for rule in self._rules:
+            if not rule.is_meant(t):
+                continue
             if not rule.is_known(t):
                 self.unchecked.append(f"{rule.name}: {rule.needs}")
                 seen |= {key for key in self._found if key[0] == rule.name}

@@ -1,6 +1,7 @@
 """Rules on sequences: how far back a layer sees, and padding."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,11 @@ from keras_concepts.rules.training import Training
 # Of the steps of a sequence. Source: chosen by this project.
 SHORT = 0.1
 _LONG = 20
+_RECURRENT = ("LSTM", "GRU", "RNN")
+
+
+def _is_recurrent(layer: dict[str, Any]) -> bool:
+    return any(kind in layer["class"] for kind in _RECURRENT)
 
 
 @rule(
@@ -20,8 +26,9 @@ _LONG = 20
     severity="info",
     why="What lies further back than that cannot be learned.",
     page="signals.md",
-    needs="a recurrent layer, and a probe batch with labels",
+    needs="a probe batch with labels",
     known=lambda t: bool(t.curves(q.MEMORY_HORIZON)),
+    meant=lambda t: not t.layers or any(map(_is_recurrent, t.layers)),
 )
 def short_memory(t: Training) -> Iterator[Evidence]:
     """Almost no gradient gets further back than a tenth of the steps.

@@ -26,8 +26,9 @@ _CHECKS = 3
     severity="warning",
     why="The model learns small weights instead of the data.",
     page="regularization.md",
-    needs="a model with weight penalties",
+    needs="weights that can be read",
     known=lambda t: bool(t.curve(q.WEIGHT_PENALTY)),
+    meant=lambda t: any(v.get("regularizer") for v in t.variables),
 )
 def penalty_dominates(t: Training) -> Iterator[Evidence]:
     """Penalties are most of the loss, or have shrunk the kernels to little.
@@ -84,8 +85,8 @@ def _shrunk(t: Training) -> float | None:
     why="So much of the signal is dropped that the rest cannot be learned "
     "from.",
     page="dropout.md",
-    needs="a model with dropout",
     known=lambda t: bool(_rates(t)),
+    meant=lambda t: bool(_rates(t)),
 )
 def heavy_dropout(t: Training) -> Iterator[Evidence]:
     """A dropout layer drops 70 % or more, and training gets nowhere.
