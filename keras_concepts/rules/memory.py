@@ -59,8 +59,8 @@ def short_memory(t: Training) -> Iterator[Evidence]:
 @rule(
     "lost_mask",
     severity="warning",
-    why="Padding is read as data: what a sequence says is diluted by steps that "
-    "say nothing.",
+    why="Padding is read as data: what a sequence says is diluted by steps "
+    "that say nothing.",
     page="text_classification.md",
     needs="padded sequences of integers",
     known=lambda t: bool(t.inputs),
