@@ -35,7 +35,7 @@ class Quantity(str):
         label: Name on axes and in tables.
         meaning: One line, with the formula where there is one.
         indexed_by: What the index of a row counts: `"unit"`, `"channel"`,
-            `"lag"`, or nothing (`""`).
+            `"class"`, `"lag"`, or nothing (`""`).
         unit: Unit of the value; `""` for a pure number.
         better: `"lower"` or `"higher"`; `""` where neither is.
         of_run: How a row of the run (`owner=""`) sums up those of the owners:
@@ -610,6 +610,122 @@ NON_FINITE_BATCH = Quantity(
     "batch of its epoch in which the first NaN or infinity came, from 0",
 )
 
+# The doctor.
+CHECKED = Quantity(
+    "checked",
+    "run",
+    "step",
+    "checked",
+    "1 each time the doctor judged what had been recorded by then, 2 after "
+    "the last step",
+)
+WEIGHT_PENALTY = Quantity(
+    "weight_penalty",
+    "run",
+    "probe",
+    "penalty of the weights",
+    "what the regularizers of all trainable variables add to the loss",
+    unit=_LOSS_UNIT,
+)
+PREDICTION_MEAN = Quantity(
+    "prediction_mean",
+    "output",
+    "probe",
+    "mean prediction",
+    "mean of all entries of the prediction, at inference",
+)
+PREDICTION_STD = Quantity(
+    "prediction_std",
+    "output",
+    "probe",
+    "std of predictions",
+    "standard deviation of all entries of the prediction",
+)
+PREDICTION_SPREAD = Quantity(
+    "prediction_spread",
+    "output",
+    "probe",
+    "spread of predictions",
+    "root mean square over the units of the standard deviation over samples: 0 "
+    "if every sample gets the same prediction",
+)
+PREDICTION_MIN = Quantity(
+    "prediction_min",
+    "output",
+    "probe",
+    "smallest prediction",
+    "smallest entry of the prediction",
+)
+PREDICTION_MAX = Quantity(
+    "prediction_max",
+    "output",
+    "probe",
+    "largest prediction",
+    "largest entry of the prediction",
+)
+PREDICTION_SUM_ERROR = Quantity(
+    "prediction_sum_error",
+    "output",
+    "probe",
+    "sum of predictions - 1",
+    "largest distance from 1 of the sum over the last axis: 0 of a softmax",
+)
+PREDICTED_SHARE = Quantity(
+    "predicted_share",
+    "output",
+    "probe",
+    "share of predictions",
+    "share of samples that are predicted to be of the class",
+    indexed_by="class",
+)
+PROBE_ACCURACY = Quantity(
+    "probe_accuracy",
+    "output",
+    "probe",
+    "accuracy on the probe",
+    "share of samples whose class is predicted",
+    better="higher",
+)
+PROBE_INFERENCE_LOSS = Quantity(
+    "probe_inference_loss",
+    "run",
+    "probe",
+    "inference loss of the probe",
+    "loss of the probe at inference, without penalties",
+    unit=_LOSS_UNIT,
+    better="lower",
+)
+EPOCH_WEIGHT_RMS = Quantity(
+    "epoch_weight_rms",
+    "variable",
+    "probe",
+    "RMS weight",
+    "root mean square of the variable",
+)
+EPOCH_UPDATE_RMS = Quantity(
+    "epoch_update_rms",
+    "variable",
+    "probe",
+    "RMS change",
+    "root mean square of the variable's change since the last check",
+)
+DISTANCE_RMS = Quantity(
+    "distance_rms",
+    "variable",
+    "probe",
+    "distance from the start",
+    "root mean square of the variable's change since the first check",
+)
+EQUAL_COLUMNS = Quantity(
+    "equal_columns",
+    "variable",
+    "probe",
+    "equal columns",
+    "share of a kernel's units whose weights equal those of the first unit, "
+    "from 0 to 1",
+    better="lower",
+)
+
 FIT = "fit"
 CONCEPTS = (
     Concept(FIT, FIT, (LOG, LEARNING_RATE), between_steps=True),
@@ -707,6 +823,28 @@ CONCEPTS = (
             NON_FINITE_WEIGHT,
             NON_FINITE_BATCH,
         ),
+    ),
+    Concept(
+        "doctor",
+        "TrainingDoctor",
+        (
+            CHECKED,
+            WEIGHT_PENALTY,
+            PREDICTION_MEAN,
+            PREDICTION_STD,
+            PREDICTION_SPREAD,
+            PREDICTION_MIN,
+            PREDICTION_MAX,
+            PREDICTION_SUM_ERROR,
+            PREDICTED_SHARE,
+            PROBE_ACCURACY,
+            PROBE_INFERENCE_LOSS,
+            EPOCH_WEIGHT_RMS,
+            EPOCH_UPDATE_RMS,
+            DISTANCE_RMS,
+            EQUAL_COLUMNS,
+        ),
+        between_steps=True,
     ),
 )
 QUANTITIES: Mapping[str, Quantity] = {

@@ -56,6 +56,7 @@ ALLOWED = {
     "_recording_writer": KEEP,
     "derived": {"quantities"},
     "thresholds": set(),
+    "rules": KEEP | JUDGE,
     "reports": KEEP | JUDGE,
     "instruments": COMPUTE
     | PARTS
@@ -68,7 +69,7 @@ ALLOWED = {
 }
 # The report of a model, not of a recording.
 OF_A_MODEL = {"keras_concepts.reports.sparsity": {"instruments"}}
-KERAS_FREE = KEEP | JUDGE | {"reports", "_after_keras", "__init__"}
+KERAS_FREE = KEEP | JUDGE | {"reports", "rules", "_after_keras", "__init__"}
 BACKENDS = {"jax", "tensorflow", "torch"}
 
 

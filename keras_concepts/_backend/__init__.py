@@ -5,6 +5,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `END_OF_DATA`
 :   Exceptions that a train function raises when the data has run out.
 
+`COMPILES`
+:   Whether the first step of a train function takes long, since it is compiled.
+
 `snapshot(variable)`
 :   The value of a Keras variable or tensor now, unmoved by later assignments.
 
@@ -25,9 +28,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     `has_aux` the function gives a scalar and a structure of other tensors, and
     so does this.
 
-`compiled_pass(function, variables, eager)`
+`compiled_pass(function, variables, eager, few=False)`
 :   The function, made fast for many calls with tensors of the same shapes
-    unless it is to run eagerly. It reads the values that the `variables` have
+    unless it is to run eagerly; with `few`, for a few calls, so that compiling
+    takes little time. It reads the values that the `variables` have
     at each call; what it assigns to any variable is discarded.
 
 `compiled(function)`
@@ -168,6 +172,14 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     with the same calls shadowed each time. Random states go on from call to
     call, and may or may not be written back.
 
+`watch_batches(iterator, look)`
+:   Calls `look(batch)` with each batch, as Keras' iterator over the batches of
+    an epoch hands it to the step, until the first of its iterators over the
+    data is used up. `batch` holds arrays, and `None` for what is not dense; on
+    TensorFlow after many batches `look` is not called any more. Nothing is
+    consumed, reordered or changed. To be called when `fit` begins. False where
+    it cannot be done.
+
 And `keras_internals.py`, for all of them:
 
 `call_as_trainer(model, x, training)`
@@ -200,6 +212,26 @@ And `keras_internals.py`, for all of them:
 
 `changing_variables(model)`
 :   Untrained variables that a step may assign: statistics, seeds.
+
+`running_fit(model)`
+:   The `fit` that is running: its iterator over batches, its arguments, and the
+    arrays it was given; `None` if Keras' own `fit` is not.
+
+`made_by(tensor)`
+:   The operation that made a symbolic tensor, its inputs, and which of its
+    outputs the tensor is; or `None`.
+
+`output_structure(model)`
+:   Symbolic outputs of a built graph of layers, as the model returns them.
+
+`symbolic_outputs(model, x)`
+:   Shapes and dtypes of what a built model returns, computed by its `call`.
+
+`losses_of_outputs(model, y_true, y_pred)`
+:   The losses that `compile` was given, as Keras resolves them.
+
+`previous_layers(layer)`
+:   What the layer reads in functional models, each once.
 
 `batch_size_of_fit(model)`
 :   Samples in a batch of the `fit` that is running, or `None`.
@@ -274,14 +306,20 @@ from keras_concepts._backend.keras_internals import (
     is_of_keras,
     keras_mask,
     learning_rate_of_update,
+    losses_of_outputs,
+    made_by,
     name_in_logs,
     next_layers,
     optimized_variables,
     optimizers_of,
     output_names,
+    output_structure,
     own_variables,
+    previous_layers,
+    running_fit,
     running_optimizer,
     set_keras_mask,
+    symbolic_outputs,
     trained_variables,
     weight_decay,
 )
@@ -316,19 +354,26 @@ __all__ = [
     "is_of_keras",
     "keras_mask",
     "learning_rate_of_update",
+    "losses_of_outputs",
+    "made_by",
     "name_in_logs",
     "next_layers",
     "optimized_variables",
     "optimizers_of",
     "output_names",
+    "output_structure",
     "own_variables",
+    "previous_layers",
+    "running_fit",
     "running_optimizer",
     "set_keras_mask",
+    "symbolic_outputs",
     "trained_variables",
     "weight_decay",
 ]
 
 CLASS_NUMBERS = active.CLASS_NUMBERS
+COMPILES = active.COMPILES
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
 Switches = active.Switches
@@ -367,6 +412,7 @@ snapshot = active.snapshot
 sums_of_squares = active.sums_of_squares
 value_and_grad = active.value_and_grad
 version = active.version
+watch_batches = active.watch_batches
 when = active.when
 without_gradients = active.without_gradients
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from jax._src import core  # which trace is open: no public name tells
 
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
+    looked_at,
     make_train_function,
 )
 from keras_concepts._shadow import (
@@ -23,6 +25,10 @@ from keras_concepts._shadow import (
 )
 from keras_concepts._types import Observe, Tensor
 
+COMPILES = True
+# Code that runs a little slower, and compiles in half the time.
+_QUICKLY_COMPILED = {"xla_backend_optimization_level": 0}
+_TAKES_OPTIONS = "compiler_options" in inspect.signature(jax.jit).parameters
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
@@ -58,14 +64,20 @@ def value_and_grad(
 
 
 def compiled_pass(
-    function: Callable[..., Any], variables: Sequence[Any], eager: bool
+    function: Callable[..., Any],
+    variables: Sequence[Any],
+    eager: bool,
+    few: bool = False,
 ) -> Callable[..., Any]:
     def run(values: list[Tensor], *tensors: Tensor) -> Any:
         mapping = list(zip(variables, values, strict=True))
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    step = run if eager else jax.jit(run)
+    options = {}
+    if few and _TAKES_OPTIONS and jax.default_backend() == "cpu":
+        options = {"compiler_options": _QUICKLY_COMPILED}
+    step = run if eager else jax.jit(run, **options)
     return lambda *tensors: step([v.value for v in variables], *tensors)
 
 
@@ -528,6 +540,18 @@ def _compiled(model: Any) -> Callable[..., Any]:
     if model not in _steps or _steps[model][0] != layers:
         _steps[model] = layers, jax.jit(predict_step)
     return _steps[model][1]
+
+
+def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
+    adapter = iterator.data_adapter
+
+    def get_jax_iterator() -> Iterator[Any]:
+        # Before batches are put on an accelerator. Once: not in later epochs.
+        del vars(adapter)["get_jax_iterator"]
+        return looked_at(iter(adapter.get_jax_iterator()), look)
+
+    vars(adapter)["get_jax_iterator"] = get_jax_iterator
+    return True
 
 
 def is_main_process(model: Any) -> bool:

@@ -1,13 +1,16 @@
 """What is private to Keras and the same on every backend."""
 
 import contextlib
+import dataclasses
 import inspect
 import sys
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 from keras import ops
+from keras.src.backend import compute_output_spec
 from keras.src.backend.common import global_state, masking
 from keras.src.backend.common.stateless_scope import (
     get_stateless_scope,
@@ -18,7 +21,9 @@ from keras.src.backend.common.symbolic_scope import (
 )
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.models.functional import Functional
-from keras.src.trainers.compile_utils import CompileMetrics
+from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
 from keras_concepts._shadow import shadow_in_thread
 from keras_concepts._types import Tensor
@@ -220,6 +225,16 @@ def is_of_keras(layer: Any) -> bool:
     return type(layer).__module__.split(".")[0] == "keras"
 
 
+def previous_layers(layer: Any) -> list[Any]:
+    """What the layer reads in functional models, each once."""
+    read = [
+        parent.operation
+        for node in layer._inbound_nodes
+        for parent in node.parent_nodes
+    ]
+    return list({id(each): each for each in read}.values())
+
+
 def next_layers(layer: Any) -> list[Any] | None:
     """What reads the layer in functional models; `None` if it is in none."""
     if not layer._inbound_nodes:
@@ -242,13 +257,120 @@ def changing_variables(model: Any) -> list[Any]:
 
 def batch_size_of_fit(model: Any) -> int | None:
     """Samples in a batch of the `fit` that is running, `None` if not known."""
-    frame = sys._getframe(1)
+    fit = running_fit(model)
+    return None if fit is None else fit.iterator.data_adapter.batch_size
+
+
+@dataclasses.dataclass
+class RunningFit:
+    """A `fit` that is running.
+
+    Attributes:
+        iterator: Keras' iterator over the batches of an epoch.
+        arguments: What `fit` was called with, by name. After a
+            `validation_split`, `validation_data` is the part split off.
+        arrays: `(x, y, sample_weight)` if they are arrays, as they were given
+            and without what was split off; class weights are sample weights
+            here. Else `None`.
+        shuffles: Whether Keras itself shuffles the samples of the whole run;
+            `None` if the order is the data set's own affair.
+    """
+
+    iterator: Any
+    arguments: dict[str, Any]
+    arrays: tuple[Any, Any, Any] | None
+    shuffles: bool | None
+
+
+def running_fit(model: Any) -> RunningFit | None:
+    """The innermost running `fit` of a model that is Keras' own, or `None`."""
+    frame: Any = sys._getframe(1)
     while frame is not None:
-        iterator = frame.f_locals.get("epoch_iterator")
-        if frame.f_locals.get("self") is model and iterator is not None:
-            return iterator.data_adapter.batch_size
+        found = frame.f_locals
+        iterator = found.get("epoch_iterator")
+        if found.get("self") is model and iterator is not None:
+            return _running_fit(iterator, dict(found))
         frame = frame.f_back
     return None
+
+
+def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
+    adapter = iterator.data_adapter
+    arrays, shuffles = None, None
+    if isinstance(adapter, ArrayDataAdapter):
+        arrays = keras.utils.unpack_x_y_sample_weight(adapter._inputs)
+        shuffles = bool(adapter._shuffle) and adapter._shuffle != "batch"
+    elif isinstance(adapter, PyDatasetAdapter):
+        # It shuffles the order of the batches.
+        shuffles = bool(adapter.shuffle) or None
+    return RunningFit(iterator, arguments, arrays, shuffles)
+
+
+def looked_at(
+    batches: Iterator[Any], look: Callable[[Any], None]
+) -> Iterator[Any]:
+    """The same batches, each shown to `look` before it is handed on."""
+    for batch in batches:
+        look(batch)
+        yield batch
+
+
+def made_by(tensor: Any) -> tuple[Any, list[Any], int] | None:
+    """What made a symbolic tensor: the operation, its inputs, which output.
+
+    `None` for what no operation has made.
+    """
+    history = getattr(tensor, "_keras_history", None)
+    if history is None or history.operation is None:
+        return None
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, list(node.input_tensors), history.tensor_index
+
+
+def output_structure(model: Any) -> Any:
+    """Symbolic outputs of a built graph of layers, as the model returns them.
+
+    `None` for other models.
+    """
+    graph = getattr(model, "_functional", None) or model  # of a `Sequential`
+    if not isinstance(graph, Functional):
+        return None
+    return keras.tree.pack_sequence_as(graph._outputs_struct, graph.outputs)
+
+
+def symbolic_outputs(model: Any, x: Any) -> Any:
+    """Shapes and dtypes of a built model's outputs for `x`, computed by `call`.
+
+    Nothing is assigned. To be called where the variables have their values.
+    """
+    return compute_output_spec(model, x, training=False)
+
+
+def losses_of_outputs(model: Any, y_true: Any, y_pred: Any) -> list[Any]:
+    """The losses that `compile` was given, as Keras resolves them.
+
+    Args:
+        model: A model.
+        y_true: Labels or their shapes, `None` if not known.
+        y_pred: Outputs of the model or their shapes.
+
+    Returns:
+        For each output with a loss an object with `path`, the keys that lead
+        to it in the outputs; `loss`, `loss_weights` and `name`.
+    """
+    compiled = model._compile_loss
+    if compiled is None:
+        return []
+    if not compiled.built:
+        # Not the model's own, which must be built by the step.
+        compiled = CompileLoss(
+            compiled._user_loss,
+            compiled._user_loss_weights,
+            output_names=compiled.output_names,
+        )
+        compiled._tracker = types.SimpleNamespace(add_to_store=lambda *_: None)
+        compiled.build(y_pred if y_true is None else y_true, y_pred)
+    return list(compiled._flat_losses or [])
 
 
 def compile_arguments(model: Any) -> dict[str, Any]:

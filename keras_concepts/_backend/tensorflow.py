@@ -25,6 +25,7 @@ from keras_concepts._shadow import (
 )
 from keras_concepts._types import Observe, Tensor
 
+COMPILES = True
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
@@ -70,7 +71,10 @@ def value_and_grad(
 
 
 def compiled_pass(
-    function: Callable[..., Any], variables: Sequence[Any], eager: bool
+    function: Callable[..., Any],
+    variables: Sequence[Any],
+    eager: bool,
+    few: bool = False,
 ) -> Callable[..., Any]:
     def run(*tensors: Tensor) -> Any:
         # Keras asks the scope alone for the weights that it regularizes.
@@ -79,7 +83,7 @@ def compiled_pass(
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    step = run if eager else tf.function(run, autograph=False)
+    step = run if eager or few else tf.function(run, autograph=False)
     return functools.partial(_outside_of_strategy, step)
 
 
@@ -545,6 +549,58 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     model.make_predict_function(force=True)
     step, model.predict_function = model.predict_function, previous
     yield lambda batch: step([(batch,)])
+
+
+# Of a pipeline, `watch_batches` calls back for so many batches.
+_WATCHED_BATCHES = 1024
+
+
+def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
+    dataset = iterator._get_iterator()
+    if not isinstance(dataset, tf.data.Dataset):
+        return False  # one of a distribution strategy
+    if iterator._distribute_strategy.num_replicas_in_sync > 1:
+        return False
+
+    def get_iterator() -> tf.data.Dataset:
+        del vars(iterator)["_get_iterator"]  # once: not in later epochs
+        return _looked_at(iterator._get_iterator(), look)
+
+    vars(iterator)["_get_iterator"] = get_iterator
+    return True
+
+
+def _looked_at(
+    dataset: tf.data.Dataset, look: Callable[[Any], None]
+) -> tf.data.Dataset:
+    """The same elements in the same order, each looked at when it is drawn."""
+
+    @tf.autograph.experimental.do_not_convert
+    def passed_on(index: Tensor, batch: Any) -> Any:
+        leaves = tf.nest.flatten(batch)
+        is_dense = [isinstance(leaf, tf.Tensor) for leaf in leaves]
+        skeleton = tf.nest.map_structure(lambda _: None, batch)
+        dense = [x for x, is_it in zip(leaves, is_dense, strict=True) if is_it]
+
+        def look_at(*arrays: np.ndarray) -> np.bool_:
+            rest = iter(arrays)
+            flat = [next(rest) if is_it else None for is_it in is_dense]
+            look(tf.nest.pack_sequence_as(skeleton, flat))
+            return np.bool_(True)
+
+        seen = tf.cond(
+            index < _WATCHED_BATCHES,
+            lambda: tf.numpy_function(look_at, dense, tf.bool),
+            lambda: tf.constant(False),
+        )
+        with tf.control_dependencies([seen]):
+            leaves = [
+                tf.identity(leaf) if is_it else leaf
+                for leaf, is_it in zip(leaves, is_dense, strict=True)
+            ]
+        return tf.nest.pack_sequence_as(batch, leaves)
+
+    return dataset.enumerate().map(passed_on)
 
 
 def is_main_process(model: Any) -> bool:

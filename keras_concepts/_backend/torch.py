@@ -15,6 +15,7 @@ from keras.src.backend.torch.core import get_device
 from keras_concepts._backend.fixed_part import FixedPart
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
+    looked_at,
     make_train_function,
     optimizer_variables,
     own_value,
@@ -22,6 +23,7 @@ from keras_concepts._backend.keras_internals import (
 from keras_concepts._shadow import shadow, shadow_methods
 from keras_concepts._types import Observe, Tensor
 
+COMPILES = False
 CLASS_NUMBERS = "int64"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
@@ -87,9 +89,12 @@ def _detached(tensors: Any) -> Any:
 
 
 def compiled_pass(
-    function: Callable[..., Any], variables: Sequence[Any], eager: bool
+    function: Callable[..., Any],
+    variables: Sequence[Any],
+    eager: bool,
+    few: bool = False,
 ) -> Callable[..., Any]:
-    del eager  # PyTorch always is
+    del eager, few  # PyTorch always is
 
     def run(*tensors: Tensor) -> Any:
         # Keras asks the scope alone for the weights that it regularizes.
@@ -443,6 +448,15 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
+    def get_iterator() -> Iterator[Any]:
+        del vars(iterator)["_get_iterator"]  # once: not in later epochs
+        return looked_at(iter(iterator._get_iterator()), look)
+
+    vars(iterator)["_get_iterator"] = get_iterator
+    return True
 
 
 def is_main_process(model: Any) -> bool:

@@ -9,6 +9,15 @@ import keras
 import numpy as np
 
 from keras_concepts import _backend
+from keras_concepts.instruments.activations import (
+    function_of,
+    has_function,
+    is_function_alone,
+    kind_of_activation,
+    normalizes,
+    own_function,
+    passes_values,
+)
 from keras_concepts.instruments.owners import OwnerNames, owner_names
 from keras_concepts.instruments.roles import layers_of_variables, roles_of
 
@@ -32,8 +41,13 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         | `epochs`, `steps_per_epoch`, `batch_size` | as planned, or `None` |
         | `jit_compile`, `run_eagerly`, `steps_per_execution` | of the model |
         | `optimizer` | `class` and `config` |
+        | `own_step` | `train_step`, `compute_loss`: which are not Keras' own |
         | `loss`, `loss_weights`, `metrics` | as given to `compile` |
-        | `layers` | a dict for each: `path`, `class`, `activation`, ... |
+        | `layers` | a dict for each: `path`, `class`, `activation`, ...;
+            `kind` of the activation, see `kind_of_activation`; `inputs`, paths
+            of what it reads in functional models; `feeds_activation`, the
+            function that a layer or operation after a linear layer applies,
+            behind normalization and dropout or not |
         | `variables` | a dict for each: `path`, `layer`, `role`, ... |
     """
     names = owner_names(model)
@@ -51,12 +65,24 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         "run_eagerly": bool(model.run_eagerly),
         "steps_per_execution": model.steps_per_execution,
         "optimizer": _optimizer(model.optimizer),
+        "own_step": [
+            name
+            for name in ("train_step", "compute_loss")
+            if _is_own(model, name)
+        ],
         "loss": _plain(compiled.get("loss")),
         "loss_weights": _plain(compiled.get("loss_weights")),
         "metrics": _plain(compiled.get("metrics")),
-        "layers": [_layer(layer, names.of(layer)) for layer in layers],
+        "layers": [_layer(layer, names) for layer in layers],
         "variables": _variables(model, names),
     }
+
+
+def _is_own(model: Any, method: str) -> bool:
+    """Whether a method is not that of Keras' trainer, but the model's own."""
+    function = getattr(type(model), method, None)
+    module = getattr(function, "__module__", None) or ""
+    return module.split(".")[0] != "keras" or method in vars(model)
 
 
 def model_facts(model: Any) -> dict[str, Any]:
@@ -85,9 +111,9 @@ def _optimizer(optimizer: Any) -> dict[str, Any] | None:
     }
 
 
-def _layer(layer: Any, path: str) -> dict[str, Any]:
+def _layer(layer: Any, names: OwnerNames) -> dict[str, Any]:
     facts = {
-        "path": path,
+        "path": names.of(layer),
         "class": type(layer).__name__,
         "trainable": bool(layer.trainable),
         "parameters": sum(math.prod(v.shape) for v in layer.weights),
@@ -101,7 +127,31 @@ def _layer(layer: Any, path: str) -> dict[str, Any]:
         value = _attribute(layer, name)
         if isinstance(value, int | float):
             facts[name] = _plain(value)
+    function = own_function(layer) or facts.get("activation")
+    if function is not None and (has_function(layer) or "activation" in facts):
+        facts["kind"] = kind_of_activation(function)
+    read = [x for x in _backend.previous_layers(layer) if names.knows(x)]
+    if read:
+        facts["inputs"] = [names.of(each) for each in read]
+    if own_function(layer) == "linear" and layer.weights:
+        fed = _function_after(layer, names)
+        if fed is not None:
+            facts["feeds_activation"] = fed
     return facts
+
+
+def _function_after(layer: Any, names: OwnerNames, steps: int = 8) -> Any:
+    """The function that all readers of a layer apply to it, or `None`."""
+    readers = [x for x in _backend.next_layers(layer) or [] if names.knows(x)]
+    found = set()
+    for reader in readers:
+        if is_function_alone(reader) and not passes_values(reader):
+            found.add(function_of(reader))
+        elif steps and (passes_values(reader) or normalizes(reader)):
+            found.add(_function_after(reader, names, steps - 1))
+        else:
+            found.add(None)
+    return found.pop() if len(found) == 1 else None
 
 
 def _attribute(layer: Any, name: str) -> Any:

@@ -24,6 +24,10 @@ class OwnerNames:
         """Name of a layer, operation or variable."""
         return self._names.get(id(owner)) or _path(owner)
 
+    def knows(self, owner: Any) -> bool:
+        """Whether it is a part of the model."""
+        return id(owner) in self._names
+
     def layer_of(self, variable: Any) -> Any:
         """The innermost layer that owns a variable, or `None`."""
         return self._layers.get(id(variable))

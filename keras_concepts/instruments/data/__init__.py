@@ -1,0 +1,1 @@
+"""What `fit` trains on: inputs, labels, and what a constant would score."""

@@ -1,0 +1,226 @@
+"""Facts of data that come batch by batch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_concepts.instruments.data.array_facts import parts_by_head
+from keras_concepts.instruments.data.input_statistics import InputStatistics
+from keras_concepts.instruments.data.label_order import LabelOrder
+from keras_concepts.instruments.data.labels import class_of_rows, label_form
+from keras_concepts.instruments.data.rows import (
+    as_numpy,
+    entries_per_row,
+    named_leaves,
+    row_count,
+)
+from keras_concepts.instruments.data.target_statistics import target_facts
+from keras_concepts.instruments.heads import Head
+
+MOST_ROWS = 4096
+MOST_BATCHES = 64
+_MOST_ORDERED_BATCHES = 1024
+_MOST_LABELS = 4_000_000  # entries kept
+_PROBE_ROWS = 256
+_PROBE_ENTRIES = 20_000_000
+
+
+class BatchFacts:
+    """Facts of inputs and labels, from the batches that pass.
+
+    Everything is looked at in the first 4,096 rows or 64 batches, whichever are
+    later, and only the order of the classes after them.
+
+    Attributes:
+        batches: Batches that have passed.
+        rows: Rows that were looked at.
+        has_weights: Whether the batches hold sample weights.
+    """
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.rows = 0
+        self.has_weights = False
+        self._sizes: list[int] = []
+        self._inputs: dict[str, InputStatistics] = {}
+        self._labels: list[list[np.ndarray]] = []
+        self._weights: list[list[np.ndarray]] = []
+        self._kept_labels = 0
+        self._structures: tuple[Any, Any] = (None, None)
+        self._orders: list[LabelOrder] = []
+        self._first: list[Any] = []
+        self._first_rows = 0
+        self._missing: dict[str, None] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing but the order of labels is looked at any more."""
+        return self.rows >= MOST_ROWS and self.batches >= MOST_BATCHES
+
+    def update(
+        self, x: Any, y: Any, sample_weight: Any, heads: Sequence[Head]
+    ) -> None:
+        """Looks at a batch.
+
+        Args:
+            x: Inputs, arrays in any structure; `None` for what is not dense.
+            y: Labels, likewise.
+            sample_weight: As Keras hands it to the loss, or `None`.
+            heads: Outputs of the model.
+        """
+        if not self.is_complete:
+            self._look_at(x, y, sample_weight)
+        if self.batches < _MOST_ORDERED_BATCHES:
+            self._order(y, heads)
+        self.batches += 1
+
+    def _look_at(self, x: Any, y: Any, sample_weight: Any) -> None:
+        rows = row_count(x) or row_count(y) or 0
+        self._sizes.append(rows)
+        self.rows += rows
+        self.has_weights |= sample_weight is not None
+        arrays = keras.tree.map_structure(as_numpy, (x, y, sample_weight))
+        x, y, sample_weight = arrays
+        for name, array in named_leaves(x, "input"):
+            known = self._inputs.setdefault(name, InputStatistics(name))
+            if array.ndim:
+                known.update(array)
+        self._keep_labels(y, sample_weight)
+        self._keep_first(arrays, rows)
+
+    def _keep_labels(self, y: Any, sample_weight: Any) -> None:
+        labels = keras.tree.flatten(y)
+        if not labels or any(each is None for each in labels):
+            return
+        if not self._labels:
+            self._structures = (
+                keras.tree.map_structure(lambda _: 0, y),
+                keras.tree.map_structure(lambda _: 0, sample_weight),
+            )
+        self._kept_labels += sum(each.size for each in labels)
+        if self._labels and self._kept_labels > _MOST_LABELS:
+            return
+        # Copies: a framework may write the next batch to the same memory.
+        self._labels.append([np.array(each) for each in labels])
+        weights = keras.tree.flatten(sample_weight)
+        self._weights.append([np.array(w) for w in weights if w is not None])
+
+    def _keep_first(self, batch: Any, rows: int) -> None:
+        if self._first_rows >= _PROBE_ROWS or not rows:
+            return
+        entries = sum(
+            entries_per_row(a)
+            for a in keras.tree.flatten(batch)
+            if a is not None
+        )
+        most = max(min(_PROBE_ROWS, _PROBE_ENTRIES // max(entries, 1)), 1)
+        wanted = min(most - self._first_rows, rows)
+        if wanted > 0:
+            self._first.append(
+                keras.tree.map_structure(
+                    lambda a: None if a is None else np.array(a[:wanted]), batch
+                )
+            )
+            self._first_rows += wanted
+
+    def _order(self, y: Any, heads: Sequence[Head]) -> None:
+        if y is None or not keras.tree.flatten(y):
+            return
+        parts = parts_by_head(y, None, heads)
+        if not self._orders:
+            self._orders = [LabelOrder() for _ in parts]
+        for order, (head, labels, _) in zip(self._orders, parts, strict=False):
+            read = as_numpy(labels)
+            if read is None or not read.ndim:
+                continue
+            form = label_form(read, head.facts)
+            classes = None if form == "real" else class_of_rows(read, form)
+            if classes is not None:
+                order.update(classes)
+
+    def probe(self, rows: int) -> tuple[Any, Any, Any] | None:
+        """The first rows that came, `(x, y, sample_weight)`, up to 256."""
+        if not self._first:
+            return None
+        x, y, sample_weight = self._first[0]
+        if any(leaf is None for leaf in keras.tree.flatten(x)):
+            return None
+        try:
+            joined = keras.tree.map_structure(_joined, *self._first)
+        except ValueError:  # batches of different shapes: the first alone
+            joined = self._first[0]
+        x, y, sample_weight = keras.tree.map_structure(
+            lambda a: None if a is None else a[:rows], joined
+        )
+        return x, y, sample_weight
+
+    def facts(self, heads: Sequence[Head], of: int | None) -> dict[str, Any]:
+        """What `array_facts` gives, of the batches so far.
+
+        Args:
+            heads: Outputs of the model.
+            of: Rows in all, if known.
+        """
+        missing = dict(self._missing)
+        inputs = []
+        for name, each in self._inputs.items():
+            inputs.append(each.facts())
+            if inputs[-1]["dtype"] == "string":
+                missing[f"The input {name!r} holds texts: no statistics."] = (
+                    None
+                )
+        if not inputs:
+            missing["The inputs are sparse or ragged: no statistics."] = None
+        return {
+            "source": "batches",
+            "rows": self.rows,
+            "of": of,
+            "step": min(self.batches, len(self._sizes)),
+            "inputs": inputs,
+            "targets": self._targets(heads, missing),
+            "validation": None,
+            "missing": list(missing),
+        }
+
+    def _targets(
+        self, heads: Sequence[Head], missing: dict[str, None]
+    ) -> list[dict[str, Any]]:
+        if not self._labels:
+            missing["There are no dense labels beside the inputs."] = None
+            return []
+        try:
+            labels = [
+                np.concatenate(e) for e in zip(*self._labels, strict=True)
+            ]
+            weights = [
+                np.concatenate(e) for e in zip(*self._weights, strict=True)
+            ]
+            y = keras.tree.pack_sequence_as(self._structures[0], labels)
+            sample_weight = None
+            if weights:
+                sample_weight = keras.tree.pack_sequence_as(
+                    self._structures[1], weights
+                )
+        except ValueError:
+            missing["Labels of different shapes: no statistics."] = None
+            return []
+        found = []
+        orders = [*self._orders, *[LabelOrder()] * len(heads)]
+        parts = parts_by_head(y, sample_weight, heads)
+        for order, (head, part, weight) in zip(orders, parts, strict=False):
+            if part is None or not part.ndim:
+                continue
+            facts = target_facts(part, head, weight, max(self._sizes))
+            if facts["form"] != "real":
+                facts["sorted"] = order.sortedness()
+                facts["classes_per_batch"] = order.classes_per_batch()
+            found.append(facts)
+        return found
+
+
+def _joined(*parts: Any) -> Any:
+    if any(part is None for part in parts):
+        return None
+    return np.concatenate(parts)

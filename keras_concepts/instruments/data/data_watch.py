@@ -1,0 +1,267 @@
+"""The data of a `fit` that is running."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_concepts import _backend
+from keras_concepts.instruments.data.array_facts import array_facts
+from keras_concepts.instruments.data.batch_facts import BatchFacts
+from keras_concepts.instruments.data.rows import (
+    entries_per_row,
+    row_count,
+    spread_rows,
+    take_rows,
+)
+from keras_concepts.instruments.heads import Head, heads_of
+
+_PROBE_ENTRIES = 20_000_000
+
+
+class DataWatch:
+    """Looks at what the running `fit` trains on.
+
+    Arrays are read where they lie, when they are asked for. Of anything else
+    the batches are looked at as they pass, in the first epoch: none is
+    consumed, changed or put elsewhere.
+
+    To be made in `on_train_begin`. Without a running `fit` of Keras' own, as in
+    a loop of somebody's own, it knows nothing and says so.
+
+    Args:
+        model: The model that is trained.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._fit = _backend.running_fit(model)
+        self._batches: BatchFacts | None = None
+        self._facts: dict[str, Any] | None = None
+        self._problem: str | None = None
+        self._closed = False
+        self._heads: list[Head] = []
+        self._find_heads()
+        if self._fit is not None and self._fit.arrays is None:
+            self._watch_batches(self._fit.iterator)
+
+    def _find_heads(self) -> None:
+        x = y = None
+        if self._fit is not None and self._fit.arrays is not None:
+            x, y, _ = self._fit.arrays
+        elif self._batches is not None:
+            x, y, _ = self._batches.probe(1) or (None, None, None)
+        try:
+            self._heads = heads_of(self._model, x, y)
+        except Exception as error:  # of somebody's own model: no fact is
+            # worth a run.
+            self._problem = f"Heads are not known ({type(error).__name__})."
+
+    def _watch_batches(self, iterator: Any) -> None:
+        facts = BatchFacts()
+
+        def look(batch: Any) -> None:
+            if self._closed or self._problem:
+                return
+            try:
+                x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+                facts.update(x, y, weight, self._heads)
+            except Exception as error:  # the run must go on
+                self._problem = (
+                    "A batch could not be looked at "
+                    f"({type(error).__name__}: {error})."
+                )
+
+        if _backend.watch_batches(iterator, look):
+            self._batches = facts
+        else:
+            self._problem = (
+                "Batches of a distributed data set cannot be looked at."
+            )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `facts` will hardly change any more."""
+        if self._batches is None or self._closed or self._problem:
+            return True
+        return self._batches.is_complete
+
+    def head_facts(self) -> list[dict[str, Any]]:
+        """What each output computes; see `instruments.heads.head_facts`.
+
+        More may be known once the model is built, after the first step.
+        """
+        if not all(head.facts["activation"] for head in self._heads):
+            self._find_heads()
+        return [head.facts for head in self._heads]
+
+    def facts(self) -> dict[str, Any] | None:
+        """What is known of the data so far, JSON-compatible.
+
+        See `array_facts`. `None` if no batch has been seen yet.
+        """
+        self._refresh_heads()
+        if self._batches is not None:
+            if not self._batches.rows:
+                return None
+            facts = self._batches.facts(self._heads, self._rows_in_all())
+            if self._fit is not None and self._has_validation():
+                facts["missing"].append(
+                    "Validation data were not compared with the training "
+                    "data, which are no arrays."
+                )
+            if self._problem:
+                facts["missing"].append(self._problem)
+            return facts
+        if self._fit is None or self._fit.arrays is None:
+            problem = self._problem or "No `fit` of Keras' own is running."
+            return _nothing(problem)
+        if self._facts is None:
+            self._facts = self._array_facts()
+        return self._facts
+
+    def _refresh_heads(self) -> None:
+        known = all(head.facts["shape"] is not None for head in self._heads)
+        if not known or not self._heads:
+            before = [head.facts["shape"] for head in self._heads]
+            self._find_heads()
+            if before != [head.facts["shape"] for head in self._heads]:
+                self._facts = None
+
+    def _array_facts(self) -> dict[str, Any]:
+        fit = self._fit
+        if fit is None or fit.arrays is None:
+            return _nothing("No arrays.")
+        try:
+            facts = array_facts(
+                *fit.arrays,
+                self._heads,
+                batch_size=fit.iterator.data_adapter.batch_size,
+                shuffled=bool(fit.shuffles),
+                validation=self._validation(),
+            )
+        except Exception as error:  # no fact is worth a run
+            return _nothing(
+                f"The data could not be looked at ({type(error).__name__}: "
+                f"{error})."
+            )
+        if facts["validation"] is None and self._has_validation():
+            facts["missing"].append("The validation data are not arrays.")
+        return facts
+
+    def _rows_in_all(self) -> int | None:
+        return None
+
+    def _has_validation(self) -> bool:
+        return (
+            self._fit is not None
+            and self._fit.arguments.get("validation_data") is not None
+        )
+
+    def _validation(self) -> tuple[Any, Any, Any] | None:
+        """The validation data, if they are arrays."""
+        if self._fit is None or not self._has_validation():
+            return None
+        data = self._fit.arguments["validation_data"]
+        if not isinstance(data, list | tuple):
+            return None
+        try:
+            parts = keras.utils.unpack_x_y_sample_weight(data)
+        except ValueError:
+            return None
+        leaves = keras.tree.flatten(parts)
+        dense = all(x is None or hasattr(x, "shape") for x in leaves)
+        return parts if dense and row_count(parts[0]) else None
+
+    def fit_facts(self) -> dict[str, Any]:
+        """What `fit` was called with, JSON-compatible.
+
+        | key | value |
+        |---|---|
+        | `shuffle` | whether Keras shuffles all samples (of a `PyDataset`, its
+            batches); `None` where the order is the data set's own affair. False
+            for `"batch"`, which leaves each sample near its place |
+        | `class_weight` | as given, keys as texts, or `None` |
+        | `sample_weight` | whether labels come with weights of their own |
+        | `validation_split` | as given |
+        | `has_validation` | whether there are validation data |
+        | `initial_epoch` | first epoch, counted from 0 |
+        """
+        if self._fit is None:
+            return {
+                "shuffle": None,
+                "class_weight": None,
+                "sample_weight": False,
+                "validation_split": 0.0,
+                "has_validation": False,
+                "initial_epoch": 0,
+            }
+        given = self._fit.arguments
+        weights = given.get("class_weight")
+        weighted = given.get("sample_weight") is not None
+        if self._batches is not None and weights is None:
+            weighted |= self._batches.has_weights
+        return {
+            "shuffle": self._fit.shuffles,
+            "class_weight": None
+            if weights is None
+            else {str(key): float(value) for key, value in weights.items()},
+            "sample_weight": weighted,
+            "validation_split": float(given.get("validation_split") or 0.0),
+            "has_validation": self._has_validation(),
+            "initial_epoch": int(given.get("initial_epoch") or 0),
+        }
+
+    def probe(self, rows: int = 256) -> tuple[Any, Any, Any] | None:
+        """Some rows in NumPy, `(x, y, sample_weight)`; `None` if unknown.
+
+        Of arrays, rows spread evenly through them, always the same. Of batches
+        the first that were seen. Class weights are sample weights here.
+        """
+        if self._batches is not None:
+            return self._batches.probe(rows)
+        if self._fit is None or self._fit.arrays is None:
+            return None
+        return _rows_of(self._fit.arrays, rows)
+
+    def validation_probe(self, rows: int = 256) -> tuple[Any, Any, Any] | None:
+        """The same of validation data, if they are arrays."""
+        held = self._validation()
+        return None if held is None else _rows_of(held, rows)
+
+    def close(self) -> None:
+        """Looks no further, and lets go of the data."""
+        self._closed = True
+        self._fit = None
+
+
+def _rows_of(
+    parts: tuple[Any, Any, Any], wanted: int
+) -> tuple[Any, Any, Any] | None:
+    count = row_count(parts[0])
+    if not count:
+        return None
+    leaves = [x for x in keras.tree.flatten(parts) if x is not None]
+    entries = sum(entries_per_row(leaf) for leaf in leaves)
+    rows = spread_rows(count, max(min(wanted, _PROBE_ENTRIES // entries), 1))
+
+    def taken(array: Any) -> np.ndarray | None:
+        return None if array is None else take_rows(array, rows)
+
+    x, y, weight = keras.tree.map_structure(taken, parts)
+    if any(leaf is None for leaf in keras.tree.flatten(x)):
+        return None
+    return x, y, weight
+
+
+def _nothing(problem: str) -> dict[str, Any]:
+    return {
+        "source": "batches",
+        "rows": 0,
+        "of": None,
+        "step": 0,
+        "inputs": [],
+        "targets": [],
+        "validation": None,
+        "missing": [problem],
+    }

@@ -1,0 +1,109 @@
+"""Arrays of any framework as NumPy arrays, whole or some of their rows."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+# Tensors of these classes have rows of different lengths, or few entries.
+_NOT_DENSE = ("RaggedTensor", "SparseTensor", "BCOO", "BCSR", "IndexedSlices")
+
+
+def as_numpy(array: Any) -> np.ndarray | None:
+    """The array in NumPy, without a copy where it lies there already.
+
+    `None` if it is sparse or ragged, or no array.
+    """
+    if array is None or type(array).__name__ in _NOT_DENSE:
+        return None
+    if not isinstance(array, np.ndarray):
+        try:
+            array = _converted(array)
+        except Exception:  # of a framework that is not this backend
+            return None
+    if array.dtype.name == "bfloat16":
+        array = array.astype("float32")
+    return array
+
+
+def _converted(array: Any) -> np.ndarray:
+    if hasattr(array, "tocsr"):  # of SciPy
+        return array.toarray()
+    if hasattr(array, "iloc"):  # of pandas; Keras gives a series an axis
+        values = array.to_numpy()
+        return values[:, None] if values.ndim == 1 else values
+    if ops.is_tensor(array):
+        return ops.convert_to_numpy(array)
+    return np.asarray(array)
+
+
+def take_rows(array: Any, rows: np.ndarray) -> np.ndarray | None:
+    """Some rows in NumPy; `None` if it is sparse or ragged, or no array."""
+    if array is None or type(array).__name__ in _NOT_DENSE:
+        return None
+    try:
+        if isinstance(array, np.ndarray):
+            return as_numpy(array[rows])
+        if hasattr(array, "tocsr"):
+            return array.tocsr()[rows].toarray()
+        if hasattr(array, "iloc"):
+            return as_numpy(array.iloc[rows])
+        if ops.is_tensor(array):
+            return as_numpy(ops.take(array, rows, axis=0))
+    except Exception:  # texts, say, that the backend cannot pick from
+        pass
+    whole = as_numpy(array)
+    return None if whole is None else whole[rows]
+
+
+def row_count(structure: Any) -> int | None:
+    """Rows of the first array in a structure, `None` if there is none."""
+    for leaf in keras.tree.flatten(structure):
+        shape = getattr(leaf, "shape", None)
+        if shape is not None and len(shape) and shape[0] is not None:
+            return int(shape[0])
+    return None
+
+
+def spread_rows(count: int, wanted: int, seed: int = 0) -> np.ndarray:
+    """Numbers of some rows in order: one from each of as many equal parts.
+
+    So that sorted data are represented whole, and periods are not met.
+    """
+    if count <= wanted:
+        return np.arange(count)
+    edges = np.linspace(0, count, wanted + 1)
+    shift = np.random.default_rng(seed).random(wanted)
+    rows = edges[:-1] + shift * np.diff(edges)
+    return np.minimum(rows.astype("int64"), count - 1)
+
+
+def entries_per_row(array: Any) -> int:
+    """How many numbers a row holds, at least 1."""
+    shape = getattr(array, "shape", ())
+    return max(int(np.prod([n or 1 for n in shape[1:]], dtype="int64")), 1)
+
+
+def named_leaves(structure: Any, prefix: str) -> list[tuple[str, Any]]:
+    """Arrays of a structure with a name for each: keys, or a number.
+
+    Args:
+        structure: An array, or lists, tuples and dicts of them.
+        prefix: Name of an array that is alone, and the beginning of others.
+    """
+    if isinstance(structure, dict):
+        return [
+            pair
+            for key, value in structure.items()
+            for pair in named_leaves(value, str(key))
+        ]
+    if isinstance(structure, list | tuple):
+        if len(structure) == 1:
+            return named_leaves(structure[0], prefix)
+        return [
+            pair
+            for place, value in enumerate(structure)
+            for pair in named_leaves(value, f"{prefix}_{place}")
+        ]
+    return [] if structure is None else [(prefix, structure)]

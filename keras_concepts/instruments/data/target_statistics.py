@@ -1,0 +1,157 @@
+"""Statistics of labels, and how they come."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_concepts.instruments.data.constant_loss import constant_losses
+from keras_concepts.instruments.data.label_order import (
+    classes_per_batch,
+    sortedness,
+)
+from keras_concepts.instruments.data.labels import (
+    LabelForm,
+    class_of_rows,
+    label_form,
+    shares_of,
+)
+from keras_concepts.instruments.data.rows import (
+    entries_per_row,
+    spread_rows,
+)
+from keras_concepts.instruments.heads import Head
+
+_MOST_ENTRIES = 4_000_000
+_MOST_SHARES = 1000
+_MOST_DISTINCT = 10_000
+_ENTRIES_FOR_DISTINCT = 100_000
+
+NO_ORDER: dict[str, float | None] = {"sorted": None, "classes_per_batch": None}
+
+
+def target_facts(
+    y: np.ndarray,
+    head: Head,
+    sample_weight: np.ndarray | None = None,
+    batch_size: int | None = None,
+) -> dict[str, Any]:
+    """What is known of the labels of one output, JSON-compatible.
+
+    Args:
+        y: Labels, `(n, ...)`.
+        head: Their output.
+        sample_weight: As Keras hands it to the loss.
+        batch_size: Rows of a batch, if known.
+
+    Returns:
+        | key | value |
+        |---|---|
+        | `output` | name of the output |
+        | `shape`, `dtype` | of a row |
+        | `form` | see `label_form` |
+        | `mean`, `std`, `min`, `max` | of all finite entries |
+        | `non_finite` | entries that are not |
+        | `distinct` | classes that occur, or different numbers, up to 10,000 |
+        | `shares` | of each class; of answers the mean of each column; up to
+            1,000 |
+        | `largest_share` | share of the most frequent class or answer |
+        | `constant_loss`, `uniform_loss` | see `constant_losses` |
+    """
+    rows = spread_rows(
+        len(y), max(_MOST_ENTRIES // entries_per_row(y), 64), seed=1
+    )
+    if len(rows) < len(y):
+        y = y[rows]
+        sample_weight = None if sample_weight is None else sample_weight[rows]
+    facts: dict[str, Any] = {
+        "output": head.facts["output"],
+        "shape": list(y.shape[1:]),
+        "dtype": str(y.dtype) if y.dtype.kind in "fiub" else "string",
+        "form": "real",
+        **dict.fromkeys(("mean", "std", "min", "max")),
+        "non_finite": 0,
+        "distinct": None,
+        "shares": None,
+        "largest_share": None,
+        **NO_ORDER,
+        "constant_loss": None,
+        "uniform_loss": None,
+    }
+    if y.dtype.kind not in "fiub" or not y.size:
+        return facts
+    form = label_form(y, {**head.facts, "ignore_class": _ignored(head)})
+    facts |= {"form": form, **_moments(y), **_classes(y, form, head)}
+    if head.loss is not None:
+        constant, uniform = constant_losses(
+            head.loss, head.facts, y, form, sample_weight, batch_size
+        )
+        facts |= {"constant_loss": constant, "uniform_loss": uniform}
+    return facts
+
+
+def order_facts(
+    y: np.ndarray, form: LabelForm, batch_size: int | None, shuffled: bool
+) -> dict[str, float | None]:
+    """How sorted labels are, and how many classes a batch holds.
+
+    Args:
+        y: Labels, `(n, ...)`, in the order in which they are stored.
+        form: What they are.
+        batch_size: Rows of a batch, if known.
+        shuffled: Whether rows are shuffled before they are put into batches.
+    """
+    classes = None if form == "real" else class_of_rows(y, form)
+    if classes is None:
+        return NO_ORDER
+    per_batch = 1.0 if shuffled else None
+    if not shuffled and batch_size:
+        per_batch = classes_per_batch(classes, batch_size)
+    return {"sorted": sortedness(classes), "classes_per_batch": per_batch}
+
+
+def _ignored(head: Head) -> float | None:
+    return None if head.loss is None else head.loss.ignore_class
+
+
+def _moments(y: np.ndarray) -> dict[str, Any]:
+    values, bad = y, 0
+    if y.dtype.kind == "f":
+        finite = np.isfinite(y)
+        bad = int(y.size - finite.sum())
+        values = y[finite] if bad else y
+    if not values.size:
+        return {"non_finite": bad}
+    mean = values.mean(dtype="float64")
+    # In two passes: labels may be far from 0 and near to each other.
+    offsets = values.astype("float64").reshape(-1) - mean
+    return {
+        "mean": float(mean),
+        "std": float(np.sqrt(np.dot(offsets, offsets) / offsets.size)),
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "non_finite": bad,
+    }
+
+
+def _classes(y: np.ndarray, form: LabelForm, head: Head) -> dict[str, Any]:
+    units = head.facts["units"]
+    shares = shares_of(y, form, units, _ignored(head))
+    if shares is None:
+        return {"distinct": _distinct(y)}
+    largest = float(shares.max())
+    if form == "binary":
+        largest = max(largest, 1 - float(shares.min()))
+    occur = form in ("sparse", "one_hot")
+    return {
+        "distinct": int((shares > 0).sum()) if occur else _distinct(y),
+        "shares": [float(share) for share in shares[:_MOST_SHARES]],
+        "largest_share": None if form == "multi_label" else largest,
+    }
+
+
+def _distinct(y: np.ndarray) -> int:
+    flat = y.reshape(-1)
+    flat = flat[spread_rows(len(flat), _ENTRIES_FOR_DISTINCT)]
+    if flat.dtype.kind == "f":
+        flat = flat[np.isfinite(flat)]
+    return int(min(len(np.unique(flat)), _MOST_DISTINCT))

@@ -1,0 +1,156 @@
+"""What a rule finds, and what a person reads of it."""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple, Self
+
+from keras_concepts._shown_as_text import show_text
+
+Severity = Literal["info", "warning", "error"]
+Position = tuple[int, int]
+
+
+class Measured(NamedTuple):
+    """A number that speaks for a finding.
+
+    Attributes:
+        name: What it is, in words.
+        value: As measured.
+        threshold: Where the finding begins; `None` if the value alone tells.
+        unit: Of both; `""` for a pure number.
+    """
+
+    name: str
+    value: float | str
+    threshold: float | None = None
+    unit: str = ""
+
+    def __str__(self) -> str:
+        value = self.value
+        text = value if isinstance(value, str) else f"{value:.3g}"
+        unit = f" {self.unit}" if self.unit else ""
+        limit = ""
+        if self.threshold is not None:
+            limit = f" (threshold {self.threshold:.3g})"
+        return f"{self.name} {text}{unit}{limit}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What a rule yields: something is wrong, here, since then.
+
+    Attributes:
+        owner: Path of the layer or variable, name of the output or input; `""`
+            for the run.
+        since: When it began, `(epoch, step)`, both from 0.
+        measured: The numbers.
+        advice: What to change, in one sentence.
+        code: The change as a line of Keras code.
+        variant: Of a rule that finds opposite things, which it is.
+        part: Output or input, where each may have a finding of its own.
+    """
+
+    owner: str
+    since: Position
+    measured: tuple[Measured, ...]
+    advice: str
+    code: str = ""
+    variant: str = ""
+    part: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that keeps a model from learning, or will mislead its user.
+
+    `since`, `noticed` and `resolved` are pairs `(epoch, step)`, both counted
+    from 0 over all epochs and steps in the recording. What was known before the
+    first step has `(0, 0)`. In text, epochs are counted from 1.
+
+    Attributes:
+        rule: Name of the rule, such as `"dead_units"`.
+        severity: `"error"` for what is certain and cannot be meant, `"warning"`
+            for what does harm, `"info"` for what is worth knowing.
+        owner: Path of the layer or variable, name of the output or input; `""`
+            for the run.
+        since: When it began.
+        noticed: When it could first be said.
+        resolved: When it no longer held, or `None`.
+        because_of: Rule of the finding that explains this one, or `None`.
+        evidence: The measured numbers, and their thresholds.
+        why: Why it matters, in one sentence.
+        advice: What to change, in one sentence.
+        code: The change as a line of Keras code, or `""`.
+        page: File in `docs/` that explains the concept, or `""`.
+        variant: Of a rule that finds opposite things, which it is.
+    """
+
+    rule: str
+    severity: Severity
+    owner: str
+    since: Position
+    noticed: Position
+    resolved: Position | None = None
+    because_of: str | None = None
+    evidence: tuple[Measured, ...] = ()
+    why: str = ""
+    advice: str = ""
+    code: str = ""
+    page: str = ""
+    variant: str = ""
+
+    _repr_pretty_ = show_text
+
+    @property
+    def headline(self) -> str:
+        """What, where and since when, in one line."""
+        where = f" in {self.owner}" if self.owner else ""
+        return f"{self.severity}: {self.rule}{where}, {_since(self)}."
+
+    def to_json(self) -> dict[str, Any]:
+        """As a dict of what JSON knows; `from_json` reads it."""
+        fields: dict[str, Any] = dataclasses.asdict(self)
+        for name in ("since", "noticed", "resolved"):
+            if fields[name] is not None:
+                fields[name] = list(fields[name])
+        fields["evidence"] = [
+            # JSON has no NaN and no infinity.
+            {k: str(v) if _is_not_finite(v) else v for k, v in m.items()}
+            for m in (measured._asdict() for measured in self.evidence)
+        ]
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """The finding that `to_json` gave."""
+        given = dict(fields)
+        for name in ("since", "noticed", "resolved"):
+            if given.get(name) is not None:
+                given[name] = tuple(given[name])
+        given["evidence"] = tuple(
+            Measured(**each) for each in given.get("evidence", ())
+        )
+        return cls(**given)
+
+    def __str__(self) -> str:
+        lines = [
+            self.headline,
+            f"  Measured: {'; '.join(map(str, self.evidence))}."
+            if self.evidence
+            else "",
+            f"  {self.why}" if self.why else "",
+            f"  Advice: {self.advice}" if self.advice else "",
+            f"    {self.code}" if self.code else "",
+        ]
+        return "\n".join(line for line in lines if line)
+
+
+def _since(finding: Finding) -> str:
+    epoch, step = finding.since
+    text = "before training" if not step else f"since epoch {epoch + 1}"
+    if finding.resolved is not None:
+        text += f", no longer after epoch {finding.resolved[0] + 1}"
+    return text
+
+
+def _is_not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not abs(value) < float("inf")

@@ -1,0 +1,179 @@
+"""From what was measured to findings, while a run goes on or later."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from keras_concepts import quantities as q
+from keras_concepts.recording import Recording
+from keras_concepts.rules.causes import cause_of, node, reached
+from keras_concepts.rules.finding import Evidence, Finding, Position
+from keras_concepts.rules.rule import RULES, Rule
+from keras_concepts.rules.training import Index, Training
+
+_RANK = {"error": 0, "warning": 1, "info": 2}
+
+
+class Judge:
+    """Judges a recording again and again, while it grows.
+
+    Args:
+        recording: Of a run.
+        run: Its number; by default the recording's last.
+        rules: To judge by.
+
+    Attributes:
+        findings: All so far, also those that no longer hold: causes first, each
+            followed by what it explains.
+        unchecked: What the last check could not judge, in words.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        run: int | None = None,
+        rules: Sequence[Rule] | None = None,
+    ) -> None:
+        number = recording.run if run is None else run
+        self._index = Index(recording, number)
+        self._rules = RULES if rules is None else rules
+        self._found: dict[tuple[str, str, str], Finding] = {}
+        self.findings: list[Finding] = []
+        self.unchecked: list[str] = []
+        self.checked: list[str] = []
+
+    def check(self, position: Position) -> list[Finding]:
+        """Judges all that is recorded by now.
+
+        Args:
+            position: The moment, `(epoch, step)`.
+
+        Returns:
+            What is found for the first time.
+        """
+        index = self._index.update()
+        return self._judge(Training(index, index.size, position))
+
+    def replay(self) -> None:
+        """Judges at each moment at which a doctor has judged.
+
+        Without a doctor in the recording, at the end of each epoch.
+        """
+        index = self._index.update()
+        checks = [(place + 1, at) for place, at in index.checks]
+        for end, position in checks or _ends_of_epochs(index):
+            _ = self._judge(Training(index, end, position))
+
+    def _judge(self, t: Training) -> list[Finding]:
+        new = []
+        seen = set()
+        self.checked, self.unchecked = [], []
+        for rule in self._rules:
+            if not rule.is_known(t):
+                self.unchecked.append(f"{rule.name}: {rule.needs}")
+                seen |= {key for key in self._found if key[0] == rule.name}
+                continue
+            self.checked.append(rule.name)
+            for evidence in rule.function(t):
+                key = rule.name, evidence.variant, evidence.part
+                known = self._found.get(key)
+                self._found[key] = _found(rule, evidence, t.position, known)
+                seen.add(key)
+                if known is None:
+                    new.append(key)
+        self._resolve(seen, t.position)
+        self._explain()
+        return [self._found[key] for key in new]
+
+    def _resolve(self, seen: set[tuple[str, str, str]], at: Position) -> None:
+        for key, finding in self._found.items():
+            if key not in seen and finding.resolved is None:
+                self._found[key] = dataclasses.replace(finding, resolved=at)
+
+    def _explain(self) -> None:
+        for key, finding in self._found.items():
+            cause = cause_of(finding, [*self._found.values()])
+            name = None if cause is None else cause.rule
+            self._found[key] = dataclasses.replace(finding, because_of=name)
+        self.findings = in_order([*self._found.values()])
+
+
+def diagnose(recording: Recording, run: int | None = None) -> list[Finding]:
+    """What is wrong with a recorded training run, causes first.
+
+    Needs no Keras: a recording can be judged later, and elsewhere. One that a
+    `TrainingDoctor` made gives the findings that the doctor gave; one of other
+    monitors is judged by what they measured.
+
+    Args:
+        recording: Of a run; see `Recording.load`.
+        run: Number of the run, by default the recording's last.
+
+    Returns:
+        A `Finding` for each thing that is wrong, and for each that was and no
+        longer is (`resolved`). Empty if nothing was found.
+    """
+    judge = Judge(recording, run)
+    judge.replay()
+    return judge.findings
+
+
+def in_order(findings: Sequence[Finding]) -> list[Finding]:
+    """Causes first, worst first, each followed by what it explains."""
+    ordered: list[Finding] = []
+
+    def add(finding: Finding) -> None:
+        if finding in ordered:
+            return
+        ordered.append(finding)
+        for other in sorted(findings, key=_urgency):
+            if cause_of(other, findings) == finding:
+                add(other)
+
+    for finding in sorted(findings, key=_urgency):
+        if finding.because_of is None:
+            add(finding)
+    return ordered
+
+
+def _urgency(finding: Finding) -> tuple[object, ...]:
+    return (
+        finding.resolved is not None,
+        _RANK[finding.severity],
+        -len(reached(node(finding))),
+        finding.since[1],
+        finding.rule,
+    )
+
+
+def _found(
+    rule: Rule, evidence: Evidence, at: Position, known: Finding | None
+) -> Finding:
+    return Finding(
+        rule=rule.name,
+        severity=rule.severity,
+        owner=evidence.owner,
+        since=evidence.since if known is None else known.since,
+        noticed=at if known is None else known.noticed,
+        evidence=evidence.measured,
+        why=rule.why,
+        advice=evidence.advice,
+        code=evidence.code,
+        page=rule.page,
+        variant=evidence.variant,
+    )
+
+
+def _ends_of_epochs(index: Index) -> list[tuple[int, Position]]:
+    """How much was known at the end of each epoch, and its position."""
+    ends: dict[int, tuple[int, int]] = {}
+    for owners in index.rows.values():
+        for places, series in owners.values():
+            for place, each in zip(places, series, strict=True):
+                if each.quantity == q.CHECKED:
+                    continue
+                end, step = ends.get(each.epoch, (0, 0))
+                ends[each.epoch] = (
+                    max(end, place + 1),
+                    max(step, int(each.steps.max(initial=0))),
+                )
+    return [(end, (max(e, 0), step)) for e, (end, step) in sorted(ends.items())]

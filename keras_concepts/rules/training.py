@@ -1,0 +1,272 @@
+"""What a rule may know of a training run: a recording up to some moment."""
+
+import bisect
+import functools
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.quantities import Quantity
+from keras_concepts.recording import Recording, Series
+from keras_concepts.rules.finding import Position
+
+
+class Curve(NamedTuple):
+    """One quantity of one owner over time; `(n,)` each.
+
+    Attributes:
+        epochs: From 0, -1 for what was measured before training.
+        steps: Taken before each was measured.
+        values: float64.
+        index: Unit, class or channel; -1 for none.
+    """
+
+    epochs: np.ndarray
+    steps: np.ndarray
+    values: np.ndarray
+    index: np.ndarray
+
+    def __bool__(self) -> bool:
+        return len(self.values) > 0
+
+    def at(self, i: int) -> Position:
+        """When the i-th value was measured, as a finding says it."""
+        return max(int(self.epochs[i]), 0), int(self.steps[i])
+
+    @property
+    def finite(self) -> "Curve":
+        """The values that are finite."""
+        kept = np.isfinite(self.values)
+        return Curve(*(column[kept] for column in self))
+
+    def since(self, wrong: np.ndarray) -> Position:
+        """When the last unbroken stretch of what is wrong began.
+
+        Args:
+            wrong: Whether each value is; the last is.
+        """
+        right = np.flatnonzero(~wrong)
+        return self.at(int(right[-1]) + 1 if len(right) else 0)
+
+
+# Value of a `checked` row after the last step.
+ENDED = 2.0
+
+_EMPTY = Curve(
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int64),
+    np.zeros(0),
+    np.zeros(0, np.int64),
+)
+
+
+class Index:
+    """Where in a recording the rows of each quantity and owner are.
+
+    Args:
+        recording: Which may grow; `update` looks at what is new.
+        run: Number of the run to look at.
+    """
+
+    def __init__(self, recording: Recording, run: int) -> None:
+        self.recording = recording
+        self.run = run
+        self.rows: dict[str, dict[str, tuple[list[int], list[Series]]]] = {}
+        self.checks: list[tuple[int, Position]] = []
+        self.size = 0
+
+    def update(self) -> Self:
+        """Takes in the rows that were added since the last call."""
+        series = self.recording._series
+        for place in range(self.size, len(series)):
+            each = series[place]
+            if each.run != self.run:
+                continue
+            owners = self.rows.setdefault(each.quantity, {})
+            places, found = owners.setdefault(each.owner, ([], []))
+            places.append(place)
+            found.append(each)
+            if each.quantity == q.CHECKED:
+                position = max(each.epoch, 0), int(each.steps[-1])
+                self.checks.append((place, position))
+        self.size = len(series)
+        return self
+
+
+class Training:
+    """A training run as far as it was known when the doctor looked.
+
+    Args:
+        index: Of the recording.
+        end: How many of the recording's series are known.
+        position: When that was, `(epoch, step)`.
+
+    Attributes:
+        position: The argument.
+        facts: Of the run; see `instruments.facts`.
+    """
+
+    def __init__(self, index: Index, end: int, position: Position) -> None:
+        self._index = index
+        self._end = end
+        self.position = position
+        runs = {run.number: run for run in index.recording.runs}
+        self._run = runs.get(index.run)
+        self.facts: dict[str, Any] = {} if not self._run else self._run.facts
+        self._curves: dict[tuple[str, str], Curve] = {}
+
+    @classmethod
+    def of(cls, recording: Recording, run: int | None = None) -> "Training":
+        """A whole run of a recording, by default the last."""
+        index = Index(recording, recording.run if run is None else run)
+        _ = index.update()
+        last = max((s.epoch for s in recording), default=0)
+        steps = max((int(s.steps.max(initial=0)) for s in recording), default=0)
+        return cls(index, index.size, (max(last, 0), steps))
+
+    def curve(self, quantity: Quantity, owner: str = "") -> Curve:
+        """One quantity of one owner.
+
+        Of what a probe shows, nothing that was measured after the first NaN:
+        where activations are NaN, every unit counts as saturated.
+        """
+        key = str(quantity), owner
+        if key not in self._curves:
+            self._curves[key] = self._made(*key)
+        return self._curves[key]
+
+    def _made(self, quantity: str, owner: str) -> Curve:
+        places, series = self._index.rows.get(quantity, {}).get(owner, ([], []))
+        series = series[: bisect.bisect_left(places, self._end)]
+        if not series:
+            return _EMPTY
+        lengths = [len(each.steps) for each in series]
+        curve = Curve(
+            np.repeat([each.epoch for each in series], lengths),
+            np.concatenate([each.steps for each in series]),
+            np.concatenate([each.values for each in series]),
+            np.concatenate([each.index for each in series]),
+        )
+        described = q.QUANTITIES.get(quantity)
+        if described is None or described.cadence not in ("probe", "epoch"):
+            return curve
+        if quantity in (q.LOG, q.LEARNING_RATE) or self.broken_at is None:
+            return curve
+        kept = curve.steps < self.broken_at[1]
+        return Curve(*(column[kept] for column in curve))
+
+    @functools.cached_property
+    def broken_at(self) -> Position | None:
+        """When a loss was first seen not to be finite, if it was."""
+        found = []
+        for quantity in (q.NON_FINITE_BATCH, q.LOG, q.BATCH_LOSS):
+            owner = "loss" if quantity == q.LOG else ""
+            curve = self.curve(quantity, owner)
+            bad = ~np.isfinite(curve.values)
+            if quantity == q.NON_FINITE_BATCH:
+                bad = np.ones(len(curve.values), bool)
+            if quantity == q.BATCH_LOSS and bad.all():
+                continue  # the loss is not known
+            if bad.any():
+                found.append(curve.at(int(np.flatnonzero(bad)[0])))
+        return min(found, key=lambda at: at[1], default=None)
+
+    def curves(self, quantity: Quantity) -> dict[str, Curve]:
+        """One quantity of all its owners, in the order of their calls."""
+        owners = self._index.rows.get(str(quantity), {})
+        found = {owner: self.curve(quantity, owner) for owner in owners}
+        return {owner: curve for owner, curve in found.items() if curve}
+
+    def logs(self, key: str) -> Curve:
+        """What `fit` logged under a key, at the end of each epoch."""
+        return self.curve(q.LOG, key)
+
+    @property
+    def planned_epochs(self) -> int:
+        """How many this `fit` is to have; at least those that have ended."""
+        if self.has_ended:
+            return max(self.ended_epochs, 1)
+        planned = self.facts.get("epochs") or 0
+        planned -= self.facts.get("initial_epoch") or 0
+        return max(planned, self.ended_epochs, 1)
+
+    @functools.cached_property
+    def ended_epochs(self) -> int:
+        """How many epochs have ended."""
+        owners = self._index.rows.get(str(q.LOG), {})
+        found = {
+            int(epoch)
+            for owner in owners
+            for epoch in self.logs(owner).epochs.tolist()
+        }
+        return len(found)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run has ended, if a doctor has watched it."""
+        checked = self.curve(q.CHECKED)
+        return bool(checked) and checked.values[-1] == ENDED
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """Facts of each layer."""
+        return self.facts.get("layers", [])
+
+    @functools.cached_property
+    def layer(self) -> dict[str, dict[str, Any]]:
+        """Facts of each layer, by its path."""
+        return {each["path"]: each for each in self.layers}
+
+    @property
+    def variables(self) -> list[dict[str, Any]]:
+        """Facts of each variable."""
+        return self.facts.get("variables", [])
+
+    @functools.cached_property
+    def kernels(self) -> list[dict[str, Any]]:
+        """Facts of trainable variables through which a signal goes."""
+        return [
+            each
+            for each in self.variables
+            if each.get("role") == q.WEIGHT and each.get("trainable")
+        ]
+
+    @property
+    def heads(self) -> list[dict[str, Any]]:
+        """Facts of each output that has a loss."""
+        return self.facts.get("heads") or []
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Facts of inputs and targets, empty before they are known."""
+        data = self.facts.get("data") or {}
+        return data if data.get("step", 0) <= self.position[1] else {}
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """Facts of each input."""
+        return self.data.get("inputs") or []
+
+    @property
+    def targets(self) -> dict[str, dict[str, Any]]:
+        """Facts of the targets of each output."""
+        found = self.data.get("targets") or []
+        return {each["output"]: each for each in found}
+
+    @property
+    def is_preflight(self) -> bool:
+        """Whether there is no training run, only a look at what it would be."""
+        return bool(self.facts.get("is_preflight"))
+
+    @property
+    def fit(self) -> dict[str, Any]:
+        """Facts of the call of `fit`."""
+        return self.facts.get("fit") or {}
+
+
+def held(wrong: Iterable[bool], checks: int) -> bool:
+    """Whether the last `checks` of some judgements all say that it is wrong."""
+    last = list(wrong)[-checks:]
+    return len(last) == checks and all(last)
