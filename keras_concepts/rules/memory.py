@@ -41,7 +41,7 @@ def short_memory(t: Training) -> Iterator[Evidence]:
     for owner, curve in t.curves(q.MEMORY_HORIZON).items():
         if owner not in lags:
             continue
-        steps = int(np.max(lags[owner].index, initial=0)) + 1
+        steps = int(np.max(lags[owner].indices, initial=0)) + 1
         horizon = float(curve.values[-1])
         if steps < _LONG or horizon >= SHORT * steps:
             continue
