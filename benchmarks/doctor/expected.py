@@ -11,8 +11,8 @@ def rules(*names: str) -> frozenset[str]:
 
 
 UNSCALED = rules("unscaled_input")
-# A constant column is found by the same rule.
-CONSTANT_INPUT = rules("unscaled_input", "constant_predictions")
+
+CONSTANT_INPUT = rules("constant_input")
 RATE_TOO_HIGH = rules(
     "update_ratio:high", "exploding_gradient", "oscillating_loss"
 )
@@ -30,7 +30,7 @@ VANISHING = SATURATED
 SYMMETRIC = rules("symmetric_init")
 INITIAL = rules("initial_loss", "saturated_units", "exploding_gradient")
 COLLAPSE = rules("class_collapse", "constant_predictions")
-WEIGHTS = COLLAPSE
+WEIGHTS = COLLAPSE | rules("class_weights")
 BATCH_NORM = rules("batch_norm_shift")
 FROZEN = rules("frozen_body", "untrained_variable")
 UNTRAINED = FROZEN

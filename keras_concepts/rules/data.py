@@ -284,6 +284,41 @@ def non_finite_data(t: Training) -> Iterator[Evidence]:
         )
 
 
+@rule(
+    "constant_input",
+    severity="warning",
+    why="Inputs that are the same for every sample say nothing about it.",
+    page="preflight.md",
+    needs="the inputs",
+    known=lambda t: bool(t.inputs),
+)
+def constant_input(t: Training) -> Iterator[Evidence]:
+    """Every feature of every input has one value in all rows.
+
+    Certain, so at once. Known false alarm: an input that is there for its
+    shape alone, beside others; guard: all inputs, and 16 rows or more.
+    """
+    inputs = t.inputs
+    if (t.data.get("rows") or 0) < _ENOUGH_ROWS or not inputs:
+        return
+    if not all(
+        each.get("features") and each["constant_features"] == each["features"]
+        for each in inputs
+    ):
+        return
+    yield Evidence(
+        owner=inputs[0]["name"],
+        since=(0, 0),
+        measured=(
+            Measured("constant features", inputs[0]["constant_features"]),
+            Measured("features", inputs[0]["features"]),
+        ),
+        advice="Look at a few rows as they come to `fit`: scaling, clipping or "
+        "truncation has removed what they held.",
+        code="print(x[:3])",
+    )
+
+
 # Share of validation rows that are training rows. Public test sets hold up to
 # 3 % duplicates. Source: Barz & Denzler (2020), "Do we train on test data?".
 _OVERLAP = 0.1
@@ -324,8 +359,10 @@ def validation_overlap(t: Training) -> Iterator[Evidence]:
     )
 
 
+# Rows, to call a feature constant.
+_ENOUGH_ROWS = 16
 # Share of the kernels' entries that are frozen. Source: this project.
-_FROZEN = 0.9
+_FROZEN = 0.5
 
 
 @rule(
@@ -338,7 +375,7 @@ _FROZEN = 0.9
     known=lambda t: bool(t.variables),
 )
 def frozen_body(t: Training) -> Iterator[Evidence]:
-    """Nine tenths of the kernels' entries frozen, and it hurts.
+    """Half of the kernels' entries frozen, and it hurts.
 
     At once if no variable at all is trainable though a head has a loss. Known
     false alarm: a pretrained body, frozen on purpose, under a head that learns;

@@ -191,11 +191,13 @@ def _range(
 def _broadcast(
     t: Training, head: dict[str, Any], target: dict[str, Any]
 ) -> Evidence | None:
-    if head["loss"] not in _ENTRY_BY_ENTRY:
-        return None
     # Both without the axis of samples.
     shape, output = target.get("shape"), (head["shape"] or [])[1:]
-    if shape is None or len(shape) != len(output):
+    if shape is None:
+        return None
+    if head["loss"] not in _ENTRY_BY_ENTRY:
+        return _broadcast_by_own_loss(t, head, shape, output)
+    if len(shape) != len(output):
         return None  # Keras drops or adds a last axis, or there is an error
     uneven = [
         (i, j)
@@ -214,6 +216,26 @@ def _broadcast(
         "Give targets and output the same shape: each entry of one is compared "
         "with several of the other.",
         f"Dense({shape[-1]})" if shape else "y = y[:, None]",
+    )
+
+
+def _broadcast_by_own_loss(
+    t: Training, head: dict[str, Any], shape: list[Any], output: list[Any]
+) -> Evidence | None:
+    """A loss that is not Keras' own: only it knows whether it takes care."""
+    own = head["kind"] == "other" and head["loss"] is not None
+    if not own or [*shape, 1] != output or harm(t, 0.1) is None:
+        return None
+    return _evidence(
+        head,
+        "broadcast",
+        [
+            Measured("shape of the targets", str(("n", *shape))),
+            Measured("shape of the output", str(("n", *output))),
+        ],
+        "Give targets and output one shape: a loss of your own that subtracts "
+        "them compares every target with every output.",
+        "y = y[:, None]",
     )
 
 
