@@ -26,6 +26,7 @@ if typing.TYPE_CHECKING:
     from keras_concepts._check_gradients import GradientCheck, check_gradients
     from keras_concepts._check_masks import MaskReport, check_masks
     from keras_concepts._mc_predict import MCPrediction, mc_predict
+    from keras_concepts._preflight import PreflightReport, preflight
     from keras_concepts._recalibrate_batch_norm import recalibrate_batch_norm
     from keras_concepts._strip_probes import strip_probes
     from keras_concepts.recording import Recording
@@ -38,6 +39,7 @@ __all__ = [
     "GradientCheck",
     "MCPrediction",
     "MaskReport",
+    "PreflightReport",
     "Recording",
     "Vocabulary",
     "callbacks",
@@ -50,6 +52,7 @@ __all__ = [
     "losses",
     "mc_predict",
     "metrics",
+    "preflight",
     "quantities",
     "recalibrate_batch_norm",
     "recording",
@@ -66,11 +69,13 @@ _HOMES = {
     "GradientCheck": "_check_gradients",
     "MCPrediction": "_mc_predict",
     "MaskReport": "_check_masks",
+    "PreflightReport": "_preflight",
     "Recording": "recording",
     "Vocabulary": "vocabulary",
     "check_gradients": "_check_gradients",
     "check_masks": "_check_masks",
     "mc_predict": "_mc_predict",
+    "preflight": "_preflight",
     "recalibrate_batch_norm": "_recalibrate_batch_norm",
     "sparsity": "reports.sparsity",
     "strip_probes": "_strip_probes",

@@ -60,11 +60,11 @@ ALLOWED = {
     "reports": KEEP | JUDGE,
     "instruments": COMPUTE
     | PARTS
-    | {"quantities", "thresholds", "_batches", "_dropout_family"},
+    | {"quantities", "rules", "thresholds", "_batches", "_dropout_family"},
     "callbacks": COMPUTE
     | KEEP
     | JUDGE
-    | {"instruments", "reports", "_batches"},
+    | {"instruments", "reports", "rules", "_batches"},
     **dict.fromkeys(PARTS, COMPUTE | PARTS | {"_dropout_family"}),
 }
 # The report of a model, not of a recording.
