@@ -56,6 +56,8 @@ _ENTRIES = 4_000_000
 _WEIGHTS_PER_ROW = 10
 _RATES = (3e-3, 3e-4, 3e-2)
 _STEPS = 40
+# Without time for as many steps, none is taken.
+_FEWEST = 4
 _BATCHES = 64
 # Beyond so many layers it takes minutes to compile a step.
 _LAYERS = 120
@@ -167,13 +169,13 @@ def preflight(
             "`model` of `preflight` must be a `keras.Model`, which has a loss "
             f"and is fitted. Received: a {type(model).__name__}."
         )
-    given = _Given.of(
-        x, y, sample_weight, validation_data, validation_split, batch_size
+    given = _given(
+        model,
+        (x, y, sample_weight),
+        validation_data,
+        validation_split,
+        batch_size,
     )
-    if not model.built:
-        _ = _backend.call_as_trainer(
-            model, as_fed(given.rows(2)[0]), training=False
-        )
     with random_states_kept(), warnings.catch_warnings():
         # Of Keras, which says some of it, and will again in `fit`.
         warnings.simplefilter("ignore")
@@ -205,49 +207,6 @@ class _Given:
     split: float
     batch_size: int
 
-    @classmethod
-    def of(
-        cls,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        validation_data: Any,
-        split: float,
-        batch_size: int,
-    ) -> "_Given":
-        validation = None
-        if isinstance(validation_data, list | tuple):
-            validation = keras.utils.unpack_x_y_sample_weight(validation_data)
-        if not _are_arrays(x, y):
-            if y is not None or sample_weight is not None:
-                raise ValueError(
-                    "`y` and `sample_weight` of `preflight` go with arrays; "
-                    "batches bring their own. Received: "
-                    f"x={type(x).__name__}, y={type(y).__name__}."
-                )
-            batches = BatchFacts()
-            for batch in few_batches(_OWNER, x, _BATCHES, seconds=2.0):
-                parts = keras.utils.unpack_x_y_sample_weight(batch)
-                batches.update(*parts, [])
-            parts = batches.probe(_ROWS)
-            if parts is None or not row_count(parts[0]):
-                raise ValueError(
-                    "`x` of `preflight` must hold at least one batch of dense "
-                    f"arrays. Received: {type(x).__name__}."
-                )
-            return cls(parts, batches, validation, split, batch_size)
-        parts = (x, y, sample_weight)
-        count = row_count(x)
-        if not count:
-            raise ValueError(
-                "`x` of `preflight` must hold at least one row. Received: "
-                f"x of type {type(x).__name__}."
-            )
-        if split and validation is None:
-            first = math.floor(count * (1.0 - split))
-            parts, validation = _cut(parts, 0, first), _cut(parts, first, count)
-        return cls(parts, None, validation, split, batch_size)
-
     def rows(self, most: int) -> tuple[Any, Any, Any]:
         """Some rows in NumPy, spread evenly, whose numbers are all finite."""
         leaves = [x for x in keras.tree.flatten(self.parts) if x is not None]
@@ -261,6 +220,65 @@ class _Given:
             if finite.all() or not finite.any()
             else _taken(parts, np.flatnonzero(finite))
         )
+
+
+def _given(
+    model: Any, parts: Any, held: Any, split: float, batch_size: int
+) -> _Given:
+    """What was given, and the model built."""
+    x, *others = parts
+    validation = None
+    if isinstance(held, list | tuple):
+        validation = keras.utils.unpack_x_y_sample_weight(held)
+    if not _are_arrays(x, others[0]):
+        if any(each is not None for each in others):
+            raise ValueError(
+                "`y` and `sample_weight` of `preflight` go with arrays; "
+                "batches bring their own. Received: "
+                f"x={type(x).__name__}, y={type(others[0]).__name__}."
+            )
+        batches = _batch_facts(model, x)
+        parts = batches.probe(_ROWS)
+        if parts is None:
+            raise _no_rows(x)
+        return _Given(parts, batches, validation, split, batch_size)
+    count = row_count(x)
+    if not count:
+        raise _no_rows(x)
+    if split and validation is None:
+        first = math.floor(count * (1.0 - split))
+        parts, validation = _cut(parts, 0, first), _cut(parts, first, count)
+    given = _Given(parts, None, validation, split, batch_size)
+    _build(model, given.rows(2)[0])
+    return given
+
+
+def _no_rows(x: Any) -> ValueError:
+    return ValueError(
+        "`x` of `preflight` must hold at least one row, in dense arrays. "
+        f"Received: x of type {type(x).__name__}."
+    )
+
+
+def _batch_facts(model: Any, data: Any) -> BatchFacts:
+    """Facts of the first batches. The first of all builds the model."""
+    facts = BatchFacts()
+    heads = None
+    for most in (1, _BATCHES):
+        for batch in few_batches(_OWNER, data, most, seconds=2.0):
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+            if most > 1 and heads is not None:
+                facts.update(x, y, weight, heads)
+        if most == 1:
+            # After the random states were put back: the model is to keep its.
+            _build(model, x)
+            heads = heads_of(model, x, y)
+    return facts
+
+
+def _build(model: Any, x: Any) -> None:
+    if not model.built:
+        _ = _backend.call_as_trainer(model, as_fed(x), training=False)
 
 
 def _are_arrays(x: Any, y: Any) -> bool:
@@ -517,7 +535,9 @@ class _Check:
             path: g.ndim > 1 and equal_columns(g) == 1.0
             for path, g in zip(paths, gradients, strict=True)
         }
-        learned = self._learned(trial, time.monotonic() - started, is_small)
+        # What a compiled step takes, the first one does not tell.
+        first = 0.0 if is_small else time.monotonic() - started
+        learned = self._learned(trial, first)
         if learned is None:
             return
         self._checks["batch"] = {
@@ -534,18 +554,16 @@ class _Check:
             )
         }
 
-    def _learned(
-        self, trial: Trial, first: float, is_small: bool
-    ) -> Learned | None:
+    def _learned(self, trial: Trial, first: float) -> Learned | None:
         """The best of several rates; `None` if time ran out before."""
         started = time.monotonic()
         best = None
         for rate in _RATES:
             left = self._seconds - (time.monotonic() - started)
-            if (not is_small and first * _STEPS > left) or left <= 0:
+            if left <= 0 or first * _FEWEST > left:
                 break
-            found = trial.learn(_STEPS, rate, left)
-            if _is_learned(found):
+            found = trial.learn(_STEPS, rate, _is_learned, left)
+            if _is_learned(found.before, found.after):
                 return found
             if found.steps < _STEPS and math.isfinite(found.after):
                 break
@@ -593,9 +611,9 @@ class _Check:
         return [finding.to_finding() for finding in report.findings]
 
 
-def _is_learned(learned: Learned) -> bool:
-    limit = learned.before - LEARNED * abs(learned.before)
-    return math.isfinite(learned.after) and learned.after <= limit
+def _is_learned(before: float, after: float) -> bool:
+    limit = before - LEARNED * abs(before)
+    return math.isfinite(after) and after <= limit
 
 
 def _name(finding: Finding | None) -> str | None:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class Learned:
 
     Attributes:
         before: Loss at the start, without penalties.
-        after: Smallest of the last five losses.
+        after: The larger of the last two losses.
         steps: How many were taken.
         rate: Learning rate.
         moved: Of each trained variable, whether an entry of it changed.
@@ -77,14 +77,20 @@ class Trial:
         return _number(loss), list(map(ops.convert_to_numpy, gradients))
 
     def learn(
-        self, steps: int, rate: float, seconds: float = math.inf
+        self,
+        steps: int,
+        rate: float,
+        enough: Callable[[float, float], bool],
+        seconds: float = math.inf,
     ) -> Learned:
         """Some steps of Adam, always of the same batch.
 
         Args:
-            steps: How many.
+            steps: How many at most.
             rate: Learning rate.
-            seconds: Time after which to stop, if fewer were taken.
+            enough: Whether a fall of the loss, from one number to another, is
+                enough. It ends with two such in a row.
+            seconds: Time after which it ends.
         """
         values = self.start
         first = second = list(map(ops.zeros_like, values))
@@ -98,14 +104,18 @@ class Trial:
             losses.append(_number(loss))
             if not math.isfinite(losses[-1]):
                 break
+            if len(losses) > 2 and all(
+                enough(losses[0], each) for each in losses[-2:]
+            ):
+                break
             if time.monotonic() - started > seconds:
                 break
         moved = [
             not np.array_equal(*map(ops.convert_to_numpy, pair))
             for pair in zip(values, self.start, strict=True)
         ]
-        last = losses[-5:] if math.isfinite(losses[-1]) else losses[-1:]
-        return Learned(losses[0], min(last), len(losses) - 1, rate, moved)
+        after = max(losses[-2:], key=lambda x: math.inf if x != x else x)
+        return Learned(losses[0], after, len(losses) - 1, rate, moved)
 
     def _stepped_at(
         self,
