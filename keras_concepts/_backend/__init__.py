@@ -270,6 +270,14 @@ And `keras_internals.py`, for all of them:
 `in_symbolic_scope()`
 :   Whether Keras only asks a model for the shapes of its outputs.
 
+`kept_keras_state()`
+:   Context manager. Afterwards Keras' own seed and its counters of names are as
+    they were.
+
+`built_loss(model, y_true, y_pred)`
+:   Context manager. Gives a copy of the compiled loss, built for these shapes,
+    which takes the place of the model's own inside; `None` if there is none.
+
 `cell_of_bias()`
 :   The recurrent cell whose bias is asked of the initializer that calls this,
     or `None` if it is not known.
@@ -291,6 +299,7 @@ import keras
 from keras_concepts._after_keras import UnsupportedBackendError, register_parts
 from keras_concepts._backend.keras_internals import (
     batch_size_of_fit,
+    built_loss,
     call_as_trainer,
     capture_batch_moments,
     capture_compiled_losses,
@@ -304,6 +313,7 @@ from keras_concepts._backend.keras_internals import (
     in_symbolic_scope,
     is_functional,
     is_of_keras,
+    kept_keras_state,
     keras_mask,
     learning_rate_of_update,
     losses_of_outputs,
@@ -339,6 +349,7 @@ else:
 
 __all__ = [
     "batch_size_of_fit",
+    "built_loss",
     "call_as_trainer",
     "capture_batch_moments",
     "capture_compiled_losses",
@@ -352,6 +363,7 @@ __all__ = [
     "in_symbolic_scope",
     "is_functional",
     "is_of_keras",
+    "kept_keras_state",
     "keras_mask",
     "learning_rate_of_update",
     "losses_of_outputs",

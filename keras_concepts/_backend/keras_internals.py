@@ -25,7 +25,7 @@ from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
-from keras_concepts._shadow import shadow_in_thread
+from keras_concepts._shadow import shadow, shadow_in_thread
 from keras_concepts._types import Tensor
 
 
@@ -487,3 +487,48 @@ def weight_decay(optimizer: Any, variable: Any) -> float:
     if muon and optimizer._should_use_adamw(variable):
         share = optimizer.adam_weight_decay
     return share if share and optimizer._use_weight_decay(variable) else 0.0
+
+
+@contextlib.contextmanager
+def kept_keras_state() -> Iterator[None]:
+    """Keras' own seed and counters of names are as they were afterwards."""
+    generator = global_state.get_global_attribute("global_seed_generator")
+    seed = None
+    if generator is not None:
+        # A copy: the variable's own memory may be written to.
+        seed = ops.convert_to_numpy(generator.state.value).copy()
+    names = global_state.get_global_attribute("object_name_uids")
+    counts = None if names is None else dict(names)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("global_seed_generator", generator)
+        if seed is not None:
+            generator.state.assign(seed)
+        if counts is None:
+            global_state.set_global_attribute("object_name_uids", None)
+        else:
+            names.clear()
+            names.update(counts)
+
+
+@contextlib.contextmanager
+def built_loss(model: Any, y_true: Any, y_pred: Any) -> Iterator[Any]:
+    """Gives the compiled loss, built for labels and outputs of these shapes.
+
+    Another object than the model's own, in whose place it is inside the
+    with-block: what it adds to its metrics, nobody sees.
+    """
+    compiled = model._compile_loss
+    if compiled is None:
+        yield None
+        return
+    other = CompileLoss(
+        compiled._user_loss,
+        compiled._user_loss_weights,
+        reduction=compiled.reduction,
+        output_names=compiled.output_names,
+    )
+    other.build(y_true, y_pred)
+    with shadow(model, "_compile_loss", other):
+        yield other

@@ -434,7 +434,7 @@ def initial_loss(t: Training) -> Iterator[Evidence]:
     there the loss with statistics of the batch counts.
     """
     first, uniform = first_loss(t), uniform_loss(t)
-    if first is None or uniform is None:
+    if first is None or uniform is None or not math.isfinite(first):
         return
     limit = HIGHER if t.is_preflight else HIGH
     ratio = first / uniform

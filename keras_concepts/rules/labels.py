@@ -57,7 +57,8 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
     is said where the label out of range is that one), or whose sample weight is
     0 (harm); losses of others, whose form nobody knows (nothing is said).
     """
-    for head in judged_heads(t):
+    heads = judged_heads(t) or ([] if t.facts.get("own_step") else t.heads)
+    for head in heads:
         target = t.targets.get(head["output"])
         if target is None:
             continue

@@ -30,6 +30,8 @@ ALL_OF_ONE = 0.99
 # Weight of the most frequent class over that of the rarest. Source: this
 # project.
 _FAVOUR = 10.0
+# Share of all weight that one class has. Source: this project.
+_ALONE = 0.95
 # Standard deviation over samples, of probabilities; of other outputs as a share
 # of the targets' standard deviation.
 SAME = 0.01
@@ -203,7 +205,8 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
                 for ratio in ratios
             ]
         )
-        checks = min(_CHECKS, len(low))
+        is_late = t.ended_epochs >= _HALF * t.planned_epochs
+        checks = min(2 if is_late else _CHECKS, len(low))
         if checks < 2 or not held(low, checks) or harm(t, 0.3) is None:
             continue
         starts = Curve(*(column[ends] for column in curve))
@@ -237,7 +240,7 @@ def class_weights(t: Training) -> Iterator[Evidence]:
 
     Perplexity of the labels, each counted with its weight, below half of that
     without; or the most frequent class has more than ten times the weight of
-    the rarest. Certain, since the loss, which is weighted too, cannot show the
+    the rarest; or another class than that has 95 % of all weight. Certain, since the loss, which is weighted too, cannot show the
     harm. Known false alarm: one class alone matters on purpose; guard: only so
     far apart.
     """
@@ -254,7 +257,10 @@ def class_weights(t: Training) -> Iterator[Evidence]:
         most, least = int(shares.argmax()), int(shares.argmin())
         favour = given[most] / max(given[least], 1e-12)
         uneven = shares[most] > 2.0 * shares[least]
-        if ratio >= COLLAPSED and not (uneven and favour > _FAVOUR):
+        favours_most = uneven and favour > _FAVOUR
+        alone = weighted.max() / weighted.sum() > _ALONE
+        reversed_ = alone and weighted.argmax() != most
+        if ratio >= COLLAPSED and not (favours_most or reversed_):
             continue
         yield Evidence(
             head["output"],
