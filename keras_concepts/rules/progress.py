@@ -240,9 +240,9 @@ def class_weights(t: Training) -> Iterator[Evidence]:
 
     Perplexity of the labels, each counted with its weight, below half of that
     without; or the most frequent class has more than ten times the weight of
-    the rarest; or another class than that has 95 % of all weight. Certain, since the loss, which is weighted too, cannot show the
-    harm. Known false alarm: one class alone matters on purpose; guard: only so
-    far apart.
+    the rarest; or another class than that has 95 % of all weight. Certain,
+    since the loss, which is weighted too, cannot show the harm. Known false
+    alarm: one class alone matters on purpose; guard: only so far apart.
     """
     weights = t.fit.get("class_weight") or {}
     for head in t.heads[:1]:
