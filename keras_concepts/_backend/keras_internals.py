@@ -267,8 +267,9 @@ class RunningFit:
 
     Attributes:
         iterator: Keras' iterator over the batches of an epoch.
-        arguments: What `fit` was called with, by name. After a
-            `validation_split`, `validation_data` is the part split off.
+        arguments: What `fit` was called with, by name: `class_weight`,
+            `sample_weight`, `validation_split`, `validation_data` (after a
+            split, the part split off) and `initial_epoch`.
         arrays: `(x, y, sample_weight)` if they are arrays, as they were given
             and without what was split off; class weights are sample weights
             here. Else `None`.
@@ -282,6 +283,15 @@ class RunningFit:
     shuffles: bool | None
 
 
+_OF_FIT = (
+    "class_weight",
+    "initial_epoch",
+    "sample_weight",
+    "validation_data",
+    "validation_split",
+)
+
+
 def running_fit(model: Any) -> RunningFit | None:
     """The innermost running `fit` of a model that is Keras' own, or `None`."""
     frame: Any = sys._getframe(1)
@@ -289,7 +299,8 @@ def running_fit(model: Any) -> RunningFit | None:
         found = frame.f_locals
         iterator = found.get("epoch_iterator")
         if found.get("self") is model and iterator is not None:
-            return _running_fit(iterator, dict(found))
+            arguments = {name: found.get(name) for name in _OF_FIT}
+            return _running_fit(iterator, arguments)
         frame = frame.f_back
     return None
 
