@@ -172,7 +172,7 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Calls `look(batch)` with each batch, as Keras' iterator over the batches of
     an epoch hands it to the step, until the first of its iterators over the
     data is used up. `batch` holds arrays, and `None` for what is not dense; on
-    TensorFlow after many batches `look` is not called any more. Nothing is
+    TensorFlow `look` is not called any more after 256 batches. Nothing is
     consumed, reordered or changed. To be called when `fit` begins. False where
     it cannot be done.
 

@@ -29,6 +29,7 @@ from keras_concepts.instruments.heads import Head
 
 MOST_ROWS = 4096
 MOST_BATCHES = 64
+SMALL_BATCHES = 256
 _MOST_ORDERED_BATCHES = 1024
 _ENTRIES_OF_BATCH = 250_000
 _MOST_LABELS = 4_000_000  # entries kept
@@ -39,9 +40,10 @@ _PROBE_ENTRIES = 20_000_000
 class BatchFacts:
     """Facts of inputs and labels, from the batches that pass.
 
-    The first 4,096 rows or 64 batches are looked at, whichever are later: of a
-    batch up to 250,000 numbers of each input, spread evenly. After them only
-    the order of the classes, in up to 1,024 batches.
+    The first 4,096 rows or 64 batches are looked at, whichever are later, but
+    256 batches at most: of a batch up to 250,000 numbers of each input, spread
+    evenly. After them only the order of the classes, in up to 1,024 batches,
+    of which TensorFlow shows 256.
 
     Attributes:
         batches: Batches that have passed.
@@ -69,6 +71,8 @@ class BatchFacts:
     @property
     def is_complete(self) -> bool:
         """Whether nothing but the order of labels is looked at any more."""
+        if self.batches >= SMALL_BATCHES:
+            return True
         return self.rows >= MOST_ROWS and self.batches >= MOST_BATCHES
 
     def update(
