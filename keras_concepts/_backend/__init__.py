@@ -213,6 +213,9 @@ And `keras_internals.py`, for all of them:
 :   The `fit` that is running: its iterator over batches, its arguments, and the
     arrays it was given; `None` if Keras' own `fit` is not.
 
+`names_kept()`
+:   Context manager. What is made inside changes no name that Keras gives later.
+
 `made_by(tensor)`
 :   The operation that made a symbolic tensor, its inputs, and which of its
     outputs the tensor is; or `None`.
@@ -305,6 +308,7 @@ from keras_concepts._backend.keras_internals import (
     losses_of_outputs,
     made_by,
     name_in_logs,
+    names_kept,
     next_layers,
     optimized_variables,
     optimizers_of,
@@ -353,6 +357,7 @@ __all__ = [
     "losses_of_outputs",
     "made_by",
     "name_in_logs",
+    "names_kept",
     "next_layers",
     "optimized_variables",
     "optimizers_of",

@@ -326,6 +326,23 @@ def looked_at(
         yield batch
 
 
+@contextlib.contextmanager
+def names_kept() -> Iterator[None]:
+    """What is made inside the with-block takes no name from what comes later.
+
+    Keras numbers the names that it gives.
+    """
+    counts = global_state.get_global_attribute("object_name_uids")
+    before = {} if counts is None else dict(counts)
+    try:
+        yield
+    finally:
+        counts = global_state.get_global_attribute("object_name_uids")
+        if counts is not None:
+            counts.clear()
+            counts.update(before)
+
+
 def made_by(tensor: Any) -> tuple[Any, list[Any], int] | None:
     """What made a symbolic tensor: the operation, its inputs, which output.
 

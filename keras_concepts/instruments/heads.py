@@ -76,6 +76,11 @@ def head_facts(model: Any, x: Any = None, y: Any = None) -> list[dict]:
 
 def heads_of(model: Any, x: Any = None, y: Any = None) -> list[Head]:
     """The heads that `head_facts` describes, with their losses."""
+    with _backend.names_kept():
+        return _heads_of(model, x, y)
+
+
+def _heads_of(model: Any, x: Any, y: Any) -> list[Head]:
     outputs, made_by = _outputs(model, x)
     stand_in = outputs
     if outputs is None:  # labels tell how many there are, and one is the rule
@@ -201,6 +206,8 @@ class _Walk:
         """The tensor inside of a model or function that comes out of it."""
         if isinstance(operation, keras.layers.Lambda) and len(inputs) == 1:
             return self._inside_lambda(operation, inputs[0])
+        if isinstance(operation, keras.layers.TimeDistributed):
+            operation, inputs = operation.layer, inputs[:1]
         if not _is_graph(operation):
             return None
         for inner, outer in zip(operation.inputs, inputs, strict=False):
