@@ -176,7 +176,7 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Calls `look(batch)` with each batch, as Keras' iterator over the batches of
     an epoch hands it to the step, until the first of its iterators over the
     data is used up. `batch` holds arrays, and `None` for what is not dense; on
-    TensorFlow after many batches `look` is not called any more. Nothing is
+    TensorFlow `look` is not called any more after 256 batches. Nothing is
     consumed, reordered or changed. To be called when `fit` begins. False where
     it cannot be done.
 
@@ -216,6 +216,9 @@ And `keras_internals.py`, for all of them:
 `running_fit(model)`
 :   The `fit` that is running: its iterator over batches, its arguments, and the
     arrays it was given; `None` if Keras' own `fit` is not.
+
+`names_kept()`
+:   Context manager. What is made inside changes no name that Keras gives later.
 
 `made_by(tensor)`
 :   The operation that made a symbolic tensor, its inputs, and which of its
@@ -319,6 +322,7 @@ from keras_concepts._backend.keras_internals import (
     losses_of_outputs,
     made_by,
     name_in_logs,
+    names_kept,
     next_layers,
     optimized_variables,
     optimizers_of,
@@ -369,6 +373,7 @@ __all__ = [
     "losses_of_outputs",
     "made_by",
     "name_in_logs",
+    "names_kept",
     "next_layers",
     "optimized_variables",
     "optimizers_of",
