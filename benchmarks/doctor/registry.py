@@ -8,7 +8,6 @@ from typing import Any, Literal
 from benchmarks.doctor.recipe import Fit, Recipe
 
 Half = Literal["tune", "score"]
-Criterion = Literal["learns", "generalizes", "reports"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +22,6 @@ class Program:
             healthy program.
         sane: Name of the program whose gain is the yardstick; the empty string
             for one that is its own.
-        criterion: What it means to fail; see `outcome.py`.
-        file: Module that holds it.
     """
 
     name: str
@@ -32,7 +29,6 @@ class Program:
     build: Callable[[], Fit]
     expected: frozenset[str] = frozenset()
     sane: str = ""
-    criterion: Criterion = "learns"
 
     @property
     def is_faulty(self) -> bool:
@@ -76,15 +72,22 @@ def faulty(
     kind: str,
     expected: frozenset[str],
     sane: str,
-    *,
-    build: Callable[[], Fit] | None = None,
-    criterion: Criterion = "learns",
     **changes: Any,
 ) -> None:
     """Adds a program that is meant to fail: a sane one with changes."""
-    if build is None:
-        build = dataclasses.replace(RECIPES[sane], **changes).build
-    add(Program(name, kind, build, expected, sane, criterion))
+    recipe = dataclasses.replace(RECIPES[sane], **changes)
+    faulty_fit(name, kind, expected, sane, recipe.build)
+
+
+def faulty_fit(
+    name: str,
+    kind: str,
+    expected: frozenset[str],
+    sane: str,
+    build: Callable[[], Fit],
+) -> None:
+    """Adds a program that is meant to fail and is no recipe."""
+    add(Program(name, kind, build, expected, sane))
 
 
 # Of 20,000, the one with which most kinds are cut nearly in half.
