@@ -64,7 +64,7 @@ ALLOWED = {
     "callbacks": COMPUTE
     | KEEP
     | JUDGE
-    | {"instruments", "reports", "rules", "_batches"},
+    | {"instruments", "reports", "rules", "_batches", "_check_masks"},
     **dict.fromkeys(PARTS, COMPUTE | PARTS | {"_dropout_family"}),
 }
 # The report of a model, not of a recording.

@@ -51,6 +51,21 @@ class Fit:
     constant_loss: float | None = None
 
 
+def fit(
+    model: Any,
+    x: Any,
+    y: Any,
+    epochs: int,
+    judge: Callable[[Any], float],
+    **arguments: Any,
+) -> Fit:
+    return Fit(
+        model,
+        {"x": x, "y": y, "epochs": epochs, "batch_size": 32, **arguments},
+        judge,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """A program without surprises: compile, then `fit`.

@@ -137,7 +137,10 @@ def steps_of(fit: Fit, history: Any) -> int:
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[Program, int]]:
-    programs = sorted(PROGRAMS.values(), key=lambda p: zlib.crc32(p.name[::-1].encode()))
+    # Mixed, so that a part of them says something of all.
+    programs = sorted(
+        PROGRAMS.values(), key=lambda p: zlib.crc32(p.name[::-1].encode())
+    )
     if options.references:
         sane = {p.sane or p.name for p in programs}
         programs = [p for p in programs if p.name in sane]

@@ -2,10 +2,13 @@
 
 import contextlib
 import dataclasses
+import io
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from rich.console import Console
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
@@ -43,33 +46,79 @@ from keras_concepts.rules.training import ENDED
 _INSIDE = (64, 256, 1024, 4096, 16384)
 # Share of the steps of sequences that are padding, to look for masks.
 _PADDED = 0.05
+# Of a text that is not printed.
+_WIDTH = 80
 _ON_FINDING = ("report", "warn", "stop")
 OnFinding = str | Callable[[Finding], Any]
 
 
 class TrainingDoctor(Monitor):
-    """Judges a training run while it goes on: what is wrong, where, since when.
+    """Says what is wrong with a training run, where, since when and why.
 
-    TODO docs
+    The doctor measures what all monitors measure, through one measured train
+    function and into one recording, together with what the data, the labels and
+    the outputs are. It judges the recording after each epoch (a long first one
+    also from inside) by the rules of `keras_concepts.rules`, and gives each
+    thing that is wrong as a `Finding`: the numbers that speak for it, and what
+    to change. Findings that share a cause are one problem.
+
+    What is certain is said at once: values that are not finite, outputs, loss
+    and labels that contradict each other. Everything else is said only if it
+    does harm, that is, if the run is not on its way to removing what a constant
+    prediction would leave of the loss (`keras_concepts.rules.harm`). A finding
+    that no longer holds is withdrawn.
+
+    Weights, optimizer, random seeds and data are the same to the last bit as
+    without the doctor. What it cannot look at it names in `unchecked`, and a
+    failure inside the doctor is a warning, never an end of the training.
+
+    Measuring has a time budget. Where steps are compiled, those of a short run
+    are not measured at all; weights, activations, error signals and predictions
+    then are, on the probe after some of the epochs. So `noticed` may differ
+    between machines. `time_budget=None` measures everything, always.
 
     Args:
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, a few hundred
-            rows. Left out, rows of the training data that `fit` holds, or of
-            the first batches that it sees.
+            rows on which signals and predictions are measured. Left out, 256
+            rows of the training data, spread evenly if `fit` holds arrays, else
+            the first that it sees.
         record_to: File for the recording, appended to after each epoch. See
             `Recording`.
         on_finding: What to do with a new problem. `"report"` prints it in a
-            line, and the verdict at the end; `"warn"` gives a Python warning;
-            `"stop"` prints, and stops the run if it is certain that it cannot
-            succeed; a callable is called with the `Finding`.
-        time_budget: Share of the training time that measuring may take, or
-            `None` to measure all, always.
-        sink: Called with what is to be printed.
+            line, and all of them at the end; `"warn"` gives a Python warning;
+            `"stop"` does as `"report"`, and stops the training if the finding
+            is certain (`severity="error"`); a callable is called with each
+            `Finding`, consequences too.
+        time_budget: Share of the training time that measuring may take, above
+            0, or `None` for no limit. Compiling the measured step is counted
+            where the length of the run is known.
+        sink: Called with the text that is to be printed.
 
     Attributes:
-        findings: Every `Finding` of the last `fit`, causes first.
+        findings: Every `Finding` of the last `fit`, causes first, those that
+            were withdrawn at the end.
         checked: Names of the rules that could be judged.
-        unchecked: Which could not, and why.
+        unchecked: Sentences on what could not, and why.
+
+    Raises:
+        TypeError: `probe` is not a tuple.
+        ValueError: `probe` has not one to three parts; or `on_finding` or
+            `time_budget` is none of the above.
+        OSError: `record_to` cannot be opened, when `fit` begins.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> import keras_concepts as kc
+    >>> model = keras.Sequential(
+    ...     [keras.Input((4,)), keras.layers.Dense(1)]  # no sigmoid
+    ... )
+    >>> model.compile("adam", "binary_crossentropy")
+    >>> doctor = kc.callbacks.TrainingDoctor(on_finding=lambda finding: None)
+    >>> x, y = np.eye(4), np.array([0.0, 1.0, 0.0, 1.0])
+    >>> history = model.fit(x, y, verbose=0, callbacks=[doctor])
+    >>> doctor.findings[0].rule, doctor.findings[0].advice
+    ('head_loss_mismatch', '')
     """
 
     # Keras may run other callbacks of a batch asynchronously: there is no hook
@@ -93,6 +142,11 @@ class TrainingDoctor(Monitor):
                 "`on_finding` of `TrainingDoctor` must be 'report', 'warn', "
                 "'stop' or a callable. "
                 f"Received: on_finding={on_finding!r}."
+            )
+        if time_budget is not None and not time_budget > 0.0:
+            raise ValueError(
+                "`time_budget` of `TrainingDoctor` must be above 0, or None. "
+                f"Received: time_budget={time_budget!r}."
             )
         self.probe = probe
         self.on_finding = on_finding
@@ -338,7 +392,12 @@ class TrainingDoctor(Monitor):
             self._trained.stop_training = True
 
     def _print_verdict(self) -> None:
-        pass
+        if self.sink is print:
+            self.summary()
+            return
+        text = io.StringIO()
+        self.summary(Console(file=text, width=_WIDTH))
+        _ = self.sink(text.getvalue().rstrip())
 
     @contextlib.contextmanager
     def _careful(self, what: str) -> Iterator[None]:

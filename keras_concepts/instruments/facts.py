@@ -41,6 +41,7 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         | `epochs`, `steps_per_epoch`, `batch_size` | as planned, or `None` |
         | `jit_compile`, `run_eagerly`, `steps_per_execution` | of the model |
         | `optimizer` | `class` and `config` |
+        | `own_step` | `train_step`, `compute_loss`: which are not Keras' own |
         | `loss`, `loss_weights`, `metrics` | as given to `compile` |
         | `layers` | a dict for each: `path`, `class`, `activation`, ...;
             `kind` of the activation, see `kind_of_activation`; `inputs`, paths
@@ -64,12 +65,24 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         "run_eagerly": bool(model.run_eagerly),
         "steps_per_execution": model.steps_per_execution,
         "optimizer": _optimizer(model.optimizer),
+        "own_step": [
+            name
+            for name in ("train_step", "compute_loss")
+            if _is_own(model, name)
+        ],
         "loss": _plain(compiled.get("loss")),
         "loss_weights": _plain(compiled.get("loss_weights")),
         "metrics": _plain(compiled.get("metrics")),
         "layers": [_layer(layer, names) for layer in layers],
         "variables": _variables(model, names),
     }
+
+
+def _is_own(model: Any, method: str) -> bool:
+    """Whether a method is not that of Keras' trainer, but the model's own."""
+    function = getattr(type(model), method, None)
+    module = getattr(function, "__module__", None) or ""
+    return module.split(".")[0] != "keras" or method in vars(model)
 
 
 def model_facts(model: Any) -> dict[str, Any]:

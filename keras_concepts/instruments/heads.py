@@ -77,8 +77,12 @@ def head_facts(model: Any, x: Any = None, y: Any = None) -> list[dict]:
 def heads_of(model: Any, x: Any = None, y: Any = None) -> list[Head]:
     """The heads that `head_facts` describes, with their losses."""
     outputs, made_by = _outputs(model, x)
-    losses = output_losses(model, y, outputs) if outputs is not None else []
+    stand_in = outputs
+    if outputs is None:  # labels tell how many there are, and one is the rule
+        stand_in = keras.KerasTensor((None, 1)) if y is None else y
+    losses = output_losses(model, y, stand_in)
     names = owner_names(model)
+    parts: list[tuple[OutputLoss | None, Any]]
     if losses:
         parts = [(each, _at(outputs, each.path)) for each in losses]
     elif outputs is None:
@@ -93,6 +97,9 @@ def heads_of(model: Any, x: Any = None, y: Any = None) -> list[Head]:
 
 
 def _at(outputs: Any, path: tuple[Any, ...]) -> Any:
+    """The output that a path leads to; `None` if it is not known."""
+    if outputs is None:
+        return None
     part = outputs
     try:
         for key in path:

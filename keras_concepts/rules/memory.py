@@ -54,3 +54,37 @@ def short_memory(t: Training) -> Iterator[Evidence]:
             f"({steps}))",
         )
         return
+
+
+@rule(
+    "lost_mask",
+    severity="warning",
+    why="Padding is read as data: what a sequence says is diluted by steps "
+    "that say nothing.",
+    page="text_classification.md",
+    needs="padded sequences of integers",
+    known=lambda t: bool(t.inputs),
+)
+def lost_mask(t: Training) -> Iterator[Evidence]:
+    """A mask stops before a layer that needs it, or was never made.
+
+    What `check_masks` finds on a few rows: padding that changes the outputs.
+    Only under harm. Known false alarm: pooling and convolutions over padded
+    texts, which often learn all the same; guard: harm.
+    """
+    masks = t.facts.get("masks") or []
+    if not masks or harm(t, 0.5) is None:
+        return
+    first = masks[0]
+    yield Evidence(
+        first["layer"],
+        (0, 0),
+        (
+            Measured("padding, share of the steps", first["padding"]),
+            Measured("places where padding is read as data", str(len(masks))),
+        ),
+        first["advice"],
+        "keras.layers.Embedding(words, units, mask_zero=True)"
+        if first["problem"] == "no_mask"
+        else "",
+    )

@@ -11,6 +11,7 @@ FAMILIES = (
     "healthy_sequences",
     "healthy_training",
     "healthy_plateaus",
+    "healthy_several",
     "healthy_own_steps",
     "faulty_data",
     "faulty_heads",

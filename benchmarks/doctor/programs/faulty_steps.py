@@ -13,9 +13,8 @@ from benchmarks.doctor.nets import cnn, deep, mlp, rnn
 from benchmarks.doctor.programs.healthy_own_steps import (
     Regularized,
     VariationalAutoencoder,
-    fit,
 )
-from benchmarks.doctor.recipe import EachTime, Fit, gain, r_squared
+from benchmarks.doctor.recipe import EachTime, Fit, fit, gain, r_squared
 from benchmarks.doctor.registry import faulty, variant
 
 # Tables of programs read better in their own layout.

@@ -65,9 +65,9 @@ variant("patches-mlp", "mlp", "patches-cnn", net=mlp(64, 32), epochs=16,
         optimizer=adam(1e-3))
 variant("mnist-lenet", "cnn", "mnist-cnn", net=sequential(
     lambda: layers.Conv2D(6, 5, activation="tanh", padding="same"),
-    layers.AveragePooling2D,
+    lambda: layers.AveragePooling2D(2),
     lambda: layers.Conv2D(16, 3, activation="tanh"),
-    layers.AveragePooling2D,
+    lambda: layers.AveragePooling2D(2),
     layers.Flatten,
     lambda: layers.Dense(60, "tanh"),
     lambda: layers.Dense(40, "tanh"),

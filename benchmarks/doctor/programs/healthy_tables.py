@@ -199,7 +199,8 @@ variant(
 )
 
 # Numbers.
-variant("diabetes-linear", "regression", "diabetes-mlp", net=mlp(), epochs=40)
+variant("diabetes-linear", "regression", "diabetes-mlp", net=mlp(), epochs=30,
+        optimizer=adam(1e-2))
 variant(
     "diabetes-tanh",
     "regression",

@@ -1,0 +1,92 @@
+"""What a run is like before its first step."""
+
+import math
+
+from keras_concepts import quantities as q
+from keras_concepts.rules.harm import constant_loss, harm
+from keras_concepts.rules.training import Training
+
+# Loss before the first step over that of uniform class probabilities. With
+# inputs of unit variance and Glorot's initialization logits have a variance of
+# up to 2, which adds about 1 to the ln C of C classes: a factor below 2.
+# Source: that sum; the second is what a `preflight` asks for.
+HIGH = 2.0
+HIGHER = 3.0
+# Of a regression over that of the best constant, whose scale a model must
+# first find. Source: this project.
+_FAR = 10.0
+
+
+def first_loss(t: Training) -> float | None:
+    """Loss of the probe before the first step, without penalties.
+
+    Where a model has batch normalization, with the statistics of the batch: its
+    moving statistics are not those of the data yet.
+    """
+    normalized = any(
+        "BatchNormalization" in layer["class"] for layer in t.layers
+    )
+    quantity = q.TRAINING_LOSS if normalized else q.PROBE_INFERENCE_LOSS
+    curve = t.curve(quantity)
+    if not curve or curve.steps[0] != 0:
+        return None
+    return float(curve.values[0])
+
+
+def uniform_loss(t: Training) -> float | None:
+    """Loss of uniform class probabilities, of all heads together."""
+    total = 0.0
+    for head in t.heads:
+        loss = t.targets.get(head["output"], {}).get("uniform_loss")
+        if loss is None or not math.isfinite(loss):
+            return None
+        weight = head.get("loss_weight")
+        total += loss * (1.0 if weight is None else weight)
+    return total if t.heads and total > 1e-9 else None
+
+
+def hurts(t: Training, enough: float, *, alone: bool = False) -> bool:
+    """Whether what is unusual in a run also does harm.
+
+    In training, whether it is not on its way (`harm`). In a preflight, whether
+    the loss at the start is many times that of a model that knows nothing, or
+    one batch could not be learned.
+
+    Args:
+        t: What is known.
+        enough: Skill that the run should reach by the planned end.
+        alone: Whether in a preflight it is worth saying in any case.
+    """
+    if not t.is_preflight:
+        return harm(t, enough) is not None
+    return alone or is_far_off(t) or was_not_learned(t)
+
+
+def is_far_off(t: Training) -> bool:
+    """Whether the loss at the start is many times what it should be."""
+    first = first_loss(t)
+    if first is None:
+        return False
+    if not math.isfinite(first):
+        return True
+    uniform = uniform_loss(t)
+    if uniform is not None:
+        return first > HIGHER * uniform
+    constant = constant_loss(t)
+    return constant is not None and first > _FAR * constant
+
+
+# Share of a batch's loss that a few dozen steps must take off. Source: healthy
+# models of many kinds take off half and more, broken ones nothing.
+LEARNED = 0.1
+
+
+def was_not_learned(t: Training) -> bool:
+    """Whether a preflight tried to learn one batch and failed."""
+    batch = (t.facts.get("checks") or {}).get("batch")
+    if not batch:
+        return False
+    before, after = batch["before"], batch["after"]
+    if not math.isfinite(after):
+        return True
+    return after > before - LEARNED * abs(before)
