@@ -175,6 +175,7 @@ def _damage(t: Training) -> list[Measured]:
         head.get("kind") == "regression" and head["output"] in t.targets
         for head in t.heads
     ),
+    meant=lambda t: t.may_have("regression"),
 )
 def unscaled_target(t: Training) -> Iterator[Evidence]:
     """Targets of a regression that are far from mean 0 and deviation 1.
@@ -381,8 +382,9 @@ def frozen_body(t: Training) -> Iterator[Evidence]:
     why="A model that knows nothing should be unsure; one that is sure of "
     "wrong classes must first unlearn that.",
     page="doctor.md#initial_loss",
-    needs="the loss of the probe before the first step, of a classification",
+    needs="the loss of the probe before the first step",
     known=lambda t: first_loss(t) is not None and uniform_loss(t) is not None,
+    meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def initial_loss(t: Training) -> Iterator[Evidence]:
     """Loss before the first step over that of uniform class probabilities.

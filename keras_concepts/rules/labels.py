@@ -314,6 +314,7 @@ _APART = 0.6
     known=lambda t: any(
         target.get("sorted") is not None for target in t.targets.values()
     ),
+    meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def sorted_labels(t: Training) -> Iterator[Evidence]:
     """Labels in the order of their classes where nobody shuffles.

@@ -80,7 +80,7 @@ class Verdict(NamedTuple):
         checked = [] if self.problems else self.checked
         lists = (
             ("No longer", map(_withdrawn, self.withdrawn), ", "),
-            ("Checked", checked, ", "),
+            ("Checked", dict.fromkeys(checked), ", "),
             ("Not checked", self.unchecked, "; "),
             ("Not known", self.unknown, "; "),
         )
