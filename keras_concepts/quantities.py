@@ -691,7 +691,7 @@ PROBE_INFERENCE_LOSS = Quantity(
     "run",
     "probe",
     "inference loss of the probe",
-    "loss of the probe at inference, without penalties",
+    "loss of the probe at inference, penalties included",
     unit=_LOSS_UNIT,
     better="lower",
 )

@@ -117,8 +117,11 @@ class TrainingDoctor(Monitor):
     >>> doctor = kc.callbacks.TrainingDoctor(on_finding=lambda finding: None)
     >>> x, y = np.eye(4), np.array([0.0, 1.0, 0.0, 1.0])
     >>> history = model.fit(x, y, verbose=0, callbacks=[doctor])
-    >>> doctor.findings[0].rule, doctor.findings[0].advice
-    ('head_loss_mismatch', '')
+    >>> finding = doctor.findings[0]
+    >>> finding.rule, finding.severity, finding.since
+    ('head_loss_mismatch', 'error', (0, 0))
+    >>> finding.advice.split(",")[0]
+    'Set `from_logits=True` in the loss'
     """
 
     # Keras may run other callbacks of a batch asynchronously: there is no hook

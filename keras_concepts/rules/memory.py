@@ -39,7 +39,9 @@ def short_memory(t: Training) -> Iterator[Evidence]:
     """
     lags = t.curves(q.STATE_ERROR_RMS)
     for owner, curve in t.curves(q.MEMORY_HORIZON).items():
-        steps = int(np.max(lags[owner].index, initial=0)) + 1
+        if owner not in lags:
+            continue
+        steps = int(np.max(lags[owner].indices, initial=0)) + 1
         horizon = float(curve.values[-1])
         if steps < _LONG or horizon >= SHORT * steps:
             continue

@@ -155,9 +155,10 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
     """Predicted are half as many classes as there are.
 
     Perplexity of the predicted classes on the probe over that of the labels
-    below 0.5, in three checks. Only under harm. Known false alarm: first steps,
-    and imbalance that is natural; guard: three checks, perplexity of the labels
-    themselves, and harm.
+    below 0.5, in three checks. Only under harm, or where class weights make the
+    classes half as many, too: they hide the harm in the loss. Known false
+    alarm: first steps, and imbalance that is natural; guard: three checks,
+    perplexity of the labels themselves, and harm.
     """
     for head in t.heads:
         name = head["output"]
@@ -175,7 +176,9 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
         checks = min(_CHECKS, len(low))
         if expected < 1.5 or checks < 2 or not held(low, checks):
             continue
-        if harm(t, 0.3) is None:
+        weighted = _weighted_perplexity(t, shares) / expected
+        is_weighted_away = weighted < COLLAPSED
+        if harm(t, 0.3) is None and not is_weighted_away:
             continue
         starts = Curve(*(column[ends] for column in curve))
         yield Evidence(
@@ -187,11 +190,35 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
                     float(ratios[-1]),
                     COLLAPSED,
                 ),
+                *_weight_evidence(weighted),
             ),
-            "Weight rare classes, and judge by macro F1 instead of accuracy.",
-            'model.compile(..., metrics=[kc.metrics.F1Score(average="macro")])',
+            "Check the class weights: they should be larger for rare classes."
+            if is_weighted_away
+            else "Weight rare classes, and judge by macro F1 instead of "
+            "accuracy.",
+            "class_weight=None"
+            if is_weighted_away
+            else "model.compile(..., "
+            'metrics=[kc.metrics.F1Score(average="macro")])',
             part=name,
         )
+
+
+def _weighted_perplexity(t: Training, shares: np.ndarray) -> float:
+    """Of the labels, each counted with the weight of its class."""
+    weights = t.fit.get("class_weight") or {}
+    weighted = np.array(
+        [share * weights.get(str(i), 1.0) for i, share in enumerate(shares)]
+    )
+    total = weighted.sum()
+    return perplexity(weighted / total) if total > 0.0 else 1.0
+
+
+def _weight_evidence(weighted: float) -> tuple[Measured, ...]:
+    if weighted >= COLLAPSED:
+        return ()
+    name = "weighted over existing classes (perplexities)"
+    return (Measured(name, weighted, COLLAPSED),)
 
 
 def label_shares(t: Training, head: dict[str, object]) -> np.ndarray | None:

@@ -20,13 +20,13 @@ class Curve(NamedTuple):
         epochs: From 0, -1 for what was measured before training.
         steps: Taken before each was measured.
         values: float64.
-        index: Unit, class or channel; -1 for none.
+        indices: Unit, class or channel; -1 for none.
     """
 
     epochs: np.ndarray
     steps: np.ndarray
     values: np.ndarray
-    index: np.ndarray
+    indices: np.ndarray
 
     def __bool__(self) -> bool:
         return len(self.values) > 0

@@ -153,11 +153,11 @@ for _name, _sane, _loss, _change in (
 
 # Class numbers as if they were quantities.
 faulty("digits-number-as-quantity", "class numbers as quantities",
-       expected.HEAD | expected.LABELS | expected.FLAT, "digits-mlp",
+       expected.QUANTITIES, "digits-mlp",
        loss="mse", head="sigmoid", units=1)
 faulty("wine-number-as-quantity", "class numbers as quantities",
-       expected.HEAD | expected.LABELS | expected.FLAT, "wine-mlp",
+       expected.QUANTITIES, "wine-mlp",
        loss="mse", head="sigmoid", units=1)
 faulty("blobs-number-as-quantity", "class numbers as quantities",
-       expected.HEAD | expected.LABELS | expected.FLAT, "blobs-mlp",
+       expected.QUANTITIES, "blobs-mlp",
        loss="mse", head="softmax", units=1)

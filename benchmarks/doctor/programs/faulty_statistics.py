@@ -106,7 +106,7 @@ for _name, _sane, _net, _arguments in (
 ):
     faulty(_name, "penalty", expected.PENALTY, _sane, net=_net, **_arguments)
 faulty("digits-decay-1", "penalty", expected.PENALTY
-       | frozenset({"weight_decay"}), "digits-mlp", optimizer=lambda:
+      , "digits-mlp", optimizer=lambda:
        keras.optimizers.AdamW(3e-3, weight_decay=30.0))
 
 # Dropout that leaves nothing.
