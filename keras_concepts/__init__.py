@@ -27,6 +27,7 @@ if typing.TYPE_CHECKING:
     from keras_concepts._check_gradients import GradientCheck, check_gradients
     from keras_concepts._check_masks import MaskReport, check_masks
     from keras_concepts._mc_predict import MCPrediction, mc_predict
+    from keras_concepts._preflight import PreflightReport, preflight
     from keras_concepts._recalibrate_batch_norm import recalibrate_batch_norm
     from keras_concepts._strip_probes import strip_probes
     from keras_concepts.recording import Recording
@@ -42,6 +43,7 @@ __all__ = [
     "GradientCheck",
     "MCPrediction",
     "MaskReport",
+    "PreflightReport",
     "Recording",
     "Vocabulary",
     "callbacks",
@@ -55,6 +57,7 @@ __all__ = [
     "losses",
     "mc_predict",
     "metrics",
+    "preflight",
     "quantities",
     "recalibrate_batch_norm",
     "recording",
@@ -73,12 +76,14 @@ _HOMES = {
     "GradientCheck": "_check_gradients",
     "MCPrediction": "_mc_predict",
     "MaskReport": "_check_masks",
+    "PreflightReport": "_preflight",
     "Recording": "recording",
     "Vocabulary": "vocabulary",
     "check_gradients": "_check_gradients",
     "check_masks": "_check_masks",
     "diagnose": "rules.judge",
     "mc_predict": "_mc_predict",
+    "preflight": "_preflight",
     "recalibrate_batch_norm": "_recalibrate_batch_norm",
     "sparsity": "reports.sparsity",
     "strip_probes": "_strip_probes",

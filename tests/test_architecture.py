@@ -60,7 +60,7 @@ ALLOWED = {
     "reports": KEEP | JUDGE | {"rules"},
     "instruments": COMPUTE
     | PARTS
-    | {"quantities", "thresholds", "_batches", "_dropout_family"},
+    | {"quantities", "rules", "thresholds", "_batches", "_dropout_family"},
     "callbacks": COMPUTE
     | KEEP
     | JUDGE

@@ -16,7 +16,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import argparse
-import dataclasses
 import fnmatch
 import json
 import math
@@ -30,48 +29,23 @@ import zlib
 from typing import Any
 
 import keras
-import numpy as np
 
 from benchmarks.doctor import outcome
 from benchmarks.doctor.programs import PROGRAMS
 from benchmarks.doctor.recipe import Fit
 from benchmarks.doctor.registry import Program, half_of
+from keras_concepts.callbacks import TrainingDoctor
 
 OUTCOMES = "outcomes.jsonl"
 
 
-class Watch:
-    """The doctor, or the monitors that there are without it."""
-
-    def __init__(self, path: pathlib.Path | None, fit: Fit) -> None:
-        self.doctor: Any = None
-        self.callbacks: list[Any] = []
-        if path is None:
-            return
-        from keras_concepts import callbacks
-
-        path.unlink(missing_ok=True)
-        if hasattr(callbacks, "TrainingDoctor"):
-            self.doctor = callbacks.TrainingDoctor(
-                record_to=path, on_finding=lambda finding: None
-            )
-            self.callbacks = [self.doctor]
-        else:
-            self.callbacks = [callbacks.GradientMonitor(record_to=path)]
-            x, y = fit.arguments["x"], fit.arguments.get("y")
-            if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
-                self.callbacks.append(
-                    callbacks.SignalMonitor((x[:128], y[:128]), record_to=path)
-                )
-
-    def findings(self) -> list[dict[str, Any]]:
-        return [as_row(f) for f in self.doctor.findings] if self.doctor else []
-
-
-def as_row(finding: Any) -> dict[str, Any]:
-    """A finding as JSON."""
-    row = dataclasses.asdict(finding)
-    return json.loads(json.dumps(row, default=str))
+def watched(path: pathlib.Path) -> Any:
+    """The doctor, whose findings are read at the end."""
+    path.unlink(missing_ok=True)
+    # All is measured: what a busy machine leaves out is another matter.
+    return TrainingDoctor(
+        record_to=path, on_finding=lambda finding: None, time_budget=None
+    )
 
 
 def run(
@@ -87,13 +61,16 @@ def run(
     started = time.perf_counter()
     try:
         fit = program.build()
-        path = folder and folder / f"{program.name}-{seed}.jsonl"
-        watch = Watch(path, fit)
+        doctor: Any = None
+        if folder is not None:
+            doctor = watched(folder / f"{program.name}-{seed}.jsonl")
         arguments = dict(fit.arguments)
         given = arguments.pop("callbacks", [])
         keras.utils.set_random_seed(seed)
         history = fit.model.fit(
-            **arguments, verbose=0, callbacks=[*given, *watch.callbacks]
+            **arguments,
+            verbose=0,
+            callbacks=[*given, doctor] if doctor else given,
         )
         logs = history.history
         gain = fit.gain(fit.model)
@@ -109,7 +86,9 @@ def run(
             **outcome.verdict(
                 program, gain, reported, logs, fit.constant_loss, gains
             ),
-            "findings": watch.findings(),
+            "findings": [f.to_json() for f in doctor.findings]
+            if doctor
+            else [],
         }
     except Exception as error:
         row |= {

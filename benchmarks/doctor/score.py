@@ -34,6 +34,8 @@ from benchmarks.doctor import baselines
 from benchmarks.doctor.programs import PROGRAMS
 from benchmarks.doctor.registry import Program, half_of
 from benchmarks.doctor.shares import Share, share
+from keras_concepts.recording import Recording
+from keras_concepts.rules.judge import diagnose
 
 Row = dict[str, Any]
 PROBLEMS = ("warning", "error")
@@ -83,7 +85,10 @@ class Judged:
     @property
     def is_right(self) -> bool:
         first = self.first
-        return first is not None and first["rule"] in self.program.expected
+        if first is None:
+            return False
+        rule, variant = first["rule"], first.get("variant", "")
+        return bool({rule, f"{rule}:{variant}"} & self.program.expected)
 
     @property
     def names_a_fault(self) -> bool:
@@ -160,12 +165,8 @@ def outcomes(folder: pathlib.Path, half: str) -> list[tuple[Program, Row]]:
 
 def replayed(path: pathlib.Path) -> list[Row]:
     """Findings of a recording, judged now."""
-    import keras_concepts as kc
-    from benchmarks.doctor.run import as_row
-
-    diagnose: Any = kc.diagnose  # type: ignore[attr-defined]
-    recording = kc.Recording.load(path)
-    return [as_row(finding) for finding in diagnose(recording)]
+    recording = Recording.load(path)
+    return [finding.to_json() for finding in diagnose(recording)]
 
 
 def judged(

@@ -176,7 +176,7 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Calls `look(batch)` with each batch, as Keras' iterator over the batches of
     an epoch hands it to the step, until the first of its iterators over the
     data is used up. `batch` holds arrays, and `None` for what is not dense; on
-    TensorFlow after many batches `look` is not called any more. Nothing is
+    TensorFlow `look` is not called any more after 256 batches. Nothing is
     consumed, reordered or changed. To be called when `fit` begins. False where
     it cannot be done.
 
@@ -216,6 +216,9 @@ And `keras_internals.py`, for all of them:
 `running_fit(model)`
 :   The `fit` that is running: its iterator over batches, its arguments, and the
     arrays it was given; `None` if Keras' own `fit` is not.
+
+`names_kept()`
+:   Context manager. What is made inside changes no name that Keras gives later.
 
 `made_by(tensor)`
 :   The operation that made a symbolic tensor, its inputs, and which of its
@@ -270,6 +273,14 @@ And `keras_internals.py`, for all of them:
 `in_symbolic_scope()`
 :   Whether Keras only asks a model for the shapes of its outputs.
 
+`kept_keras_state()`
+:   Context manager. Afterwards Keras' own seed and its counters of names are as
+    they were.
+
+`built_loss(model, y_true, y_pred)`
+:   Context manager. Gives a copy of the compiled loss, built for these shapes,
+    which takes the place of the model's own inside; `None` if there is none.
+
 `cell_of_bias()`
 :   The recurrent cell whose bias is asked of the initializer that calls this,
     or `None` if it is not known.
@@ -291,6 +302,7 @@ import keras
 from keras_concepts._after_keras import UnsupportedBackendError, register_parts
 from keras_concepts._backend.keras_internals import (
     batch_size_of_fit,
+    built_loss,
     call_as_trainer,
     capture_batch_moments,
     capture_compiled_losses,
@@ -304,11 +316,13 @@ from keras_concepts._backend.keras_internals import (
     in_symbolic_scope,
     is_functional,
     is_of_keras,
+    kept_keras_state,
     keras_mask,
     learning_rate_of_update,
     losses_of_outputs,
     made_by,
     name_in_logs,
+    names_kept,
     next_layers,
     optimized_variables,
     optimizers_of,
@@ -339,6 +353,7 @@ else:
 
 __all__ = [
     "batch_size_of_fit",
+    "built_loss",
     "call_as_trainer",
     "capture_batch_moments",
     "capture_compiled_losses",
@@ -352,11 +367,13 @@ __all__ = [
     "in_symbolic_scope",
     "is_functional",
     "is_of_keras",
+    "kept_keras_state",
     "keras_mask",
     "learning_rate_of_update",
     "losses_of_outputs",
     "made_by",
     "name_in_logs",
+    "names_kept",
     "next_layers",
     "optimized_variables",
     "optimizers_of",

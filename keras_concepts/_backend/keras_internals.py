@@ -25,7 +25,7 @@ from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
-from keras_concepts._shadow import shadow_in_thread
+from keras_concepts._shadow import shadow, shadow_in_thread
 from keras_concepts._types import Tensor
 
 
@@ -267,8 +267,9 @@ class RunningFit:
 
     Attributes:
         iterator: Keras' iterator over the batches of an epoch.
-        arguments: What `fit` was called with, by name. After a
-            `validation_split`, `validation_data` is the part split off.
+        arguments: What `fit` was called with, by name: `class_weight`,
+            `sample_weight`, `validation_split`, `validation_data` (after a
+            split, the part split off) and `initial_epoch`.
         arrays: `(x, y, sample_weight)` if they are arrays, as they were given
             and without what was split off; class weights are sample weights
             here. Else `None`.
@@ -282,6 +283,15 @@ class RunningFit:
     shuffles: bool | None
 
 
+_OF_FIT = (
+    "class_weight",
+    "initial_epoch",
+    "sample_weight",
+    "validation_data",
+    "validation_split",
+)
+
+
 def running_fit(model: Any) -> RunningFit | None:
     """The innermost running `fit` of a model that is Keras' own, or `None`."""
     frame: Any = sys._getframe(1)
@@ -289,7 +299,8 @@ def running_fit(model: Any) -> RunningFit | None:
         found = frame.f_locals
         iterator = found.get("epoch_iterator")
         if found.get("self") is model and iterator is not None:
-            return _running_fit(iterator, dict(found))
+            arguments = {name: found.get(name) for name in _OF_FIT}
+            return _running_fit(iterator, arguments)
         frame = frame.f_back
     return None
 
@@ -313,6 +324,23 @@ def looked_at(
     for batch in batches:
         look(batch)
         yield batch
+
+
+@contextlib.contextmanager
+def names_kept() -> Iterator[None]:
+    """What is made inside the with-block takes no name from what comes later.
+
+    Keras numbers the names that it gives.
+    """
+    counts = global_state.get_global_attribute("object_name_uids")
+    before = {} if counts is None else dict(counts)
+    try:
+        yield
+    finally:
+        counts = global_state.get_global_attribute("object_name_uids")
+        if counts is not None:
+            counts.clear()
+            counts.update(before)
 
 
 def made_by(tensor: Any) -> tuple[Any, list[Any], int] | None:
@@ -487,3 +515,48 @@ def weight_decay(optimizer: Any, variable: Any) -> float:
     if muon and optimizer._should_use_adamw(variable):
         share = optimizer.adam_weight_decay
     return share if share and optimizer._use_weight_decay(variable) else 0.0
+
+
+@contextlib.contextmanager
+def kept_keras_state() -> Iterator[None]:
+    """Keras' own seed and counters of names are as they were afterwards."""
+    generator = global_state.get_global_attribute("global_seed_generator")
+    seed = None
+    if generator is not None:
+        # A copy: the variable's own memory may be written to.
+        seed = ops.convert_to_numpy(generator.state.value).copy()
+    names = global_state.get_global_attribute("object_name_uids")
+    counts = None if names is None else dict(names)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("global_seed_generator", generator)
+        if seed is not None:
+            generator.state.assign(seed)
+        if counts is None:
+            global_state.set_global_attribute("object_name_uids", None)
+        else:
+            names.clear()
+            names.update(counts)
+
+
+@contextlib.contextmanager
+def built_loss(model: Any, y_true: Any, y_pred: Any) -> Iterator[Any]:
+    """Gives the compiled loss, built for labels and outputs of these shapes.
+
+    Another object than the model's own, in whose place it is inside the
+    with-block: what it adds to its metrics, nobody sees.
+    """
+    compiled = model._compile_loss
+    if compiled is None:
+        yield None
+        return
+    other = CompileLoss(
+        compiled._user_loss,
+        compiled._user_loss_weights,
+        reduction=compiled.reduction,
+        output_names=compiled.output_names,
+    )
+    other.build(y_true, y_pred)
+    with shadow(model, "_compile_loss", other):
+        yield other

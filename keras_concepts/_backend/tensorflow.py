@@ -551,8 +551,8 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     yield lambda batch: step([(batch,)])
 
 
-# Of a pipeline, `watch_batches` calls back for so many batches.
-_WATCHED_BATCHES = 1024
+# Each call back from a pipeline takes a third of a millisecond.
+_WATCHED_BATCHES = 256
 
 
 def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:

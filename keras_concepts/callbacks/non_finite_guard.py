@@ -19,6 +19,7 @@ from keras_concepts.instruments.non_finite.non_finite_tap import (
 )
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.instruments.step.step_observer import StepObserver
+from keras_concepts.rules.finding import Finding
 
 # From a scale of 2^15 down to 2^-25: nothing finite would need that.
 _MOST_SKIPS = 40
@@ -61,6 +62,11 @@ class NonFinite:
 
     def __str__(self) -> str:
         return self.message
+
+    def to_finding(self) -> Finding:
+        """The same as what a doctor finds."""
+        fault = Fault(self.kind, self.layer, self.count, self.message)
+        return fault.to_finding((self.epoch, self.step))
 
 
 class NonFiniteGuard(StepMonitor):

@@ -64,7 +64,7 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         "jit_compile": bool(model.jit_compile),
         "run_eagerly": bool(model.run_eagerly),
         "steps_per_execution": model.steps_per_execution,
-        "optimizer": _optimizer(model.optimizer),
+        "optimizer": _optimizer(getattr(model, "optimizer", None)),
         "own_step": [
             name
             for name in ("train_step", "compute_loss")

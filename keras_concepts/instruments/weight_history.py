@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts.instruments.owners import OwnerNames
+from keras_concepts.instruments.predictions import equal_columns
 from keras_concepts.instruments.roles import roles_of
 from keras_concepts.quantities import Quantity
 
@@ -68,12 +69,10 @@ def _sample(variable: Any) -> np.ndarray:
 
 
 def _equal_columns(kernel: Any) -> float:
-    """Share of units with the weights of the first; 0 of a single unit."""
+    """Share of units with the weights of the first, of a part of a kernel."""
     part = kernel[:_MOST_INPUTS, :_MOST_UNITS]
-    part = keras.ops.convert_to_numpy(keras.ops.cast(part, "float32"))
-    if part.shape[1] < 2:
-        return 0.0
-    return float((part[:, 1:] == part[:, :1]).all(axis=0).mean())
+    part = keras.ops.cast(part, "float32")
+    return equal_columns(np.asarray(keras.ops.convert_to_numpy(part)))
 
 
 def _rms(values: np.ndarray) -> float:

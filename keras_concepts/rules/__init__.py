@@ -13,6 +13,7 @@ from keras_concepts.rules import (
     labels,
     memory,
     non_finite,
+    one_batch,
     penalties,
     progress,
     units,
@@ -38,4 +39,4 @@ __all__ = [
 
 # Importing them has listed their rules.
 del batch_norm, data, generalisation, gradients, heads, labels, memory
-del non_finite, penalties, progress, units, updates
+del non_finite, one_batch, penalties, progress, units, updates

@@ -30,12 +30,13 @@ _CHECKS = 3
 def overfitting(t: Training) -> Iterator[Evidence]:
     """The validation loss rises clearly while the training loss falls.
 
-    For three epochs in a row: validation loss above its least by 5 %
-    (Prechelt's GL) and by 20 % of the constant predictor's loss, and the
-    training loss below what it was at that least. Known false alarm: a sure
-    classifier whose few mistakes get dearer while its accuracy stays; guard:
-    the 20 %. Or, as variant "unrelated": half of the constant predictor's
-    training loss is gone, and the validation loss has never been below it.
+    For three epochs in a row, and since then at least half as far: validation
+    loss above its least by 5 % (Prechelt's GL) and by 20 % of the constant
+    predictor's loss, and the training loss below what it was at that least.
+    Known false alarm: a sure classifier whose few mistakes get dearer while its
+    accuracy stays; guard: the 20 %. Or, as variant "unrelated": half of the
+    constant predictor's training loss is gone, and the validation loss has
+    never been below it.
     """
     validation, training = t.logs("val_loss"), t.logs("loss")
     reference = constant_loss(t)
@@ -79,7 +80,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
             "x, y = x[order], y[order]  # one order for both",
             variant="unrelated",
         )
-    elif held(worse, _CHECKS):
+    elif _was_held(worse) and rise[-1] > 0.5 * RISE * reference:
         yield Evidence(
             "",
             validation.at(int(best[-1])),
@@ -96,6 +97,13 @@ def overfitting(t: Training) -> Iterator[Evidence]:
             "restore_best_weights=True)",
             variant="rise",
         )
+
+
+def _was_held(worse: np.ndarray) -> bool:
+    """Whether it was so for some epochs in a row, at any time."""
+    return any(
+        worse[i : i + _CHECKS].all() for i in range(len(worse) - _CHECKS + 1)
+    )
 
 
 @rule(

@@ -75,7 +75,7 @@ def lost_mask(t: Training) -> Iterator[Evidence]:
     texts, which often learn all the same; guard: harm.
     """
     masks = t.facts.get("masks") or []
-    if not masks or harm(t, 0.5) is None:
+    if not masks or harm(t, 0.2) is None:
         return
     first = masks[0]
     yield Evidence(

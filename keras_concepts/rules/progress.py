@@ -6,17 +6,32 @@ import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts.rules.finding import Evidence, Measured
-from keras_concepts.rules.harm import data_loss, harm, reference_loss, skill
+from keras_concepts.rules.harm import (
+    constant_loss,
+    data_loss,
+    harm,
+    reference_loss,
+    skill,
+)
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Curve, Training, held
 from keras_concepts.rules.units import perplexity
 
 # Share of the constant predictor's loss. Source: calibrated, benchmarks/doctor.
 NO_SKILL = 0.05
+# The same, where validation shows that nothing was understood.
+NO_MEMORY = 0.15
 # Of the planned epochs: slow plateaus may end late. Source: calibrated.
 _HALF = 0.5
 # Perplexity of predicted classes over that of labels. Source: prototype.
 COLLAPSED = 0.5
+# Share of the largest class below which one class alone is a collapse.
+ALL_OF_ONE = 0.99
+# Weight of the most frequent class over that of the rarest. Source: this
+# project.
+_FAVOUR = 10.0
+# Share of all weight that one class has. Source: this project.
+_ALONE = 0.95
 # Standard deviation over samples, of probabilities; of other outputs as a share
 # of the targets' standard deviation.
 SAME = 0.01
@@ -35,12 +50,16 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     """After half of the epochs, less than 5 % of a constant's loss is gone.
 
     Skill, see `harm`, below 0.05, and at the present pace still at the planned
-    end. Known false alarm: slow plateaus, and tasks that hardly can be learned;
-    guard: half of the planned epochs must have passed.
+    end; below 0.15 where the validation loss never got below a constant's: the
+    rest is memory. Known false alarm: slow plateaus, and tasks that hardly can
+    be learned; guard: half of the planned epochs must have passed.
     """
     if t.ended_epochs < _HALF * t.planned_epochs:
         return
-    hurt = harm(t, NO_SKILL)
+    limit = NO_SKILL
+    if _validates_nothing(t):
+        limit = NO_MEMORY
+    hurt = harm(t, limit)
     if hurt is None or t.broken_at is not None:
         return
     yield Evidence(
@@ -50,13 +69,21 @@ def no_progress(t: Training) -> Iterator[Evidence]:
             Measured(
                 "share of the constant predictor's loss that is gone",
                 hurt.skill,
-                NO_SKILL,
+                limit,
             ),
         ),
         "First train on a few samples until they are memorized: if that fails, "
         "inputs, labels and loss do not fit together.",
         "kc.preflight(model, x, y)",
     )
+
+
+def _validates_nothing(t: Training) -> bool:
+    """Whether the validation loss was never below that of a constant."""
+    validation, constant = t.logs("val_loss").finite, constant_loss(t)
+    if not validation or constant is None:
+        return False
+    return bool(validation.values.min() > 0.98 * constant)
 
 
 @rule(
@@ -155,10 +182,9 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
     """Predicted are half as many classes as there are.
 
     Perplexity of the predicted classes on the probe over that of the labels
-    below 0.5, in three checks. Only under harm, or where class weights make the
-    classes half as many, too: they hide the harm in the loss. Known false
-    alarm: first steps, and imbalance that is natural; guard: three checks,
-    perplexity of the labels themselves, and harm.
+    below 0.5, or one class alone is predicted, in three checks. Only under
+    harm. Known false alarm: first steps, and imbalance that is natural; guard:
+    three checks, perplexity of the labels themselves, and harm.
     """
     for head in t.heads:
         name = head["output"]
@@ -172,13 +198,16 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
             rows = np.flatnonzero(curve.steps == step)
             ratios.append(perplexity(curve.values[rows]) / expected)
             ends.append(rows[0])
-        low = np.array(ratios) < COLLAPSED
-        checks = min(_CHECKS, len(low))
-        if expected < 1.5 or checks < 2 or not held(low, checks):
-            continue
-        weighted = _weighted_perplexity(t, shares) / expected
-        is_weighted_away = weighted < COLLAPSED
-        if harm(t, 0.3) is None and not is_weighted_away:
+        single = shares.max() < ALL_OF_ONE
+        low = np.array(
+            [
+                ratio < COLLAPSED or (single and ratio * expected < 1.0 + 1e-9)
+                for ratio in ratios
+            ]
+        )
+        is_late = t.ended_epochs >= _HALF * t.planned_epochs
+        checks = min(2 if is_late else _CHECKS, len(low))
+        if checks < 2 or not held(low, checks) or harm(t, 0.3) is None:
             continue
         starts = Curve(*(column[ends] for column in curve))
         yield Evidence(
@@ -190,35 +219,64 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
                     float(ratios[-1]),
                     COLLAPSED,
                 ),
-                *_weight_evidence(weighted),
             ),
-            "Check the class weights: they should be larger for rare classes."
-            if is_weighted_away
-            else "Weight rare classes, and judge by macro F1 instead of "
-            "accuracy.",
-            "class_weight=None"
-            if is_weighted_away
-            else "model.compile(..., "
-            'metrics=[kc.metrics.F1Score(average="macro")])',
+            "Weight rare classes, and judge by macro F1 instead of accuracy.",
+            'model.compile(..., metrics=[kc.metrics.F1Score(average="macro")])',
             part=name,
         )
 
 
-def _weighted_perplexity(t: Training, shares: np.ndarray) -> float:
-    """Of the labels, each counted with the weight of its class."""
+@rule(
+    "class_weights",
+    severity="warning",
+    why="Class weights that favour what is frequent make the loss small where "
+    "the model is wrong.",
+    page="imbalanced_classes.md",
+    needs="the labels of a classifier",
+    known=lambda t: bool(t.targets),
+    meant=lambda t: bool(t.fit.get("class_weight")),
+)
+def class_weights(t: Training) -> Iterator[Evidence]:
+    """Class weights make the classes far more unequal than the data are.
+
+    Perplexity of the labels, each counted with its weight, below half of that
+    without; or the most frequent class has more than ten times the weight of
+    the rarest; or another class than that has 95 % of all weight. Certain,
+    since the loss, which is weighted too, cannot show the harm. Known false
+    alarm: one class alone matters on purpose; guard: only so far apart.
+    """
     weights = t.fit.get("class_weight") or {}
-    weighted = np.array(
-        [share * weights.get(str(i), 1.0) for i, share in enumerate(shares)]
-    )
-    total = weighted.sum()
-    return perplexity(weighted / total) if total > 0.0 else 1.0
-
-
-def _weight_evidence(weighted: float) -> tuple[Measured, ...]:
-    if weighted >= COLLAPSED:
-        return ()
-    name = "weighted over existing classes (perplexities)"
-    return (Measured(name, weighted, COLLAPSED),)
+    for head in t.heads[:1]:
+        shares = label_shares(t, head)
+        if shares is None or not (shares > 0.0).all():
+            continue
+        given = [weights.get(str(i), 1.0) for i in range(len(shares))]
+        weighted = np.maximum(shares * given, 0.0)
+        if not weighted.sum() > 0.0:
+            continue
+        ratio = perplexity(weighted / weighted.sum()) / perplexity(shares)
+        most, least = int(shares.argmax()), int(shares.argmin())
+        favour = given[most] / max(given[least], 1e-12)
+        uneven = shares[most] > 2.0 * shares[least]
+        favours_most = uneven and favour > _FAVOUR
+        alone = weighted.max() / weighted.sum() > _ALONE
+        reversed_ = alone and weighted.argmax() != most
+        if ratio >= COLLAPSED and not (favours_most or reversed_):
+            continue
+        yield Evidence(
+            head["output"],
+            (0, 0),
+            (
+                Measured("weighted over existing classes", ratio, COLLAPSED),
+                Measured(
+                    "weight of the most frequent class over that of the rarest",
+                    float(favour),
+                    _FAVOUR,
+                ),
+            ),
+            "Weight each class by the inverse of its frequency, or not at all.",
+            "class_weight={c: n / (classes * count) for c, count in ...}",
+        )
 
 
 def label_shares(t: Training, head: dict[str, object]) -> np.ndarray | None:

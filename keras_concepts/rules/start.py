@@ -80,6 +80,8 @@ def is_far_off(t: Training) -> bool:
 # Share of a batch's loss that a few dozen steps must take off. Source: healthy
 # models of many kinds take off half and more, broken ones nothing.
 LEARNED = 0.1
+# Share of the constant predictor's loss below which a model knows the batch.
+KNOWN = 0.5
 
 
 def was_not_learned(t: Training) -> bool:
@@ -90,4 +92,7 @@ def was_not_learned(t: Training) -> bool:
     before, after = batch["before"], batch["after"]
     if not math.isfinite(after):
         return True
+    constant = constant_loss(t)
+    if constant is not None and after < KNOWN * constant:
+        return False
     return after > before - LEARNED * abs(before)

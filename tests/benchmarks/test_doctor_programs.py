@@ -50,7 +50,7 @@ def test_halves_are_of_one_size_and_hold_every_kind(programs):
     for kind in {p.kind for p in programs.values()}:
         alike = [n for n, p in programs.items() if p.kind == kind]
         both = {halves[name] for name in alike}
-        assert len(alike) == 1 or both == {"tune", "score"}
+        assert len(alike) < 3 or both == {"tune", "score"}
 
 
 @pytest.mark.parametrize(

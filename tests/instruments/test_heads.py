@@ -93,6 +93,11 @@ def test_models_in_models():
     [facts] = head_facts(outer)
     assert facts["activation"] == "softmax"
     assert facts["argument_activation"] == "tanh"
+    in_time = keras.Sequential(
+        [keras.Input((5, 4)), layers.TimeDistributed(inner)]
+    )
+    in_time.compile("sgd", "mse")
+    assert head_facts(in_time)[0]["activation"] == "tanh"
     # A model around it that only turns its input over.
     turned = keras.Sequential([keras.Input((3,)), layers.Reshape((1, 3))])
     [facts] = head_facts(chain(inner, turned))
@@ -234,10 +239,20 @@ def test_label_smoothing_and_metrics():
 
 
 def test_the_model_stays_as_it_was():
-    model = chain(layers.Dense(3, "softmax"), metrics=["accuracy"])
+    model = chain(
+        layers.Dense(3),
+        layers.Lambda(lambda x: ops.softmax(x)),
+        metrics=["accuracy"],
+    )
     metrics = len(model.metrics_variables)
     nodes = [len(layer._inbound_nodes) for layer in model.layers]
     _ = head_facts(model)
     assert not model._compile_loss.built
     assert len(model.metrics_variables) == metrics
     assert [len(layer._inbound_nodes) for layer in model.layers] == nodes
+    # Nor does what is made later have other names.
+    first = layers.Softmax().name
+    _ = head_facts(model)
+    assert layers.Softmax().name == (
+        "softmax_1" if first == "softmax" else f"softmax_{int(first[8:]) + 1}"
+    )

@@ -79,7 +79,7 @@ for _name, _sane, _arguments in (
      "epochs": 120, "optimizer": adam(2e-2)}),
 ):
     faulty(_name, "overfitting", expected.OVERFITTING, _sane,
-           criterion="generalizes", validation="held", **_arguments)
+           validation="held", **_arguments)
 
 # Penalties that are all of the loss.
 for _name, _sane, _net, _arguments in (
@@ -106,7 +106,7 @@ for _name, _sane, _net, _arguments in (
 ):
     faulty(_name, "penalty", expected.PENALTY, _sane, net=_net, **_arguments)
 faulty("digits-decay-1", "penalty", expected.PENALTY
-       | frozenset({"weight_decay"}), "digits-mlp", optimizer=lambda:
+      , "digits-mlp", optimizer=lambda:
        keras.optimizers.AdamW(3e-3, weight_decay=30.0))
 
 # Dropout that leaves nothing.

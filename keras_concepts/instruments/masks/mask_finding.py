@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_concepts._shown_as_text import show_text
+from keras_concepts.rules.finding import Finding, Measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,33 @@ class MaskFinding:
 
     def __str__(self) -> str:
         return f"{self.layer} {self.evidence}. {self.advice}"
+
+    def to_finding(self) -> Finding:
+        """The same as what a doctor finds."""
+        return Finding(
+            rule="lost_mask",
+            severity="warning",
+            owner=self.layer,
+            since=(0, 0),
+            noticed=(0, 0),
+            evidence=(
+                Measured("problem", self.evidence),
+                Measured("share of steps that are padding", self.padding, 0.0),
+            ),
+            why="Padding is read as data, so that the output depends on how "
+            "long the other sequences of a batch are.",
+            advice=self.advice,
+            code=_CODE.get(self.problem, ""),
+            page="text_classification.md",
+            variant=self.problem,
+        )
+
+
+_CODE = {
+    "no_mask": "keras.layers.Embedding(input_dim, output_dim, mask_zero=True)",
+    "lost": "self.supports_masking = True",
+    "unmasked": "layer(x, mask=mask)",
+}
 
 
 def remedy(layer: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts.rules.finding import Finding, Measured
 
 INPUTS = ("x", "y", "sample_weight")
 _NO_LAYERS = " (the layers could not be looked at: it may have come from one)"
@@ -28,6 +29,49 @@ class Fault:
     layer: str
     count: int
     where: str
+
+    def to_finding(self, at: tuple[int, int] = (0, 0)) -> Finding:
+        """The same as what a doctor finds.
+
+        Args:
+            at: Epoch and step, from 0.
+        """
+        return Finding(
+            rule="non_finite",
+            severity="error",
+            owner=self.layer,
+            since=at,
+            noticed=at,
+            evidence=(
+                Measured("first", self.where),
+                Measured("NaN or infinite entries", self.count, 0),
+            ),
+            why="One NaN makes the loss NaN, and with it all weights.",
+            advice=_ADVICE.get(self.kind, ""),
+            code=_CODE.get(self.kind, ""),
+            page="non_finite.md",
+            variant=self.kind,
+        )
+
+
+_ADVICE = {
+    "input": "Leave these rows out, or replace the missing numbers.",
+    "activation": "Look for a division by 0, a logarithm or root of 0, or "
+    "weights that have grown without bound there.",
+    "penalty": "Look at the weights that this regularizer is given.",
+    "loss": "Compute the loss from logits, and look for labels that it cannot "
+    "take.",
+    "gradient": "Add a small number under roots and norms, whose slope at 0 is "
+    "infinite, and clip gradients.",
+    "weight": "Lower the learning rate or clip gradients.",
+}
+_CODE = {
+    "input": "keep = np.isfinite(x).all(axis=-1)",
+    "activation": "keras.ops.maximum(x, keras.config.epsilon())",
+    "loss": "loss=keras.losses.CategoricalCrossentropy(from_logits=True)",
+    "gradient": "keras.optimizers.Adam(1e-3, global_clipnorm=1.0)",
+    "weight": "keras.optimizers.Adam(1e-4, global_clipnorm=1.0)",
+}
 
 
 def first_fault(

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from keras_concepts.instruments.data.batch_facts import BatchFacts
 from keras_concepts.instruments.data.data_watch import DataWatch
+from keras_concepts.instruments.heads import heads_of
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(96, 4)).astype("float32")
@@ -220,6 +222,27 @@ def test_a_watch_that_sees_enough():
     assert watching.facts[1]["inputs"][0]["repeated_rows"] == 1.0
 
 
+def test_a_watch_of_small_batches():
+    def batches():
+        for _ in range(300):
+            yield np.ones((2, 4), "float32"), np.zeros(2, "int32")
+
+    watching = watched(batches(), epochs=1, steps_per_epoch=270, shuffle=False)
+    assert watching.complete == [True]
+    assert watching.facts[1]["rows"] == 256 * 2
+
+
+def test_what_batches_hold_of_large_inputs():
+    x = np.zeros((8, 300_000), "float32")
+    x[5, 7] = np.nan
+    facts = BatchFacts()
+    heads = heads_of(a_model())
+    facts.update(x, np.zeros(8), None, heads)
+    [values] = facts.facts(heads, None)["inputs"]
+    assert values["non_finite"] == 1
+    assert (values["mean"], values["features"]) == (0.0, 300_000)
+
+
 def test_a_fit_that_fails():
     model = a_model()
     iterators = []
@@ -310,8 +333,12 @@ def test_models_of_somebodys_own_are_known_after_a_step():
         def call(self, x):
             return self.dense(x)
 
-    for data in ((X, Y), (Batches(),)):
-        model = Own()
+    class Chain(keras.Sequential):
+        def __init__(self):
+            super().__init__([layers.Dense(3), layers.Softmax()])
+
+    for make, data in ((Own, (X, Y)), (Own, (Batches(),)), (Chain, (X, Y))):
+        model = make()
         model.compile("sgd", "sparse_categorical_crossentropy")
         watching = watched(*data, model=model)
         assert watching.heads[0]["activation"] == "softmax"

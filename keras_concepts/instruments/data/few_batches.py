@@ -1,0 +1,116 @@
+"""The first batches of data, which stay as they are."""
+
+import contextlib
+import itertools
+import random
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_concepts import _backend
+
+
+@contextlib.contextmanager
+def random_states_kept() -> Iterator[None]:
+    """What draws random numbers inside goes on afterwards as if it had not.
+
+    Python's, NumPy's, Keras' and PyTorch's own generators.
+    """
+    python = random.getstate()
+    numpy = np.random.get_state()  # noqa: NPY002, what others may draw from
+    # Any backend may be fed by a loader of PyTorch.
+    torch: Any = sys.modules.get("torch")
+    with contextlib.ExitStack() as stack:
+        if torch is not None:
+            state = torch.random.get_rng_state()
+            _ = stack.callback(torch.random.set_rng_state, state)
+        _ = stack.callback(np.random.set_state, numpy)
+        _ = stack.callback(random.setstate, python)
+        stack.enter_context(_backend.kept_keras_state())
+        yield
+
+
+def few_batches(
+    owner: str, data: Any, most: int, seconds: float
+) -> Iterator[Any]:
+    """The first batches of a data set that can be read many times.
+
+    Whoever reads it next gets what he would have got.
+
+    Args:
+        owner: Function that takes it.
+        data: A `tf.data.Dataset`, `keras.utils.PyDataset`, `DataLoader`, or a
+            list of batches.
+        most: How many batches.
+        seconds: Time after which no other batch is taken.
+
+    Raises:
+        TypeError: It is an iterator or generator, which can be read once, or
+            nothing that can be iterated over.
+        ValueError: It shuffles in a way that reading it would change.
+    """
+    started = time.monotonic()
+    with random_states_kept(), _generators_kept(data):
+        batches = itertools.islice(_batches(owner, data), most)
+        for batch in batches:
+            yield batch
+            if time.monotonic() - started > seconds:
+                return
+
+
+def _batches(owner: str, data: Any) -> Iterator[Any]:
+    if isinstance(data, keras.utils.PyDataset):
+        count = data.num_batches
+        numbers = itertools.count() if count is None else range(count)
+        return map(data.__getitem__, numbers)
+    if type(data).__module__.split(".")[0] == "tensorflow":
+        from keras_concepts._backend.tf_data import independent_copy
+
+        copy = independent_copy(data)
+        if copy is None:
+            raise ValueError(
+                f"`x` of `{owner}` shuffles in a way that cannot be copied, "
+                "and reading it would change the order of your next epoch. "
+                "Pass arrays, or a list of a few batches such as "
+                "`list(dataset.take(4))` of a data set made for this. "
+                f"Received: x={type(data).__name__}."
+            )
+        data = copy
+    try:
+        iterator = iter(data)
+    except TypeError as error:
+        raise TypeError(
+            f"`x` of `{owner}` must be arrays, or batches in a "
+            "`tf.data.Dataset`, `PyDataset`, `DataLoader` or list. "
+            f"Received: {type(data).__name__}."
+        ) from error
+    if iterator is data:
+        raise TypeError(
+            f"`x` of `{owner}` is an iterator or generator, which can be read "
+            "only once: looking at it would take batches from `fit`. Pass "
+            "arrays, or a list of a few batches of another one. "
+            f"Received: {type(data).__name__}."
+        )
+    return iterator
+
+
+@contextlib.contextmanager
+def _generators_kept(data: Any) -> Iterator[None]:
+    """Random generators that a `DataLoader` was given, as they were."""
+    parts = [data, getattr(data, "sampler", None)]
+    parts += [getattr(data, "batch_sampler", None)]
+    generators = [getattr(part, "generator", None) for part in parts]
+    kept = {
+        id(each): (each, each.get_state())
+        for each in generators
+        if hasattr(each, "get_state") and hasattr(each, "set_state")
+    }
+    try:
+        yield
+    finally:
+        for generator, state in kept.values():
+            generator.set_state(state)

@@ -1,0 +1,56 @@
+"""What the first layer with a kernel is given, and where NaN first appears."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_concepts.instruments.non_finite.fault import Fault
+from keras_concepts.instruments.recorded_calls import RecordedCall
+
+
+def first_kernel_rms(
+    calls: Sequence[RecordedCall], kernels: set[str]
+) -> float | None:
+    """Root mean square of what the first layer with a kernel is given.
+
+    Args:
+        calls: Of one pass, in order of their ends.
+        kernels: Paths of the layers with a kernel.
+    """
+    for call in calls:
+        if isinstance(call.layer, keras.layers.Embedding):
+            return None
+        if call.name not in kernels:
+            continue
+        found = call.tensors()
+        if not found:
+            return None
+        values = ops.convert_to_numpy(found[0]).astype("float64")
+        return float(np.sqrt(np.mean(np.square(values))))
+    return None
+
+
+def first_bad_output(calls: Sequence[RecordedCall]) -> Fault | None:
+    """The first call that makes a NaN or infinity of finite inputs."""
+    for call in calls:
+        count = _bad_entries(keras.tree.flatten(call.outputs))
+        if count and not _bad_entries(call.tensors()):
+            entries = "entry" if count == 1 else "entries"
+            where = (
+                f"{count} NaN or infinite {entries} in the output of "
+                f"{call.name}, of finite inputs"
+            )
+            return Fault("activation", call.name, count, where)
+    return None
+
+
+def _bad_entries(tensors: Sequence[Any]) -> int:
+    count = 0
+    for tensor in tensors:
+        values = ops.convert_to_numpy(tensor)
+        if values.dtype.kind == "f":
+            count += int((~np.isfinite(values)).sum())
+    return count
