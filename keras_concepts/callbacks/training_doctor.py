@@ -200,6 +200,7 @@ class TrainingDoctor(Monitor):
         self._epoch = 0
         self._epochs = 0
         self._is_probed = False
+        self._has_bad_probe = False
         self._knows_data = False
 
     @property
@@ -226,7 +227,7 @@ class TrainingDoctor(Monitor):
             self.time_budget, _backend.COMPILES and not model.run_eagerly
         )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
-        with self._budget.spending():
+        with self._aside():
             with self._careful("see the data"):
                 self._watch = DataWatch(model)
             self._record_data_facts()
@@ -243,7 +244,7 @@ class TrainingDoctor(Monitor):
         for monitor in self._monitors:
             monitor.on_epoch_begin(epoch)
         if is_first and self.model.built:
-            with self._budget.spending():
+            with self._aside():
                 self._look(-1, self.recording.next_step)
                 self._check(-1, self.recording.next_step)
 
@@ -254,7 +255,7 @@ class TrainingDoctor(Monitor):
             return
         self._epochs += 1
         step = self._step()
-        with self._budget.spending():
+        with self._aside():
             for monitor in self._monitors:
                 with self._careful(f"use `{type(monitor).__name__}`"):
                     monitor.on_epoch_end(epoch, {})
@@ -273,15 +274,17 @@ class TrainingDoctor(Monitor):
         if self._log is None or self._judge is None:
             return
         if self._epochs:
-            if not self._is_probed:
-                self._look(self._epoch, self._step())
-            self._check(self._epoch, self._step(), ended=True)
+            with self._aside():
+                if not self._is_probed:
+                    self._look(self._epoch, self._step())
+                self._check(self._epoch, self._step(), ended=True)
         self._end_run()
         if self._missing:
             self.recording.record_facts({"missing": self._missing})
         super().on_train_end(logs)
         if self.on_finding in ("report", "stop"):
-            self._print_verdict()
+            with self._careful("print its verdict"):
+                self._print_verdict()
 
     def _end_run(self) -> None:
         for monitor in self._monitors:
@@ -313,16 +316,27 @@ class TrainingDoctor(Monitor):
             yield BatchNormShiftMonitor()
 
     def _begin_monitor(self, monitor: StepMonitor) -> None:
-        monitor.record_into(self.recording)
+        name = f"`{type(monitor).__name__}`"
+
+        def missing(what: str) -> None:
+            # Nobody has attached the monitor by its name.
+            self._note_missing(what.replace(name, "`TrainingDoctor`"))
+
+        monitor.record_into(self.recording, missing)
         monitor.set_model(self._trained)
         monitor.set_params(self.params)
         try:
             monitor.on_train_begin()
-        except ValueError as error:
-            self._missing.append(str(error))
+        except Exception as error:
+            monitor.on_train_end()
+            missing(str(error))
             return
         self._monitors.append(monitor)
         monitor.gate(lambda inner: self._gated(monitor, inner))
+
+    def _note_missing(self, sentence: str) -> None:
+        if sentence not in self._missing:
+            self._missing.append(sentence)
 
     def _gated(self, monitor: StepMonitor, inner: Schedule) -> Schedule:
         if isinstance(monitor, NonFiniteGuard):
@@ -370,15 +384,17 @@ class TrainingDoctor(Monitor):
                 heads = self.recording.facts.get("heads") or []
                 self._checkup = Checkup(model, heads)
             self._checkup.record_weights(self.recording, epoch, step, model)
+        if self._checkup is None or self._has_bad_probe:
+            return
         with self._careful("use its probe"):
-            if self._checkup is None:
-                return
             if not self._checkup.has_probe:
                 batch = self._probe_batch(model)
                 if batch is None:
                     return
                 self._checkup.use_probe(model, batch)
             self._checkup.record_probe(self.recording, epoch, step)
+            return
+        self._has_bad_probe = True  # it was said, and will not get better
 
     def _probe_batch(self, model: Any) -> Any:
         if self.probe is not None:
@@ -403,7 +419,7 @@ class TrainingDoctor(Monitor):
         """Looks at a long first epoch from inside."""
         if self._epochs or step not in _INSIDE:
             return
-        with self._budget.spending():
+        with self._aside():
             for monitor in self._monitors:
                 if isinstance(monitor, SampledMonitor):
                     with self._careful("look inside the epoch"):
@@ -434,6 +450,12 @@ class TrainingDoctor(Monitor):
         text = io.StringIO()
         self.summary(Console(file=text, width=_WIDTH))
         _ = self.sink(text.getvalue().rstrip())
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """What the doctor does costs time, and draws no random numbers."""
+        with self._budget.spending(), _backend.kept_randomness():
+            yield
 
     @contextlib.contextmanager
     def _careful(self, what: str) -> Iterator[None]:
