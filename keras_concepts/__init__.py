@@ -1,7 +1,7 @@
 """Components for Keras 3, and monitors that show why a model does not learn.
 
-Names are loaded when they are first used: `quantities`, `recording` and
-`reports` need no Keras, the others import it.
+Names are loaded when they are first used: `quantities`, `recording`, `rules`
+and `reports` need no Keras, the others import it.
 """
 
 import importlib
@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
         recording,
         regularizers,
         reports,
+        rules,
     )
     from keras_concepts._check_gradients import GradientCheck, check_gradients
     from keras_concepts._check_masks import MaskReport, check_masks
@@ -31,11 +32,14 @@ if typing.TYPE_CHECKING:
     from keras_concepts._strip_probes import strip_probes
     from keras_concepts.recording import Recording
     from keras_concepts.reports.sparsity import sparsity
+    from keras_concepts.rules.finding import Finding
+    from keras_concepts.rules.judge import diagnose
     from keras_concepts.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Finding",
     "GradientCheck",
     "MCPrediction",
     "MaskReport",
@@ -46,6 +50,7 @@ __all__ = [
     "check_gradients",
     "check_masks",
     "constraints",
+    "diagnose",
     "initializers",
     "instruments",
     "layers",
@@ -58,6 +63,7 @@ __all__ = [
     "recording",
     "regularizers",
     "reports",
+    "rules",
     "sparsity",
     "strip_probes",
 ]
@@ -66,6 +72,7 @@ __all__ = [
 # not bear the name of a function: importing it would put it in the place of the
 # function.
 _HOMES = {
+    "Finding": "rules.finding",
     "GradientCheck": "_check_gradients",
     "MCPrediction": "_mc_predict",
     "MaskReport": "_check_masks",
@@ -74,6 +81,7 @@ _HOMES = {
     "Vocabulary": "vocabulary",
     "check_gradients": "_check_gradients",
     "check_masks": "_check_masks",
+    "diagnose": "rules.judge",
     "mc_predict": "_mc_predict",
     "preflight": "_preflight",
     "recalibrate_batch_norm": "_recalibrate_batch_norm",

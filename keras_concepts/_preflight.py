@@ -428,7 +428,7 @@ class _Check:
             values = ops.convert_to_numpy(made)
             if values.dtype.kind != "f" or not values.size:
                 continue
-            rows = prediction_rows(values)
+            rows = prediction_rows(values, None, {})
             for quantity, value in rows.items():
                 recording.append(-1, head.facts["output"], quantity, 0, value)
 

@@ -616,7 +616,8 @@ CHECKED = Quantity(
     "run",
     "step",
     "checked",
-    "1 each time the doctor judged what had been recorded by then",
+    "1 each time the doctor judged what had been recorded by then, 2 after "
+    "the last step",
 )
 WEIGHT_PENALTY = Quantity(
     "weight_penalty",
@@ -690,7 +691,7 @@ PROBE_INFERENCE_LOSS = Quantity(
     "run",
     "probe",
     "inference loss of the probe",
-    "loss of the probe at inference, without penalties",
+    "loss of the probe at inference, penalties included",
     unit=_LOSS_UNIT,
     better="lower",
 )

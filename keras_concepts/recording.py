@@ -1,5 +1,6 @@
 """What was measured in training: tidy rows, in memory and on disk."""
 
+import copy
 import fnmatch
 import os
 import pathlib
@@ -181,6 +182,19 @@ class Recording:
             if all(run.facts.get(key) == facts[key] for key in facts):
                 return run
         return None
+
+    def for_monitor(self, monitor: str) -> "Recording":
+        """This recording under the name of another monitor of the same run.
+
+        Rows, facts and file are shared: what one appends, both hold.
+        """
+        other = copy.copy(self)
+        other.monitor = monitor
+        other.is_first = False
+        monitors = self._runs[self.run].monitors
+        if monitor not in monitors:
+            monitors.append(monitor)
+        return other
 
     def append(
         self,

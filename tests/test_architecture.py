@@ -57,19 +57,19 @@ ALLOWED = {
     "derived": {"quantities"},
     "thresholds": set(),
     "rules": KEEP | JUDGE,
-    "reports": KEEP | JUDGE,
+    "reports": KEEP | JUDGE | {"rules"},
     "instruments": COMPUTE
     | PARTS
     | {"quantities", "rules", "thresholds", "_batches", "_dropout_family"},
     "callbacks": COMPUTE
     | KEEP
     | JUDGE
-    | {"instruments", "reports", "rules", "_batches"},
+    | {"instruments", "reports", "rules", "_batches", "_check_masks"},
     **dict.fromkeys(PARTS, COMPUTE | PARTS | {"_dropout_family"}),
 }
 # The report of a model, not of a recording.
 OF_A_MODEL = {"keras_concepts.reports.sparsity": {"instruments"}}
-KERAS_FREE = KEEP | JUDGE | {"reports", "rules", "_after_keras", "__init__"}
+KERAS_FREE = KEEP | JUDGE | {"rules", "reports", "_after_keras", "__init__"}
 BACKENDS = {"jax", "tensorflow", "torch"}
 
 

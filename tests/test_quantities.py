@@ -27,6 +27,8 @@ WORDS = {
         "saturated_units",
     },
     "instruments/facts.py": {"units"},
+    "reports/doctor/curves.py": {"batch_norm_shift", "saturated_units"},
+    "reports/doctor/panels.py": {"log"},
     "reports/gradients/curves.py": {"log"},
     "instruments/step/capture_updates.py": {"learning_rate"},
 }
@@ -49,7 +51,7 @@ def test_one_name_has_one_meaning():
 def test_says_what_it_means(quantity):
     assert quantity.owner in typing.get_args(q.Owner)
     assert quantity.cadence in typing.get_args(q.Cadence)
-    assert quantity.indexed_by in ("", "unit", "channel", "lag")
+    assert quantity.indexed_by in ("", "unit", "channel", "class", "lag")
     assert quantity.better in ("", "lower", "higher")
     assert quantity.of_run in ("", "sum", "largest")
     assert quantity.label

@@ -5,6 +5,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `END_OF_DATA`
 :   Exceptions that a train function raises when the data has run out.
 
+`COMPILES`
+:   Whether the first step of a train function takes long, since it is compiled.
+
 `snapshot(variable)`
 :   The value of a Keras variable or tensor now, unmoved by later assignments.
 
@@ -25,9 +28,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     `has_aux` the function gives a scalar and a structure of other tensors, and
     so does this.
 
-`compiled_pass(function, variables, eager)`
+`compiled_pass(function, variables, eager, few=False)`
 :   The function, made fast for many calls with tensors of the same shapes
-    unless it is to run eagerly. It reads the values that the `variables` have
+    unless it is to run eagerly; with `few`, for a few calls, so that compiling
+    takes little time. It reads the values that the `variables` have
     at each call; what it assigns to any variable is discarded.
 
 `compiled(function)`
@@ -172,7 +176,7 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Calls `look(batch)` with each batch, as Keras' iterator over the batches of
     an epoch hands it to the step, until the first of its iterators over the
     data is used up. `batch` holds arrays, and `None` for what is not dense; on
-    TensorFlow after many batches `look` is not called any more. Nothing is
+    TensorFlow `look` is not called any more after 256 batches. Nothing is
     consumed, reordered or changed. To be called when `fit` begins. False where
     it cannot be done.
 
@@ -212,6 +216,9 @@ And `keras_internals.py`, for all of them:
 `running_fit(model)`
 :   The `fit` that is running: its iterator over batches, its arguments, and the
     arrays it was given; `None` if Keras' own `fit` is not.
+
+`names_kept()`
+:   Context manager. What is made inside changes no name that Keras gives later.
 
 `made_by(tensor)`
 :   The operation that made a symbolic tensor, its inputs, and which of its
@@ -315,6 +322,7 @@ from keras_concepts._backend.keras_internals import (
     losses_of_outputs,
     made_by,
     name_in_logs,
+    names_kept,
     next_layers,
     optimized_variables,
     optimizers_of,
@@ -365,6 +373,7 @@ __all__ = [
     "losses_of_outputs",
     "made_by",
     "name_in_logs",
+    "names_kept",
     "next_layers",
     "optimized_variables",
     "optimizers_of",
@@ -381,6 +390,7 @@ __all__ = [
 ]
 
 CLASS_NUMBERS = active.CLASS_NUMBERS
+COMPILES = active.COMPILES
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
 Switches = active.Switches

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,10 @@ from keras_concepts._shadow import (
 )
 from keras_concepts._types import Observe, Tensor
 
+COMPILES = True
+# Code that runs a little slower, and compiles in half the time.
+_QUICKLY_COMPILED = {"xla_backend_optimization_level": 0}
+_TAKES_OPTIONS = "compiler_options" in inspect.signature(jax.jit).parameters
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
@@ -59,14 +64,20 @@ def value_and_grad(
 
 
 def compiled_pass(
-    function: Callable[..., Any], variables: Sequence[Any], eager: bool
+    function: Callable[..., Any],
+    variables: Sequence[Any],
+    eager: bool,
+    few: bool = False,
 ) -> Callable[..., Any]:
     def run(values: list[Tensor], *tensors: Tensor) -> Any:
         mapping = list(zip(variables, values, strict=True))
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    step = run if eager else jax.jit(run)
+    options = {}
+    if few and _TAKES_OPTIONS and jax.default_backend() == "cpu":
+        options = {"compiler_options": _QUICKLY_COMPILED}
+    step = run if eager else jax.jit(run, **options)
     return lambda *tensors: step([v.value for v in variables], *tensors)
 
 

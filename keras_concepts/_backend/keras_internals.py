@@ -267,8 +267,9 @@ class RunningFit:
 
     Attributes:
         iterator: Keras' iterator over the batches of an epoch.
-        arguments: What `fit` was called with, by name. After a
-            `validation_split`, `validation_data` is the part split off.
+        arguments: What `fit` was called with, by name: `class_weight`,
+            `sample_weight`, `validation_split`, `validation_data` (after a
+            split, the part split off) and `initial_epoch`.
         arrays: `(x, y, sample_weight)` if they are arrays, as they were given
             and without what was split off; class weights are sample weights
             here. Else `None`.
@@ -282,6 +283,15 @@ class RunningFit:
     shuffles: bool | None
 
 
+_OF_FIT = (
+    "class_weight",
+    "initial_epoch",
+    "sample_weight",
+    "validation_data",
+    "validation_split",
+)
+
+
 def running_fit(model: Any) -> RunningFit | None:
     """The innermost running `fit` of a model that is Keras' own, or `None`."""
     frame: Any = sys._getframe(1)
@@ -289,7 +299,8 @@ def running_fit(model: Any) -> RunningFit | None:
         found = frame.f_locals
         iterator = found.get("epoch_iterator")
         if found.get("self") is model and iterator is not None:
-            return _running_fit(iterator, dict(found))
+            arguments = {name: found.get(name) for name in _OF_FIT}
+            return _running_fit(iterator, arguments)
         frame = frame.f_back
     return None
 
@@ -313,6 +324,23 @@ def looked_at(
     for batch in batches:
         look(batch)
         yield batch
+
+
+@contextlib.contextmanager
+def names_kept() -> Iterator[None]:
+    """What is made inside the with-block takes no name from what comes later.
+
+    Keras numbers the names that it gives.
+    """
+    counts = global_state.get_global_attribute("object_name_uids")
+    before = {} if counts is None else dict(counts)
+    try:
+        yield
+    finally:
+        counts = global_state.get_global_attribute("object_name_uids")
+        if counts is not None:
+            counts.clear()
+            counts.update(before)
 
 
 def made_by(tensor: Any) -> tuple[Any, list[Any], int] | None:

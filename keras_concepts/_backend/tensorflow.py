@@ -25,6 +25,7 @@ from keras_concepts._shadow import (
 )
 from keras_concepts._types import Observe, Tensor
 
+COMPILES = True
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
@@ -70,7 +71,10 @@ def value_and_grad(
 
 
 def compiled_pass(
-    function: Callable[..., Any], variables: Sequence[Any], eager: bool
+    function: Callable[..., Any],
+    variables: Sequence[Any],
+    eager: bool,
+    few: bool = False,
 ) -> Callable[..., Any]:
     def run(*tensors: Tensor) -> Any:
         # Keras asks the scope alone for the weights that it regularizes.
@@ -79,7 +83,7 @@ def compiled_pass(
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    step = run if eager else tf.function(run, autograph=False)
+    step = run if eager or few else tf.function(run, autograph=False)
     return functools.partial(_outside_of_strategy, step)
 
 
@@ -547,8 +551,8 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     yield lambda batch: step([(batch,)])
 
 
-# Of a pipeline, `watch_batches` calls back for so many batches.
-_WATCHED_BATCHES = 1024
+# Each call back from a pipeline takes a third of a millisecond.
+_WATCHED_BATCHES = 256
 
 
 def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:

@@ -23,6 +23,7 @@ from keras_concepts._backend.keras_internals import (
 from keras_concepts._shadow import shadow, shadow_methods
 from keras_concepts._types import Observe, Tensor
 
+COMPILES = False
 CLASS_NUMBERS = "int64"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
@@ -88,9 +89,12 @@ def _detached(tensors: Any) -> Any:
 
 
 def compiled_pass(
-    function: Callable[..., Any], variables: Sequence[Any], eager: bool
+    function: Callable[..., Any],
+    variables: Sequence[Any],
+    eager: bool,
+    few: bool = False,
 ) -> Callable[..., Any]:
-    del eager  # PyTorch always is
+    del eager, few  # PyTorch always is
 
     def run(*tensors: Tensor) -> Any:
         # Keras asks the scope alone for the weights that it regularizes.

@@ -10,6 +10,7 @@ from keras_concepts.callbacks.non_finite_guard import (
 )
 from keras_concepts.callbacks.penalty_reporter import PenaltyReporter
 from keras_concepts.callbacks.signal_monitor import SignalMonitor
+from keras_concepts.callbacks.training_doctor import TrainingDoctor
 
 __all__ = [
     "BatchNormShiftMonitor",
@@ -18,4 +19,5 @@ __all__ = [
     "NonFiniteGuard",
     "PenaltyReporter",
     "SignalMonitor",
+    "TrainingDoctor",
 ]

@@ -4,6 +4,7 @@ import functools
 import os
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -48,6 +49,15 @@ class Monitor(keras.callbacks.Callback):
         self.record_to = record_to
         self.recording = Recording()
         self._log: RunLog | None = None
+        self._shared: Recording | None = None
+
+    def record_into(self, recording: Recording) -> None:
+        """Lets the next `fit` be recorded beside what another monitor records.
+
+        Args:
+            recording: Of that monitor, which calls this one's methods.
+        """
+        self._shared = recording
 
     def summary(
         self, console: Any = None, *, max_rows: int | None = 40
@@ -99,6 +109,8 @@ class Monitor(keras.callbacks.Callback):
         return report_of(self._recorded_name())
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self._shared is not None:  # whose owner goes on recording
+            return
         end_run(self.model)
         if self._log is not None:
             self._log.end()
@@ -110,6 +122,13 @@ class Monitor(keras.callbacks.Callback):
         return self._log.identity == run_identity(self.model, self.params)
 
     def _open_log(self, model: Any) -> RunLog:
+        if self._shared is not None:
+            log = RunLog(
+                self._recorded_name(), None, model, self.params, self._shared
+            )
+            log.begin()
+            self.recording = log.recording
+            return log
         callbacks = callbacks_of_fit()
         if callbacks is not None:
             put_in_order(callbacks, self)
@@ -200,6 +219,16 @@ class StepMonitor(Monitor):
         self._stop()
         super().on_train_end(logs)
 
+    @property
+    def steps(self) -> int:
+        """Steps that the running `fit` has taken."""
+        return 0 if self._observer is None else self._observer.steps
+
+    def gate(self, gated: Callable[[Schedule], Schedule]) -> None:
+        """Lets another schedule decide when the monitor's own one counts."""
+        if self._observer is not None:
+            self._observer.schedule = gated(self._observer.schedule)
+
     def _is_attached(self) -> bool:
         observer = self._observer
         return observer is not None and ObservedTrainFunction.is_attached(
@@ -274,6 +303,22 @@ class SampledMonitor(StepMonitor):
         if self._log is None or self._observer is None:
             return
         self._end_log_epoch(epoch, logs)
+        values = self.record_steps(epoch)
+        self.recording.flush()
+        if logs is not None:
+            logs.update(values)
+
+    def record_steps(self, epoch: int) -> dict[str, float]:
+        """Records the steps measured since the last call.
+
+        Args:
+            epoch: Of the steps, as Keras numbers it.
+
+        Returns:
+            Values for the logs.
+        """
+        if self._log is None or self._observer is None:
+            return {}
         read = self._observer.read_by_tap()
         values = {}
         for group in read:
@@ -282,9 +327,7 @@ class SampledMonitor(StepMonitor):
                 values = self._record(self._log.epoch(epoch), samples)
         if read and not values:
             self._warn()
-        self.recording.flush()
-        if logs is not None:
-            logs.update(values)
+        return values
 
     def _make_observer(self, model: Any) -> StepObserver[Any]:
         capacity = max(self.max_samples or 256, model.steps_per_execution)

@@ -44,6 +44,7 @@ class RunLog:
         record_to: File, or `None`.
         model: Model in `fit`.
         params: Of the callback.
+        shared: Recording of another monitor of the run, to record to as well.
 
     Attributes:
         identity: Of the run, which its monitors share.
@@ -56,15 +57,19 @@ class RunLog:
         record_to: str | os.PathLike[str] | None,
         model: Any,
         params: dict[str, Any],
+        shared: Recording | None = None,
     ) -> None:
         self.identity = run_identity(model, params)
-        self.recording = Recording(
-            # Each process of a distributed run has the same to record.
-            record_to if _backend.is_main_process(model) else None,
-            monitor=monitor,
-            run=self.identity,
-            on_error="warn",
-        )
+        if shared is not None:
+            self.recording = shared.for_monitor(monitor)
+        else:
+            self.recording = Recording(
+                # Each process of a distributed run has the same to record.
+                record_to if _backend.is_main_process(model) else None,
+                monitor=monitor,
+                run=self.identity,
+                on_error="warn",
+            )
         self._model = model
         self._params = params
         self._has_facts = False

@@ -16,6 +16,7 @@ from keras_concepts.instruments.model_loss import NoLossError
 from keras_concepts.instruments.signals.forward_probe import ForwardProbe
 from keras_concepts.instruments.signals.signal_summary import SignalSummary
 from keras_concepts.quantities import Quantity
+from keras_concepts.recording import Recording
 
 # Layers that are never built.
 _TABLES = (keras.layers.IntegerLookup, keras.layers.StringLookup)
@@ -225,16 +226,7 @@ class SignalMonitor(Monitor):
         with probe_errors(type(self).__name__):
             passed = self._passed()
             rows = self._summary.rows(passed)
-        for layer, quantities in rows.items():
-            for quantity, values in quantities.items():
-                index = None
-                if quantity.indexed_by == "unit":
-                    index, values = values, np.ones(len(values))
-                elif quantity.indexed_by:
-                    index = np.arange(len(values))
-                self.recording.append(
-                    epoch, layer, quantity, self._step, values, index=index
-                )
+        record_signals(self.recording, epoch, self._step, rows)
         self.recording.flush()
         return _log_values([rows[layer] for layer in rows if layer])
 
@@ -267,6 +259,40 @@ class SignalMonitor(Monitor):
         warnings.warn(
             f"`{type(self).__name__}` {what}", UserWarning, stacklevel=2
         )
+
+
+def record_signals(
+    recording: Recording,
+    epoch: int,
+    step: int,
+    rows: dict[str, dict[Quantity, np.ndarray]],
+    monitor: str | None = None,
+) -> None:
+    """Records what a `SignalSummary` made of a pass.
+
+    Args:
+        recording: To append to.
+        epoch: That has ended, -1 before the first.
+        step: Steps taken so far.
+        rows: As `SignalSummary.rows` gives them.
+        monitor: Who measured, by default the recording's monitor.
+    """
+    for layer, quantities in rows.items():
+        for quantity, values in quantities.items():
+            index = None
+            if quantity.indexed_by == "unit":
+                index, values = values, np.ones(len(values))
+            elif quantity.indexed_by:
+                index = np.arange(len(values))
+            recording.append(
+                epoch,
+                layer,
+                quantity,
+                step,
+                values,
+                index=index,
+                monitor=monitor,
+            )
 
 
 def _log_values(layers: list[dict[Quantity, np.ndarray]]) -> dict[str, float]:

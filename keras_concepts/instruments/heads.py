@@ -76,9 +76,18 @@ def head_facts(model: Any, x: Any = None, y: Any = None) -> list[dict]:
 
 def heads_of(model: Any, x: Any = None, y: Any = None) -> list[Head]:
     """The heads that `head_facts` describes, with their losses."""
+    with _backend.names_kept():
+        return _heads_of(model, x, y)
+
+
+def _heads_of(model: Any, x: Any, y: Any) -> list[Head]:
     outputs, made_by = _outputs(model, x)
-    losses = output_losses(model, y, outputs) if outputs is not None else []
+    stand_in = outputs
+    if outputs is None:  # labels tell how many there are, and one is the rule
+        stand_in = keras.KerasTensor((None, 1)) if y is None else y
+    losses = output_losses(model, y, stand_in)
     names = owner_names(model)
+    parts: list[tuple[OutputLoss | None, Any]]
     if losses:
         parts = [(each, _at(outputs, each.path)) for each in losses]
     elif outputs is None:
@@ -93,6 +102,9 @@ def heads_of(model: Any, x: Any = None, y: Any = None) -> list[Head]:
 
 
 def _at(outputs: Any, path: tuple[Any, ...]) -> Any:
+    """The output that a path leads to; `None` if it is not known."""
+    if outputs is None:
+        return None
     part = outputs
     try:
         for key in path:
@@ -194,6 +206,8 @@ class _Walk:
         """The tensor inside of a model or function that comes out of it."""
         if isinstance(operation, keras.layers.Lambda) and len(inputs) == 1:
             return self._inside_lambda(operation, inputs[0])
+        if isinstance(operation, keras.layers.TimeDistributed):
+            operation, inputs = operation.layer, inputs[:1]
         if not _is_graph(operation):
             return None
         for inner, outer in zip(operation.inputs, inputs, strict=False):
@@ -255,19 +269,22 @@ def _outputs(model: Any, x: Any) -> tuple[Any, MadeBy]:
     if _is_graph(model):
         return _backend.output_structure(model), _backend.made_by
     if isinstance(model, keras.Sequential) and model.layers:
-        return _of_chain(model)
-    if not model.built or x is None or not _backend.has_call(model):
+        return _of_chain(model, x)
+    if not model.built or not _backend.has_call(model):
         return None, _backend.made_by
     try:
-        return _of_call(model, x)
+        return _of_call(model, _built_for(model) if x is None else x)
     except Exception:  # of somebody's own `call`
         return None, _backend.made_by
 
 
-def _of_chain(model: Any) -> tuple[Any, MadeBy]:
+def _of_chain(model: Any, x: Any) -> tuple[Any, MadeBy]:
     """Of a `Sequential` that is not built: its layers are known already."""
     layers = model.layers
     tensors = [keras.KerasTensor((None, None)) for _ in layers]
+    shape = _shape_after(model, x)
+    if shape is not None:
+        tensors[-1] = keras.KerasTensor(shape)
     places = {id(tensor): place for place, tensor in enumerate(tensors)}
 
     def made_by(tensor: Any) -> tuple[Any, list[Any], int] | None:
@@ -276,11 +293,23 @@ def _of_chain(model: Any) -> tuple[Any, MadeBy]:
             return _backend.made_by(tensor)
         return layers[place], tensors[max(place - 1, 0) : place], 0
 
-    units = getattr(layers[-1], "units", None)
-    if isinstance(units, int):
-        tensors[-1] = keras.KerasTensor((None, units))
-        places[id(tensors[-1])] = len(layers) - 1
     return tensors[-1], made_by
+
+
+def _shape_after(model: Any, x: Any) -> tuple[int | None, ...] | None:
+    """Shape of what a chain of layers returns, as far as it is known."""
+    try:
+        [given] = keras.tree.flatten(x)
+        shape = model.compute_output_shape((None, *given.shape[1:]))
+        return (None, *shape[1:])
+    except Exception:  # no inputs, or a layer that cannot say
+        units = getattr(model.layers[-1], "units", None)
+        return (None, units) if isinstance(units, int) else None
+
+
+def _built_for(model: Any) -> Any:
+    """Inputs like those that a model was built for, if it has one."""
+    return keras.KerasTensor(model.get_build_config()["input_shape"])
 
 
 def _of_call(model: Any, x: Any) -> tuple[Any, MadeBy]:
@@ -291,7 +320,7 @@ def _of_call(model: Any, x: Any) -> tuple[Any, MadeBy]:
     symbolic = keras.tree.map_structure(
         lambda each: keras.KerasTensor(
             (None, *each.shape[1:]),
-            dtype=keras.backend.standardize_dtype(each.dtype),
+            dtype=_dtype_of(each),
         ),
         x,
     )
@@ -313,6 +342,15 @@ def _of_call(model: Any, x: Any) -> tuple[Any, MadeBy]:
         return _backend.made_by(tensor)
 
     return outputs, made_by
+
+
+def _dtype_of(array: Any) -> str:
+    """As `fit` hands it to the model: fractions in `floatx`."""
+    given = getattr(array, "dtype", None)  # a table of pandas has several
+    known = None if given is None else keras.backend.standardize_dtype(given)
+    if known is None or keras.backend.is_float_dtype(known):
+        return keras.config.floatx()
+    return known
 
 
 def _metrics(model: Any, loss: OutputLoss | None, count: int) -> list[str]:

@@ -1,28 +1,77 @@
 """What a model predicts of a probe, in a few numbers."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts.quantities import Quantity
 
 
-def prediction_rows(outputs: np.ndarray) -> dict[Quantity, float]:
-    """Numbers of the predictions `(n, ..., units)` of one output."""
-    values = np.asarray(outputs, np.float64)
+def prediction_rows(
+    predicted: np.ndarray, target: np.ndarray | None, head: dict[str, Any]
+) -> dict[Quantity, np.ndarray]:
+    """A few numbers about predictions.
+
+    Args:
+        predicted: `(batch, ..., units)`.
+        target: Of the same batch, or `None`.
+        head: Facts of the output.
+    """
+    if predicted.ndim == 0 or not predicted.size:
+        return {}
+    predicted = predicted.astype(np.float64)
+    entries = predicted.reshape(len(predicted), -1)
     rows = {
-        q.PREDICTION_MEAN: values.mean(),
-        q.PREDICTION_STD: values.std(),
-        q.PREDICTION_SPREAD: np.sqrt(np.mean(values.var(axis=0))),
-        q.PREDICTION_MIN: values.min(),
-        q.PREDICTION_MAX: values.max(),
+        q.PREDICTION_MEAN: entries.mean(),
+        q.PREDICTION_STD: entries.std(),
+        q.PREDICTION_SPREAD: np.sqrt(np.mean(entries.var(axis=0))),
+        q.PREDICTION_MIN: entries.min(),
+        q.PREDICTION_MAX: entries.max(),
     }
-    if values.ndim > 1:
-        error = np.abs(values.sum(axis=-1) - 1.0).max()
-        rows[q.PREDICTION_SUM_ERROR] = error
-    return {name: float(value) for name, value in rows.items()}
+    found = {name: np.atleast_1d(value) for name, value in rows.items()}
+    if predicted.ndim > 1 and predicted.shape[-1] > 1:
+        off = np.abs(predicted.sum(axis=-1) - 1.0).max()
+        found[q.PREDICTION_SUM_ERROR] = np.atleast_1d(off)
+    return found | _class_rows(predicted, target, head)
+
+
+def _class_rows(
+    predicted: np.ndarray, target: np.ndarray | None, head: dict[str, Any]
+) -> dict[Quantity, np.ndarray]:
+    kind, units = head.get("kind"), predicted.shape[-1]
+    if kind == "multiclass" and predicted.ndim > 1 and units > 1:
+        classes = predicted.argmax(axis=-1).ravel()
+        count = units
+    elif kind == "binary" and units == 1:
+        limit = 0.0 if head.get("from_logits") else 0.5
+        classes, count = (predicted > limit).astype(int).ravel(), 2
+    else:
+        return {}
+    shares = np.bincount(classes, minlength=count) / len(classes)
+    found: dict[Quantity, np.ndarray] = {q.PREDICTED_SHARE: shares}
+    labels = None if target is None else _classes(target, len(classes), units)
+    if labels is not None:
+        right = float(np.mean(labels == classes))
+        found[q.PROBE_ACCURACY] = np.atleast_1d(right)
+    return found
+
+
+def _classes(target: np.ndarray, count: int, units: int) -> np.ndarray | None:
+    """The class of each sample, from numbers or one-hot rows."""
+    if target.size == count:
+        return target.ravel()
+    if target.size == count * units:
+        return target.reshape(count, units).argmax(axis=-1)
+    return None
 
 
 def equal_columns(kernel: np.ndarray) -> float:
-    """Share of the units, along the last axis, that equal the first one."""
+    """Share of the units, along the last axis, that equal the first one.
+
+    Of the other units; 0 of a kernel with one unit.
+    """
     columns = kernel.reshape(-1, kernel.shape[-1])
-    return float(np.mean((columns == columns[:, :1]).all(axis=0)))
+    if columns.shape[1] < 2:
+        return 0.0
+    return float((columns[:, 1:] == columns[:, :1]).all(axis=0).mean())

@@ -5,6 +5,13 @@ from keras_concepts.reports.batch_norm.table import (
     batch_norm_table,
     print_batch_norms,
 )
+from keras_concepts.reports.doctor.figure import plot_doctor
+from keras_concepts.reports.doctor.table import (
+    doctor_table,
+    findings_table,
+    print_doctor,
+    print_findings,
+)
 from keras_concepts.reports.gradients.figure import plot_gradients
 from keras_concepts.reports.gradients.stacks import plot_gradient_stacks
 from keras_concepts.reports.gradients.table import (
@@ -42,10 +49,13 @@ __all__ = [
     "SparsityRow",
     "TensorBoardWriter",
     "batch_norm_table",
+    "doctor_table",
+    "findings_table",
     "gradient_table",
     "non_finite_table",
     "penalty_table",
     "plot_batch_norms",
+    "plot_doctor",
     "plot_gradient_stacks",
     "plot_gradients",
     "plot_memory",
@@ -54,6 +64,8 @@ __all__ = [
     "plot_recording",
     "plot_signals",
     "print_batch_norms",
+    "print_doctor",
+    "print_findings",
     "print_gradients",
     "print_non_finite",
     "print_penalties",

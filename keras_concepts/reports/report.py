@@ -224,6 +224,7 @@ def _shown_monitors(recording: Recording) -> tuple[list[str], list[str]]:
             concept.monitor
             for concept in quantities.CONCEPTS
             if concept.monitor != quantities.FIT
+            and set(recording.quantities).intersection(concept.quantities)
             and report_of(concept.monitor).table(recording).columns
         ]
         reported = {

@@ -4,10 +4,24 @@ A rule is a small function from what was measured to evidence. It knows NumPy
 and nothing else, so that a recording can be judged without Keras.
 """
 
-from keras_concepts.rules import data, heads, labels, one_batch
+from keras_concepts.rules import (
+    batch_norm,
+    data,
+    generalisation,
+    gradients,
+    heads,
+    labels,
+    memory,
+    non_finite,
+    one_batch,
+    penalties,
+    progress,
+    units,
+    updates,
+)
 from keras_concepts.rules.finding import Evidence, Finding, Measured
 from keras_concepts.rules.judge import Judge, diagnose
-from keras_concepts.rules.rule import RULES, Rule, rule
+from keras_concepts.rules.rule import RULES, Rule, markdown_table, rule
 from keras_concepts.rules.training import Training
 
 __all__ = [
@@ -19,8 +33,10 @@ __all__ = [
     "Rule",
     "Training",
     "diagnose",
+    "markdown_table",
     "rule",
 ]
 
-# Importing these lists their rules.
-del data, heads, labels, one_batch
+# Importing them has listed their rules.
+del batch_norm, data, generalisation, gradients, heads, labels, memory
+del non_finite, one_batch, penalties, progress, units, updates

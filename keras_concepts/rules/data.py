@@ -84,7 +84,7 @@ def _are_scaled_first(t: Training, entry: dict[str, Any]) -> bool:
     severity="warning",
     why="Inputs of a wrong scale saturate units, or make one feature drown the "
     "others, and no learning rate is right for all weights.",
-    page="preflight.md",
+    page="doctor.md#unscaled_input",
     needs="the inputs",
     known=lambda t: bool(t.inputs),
 )
@@ -169,12 +169,13 @@ def _damage(t: Training) -> list[Measured]:
     severity="warning",
     why="A model begins with outputs near 0 and must first find the scale of "
     "the targets, with gradients to match.",
-    page="preflight.md",
+    page="doctor.md#unscaled_target",
     needs="the targets of a regression",
     known=lambda t: any(
         head.get("kind") == "regression" and head["output"] in t.targets
         for head in t.heads
     ),
+    meant=lambda t: t.may_have("regression"),
 )
 def unscaled_target(t: Training) -> Iterator[Evidence]:
     """Targets of a regression that are far from mean 0 and deviation 1.
@@ -284,6 +285,41 @@ def non_finite_data(t: Training) -> Iterator[Evidence]:
         )
 
 
+@rule(
+    "constant_input",
+    severity="warning",
+    why="Inputs that are the same for every sample say nothing about it.",
+    page="preflight.md",
+    needs="the inputs",
+    known=lambda t: bool(t.inputs),
+)
+def constant_input(t: Training) -> Iterator[Evidence]:
+    """Every feature of every input has one value in all rows.
+
+    Certain, so at once. Known false alarm: an input that is there for its
+    shape alone, beside others; guard: all inputs, and 16 rows or more.
+    """
+    inputs = t.inputs
+    if (t.data.get("rows") or 0) < _ENOUGH_ROWS or not inputs:
+        return
+    if not all(
+        each.get("features") and each["constant_features"] == each["features"]
+        for each in inputs
+    ):
+        return
+    yield Evidence(
+        owner=inputs[0]["name"],
+        since=(0, 0),
+        measured=(
+            Measured("constant features", inputs[0]["constant_features"]),
+            Measured("features", inputs[0]["features"]),
+        ),
+        advice="Look at a few rows as they come to `fit`: scaling, clipping or "
+        "truncation has removed what they held.",
+        code="print(x[:3])",
+    )
+
+
 # Share of validation rows that are training rows. Public test sets hold up to
 # 3 % duplicates. Source: Barz & Denzler (2020), "Do we train on test data?".
 _OVERLAP = 0.1
@@ -294,7 +330,7 @@ _OVERLAP = 0.1
     severity="warning",
     why="Rows that were trained on say nothing of new ones: the validation "
     "score is too good.",
-    page="preflight.md",
+    page="doctor.md#validation_overlap",
     needs="the rows of training and validation",
     known=lambda t: bool((t.data.get("validation") or {}).get("rows")),
 )
@@ -324,8 +360,10 @@ def validation_overlap(t: Training) -> Iterator[Evidence]:
     )
 
 
+# Rows, to call a feature constant.
+_ENOUGH_ROWS = 16
 # Share of the kernels' entries that are frozen. Source: this project.
-_FROZEN = 0.9
+_FROZEN = 0.5
 
 
 @rule(
@@ -333,12 +371,12 @@ _FROZEN = 0.9
     severity="warning",
     why="Layers that are frozen cannot learn; only what is trained after them "
     "can fit the data.",
-    page="preflight.md",
+    page="doctor.md#frozen_body",
     needs="the variables",
     known=lambda t: bool(t.variables),
 )
 def frozen_body(t: Training) -> Iterator[Evidence]:
-    """Nine tenths of the kernels' entries frozen, and it hurts.
+    """Half of the kernels' entries frozen, and it hurts.
 
     At once if no variable at all is trainable though a head has a loss. Known
     false alarm: a pretrained body, frozen on purpose, under a head that learns;
@@ -380,9 +418,10 @@ def frozen_body(t: Training) -> Iterator[Evidence]:
     severity="warning",
     why="A model that knows nothing should be unsure; one that is sure of "
     "wrong classes must first unlearn that.",
-    page="preflight.md",
-    needs="the loss of the probe before the first step, of a classification",
+    page="doctor.md#initial_loss",
+    needs="the loss of the probe before the first step",
     known=lambda t: first_loss(t) is not None and uniform_loss(t) is not None,
+    meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def initial_loss(t: Training) -> Iterator[Evidence]:
     """Loss before the first step over that of uniform class probabilities.
@@ -432,7 +471,7 @@ _CHECKS = 2
     severity="error",
     why="Units that begin equal get equal gradients and stay equal: the layer "
     "works as if it had one unit.",
-    page="preflight.md",
+    page="doctor.md#symmetric_init",
     needs="the weights at the start and later",
     known=lambda t: bool(t.curves(q.EQUAL_COLUMNS)),
 )

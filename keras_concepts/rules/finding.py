@@ -26,11 +26,11 @@ class Measured(NamedTuple):
 
     def __str__(self) -> str:
         value = self.value
-        text = value if isinstance(value, str) else f"{value:.3g}"
+        text = value if isinstance(value, str) else _number(value)
         unit = f" {self.unit}" if self.unit else ""
         limit = ""
         if self.threshold is not None:
-            limit = f" (threshold {self.threshold:.3g})"
+            limit = f" (threshold {_number(self.threshold)})"
         return f"{self.name} {text}{unit}{limit}"
 
 
@@ -100,6 +100,12 @@ class Finding:
 
     _repr_pretty_ = show_text
 
+    @property
+    def headline(self) -> str:
+        """What, where and since when, in one line."""
+        where = f" in {self.owner}" if self.owner else ""
+        return f"{self.severity}: {self.rule}{where}, {_since(self)}."
+
     def to_json(self) -> dict[str, Any]:
         """As a dict of what JSON knows; `from_json` reads it."""
         fields: dict[str, Any] = dataclasses.asdict(self)
@@ -126,9 +132,8 @@ class Finding:
         return cls(**given)
 
     def __str__(self) -> str:
-        where = f" in {self.owner}" if self.owner else ""
         lines = [
-            f"{self.severity}: {self.rule}{where}, {_since(self)}.",
+            self.headline,
             f"  Measured: {'; '.join(map(str, self.evidence))}."
             if self.evidence
             else "",
@@ -145,6 +150,13 @@ def _since(finding: Finding) -> str:
     if finding.resolved is not None:
         text += f", no longer after epoch {finding.resolved[0] + 1}"
     return text
+
+
+def _number(value: float) -> str:
+    """Three digits; thousands in full."""
+    if 1e3 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
 
 
 def _is_not_finite(value: Any) -> bool:

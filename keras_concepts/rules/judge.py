@@ -1,6 +1,7 @@
 """From what was measured to findings, while a run goes on or later."""
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 
 from keras_concepts import quantities as q
@@ -68,12 +69,14 @@ class Judge:
         seen = set()
         self.checked, self.unchecked = [], []
         for rule in self._rules:
+            if not rule.is_meant(t):
+                continue
             if not rule.is_known(t):
                 self.unchecked.append(f"{rule.name}: {rule.needs}")
                 seen |= {key for key in self._found if key[0] == rule.name}
                 continue
             self.checked.append(rule.name)
-            for evidence in rule.function(t):
+            for evidence in self._evidence(rule, t):
                 key = rule.name, evidence.variant, evidence.part
                 known = self._found.get(key)
                 self._found[key] = _found(rule, evidence, t.position, known)
@@ -83,6 +86,15 @@ class Judge:
         self._resolve(seen, t.position)
         self._explain()
         return [self._found[key] for key in new]
+
+    def _evidence(self, rule: Rule, t: Training) -> list[Evidence]:
+        try:
+            return list(rule.function(t))
+        except Exception as error:  # one rule must not silence the others
+            text = f"{rule.name} failed ({type(error).__name__}: {error})"
+            self.unchecked.append(text)
+            warnings.warn(f"The rule {text}.", UserWarning, stacklevel=2)
+            return []
 
     def _resolve(self, seen: set[tuple[str, str, str]], at: Position) -> None:
         for key, finding in self._found.items():

@@ -35,7 +35,7 @@ _ROWS = 256
     severity="error",
     why="The labels are not in the form that the loss takes, so that it "
     "compares the predictions with something else.",
-    page="preflight.md",
+    page="doctor.md#label_mismatch",
     needs="the targets, and which loss each output has",
     known=lambda t: bool(t.targets) and bool(judged_heads(t)),
 )
@@ -57,7 +57,8 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
     is said where the label out of range is that one), or whose sample weight is
     0 (harm); losses of others, whose form nobody knows (nothing is said).
     """
-    for head in judged_heads(t):
+    heads = judged_heads(t) or ([] if t.facts.get("own_step") else t.heads)
+    for head in heads:
         target = t.targets.get(head["output"])
         if target is None:
             continue
@@ -191,11 +192,13 @@ def _range(
 def _broadcast(
     t: Training, head: dict[str, Any], target: dict[str, Any]
 ) -> Evidence | None:
-    if head["loss"] not in _ENTRY_BY_ENTRY:
-        return None
     # Both without the axis of samples.
     shape, output = target.get("shape"), (head["shape"] or [])[1:]
-    if shape is None or len(shape) != len(output):
+    if shape is None:
+        return None
+    if head["loss"] not in _ENTRY_BY_ENTRY:
+        return _broadcast_by_own_loss(t, head, shape, output)
+    if len(shape) != len(output):
         return None  # Keras drops or adds a last axis, or there is an error
     uneven = [
         (i, j)
@@ -214,6 +217,26 @@ def _broadcast(
         "Give targets and output the same shape: each entry of one is compared "
         "with several of the other.",
         f"Dense({shape[-1]})" if shape else "y = y[:, None]",
+    )
+
+
+def _broadcast_by_own_loss(
+    t: Training, head: dict[str, Any], shape: list[Any], output: list[Any]
+) -> Evidence | None:
+    """A loss that is not Keras' own: only it knows whether it takes care."""
+    own = head["kind"] == "other" and head["loss"] is not None
+    if not own or [*shape, 1] != output or harm(t, 0.1) is None:
+        return None
+    return _evidence(
+        head,
+        "broadcast",
+        [
+            Measured("shape of the targets", str(("n", *shape))),
+            Measured("shape of the output", str(("n", *output))),
+        ],
+        "Give targets and output one shape: a loss of your own that subtracts "
+        "them compares every target with every output.",
+        "y = y[:, None]",
     )
 
 
@@ -239,7 +262,7 @@ def _has_enough_rows(t: Training) -> bool:
     "degenerate_target",
     severity="error",
     why="All targets are the same, so that there is nothing to learn.",
-    page="preflight.md",
+    page="doctor.md#degenerate_target",
     needs="the targets, and which loss each output has",
     known=lambda t: bool(t.targets) and bool(judged_heads(t)),
 )
@@ -309,11 +332,12 @@ _APART = 0.6
     severity="error",
     why="Batches of few classes each pull the weights to and fro, and a split "
     "of sorted data trains on other classes than it is validated on.",
-    page="preflight.md",
+    page="doctor.md#sorted_labels",
     needs="class labels in the order of the data",
     known=lambda t: any(
         target.get("sorted") is not None for target in t.targets.values()
     ),
+    meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def sorted_labels(t: Training) -> Iterator[Evidence]:
     """Labels in the order of their classes where nobody shuffles.

@@ -1,6 +1,7 @@
 """What a rule is, and the list of all rules."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator
 
 from keras_concepts.rules.finding import Evidence, Severity
@@ -22,6 +23,8 @@ class Rule:
         needs: What must be known for the rule to say anything, in words; for
             the list of what could not be checked.
         is_known: Whether that is known of a training run.
+        is_meant: Whether the run has what the rule is about at all: a rule on
+            dropout is neither checked nor missed in a model without it.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Rule:
     page: str
     needs: str
     is_known: Callable[[Training], bool]
+    is_meant: Callable[[Training], bool] = lambda t: True
 
 
 RULES: list[Rule] = []
@@ -44,11 +48,36 @@ def rule(
     page: str = "",
     needs: str = "",
     known: Callable[[Training], bool] = lambda t: True,
+    meant: Callable[[Training], bool] = lambda t: True,
 ) -> Callable[[Judgement], Judgement]:
     """Lists the decorated function among the rules, under this name."""
 
     def listed(function: Judgement) -> Judgement:
-        RULES.append(Rule(name, function, severity, why, page, needs, known))
+        RULES.append(
+            Rule(name, function, severity, why, page, needs, known, meant)
+        )
         return function
 
     return listed
+
+
+def markdown_table() -> str:
+    """All rules as a Markdown table, by name.
+
+    What a rule finds is the first line of its function's docstring.
+    """
+    lines = [
+        "| rule | severity | what it finds | needs | more |",
+        "|---|---|---|---|---|",
+    ]
+    anchors = set()
+    for each in sorted(RULES, key=lambda rule: rule.name):
+        is_new = each.name not in anchors
+        anchors.add(each.name)
+        name = f'<a id="{each.name}"></a>' if is_new else ""
+        finds = (inspect.getdoc(each.function) or "").partition("\n")[0]
+        file = each.page.partition("#")[0]
+        page = "" if file in ("", "doctor.md") else f"[page]({file})"
+        cells = f"{name}`{each.name}`", each.severity, finds, each.needs, page
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -26,11 +26,12 @@ def first_loss(t: Training) -> float | None:
     normalized = any(
         "BatchNormalization" in layer["class"] for layer in t.layers
     )
-    quantity = q.TRAINING_LOSS if normalized else q.PROBE_INFERENCE_LOSS
-    curve = t.curve(quantity)
-    if not curve or curve.steps[0] != 0:
+    curve = t.curve(q.PROBE_LOSS if normalized else q.PROBE_INFERENCE_LOSS)
+    if not curve or curve.epochs[0] >= 0:
         return None
-    return float(curve.values[0])
+    penalty = t.curve(q.WEIGHT_PENALTY)
+    known = penalty and penalty.steps[0] == curve.steps[0]
+    return float(curve.values[0] - (penalty.values[0] if known else 0.0))
 
 
 def uniform_loss(t: Training) -> float | None:

@@ -20,13 +20,13 @@ class Curve(NamedTuple):
         epochs: From 0, -1 for what was measured before training.
         steps: Taken before each was measured.
         values: float64.
-        index: Unit, class or channel; -1 for none.
+        indices: Unit, class or channel; -1 for none.
     """
 
     epochs: np.ndarray
     steps: np.ndarray
     values: np.ndarray
-    index: np.ndarray
+    indices: np.ndarray
 
     def __bool__(self) -> bool:
         return len(self.values) > 0
@@ -50,6 +50,9 @@ class Curve(NamedTuple):
         right = np.flatnonzero(~wrong)
         return self.at(int(right[-1]) + 1 if len(right) else 0)
 
+
+# Value of a `checked` row after the last step.
+ENDED = 2.0
 
 _EMPTY = Curve(
     np.zeros(0, np.int64),
@@ -120,7 +123,7 @@ class Training:
         index = Index(recording, recording.run if run is None else run)
         _ = index.update()
         last = max((s.epoch for s in recording), default=0)
-        steps = max((int(s.steps.max()) for s in recording), default=0)
+        steps = max((int(s.steps.max(initial=0)) for s in recording), default=0)
         return cls(index, index.size, (max(last, 0), steps))
 
     def curve(self, quantity: Quantity, owner: str = "") -> Curve:
@@ -183,6 +186,8 @@ class Training:
     @property
     def planned_epochs(self) -> int:
         """How many this `fit` is to have; at least those that have ended."""
+        if self.has_ended:
+            return max(self.ended_epochs, 1)
         planned = self.facts.get("epochs") or 0
         planned -= self.facts.get("initial_epoch") or 0
         return max(planned, self.ended_epochs, 1)
@@ -200,8 +205,9 @@ class Training:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the last planned epoch has ended."""
-        return self.ended_epochs >= self.planned_epochs
+        """Whether the run has ended, if a doctor has watched it."""
+        checked = self.curve(q.CHECKED)
+        return bool(checked) and checked.values[-1] == ENDED
 
     @property
     def layers(self) -> list[dict[str, Any]]:
@@ -231,6 +237,11 @@ class Training:
     def heads(self) -> list[dict[str, Any]]:
         """Facts of each output that has a loss."""
         return self.facts.get("heads") or []
+
+    def may_have(self, *kinds: str) -> bool:
+        """Whether a head is of one of these kinds, as far as is known."""
+        found = {head.get("kind") for head in self.heads}
+        return not found or bool(found.intersection(kinds))
 
     @property
     def data(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pytest
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
+from keras_concepts.rules import Rule
 
 
 def _record(
@@ -212,6 +213,73 @@ def record_checks():
     return _record_checks
 
 
+def _record_course(
+    losses, *, steps=10, run=0, first_step=0, spread=(), facts=None
+):
+    """As a `TrainingDoctor` records a run of `steps` steps an epoch.
+
+    `losses` are pairs of training and validation loss, or `None` for no logs;
+    `spread` is that of the predictions before training and after each epoch.
+    """
+    recording = Recording(monitor="TrainingDoctor")
+    recording.run = run
+    if run == 0:
+        recording.record_facts({"epochs": len(losses)} | (facts or {}))
+    for epoch in range(-1, len(losses)):
+        step = first_step + steps * (epoch + 1)
+        for value in spread[epoch + 1 : epoch + 2]:
+            recording.append(epoch, "", q.PREDICTION_SPREAD, step, value)
+        if epoch >= 0 and losses[epoch] is not None:
+            for key, value in zip(
+                ("loss", "val_loss"), losses[epoch], strict=False
+            ):
+                recording.append(epoch, key, q.LOG, step, value, monitor=q.FIT)
+        recording.append(epoch, "", q.CHECKED, step, 1)
+    return recording
+
+
+@pytest.fixture
+def record_course():
+    return _record_course
+
+
+@pytest.fixture
+def judged_by(monkeypatch):
+    """Puts rules in the place of the real ones.
+
+    Each is a dict of what `_rule` takes; its evidence is found from the first
+    to the last of `steps`.
+    """
+
+    def put(*rules):
+        made = [_rule(**each) for each in rules]
+        monkeypatch.setattr("keras_concepts.rules.judge.RULES", made)
+
+    return put
+
+
+def _rule(
+    name,
+    evidence=None,
+    steps=(0, np.inf),
+    *,
+    severity="warning",
+    why="It matters.",
+    page="",
+    needs="",
+    meant=True,
+):
+    def function(t):
+        if evidence is not None and steps[0] <= t.position[1] <= steps[1]:
+            yield evidence
+
+    return Rule(
+        *(name, function, severity, why, page, needs),
+        is_known=lambda t: not needs,
+        is_meant=lambda t: meant,
+    )
+
+
 def _joined(*recordings):
     """One recording with the rows of all, as a file holds them."""
     recording = Recording()
@@ -236,7 +304,7 @@ def joined():
 
 
 def _of_run(run, scale):
-    """What five monitors record of a run of two epochs of ten steps."""
+    """What six monitors record of a run of two epochs of ten steps."""
     first = 20 * run
     gradients = {
         "a/kernel": np.full(20, 1e-4 * scale),
@@ -271,12 +339,15 @@ def _of_run(run, scale):
         _record_checks(
             [9.0, 8.0], fault=fault if run else None, run=run, first_step=first
         ),
+        _record_course(
+            [None, None], spread=[scale, 0.5, 0.0], run=run, first_step=first
+        ),
     ]
 
 
 @pytest.fixture
 def everything():
-    """A file with all five monitors and two runs, in an unusual order.
+    """A file with all six monitors and two runs, in an unusual order.
 
     Rows of the monitors alternate, the last channel or lag comes first, and so
     does the second run.

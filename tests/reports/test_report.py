@@ -12,8 +12,18 @@ from rich.console import Console
 from keras_concepts import quantities as q
 from keras_concepts import reports
 from keras_concepts.recording import Recording
+from keras_concepts.rules import Evidence, Measured
 
 MONITORS = [c.monitor for c in q.CONCEPTS if c.monitor != q.FIT]
+
+
+@pytest.fixture(autouse=True)
+def rules(judged_by):
+    """One that finds the same in each run."""
+    spread = Measured(q.PREDICTION_SPREAD.label, 0.0, 0.01)
+    advice = "Scale the inputs."
+    evidence = Evidence("", (1, 40), (spread,), advice)
+    judged_by({"name": "constant_predictions", "evidence": evidence})
 
 
 def _printed(print_to, *args):
@@ -73,6 +83,12 @@ _EXPECTED = {
         "First non-finite value at step 33 (epoch 2, batch 4): 3 NaN or "
         "infinite entries in the gradient of `model/out/kernel`.",
         {"1": ["10", "0", "9"], "2": ["10", "0", "8"]},
+    ),
+    "TrainingDoctor": (
+        "1 problem found in 2 epochs. 1. Warning: constant_predictions, since "
+        "epoch 2 Why It matters. Measured spread of predictions 0 (threshold "
+        "0.01) Change Scale the inputs.",
+        {"Change": ["Scale", "the", "inputs."]},
     ),
 }
 

@@ -21,6 +21,8 @@ late = {{"matplotlib", "tensorboardX", "pandas"}} & set(sys.modules)
 if late:
     sys.exit(f"imported too early: {{late}}")
 
+from keras_concepts.rules import diagnose
+
 recording = Recording()
 gradients = "GradientMonitor"
 recording.append(
@@ -33,6 +35,8 @@ for quantity in (q.ACTIVATION_STD, q.ERROR_RMS, q.STATE_ERROR_RMS):
     )
 for monitor in ("PenaltyReporter", "BatchNormShiftMonitor", "NonFiniteGuard"):
     reports.report_of(monitor).print(recording)
+recording.append(0, "", q.PREDICTION_SPREAD, 1, 0.5, monitor="TrainingDoctor")
+reports.print_findings(diagnose(recording))
 reports.print_recording(recording)
 for name, figure in reports.plot_recording(recording).items():
     figure.savefig({folder!r} + "/" + name + ".png")
@@ -57,6 +61,6 @@ def test_reports_need_no_keras(tmp_path):
     assert "3.8e-01" in done.stdout
     assert "1.2e-01" in done.stdout
     assert "No steps have been checked yet." in done.stdout
-    for picture in ("GradientMonitor.png", "SignalMonitor.png"):
+    for picture in ("GradientMonitor.png", "TrainingDoctor.png"):
         assert (tmp_path / picture).stat().st_size > 1000
     assert len(list((tmp_path / "logs").iterdir())) == 1

@@ -6,22 +6,32 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_concepts.instruments.data.array_facts import parts_by_head
+from keras_concepts.instruments.data.array_facts import (
+    count_non_finite,
+    parts_by_head,
+)
 from keras_concepts.instruments.data.input_statistics import InputStatistics
 from keras_concepts.instruments.data.label_order import LabelOrder
-from keras_concepts.instruments.data.labels import class_of_rows, label_form
+from keras_concepts.instruments.data.labels import (
+    LabelForm,
+    class_of_rows,
+    label_form,
+)
 from keras_concepts.instruments.data.rows import (
     as_numpy,
     entries_per_row,
     named_leaves,
     row_count,
+    spread_rows,
 )
 from keras_concepts.instruments.data.target_statistics import target_facts
 from keras_concepts.instruments.heads import Head
 
 MOST_ROWS = 4096
 MOST_BATCHES = 64
+SMALL_BATCHES = 256
 _MOST_ORDERED_BATCHES = 1024
+_ENTRIES_OF_BATCH = 250_000
 _MOST_LABELS = 4_000_000  # entries kept
 _PROBE_ROWS = 256
 _PROBE_ENTRIES = 20_000_000
@@ -30,8 +40,10 @@ _PROBE_ENTRIES = 20_000_000
 class BatchFacts:
     """Facts of inputs and labels, from the batches that pass.
 
-    Everything is looked at in the first 4,096 rows or 64 batches, whichever are
-    later, and only the order of the classes after them.
+    The first 4,096 rows or 64 batches are looked at, whichever are later, but
+    256 batches at most: of a batch up to 250,000 numbers of each input, spread
+    evenly. After them only the order of the classes, in up to 1,024 batches,
+    of which TensorFlow shows 256.
 
     Attributes:
         batches: Batches that have passed.
@@ -49,14 +61,18 @@ class BatchFacts:
         self._weights: list[list[np.ndarray]] = []
         self._kept_labels = 0
         self._structures: tuple[Any, Any] = (None, None)
-        self._orders: list[LabelOrder] = []
+        # With the form of the labels, `None` where rows have no order.
+        self._orders: list[tuple[LabelOrder, LabelForm | None]] = []
+        # What targets are like, which takes a while, and of what.
+        self._known: tuple[Any, list[dict[str, Any]]] | None = None
         self._first: list[Any] = []
         self._first_rows = 0
-        self._missing: dict[str, None] = {}
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing but the order of labels is looked at any more."""
+        if self.batches >= SMALL_BATCHES:
+            return True
         return self.rows >= MOST_ROWS and self.batches >= MOST_BATCHES
 
     def update(
@@ -86,7 +102,13 @@ class BatchFacts:
         for name, array in named_leaves(x, "input"):
             known = self._inputs.setdefault(name, InputStatistics(name))
             if array.ndim:
-                known.update(array)
+                most = max(_ENTRIES_OF_BATCH // entries_per_row(array), 1)
+                part = array[spread_rows(len(array), most, self.batches)]
+                known.update(part)
+                if len(part) < len(array):
+                    known.add_non_finite(
+                        count_non_finite(array) - count_non_finite(part)
+                    )
         self._keep_labels(y, sample_weight)
         self._keep_first(arrays, rows)
 
@@ -130,15 +152,20 @@ class BatchFacts:
             return
         parts = parts_by_head(y, None, heads)
         if not self._orders:
-            self._orders = [LabelOrder() for _ in parts]
-        for order, (head, labels, _) in zip(self._orders, parts, strict=False):
-            read = as_numpy(labels)
-            if read is None or not read.ndim:
-                continue
-            form = label_form(read, head.facts)
-            classes = None if form == "real" else class_of_rows(read, form)
-            if classes is not None:
-                order.update(classes)
+            self._orders = [(LabelOrder(), _form(*each)) for each in parts]
+        for (order, form), (_, labels, _) in zip(
+            self._orders, parts, strict=False
+        ):
+            read = None if form is None else as_numpy(labels)
+            if read is not None and form is not None:
+                classes = class_of_rows(read, form)
+                if classes is not None:
+                    order.update(classes)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of the largest batch, 0 before the first."""
+        return max(self._sizes, default=0)
 
     def probe(self, rows: int) -> tuple[Any, Any, Any] | None:
         """The first rows that came, `(x, y, sample_weight)`, up to 256."""
@@ -163,7 +190,7 @@ class BatchFacts:
             heads: Outputs of the model.
             of: Rows in all, if known.
         """
-        missing = dict(self._missing)
+        missing: dict[str, None] = {}
         inputs = []
         for name, each in self._inputs.items():
             inputs.append(each.facts())
@@ -177,7 +204,7 @@ class BatchFacts:
             "source": "batches",
             "rows": self.rows,
             "of": of,
-            "step": min(self.batches, len(self._sizes)),
+            "step": len(self._sizes),
             "inputs": inputs,
             "targets": self._targets(heads, missing),
             "validation": None,
@@ -206,18 +233,36 @@ class BatchFacts:
         except ValueError:
             missing["Labels of different shapes: no statistics."] = None
             return []
-        found = []
-        orders = [*self._orders, *[LabelOrder()] * len(heads)]
-        parts = parts_by_head(y, sample_weight, heads)
-        for order, (head, part, weight) in zip(orders, parts, strict=False):
-            if part is None or not part.ndim:
-                continue
-            facts = target_facts(part, head, weight, max(self._sizes))
+        key = (len(self._sizes), id(heads))
+        if self._known is None or self._known[0] != key:
+            parts = parts_by_head(y, sample_weight, heads)
+            self._known = (
+                key,
+                [
+                    target_facts(part, head, weight, self.batch_size)
+                    for head, part, weight in parts
+                    if part is not None and part.ndim
+                ],
+            )
+        found = [dict(each) for each in self._known[1]]
+        if len(found) != len(self._orders):
+            return found
+        for facts, (order, _) in zip(found, self._orders, strict=True):
             if facts["form"] != "real":
                 facts["sorted"] = order.sortedness()
                 facts["classes_per_batch"] = order.classes_per_batch()
-            found.append(facts)
         return found
+
+
+def _form(head: Head, labels: Any, _: Any) -> LabelForm | None:
+    """What labels are, if each row has one class."""
+    read = as_numpy(labels)
+    if read is None or not read.ndim:
+        return None
+    form = label_form(read, head.facts)
+    if form == "real" or class_of_rows(read, form) is None:
+        return None
+    return form
 
 
 def _joined(*parts: Any) -> Any:

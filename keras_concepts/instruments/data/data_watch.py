@@ -38,14 +38,18 @@ class DataWatch:
         self._fit = _backend.running_fit(model)
         self._batches: BatchFacts | None = None
         self._facts: dict[str, Any] | None = None
-        self._problem: str | None = None
-        self._closed = False
+        self._problems: list[str] = []
+        self._closed = self._is_blind = False
         self._heads: list[Head] = []
         self._find_heads()
+        self._fit_facts: dict[str, Any] | None = None
+        self._batch_count = None
         if self._fit is not None and self._fit.arrays is None:
+            self._batch_count = self._fit.iterator.num_batches
             self._watch_batches(self._fit.iterator)
 
     def _find_heads(self) -> None:
+        self._was_built = bool(self._model.built)
         x = y = None
         if self._fit is not None and self._fit.arrays is not None:
             x, y, _ = self._fit.arrays
@@ -53,21 +57,23 @@ class DataWatch:
             x, y, _ = self._batches.probe(1) or (None, None, None)
         try:
             self._heads = heads_of(self._model, x, y)
-        except Exception as error:  # of somebody's own model: no fact is
-            # worth a run.
-            self._problem = f"Heads are not known ({type(error).__name__})."
+        except Exception as error:  # no fact is worth a run
+            self._problems.append(
+                f"What the outputs compute is not known ({error})."
+            )
 
     def _watch_batches(self, iterator: Any) -> None:
         facts = BatchFacts()
 
         def look(batch: Any) -> None:
-            if self._closed or self._problem:
+            if self._closed or self._is_blind:
                 return
             try:
                 x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
                 facts.update(x, y, weight, self._heads)
             except Exception as error:  # the run must go on
-                self._problem = (
+                self._is_blind = True
+                self._problems.append(
                     "A batch could not be looked at "
                     f"({type(error).__name__}: {error})."
                 )
@@ -75,14 +81,14 @@ class DataWatch:
         if _backend.watch_batches(iterator, look):
             self._batches = facts
         else:
-            self._problem = (
+            self._problems.append(
                 "Batches of a distributed data set cannot be looked at."
             )
 
     @property
     def is_complete(self) -> bool:
         """Whether `facts` will hardly change any more."""
-        if self._batches is None or self._closed or self._problem:
+        if self._batches is None or self._closed or self._is_blind:
             return True
         return self._batches.is_complete
 
@@ -91,8 +97,7 @@ class DataWatch:
 
         More may be known once the model is built, after the first step.
         """
-        if not all(head.facts["activation"] for head in self._heads):
-            self._find_heads()
+        self._refresh_heads()
         return [head.facts for head in self._heads]
 
     def facts(self) -> dict[str, Any] | None:
@@ -102,36 +107,42 @@ class DataWatch:
         """
         self._refresh_heads()
         if self._batches is not None:
-            if not self._batches.rows:
-                return None
-            facts = self._batches.facts(self._heads, self._rows_in_all())
-            if self._fit is not None and self._has_validation():
-                facts["missing"].append(
-                    "Validation data were not compared with the training "
-                    "data, which are no arrays."
-                )
-            if self._problem:
-                facts["missing"].append(self._problem)
-            return facts
-        if self._fit is None or self._fit.arrays is None:
-            problem = self._problem or "No `fit` of Keras' own is running."
-            return _nothing(problem)
-        if self._facts is None:
+            return self._batch_facts(self._batches)
+        if self._facts is None and not self._closed:
             self._facts = self._array_facts()
         return self._facts
 
     def _refresh_heads(self) -> None:
-        known = all(head.facts["shape"] is not None for head in self._heads)
-        if not known or not self._heads:
-            before = [head.facts["shape"] for head in self._heads]
+        """Looks again once the model is built."""
+        if not self._was_built and self._model.built and not self._closed:
             self._find_heads()
-            if before != [head.facts["shape"] for head in self._heads]:
-                self._facts = None
+            self._facts = None
+
+    def _batch_facts(self, batches: BatchFacts) -> dict[str, Any] | None:
+        if not batches.rows:
+            return None
+        facts = batches.facts(self._heads, self._rows_in_all(batches))
+        if self.fit_facts()["has_validation"]:
+            facts["missing"].append(
+                "Validation data were not compared with the training data, "
+                "which are no arrays."
+            )
+        facts["missing"] += self._problems
+        return facts
+
+    def _rows_in_all(self, batches: BatchFacts) -> int | None:
+        """To within a batch."""
+        count = self._batch_count
+        if not count:
+            return None
+        whole = batches.batches >= count and not batches.is_complete
+        return batches.rows if whole else count * batches.batch_size
 
     def _array_facts(self) -> dict[str, Any]:
         fit = self._fit
         if fit is None or fit.arrays is None:
-            return _nothing("No arrays.")
+            unknown = ["No `fit` of Keras' own is running."]
+            return _nothing(self._problems or unknown)
         try:
             facts = array_facts(
                 *fit.arrays,
@@ -141,16 +152,12 @@ class DataWatch:
                 validation=self._validation(),
             )
         except Exception as error:  # no fact is worth a run
-            return _nothing(
-                f"The data could not be looked at ({type(error).__name__}: "
-                f"{error})."
-            )
+            problem = f"{type(error).__name__}: {error}"
+            return _nothing([f"The data could not be looked at ({problem})."])
         if facts["validation"] is None and self._has_validation():
             facts["missing"].append("The validation data are not arrays.")
+        facts["missing"] += self._problems
         return facts
-
-    def _rows_in_all(self) -> int | None:
-        return None
 
     def _has_validation(self) -> bool:
         return (
@@ -187,6 +194,8 @@ class DataWatch:
         | `has_validation` | whether there are validation data |
         | `initial_epoch` | first epoch, counted from 0 |
         """
+        if self._fit_facts is not None:
+            return self._fit_facts
         if self._fit is None:
             return {
                 "shuffle": None,
@@ -230,7 +239,8 @@ class DataWatch:
         return None if held is None else _rows_of(held, rows)
 
     def close(self) -> None:
-        """Looks no further, and lets go of the data."""
+        """Looks no further, and lets go of the data; facts stay."""
+        self._fit_facts = self.fit_facts()
         self._closed = True
         self._fit = None
 
@@ -254,7 +264,7 @@ def _rows_of(
     return x, y, weight
 
 
-def _nothing(problem: str) -> dict[str, Any]:
+def _nothing(problems: list[str]) -> dict[str, Any]:
     return {
         "source": "batches",
         "rows": 0,
@@ -263,5 +273,5 @@ def _nothing(problem: str) -> dict[str, Any]:
         "inputs": [],
         "targets": [],
         "validation": None,
-        "missing": [problem],
+        "missing": list(problems),
     }

@@ -65,6 +65,10 @@ class InputStatistics:
             self._merge_features()
         self._add(array.reshape(-1, features))
 
+    def add_non_finite(self, count: int) -> None:
+        """Counts entries that are not finite, of rows that were left out."""
+        self._non_finite += count
+
     def _add(self, table: np.ndarray) -> None:
         if self._is_integer:
             table = table.astype("float64" if table.itemsize > 2 else "float32")

@@ -150,6 +150,7 @@ class ForwardProbe:
         training: Mode of the layers.
         reduce: From `Signals` to a structure of tensors, computed in the same
             compiled function: what it does not ask for need not be kept.
+        few: Whether it is for a few uses, for which compiling takes too long.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class ForwardProbe:
         *,
         training: bool = True,
         reduce: Callable[[Signals], Any] | None = None,
+        few: bool = False,
     ) -> None:
         if y is not None and not getattr(model, "compiled", False):
             raise ValueError(
@@ -184,10 +186,13 @@ class ForwardProbe:
         self._sites: list[tuple[tuple[int, ...], str]] | None = None
         self._outputs: frozenset[int] = frozenset()
         self._template: Any = None
+        self._few = few
         self._pass = self._made_pass(getattr(model, "run_eagerly", False))
 
     def _made_pass(self, eager: bool) -> Any:
-        return _backend.compiled_pass(self._run, self._model.variables, eager)
+        return _backend.compiled_pass(
+            self._run, self._model.variables, eager, self._few
+        )
 
     def __call__(self) -> Any:
         """`Signals` at the model's present weights, or what `reduce` made."""

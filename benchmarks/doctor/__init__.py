@@ -1,0 +1,1 @@
+"""Programs on which the training doctor is calibrated and scored."""

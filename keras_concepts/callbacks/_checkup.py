@@ -1,0 +1,93 @@
+"""What the doctor measures itself, between two epochs."""
+
+from typing import Any
+
+import keras
+
+from keras_concepts import quantities as q
+from keras_concepts.callbacks.signal_monitor import record_signals
+from keras_concepts.instruments.model_loss import NoLossError
+from keras_concepts.instruments.owners import owner_names
+from keras_concepts.instruments.prediction_probe import PredictionProbe
+from keras_concepts.instruments.signals.forward_probe import ForwardProbe
+from keras_concepts.instruments.signals.signal_summary import SignalSummary
+from keras_concepts.instruments.weight_history import WeightHistory
+from keras_concepts.recording import Recording
+
+Batch = tuple[Any, Any, Any]
+
+
+class Checkup:
+    """Looks at weights, and at what a batch shows: signals and predictions.
+
+    Args:
+        model: A built model.
+        heads: Facts of its outputs.
+    """
+
+    def __init__(self, model: Any, heads: list[dict[str, Any]]) -> None:
+        self._weights = WeightHistory(model, owner_names(model))
+        self._heads = heads
+        self._summary = SignalSummary()
+        self._signals: ForwardProbe | None = None
+        self._predictions: PredictionProbe | None = None
+
+    @property
+    def has_probe(self) -> bool:
+        """Whether there is a batch to look at."""
+        return self._predictions is not None
+
+    def use_probe(self, model: Any, batch: Batch) -> None:
+        """Takes a batch, to be looked at from now on.
+
+        Args:
+            model: The same.
+            batch: `(x, y, sample_weight)`.
+        """
+        self._predictions = PredictionProbe(model, *batch, self._heads)
+        try:
+            self._signals = self._made(model, batch)
+        except (NoLossError, ValueError):
+            x, _, _ = batch
+            self._signals = self._made(model, (x, None, None))
+
+    def _made(self, model: Any, batch: Batch) -> ForwardProbe:
+        return ForwardProbe(
+            model,
+            *batch,
+            training=True,
+            reduce=self._summary.reduce,
+            few=True,
+        )
+
+    def record_weights(
+        self, recording: Recording, epoch: int, step: int, model: Any
+    ) -> None:
+        """Records how far the weights have moved, and their penalty."""
+        rows = self._weights.rows(model.trainable_variables)
+        for path, quantities in rows.items():
+            for quantity, value in quantities.items():
+                recording.append(epoch, path, quantity, step, value)
+        penalties = [
+            float(keras.ops.convert_to_numpy(variable.regularizer(variable)))
+            for variable in model.trainable_variables
+            if variable.regularizer is not None
+        ]
+        if penalties:
+            recording.append(epoch, "", q.WEIGHT_PENALTY, step, sum(penalties))
+
+    def record_probe(self, recording: Recording, epoch: int, step: int) -> None:
+        """Records what the batch shows, if there is one."""
+        if self._predictions is None:
+            return
+        for owner, quantities in self._predictions().items():
+            for quantity, values in quantities.items():
+                index = None
+                if quantity.indexed_by:
+                    index = range(len(values))
+                recording.append(
+                    epoch, owner, quantity, step, values, index=index
+                )
+        if self._signals is not None:
+            rows = self._summary.rows(self._signals())
+            record_signals(recording, epoch, step, rows, "SignalMonitor")

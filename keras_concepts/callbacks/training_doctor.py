@@ -1,0 +1,426 @@
+"""What is wrong with a training run, and what to change."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+
+from keras_concepts import _backend
+from keras_concepts import quantities as q
+from keras_concepts._check_masks import check_masks
+from keras_concepts._validation import check_probe
+from keras_concepts.callbacks._checkup import Checkup
+from keras_concepts.callbacks._monitor import (
+    Monitor,
+    SampledMonitor,
+    StepMonitor,
+)
+from keras_concepts.callbacks._probe import fed_probe
+from keras_concepts.callbacks._time_budget import (
+    GatedSchedule,
+    RareSchedule,
+    TimeBudget,
+    checks_of_an_epoch,
+)
+from keras_concepts.callbacks.batch_norm_shift_monitor import (
+    BatchNormShiftMonitor,
+)
+from keras_concepts.callbacks.gradient_monitor import GradientMonitor
+from keras_concepts.callbacks.non_finite_guard import NonFiniteGuard
+from keras_concepts.callbacks.penalty_reporter import PenaltyReporter
+from keras_concepts.instruments.batch_norm.capture_batches import (
+    batch_norm_layers,
+)
+from keras_concepts.instruments.data.data_watch import DataWatch
+from keras_concepts.instruments.step.schedule import Schedule
+from keras_concepts.rules.finding import Finding
+from keras_concepts.rules.judge import Judge
+from keras_concepts.rules.training import ENDED
+
+# Steps of the first epoch at which a long one is looked at from inside.
+_INSIDE = (64, 256, 1024, 4096, 16384)
+# Share of the steps of sequences that are padding, to look for masks.
+_PADDED = 0.05
+# Of a text that is not printed.
+_WIDTH = 80
+_ON_FINDING = ("report", "warn", "stop")
+OnFinding = str | Callable[[Finding], Any]
+
+
+class TrainingDoctor(Monitor):
+    """Says what is wrong with a training run, where, since when and why.
+
+    The doctor measures what all monitors measure, through one measured train
+    function and into one recording, together with what the data, the labels and
+    the outputs are. It judges the recording after each epoch (a long first one
+    also from inside) by the rules of `keras_concepts.rules`, and gives each
+    thing that is wrong as a `Finding`: the numbers that speak for it, and what
+    to change. Findings that share a cause are one problem.
+
+    What is certain is said at once: values that are not finite, outputs, loss
+    and labels that contradict each other. Everything else is said only if it
+    does harm, that is, if the run is not on its way to removing what a constant
+    prediction would leave of the loss (`keras_concepts.rules.harm`). A finding
+    that no longer holds is withdrawn.
+
+    Weights, optimizer, random seeds and data are the same to the last bit as
+    without the doctor. What it cannot look at it names in `unchecked`, and a
+    failure inside the doctor is a warning, never an end of the training.
+
+    Measuring has a time budget. Where steps are compiled, those of a short run
+    are not measured at all; weights, activations, error signals and predictions
+    then are, on the probe after some of the epochs. So `noticed` may differ
+    between machines. `time_budget=None` measures everything, always.
+
+    Args:
+        probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, a few hundred
+            rows on which signals and predictions are measured. Left out, 256
+            rows of the training data, spread evenly if `fit` holds arrays, else
+            the first that it sees.
+        record_to: File for the recording, appended to after each epoch. See
+            `Recording`.
+        on_finding: What to do with a new problem. `"report"` prints it in a
+            line, and all of them at the end; `"warn"` gives a Python warning;
+            `"stop"` does as `"report"`, and stops the training if the finding
+            is certain (`severity="error"`); a callable is called with each
+            `Finding`, consequences too.
+        time_budget: Share of the training time that measuring may take, above
+            0, or `None` for no limit. Compiling the measured step is counted
+            where the length of the run is known.
+        sink: Called with the text that is to be printed.
+
+    Attributes:
+        findings: Every `Finding` of the last `fit`, causes first, those that
+            were withdrawn at the end.
+        checked: Names of the rules that could be judged.
+        unchecked: Sentences on what could not, and why.
+
+    Raises:
+        TypeError: `probe` is not a tuple.
+        ValueError: `probe` has not one to three parts; or `on_finding` or
+            `time_budget` is none of the above.
+        OSError: `record_to` cannot be opened, when `fit` begins.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> import keras_concepts as kc
+    >>> model = keras.Sequential(
+    ...     [keras.Input((4,)), keras.layers.Dense(1)]  # no sigmoid
+    ... )
+    >>> model.compile("adam", "binary_crossentropy")
+    >>> doctor = kc.callbacks.TrainingDoctor(on_finding=lambda finding: None)
+    >>> x, y = np.eye(4), np.array([0.0, 1.0, 0.0, 1.0])
+    >>> history = model.fit(x, y, verbose=0, callbacks=[doctor])
+    >>> finding = doctor.findings[0]
+    >>> finding.rule, finding.severity, finding.since
+    ('head_loss_mismatch', 'error', (0, 0))
+    >>> finding.advice.split(",")[0]
+    'Set `from_logits=True` in the loss'
+    """
+
+    # Keras may run other callbacks of a batch asynchronously: there is no hook
+    # for a batch here.
+    async_safe = True
+
+    def __init__(
+        self,
+        probe: Any = None,
+        record_to: str | os.PathLike[str] | None = None,
+        on_finding: OnFinding = "report",
+        *,
+        time_budget: float | None = 0.1,
+        sink: Callable[[str], Any] = print,
+    ) -> None:
+        super().__init__(record_to=record_to)
+        if probe is not None:
+            check_probe("TrainingDoctor", probe)
+        if not callable(on_finding) and on_finding not in _ON_FINDING:
+            raise ValueError(
+                "`on_finding` of `TrainingDoctor` must be 'report', 'warn', "
+                "'stop' or a callable. "
+                f"Received: on_finding={on_finding!r}."
+            )
+        if time_budget is not None and not time_budget > 0.0:
+            raise ValueError(
+                "`time_budget` of `TrainingDoctor` must be above 0, or None. "
+                f"Received: time_budget={time_budget!r}."
+            )
+        self.probe = probe
+        self.on_finding = on_finding
+        self.time_budget = time_budget
+        self.sink = sink
+        self.findings: list[Finding] = []
+        self._begin_run()
+
+    def _begin_run(self) -> None:
+        self._judge: Judge | None = None
+        self._monitors: list[StepMonitor] = []
+        self._checkup: Checkup | None = None
+        self._watch: DataWatch | None = None
+        self._trained: Any = None
+        self._missing: list[str] = []
+        self._said: set[str] = set()
+        self._epoch = 0
+        self._epochs = 0
+        self._is_probed = False
+        self._knows_data = False
+
+    @property
+    def checked(self) -> list[str]:
+        """Names of the rules that could be judged."""
+        return [] if self._judge is None else self._judge.checked
+
+    @property
+    def unchecked(self) -> list[str]:
+        """What could not be judged, and why."""
+        unchecked = [] if self._judge is None else self._judge.unchecked
+        return [*unchecked, *self._missing]
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._is_listed_again():
+            return
+        self._end_run()
+        self._begin_run()
+        self.findings = []
+        model = self._trained = self.model
+        self._log = self._open_log(model)
+        self._judge = Judge(self.recording)
+        self._budget = TimeBudget(
+            self.time_budget, _backend.COMPILES and not model.run_eagerly
+        )
+        self._budget.plan(self.params.get("steps"), self._planned_epochs())
+        with self._budget.spending():
+            with self._careful("see the data"):
+                self._watch = DataWatch(model)
+            self._record_data_facts()
+            for monitor in self._made_monitors(model):
+                self._begin_monitor(monitor)
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._log is None:
+            return
+        is_first = not self._log.begun
+        self._epoch = self._log.epoch(epoch)
+        for monitor in self._monitors:
+            monitor.on_epoch_begin(epoch)
+        if is_first and self.model.built:
+            with self._budget.spending():
+                self._look(-1, self.recording.next_step)
+                self._check(-1, self.recording.next_step)
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._log is None:
+            return
+        self._epochs += 1
+        step = self._step()
+        with self._budget.spending():
+            for monitor in self._monitors:
+                with self._careful(f"use `{type(monitor).__name__}`"):
+                    monitor.on_epoch_end(epoch, {})
+            self._log.end_epoch(epoch, step, logs)
+            self._record_data_facts()
+            planned = self._planned_epochs()
+            forced = checks_of_an_epoch(self._epochs, planned)
+            self._is_probed = forced or self._budget.allows()
+            if self._is_probed:
+                self._look(self._epoch, step)
+            if self._is_probed or self._epochs % -(-planned // 100) == 0:
+                self._check(self._epoch, step)
+            self.recording.flush()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self._log is None or self._judge is None:
+            return
+        if self._epochs:
+            if not self._is_probed:
+                self._look(self._epoch, self._step())
+            self._check(self._epoch, self._step(), ended=True)
+        self._end_run()
+        super().on_train_end(logs)
+        if self.on_finding in ("report", "stop"):
+            self._print_verdict()
+
+    def _end_run(self) -> None:
+        for monitor in self._monitors:
+            with self._careful(f"end `{type(monitor).__name__}`"):
+                monitor.on_train_end()
+        if self._watch is not None:
+            self._watch.close()
+        self._monitors = []
+        self._checkup = self._watch = self._trained = None
+
+    def _planned_epochs(self) -> int:
+        return int(self.params.get("epochs") or 1)
+
+    def _step(self) -> int:
+        """Steps taken by now, over all runs of the recording."""
+        for monitor in self._monitors:
+            return monitor.recording.next_step + monitor.steps
+        return self.recording.next_step + self._epochs * (
+            self.params.get("steps") or 0
+        )
+
+    def _made_monitors(self, model: Any) -> Iterator[StepMonitor]:
+        yield GradientMonitor()
+        yield NonFiniteGuard(stop=False, sink=self._non_finite)
+        layers = _backend.flatten_layers(model)
+        if any(v.regularizer is not None for v in model.trainable_variables):
+            yield PenaltyReporter(max_samples=32)
+        if batch_norm_layers(layers):
+            yield BatchNormShiftMonitor()
+
+    def _begin_monitor(self, monitor: StepMonitor) -> None:
+        monitor.record_into(self.recording)
+        monitor.set_model(self._trained)
+        monitor.set_params(self.params)
+        try:
+            monitor.on_train_begin()
+        except ValueError as error:
+            self._missing.append(str(error))
+            return
+        self._monitors.append(monitor)
+        monitor.gate(lambda inner: self._gated(monitor, inner))
+
+    def _gated(self, monitor: StepMonitor, inner: Schedule) -> Schedule:
+        if isinstance(monitor, NonFiniteGuard):
+            return RareSchedule(inner, self._budget)
+        inside = self._inside if isinstance(monitor, GradientMonitor) else None
+        return GatedSchedule(inner, self._budget, inside)
+
+    def _record_data_facts(self) -> None:
+        """Records what is known of data and heads, until all is known."""
+        watch = self._watch
+        if watch is None or self._knows_data or not self._trained.built:
+            return
+        facts: dict[str, Any] = {}
+        with self._careful("see the data"):
+            data = watch.facts()
+            if data is None:
+                return
+            facts["fit"] = watch.fit_facts()
+            facts["heads"] = watch.head_facts()
+            facts["data"] = data
+            if data["source"] == "batches":
+                known = self.recording.facts.get("data", {})
+                data["step"] = known.get("step", self._step())
+            self._knows_data = watch.is_complete or self._epochs > 0
+            if not self._epochs and _is_padded(data):
+                facts["masks"] = self._mask_facts()
+        if facts:
+            self.recording.record_facts(facts)
+
+    def _mask_facts(self) -> list[dict[str, Any]]:
+        """Where a mask is lost, or is missing."""
+        batch = None if self._watch is None else self._watch.probe(16)
+        if batch is None or not _backend.has_call(self._trained):
+            return []
+        report = check_masks(self._trained, batch[0])
+        return [dataclasses.asdict(finding) for finding in report.findings]
+
+    def _look(self, epoch: int, step: int) -> None:
+        """Measures weights, signals and predictions."""
+        model = self.model
+        if not model.built or not model.trainable_variables:
+            return
+        with self._careful("look at the weights"):
+            if self._checkup is None:
+                heads = self.recording.facts.get("heads") or []
+                self._checkup = Checkup(model, heads)
+            self._checkup.record_weights(self.recording, epoch, step, model)
+        with self._careful("use its probe"):
+            if self._checkup is None:
+                return
+            if not self._checkup.has_probe:
+                batch = self._probe_batch(model)
+                if batch is None:
+                    return
+                self._checkup.use_probe(model, batch)
+            self._checkup.record_probe(self.recording, epoch, step)
+
+    def _probe_batch(self, model: Any) -> Any:
+        if self.probe is not None:
+            return fed_probe(type(self).__name__, model, self.probe)
+        if self._watch is None or not _backend.has_call(model):
+            return None
+        return self._watch.probe()
+
+    def _check(self, epoch: int, step: int, ended: bool = False) -> None:
+        if self._judge is None:
+            return
+        mark = ENDED if ended else 1.0
+        self.recording.append(epoch, "", q.CHECKED, step, mark)
+        new = []
+        with self._careful("judge the run"):
+            new = self._judge.check((max(epoch, 0), step))
+        self.findings = self._judge.findings
+        for finding in new:
+            self._tell(finding)
+
+    def _inside(self, step: int) -> None:
+        """Looks at a long first epoch from inside."""
+        if self._epochs or step not in _INSIDE:
+            return
+        with self._budget.spending():
+            for monitor in self._monitors:
+                if isinstance(monitor, SampledMonitor):
+                    with self._careful("look inside the epoch"):
+                        _ = monitor.record_steps(self._epoch)
+            self._check(self._epoch, self.recording.next_step + step)
+
+    def _non_finite(self, message: str) -> None:
+        del message
+        self._check(self._epoch, self._step())
+
+    def _tell(self, finding: Finding) -> None:
+        if callable(self.on_finding):
+            _ = self.on_finding(finding)
+            return
+        if finding.because_of is not None or finding.severity == "info":
+            return
+        if self.on_finding == "warn":
+            warnings.warn(f"TrainingDoctor: {finding}", UserWarning, 2)
+            return
+        _ = self.sink(f"TrainingDoctor: {finding.headline}")
+        if self.on_finding == "stop" and finding.severity == "error":
+            self._trained.stop_training = True
+
+    def _print_verdict(self) -> None:
+        if self.sink is print:
+            self.summary()
+            return
+        text = io.StringIO()
+        self.summary(Console(file=text, width=_WIDTH))
+        _ = self.sink(text.getvalue().rstrip())
+
+    @contextlib.contextmanager
+    def _careful(self, what: str) -> Iterator[None]:
+        """What fails inside costs a measurement, and not the training run."""
+        try:
+            yield
+        except Exception as error:
+            if what not in self._said:
+                self._said.add(what)
+                said = " ".join(str(error).split())[:300]
+                text = f"could not {what} ({type(error).__name__}: {said})"
+                self._missing.append(text)
+                warnings.warn(
+                    f"`TrainingDoctor` {text}. Training goes on.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+
+
+def _is_padded(data: dict[str, Any]) -> bool:
+    """Whether inputs of a run are sequences that end or begin with zeros."""
+    shares = [each.get("padding") or 0.0 for each in data["inputs"]]
+    return max(shares, default=0.0) > _PADDED

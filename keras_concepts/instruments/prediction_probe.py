@@ -1,0 +1,107 @@
+"""What a model predicts for a fixed batch, reduced to a few numbers."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_concepts import _backend
+from keras_concepts import quantities as q
+from keras_concepts._batches import as_fed
+from keras_concepts.instruments.model_loss import NoLossError, model_loss
+from keras_concepts.instruments.predictions import prediction_rows
+from keras_concepts.quantities import Quantity
+
+Rows = dict[str, dict[Quantity, np.ndarray]]
+
+
+class PredictionProbe:
+    """Predicts a batch at inference; the model stays as it is.
+
+    Args:
+        model: A built model.
+        x: Inputs as for `fit`, in arrays.
+        y: Targets, or `None`.
+        sample_weight: Weights, or `None`.
+        heads: Facts of the model's outputs; see `instruments.heads`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        heads: list[dict[str, Any]],
+    ) -> None:
+        self._model = model
+        self._targets = y
+        self._heads = {head["output"]: head for head in heads}
+        self._batch = as_fed([x, y, sample_weight])
+        self._has_loss = y is not None
+        self._pass = _backend.compiled_pass(
+            self._run,
+            model.variables,
+            getattr(model, "run_eagerly", False),
+            few=True,
+        )
+
+    def __call__(self) -> Rows:
+        """Quantities of the run (`""`) and of each output, by its name.
+
+        A model with one output has them under `""`, with those of the run.
+        """
+        with _backend.without_gradients(), _backend.fixed_randomness(0):
+            try:
+                loss, outputs = self._pass(*self._batch)
+            except NoLossError:
+                self._has_loss = False
+                loss, outputs = self._pass(*self._batch)
+        names = outputs_by_name(self._model, outputs)
+        targets = outputs_by_name(self._model, self._targets)
+        rows: Rows = {"": {}}
+        for name, output in names.items():
+            target = targets.get(name)
+            found = prediction_rows(
+                _array(output),
+                None if target is None else np.asarray(target),
+                self._heads.get(name, {}),
+            )
+            rows.setdefault(name, {}).update(found)
+        if loss is not None:
+            rows[""][q.PROBE_INFERENCE_LOSS] = np.atleast_1d(_array(loss))
+        return rows
+
+    def _run(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+        outputs = _backend.call_as_trainer(self._model, x, training=False)
+        loss = None
+        if self._has_loss:
+            loss = model_loss(self._model, x, y, outputs, weight, False)
+            loss = ops.cast(loss, "float32")
+        return loss, outputs
+
+
+def outputs_by_name(model: Any, outputs: Any) -> dict[str, Any]:
+    """Each output under its name, the only one under `""`.
+
+    Args:
+        model: Whose outputs they are.
+        outputs: One, a list or a dict; also targets in the same structure.
+    """
+    if outputs is None:
+        return {}
+    if isinstance(outputs, dict):
+        found = {str(name): output for name, output in outputs.items()}
+    elif isinstance(outputs, list | tuple):
+        names = getattr(model, "output_names", None) or []
+        if len(names) != len(outputs):
+            names = [f"output_{i}" for i in range(len(outputs))]
+        found = dict(zip(names, outputs, strict=True))
+    else:
+        return {"": outputs}
+    return found if len(found) != 1 else {"": next(iter(found.values()))}
+
+
+def _array(tensor: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(tensor))

@@ -1,0 +1,79 @@
+"""How far the weights of a model have moved, from the host."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.instruments.owners import OwnerNames
+from keras_concepts.instruments.predictions import equal_columns
+from keras_concepts.instruments.roles import roles_of
+from keras_concepts.quantities import Quantity
+
+# Entries of a variable that are looked at: of larger ones a sample.
+_MOST_ENTRIES = 2**16
+# Weights of a kernel that are compared between its units.
+_MOST_INPUTS = 64
+_MOST_UNITS = 256
+
+
+class WeightHistory:
+    """Remembers the weights of a model at its first and last measurement.
+
+    Of a variable with more than 65,536 entries as many are looked at, spread
+    evenly: the numbers are those of a sample, and memory stays small.
+
+    Args:
+        model: A built model. It is not kept.
+        names: Of its variables.
+    """
+
+    def __init__(self, model: Any, names: OwnerNames) -> None:
+        variables = model.trainable_variables
+        self.paths = [names.of(variable) for variable in variables]
+        self._is_kernel = [
+            role in (q.WEIGHT, q.SCORE)
+            for role in roles_of(variables, names, model)
+        ]
+        self._first = [_sample(variable) for variable in variables]
+        self._last = self._first
+
+    def rows(self, variables: Any) -> dict[str, dict[Quantity, float]]:
+        """What to record of each variable now.
+
+        Args:
+            variables: The model's trainable variables, those of `paths`.
+        """
+        rows: dict[str, dict[Quantity, float]] = {}
+        now = [_sample(variable) for variable in variables]
+        for i, path in enumerate(self.paths):
+            rows[path] = {
+                q.EPOCH_WEIGHT_RMS: _rms(now[i]),
+                q.EPOCH_UPDATE_RMS: _rms(now[i] - self._last[i]),
+                q.DISTANCE_RMS: _rms(now[i] - self._first[i]),
+            }
+            if self._is_kernel[i] and len(variables[i].shape) == 2:
+                rows[path][q.EQUAL_COLUMNS] = _equal_columns(variables[i])
+        self._last = now
+        return rows
+
+
+def _sample(variable: Any) -> np.ndarray:
+    entries = keras.ops.reshape(variable, (-1,))
+    stride = -(-entries.shape[0] // _MOST_ENTRIES)
+    if stride > 1:
+        entries = entries[::stride]
+    values = keras.ops.convert_to_numpy(keras.ops.cast(entries, "float32"))
+    return np.array(values, np.float64)  # a copy: some share the memory
+
+
+def _equal_columns(kernel: Any) -> float:
+    """Share of units with the weights of the first, of a part of a kernel."""
+    part = kernel[:_MOST_INPUTS, :_MOST_UNITS]
+    part = keras.ops.cast(part, "float32")
+    return equal_columns(np.asarray(keras.ops.convert_to_numpy(part)))
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0

@@ -1,0 +1,30 @@
+"""Reports of what is wrong with a training run."""
+
+from keras_concepts.reports.doctor.figure import plot_doctor
+from keras_concepts.reports.doctor.table import (
+    doctor_table,
+    findings_table,
+    print_doctor,
+    print_findings,
+)
+from keras_concepts.reports.doctor.verdict import EMPTY
+from keras_concepts.reports.report import Report
+
+__all__ = [
+    "REPORT",
+    "doctor_table",
+    "findings_table",
+    "plot_doctor",
+    "print_doctor",
+    "print_findings",
+]
+
+
+class _DoctorReport(Report):
+    """Of all monitors, whichever doctor asks: rules need the rows of all."""
+
+    def of(self, monitor: str) -> Report:
+        return self
+
+
+REPORT = _DoctorReport(EMPTY, doctor_table, plot_doctor)

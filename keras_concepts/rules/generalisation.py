@@ -1,0 +1,163 @@
+"""Rules on what holds for the training data alone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.harm import constant_loss, skill
+from keras_concepts.rules.progress import label_shares
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.training import Training, held
+
+# Of the constant predictor's loss: how far the validation loss has risen above
+# its least. Source: calibrated, benchmarks/doctor.
+RISE = 0.2
+# In percent of the least. Source: Prechelt (1998), GL_5.
+LOSS_OF_GENERALIZATION = 5.0
+_CHECKS = 3
+
+
+@rule(
+    "overfitting",
+    severity="warning",
+    why="What is learned holds for the training data alone.",
+    page="regularization.md",
+    needs="validation data",
+    known=lambda t: bool(t.logs("val_loss")),
+)
+def overfitting(t: Training) -> Iterator[Evidence]:
+    """The validation loss rises clearly while the training loss falls.
+
+    For three epochs in a row, and since then at least half as far: validation
+    loss above its least by 5 % (Prechelt's GL) and by 20 % of the constant
+    predictor's loss, and the training loss below what it was at that least.
+    Known false alarm: a sure classifier whose few mistakes get dearer while its
+    accuracy stays; guard: the 20 %. Or, as variant "unrelated": half of the
+    constant predictor's training loss is gone, and the validation loss has
+    never been below it.
+    """
+    validation, training = t.logs("val_loss"), t.logs("loss")
+    reference = constant_loss(t)
+    if reference is None or len(validation.values) != len(training.values):
+        return
+    values = validation.values
+    if not np.isfinite(values).all() or not len(values):
+        return
+    least = np.minimum.accumulate(values)
+    best = np.array(
+        [int(np.argmin(values[: i + 1])) for i in range(len(values))]
+    )
+    rise = values - least
+    worse = (
+        (rise > RISE * reference)
+        & (100.0 * rise > LOSS_OF_GENERALIZATION * least)
+        & (training.values < training.values[best])
+    )
+    learned = skill(t)
+    unrelated = (np.array([1.0 - v / reference for v in least]) < 0.02) & (
+        learned.values > 0.5
+    )
+    if held(unrelated, min(_CHECKS, max(2, t.planned_epochs // 2))):
+        yield Evidence(
+            "",
+            validation.since(unrelated),
+            (
+                Measured(
+                    "least validation loss over that of a constant",
+                    float(least[-1] / reference),
+                    0.98,
+                ),
+                Measured(
+                    "share of the constant's training loss that is gone",
+                    float(learned.values[-1]),
+                    0.5,
+                ),
+            ),
+            "Check that inputs and labels belong together, in the validation "
+            "data too, and are shuffled and scaled alike.",
+            "x, y = x[order], y[order]  # one order for both",
+            variant="unrelated",
+        )
+    elif _was_held(worse) and rise[-1] > 0.5 * RISE * reference:
+        yield Evidence(
+            "",
+            validation.at(int(best[-1])),
+            (
+                Measured(
+                    "rise of the validation loss",
+                    float(rise[-1]),
+                    RISE * reference,
+                ),
+                Measured("its least", float(least[-1])),
+            ),
+            "Stop early, add data or augmentation, or regularize.",
+            'keras.callbacks.EarlyStopping("val_loss", patience=3, '
+            "restore_best_weights=True)",
+            variant="rise",
+        )
+
+
+def _was_held(worse: np.ndarray) -> bool:
+    """Whether it was so for some epochs in a row, at any time."""
+    return any(
+        worse[i : i + _CHECKS].all() for i in range(len(worse) - _CHECKS + 1)
+    )
+
+
+@rule(
+    "metric_disagrees",
+    severity="warning",
+    why="The metric does not measure what the loss trains.",
+    page="metrics.md",
+    needs="an accuracy in the logs",
+    known=lambda t: bool(_accuracies(t)),
+)
+def metric_disagrees(t: Training) -> Iterator[Evidence]:
+    """Most of the loss is gone, and the accuracy is that of a constant.
+
+    Skill above 0.5 in three epochs, and the logged accuracy not above the share
+    of the most frequent class plus 0.05. Known false alarm: heavy imbalance,
+    where that share is near 1; guard: it must be below 0.9.
+    """
+    if len(t.heads) != 1:
+        return
+    shares, learned = label_shares(t, t.heads[0]), skill(t)
+    if t.heads[0].get("kind") == "regression" and _accuracies(t):
+        shares = np.array([0.0])
+    if shares is None or shares.max() > 0.9 or constant_loss(t) is None:
+        return
+    for key in _accuracies(t):
+        accuracy = t.logs(key)
+        count = min(len(accuracy.values), len(learned.values))
+        wrong = (learned.values[-count:] > 0.5) & (
+            accuracy.values[-count:] <= shares.max() + 0.05
+        )
+        if held(wrong, min(_CHECKS, max(2, t.planned_epochs // 2))):
+            yield Evidence(
+                key,
+                accuracy.since(wrong),
+                (
+                    Measured(key, float(accuracy.values[-1])),
+                    Measured("share of the largest class", float(shares.max())),
+                    Measured(
+                        "share of the constant's loss that is gone",
+                        float(learned.values[-1]),
+                        0.5,
+                    ),
+                ),
+                "Use the metric that fits the labels, and its threshold on the "
+                "same scale as the outputs (logits or probabilities).",
+                'metrics=["accuracy"]  # lets Keras choose by labels and loss',
+            )
+            return
+
+
+def _accuracies(t: Training) -> list[str]:
+    names = t._index.rows.get(str(q.LOG), {})
+    return [
+        name
+        for name in names
+        if "acc" in name and not name.startswith("val_") and t.logs(name)
+    ]

@@ -1,0 +1,223 @@
+"""Rules on gradients: vanishing, exploding, or none at all."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.harm import data_loss, harm, reference_loss
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.training import Curve, Training, held
+from keras_concepts.rules.updates import learning_rate
+
+# RMS error signal of the first layer over that of the last. Source: AUTOTRAINER
+# (2021), 1e-3 for norms of gradients.
+VANISHING = 1e-3
+# RMS update over RMS weight of a kernel in one step. Source: prototype: one
+# step moves a kernel by more than its own size.
+JUMP = 1.0
+# Loss over the least so far. Source: calibrated, benchmarks/doctor.
+GROWTH = 3.0
+_CHECKS = 3
+_LEAST_STEPS = 16
+
+
+def _has_errors(t: Training) -> bool:
+    return bool(t.curves(q.ERROR_RMS))
+
+
+@rule(
+    "vanishing_gradient",
+    severity="warning",
+    why="Layers that no error signal reaches stay as they were initialized, "
+    "and hand on random features.",
+    page="vanishing_gradients.md",
+    needs="a probe batch with labels, and a model that can be called",
+    known=_has_errors,
+)
+def vanishing_gradient(t: Training) -> Iterator[Evidence]:
+    """The first layer gets less than a thousandth of the last one's error.
+
+    RMS(dL/da) of the first layer over that of the last, on the probe, below
+    1e-3 in three checks in a row. Only under harm. Known false alarm: deep
+    sigmoid networks that take off late, and residual paths that carry the
+    signal past a branch; guard: harm, and the first layer of the model.
+    """
+    curves = {o: c for o, c in t.curves(q.ERROR_RMS).items() if o in t.layer}
+    if len(curves) < 3:
+        return
+    owners = list(curves)
+    ratio = _ratio(curves[owners[0]], curves[owners[-1]])
+    # Exactly 0 is a gradient that is cut off: see `untrained_variable`.
+    small = (ratio.values < VANISHING) & (ratio.values > 0.0)
+    checks = min(_CHECKS, len(small))
+    if checks < 2 or not held(small, checks) or harm(t, 0.3) is None:
+        return
+    yield Evidence(
+        owners[0],
+        ratio.since(small),
+        (
+            Measured(
+                f"RMS error signal over that of {owners[-1]}",
+                float(ratio.values[-1]),
+                VANISHING,
+            ),
+            Measured("layers between", str(len(owners) - 2)),
+        ),
+        "Use ReLU with He initialization, batch normalization or residual "
+        "connections in place of a deep stack of saturating activations.",
+        'keras.layers.Dense(units, activation="relu", '
+        'kernel_initializer="he_normal")',
+    )
+
+
+def _ratio(first: Curve, last: Curve) -> Curve:
+    count = min(len(first.values), len(last.values))
+    first = Curve(*(column[-count:] for column in first))
+    below = last.values[-count:]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = first._replace(values=first.values / below)
+    usable = np.isfinite(ratio.values) & (below > 0.0)
+    return Curve(*(column[usable] for column in ratio))
+
+
+@rule(
+    "exploding_gradient",
+    severity="warning",
+    why="One step that is far too large destroys what was learned, and often "
+    "the units with it.",
+    page="doctor.md#exploding_gradient",
+    needs="a loss in the logs, or measured steps",
+    known=lambda t: bool(t.logs("loss") or t.curve(q.GRADIENT_NORM)),
+)
+def exploding_gradient(t: Training) -> Iterator[Evidence]:
+    """A step moves a kernel by more than its own size, or the loss grows.
+
+    RMS update over RMS weight of a kernel above 1 in one measured step; or the
+    loss of an epoch above three times the least so far and above the constant
+    predictor's. Only under harm. Known false alarm: kernels that start at
+    zero; guard: they do not count. The first steps of Adam move every weight
+    by the learning rate; guard: harm.
+    """
+    hurt = harm(t, 0.5)
+    if hurt is None:
+        return
+    jump = _largest_jump(t)
+    if jump is not None:
+        path, since, ratio = jump
+        yield Evidence(
+            path,
+            since,
+            (Measured("RMS update over RMS weight in one step", ratio, JUMP),),
+            *_remedy(t),
+        )
+        return
+    loss, reference = data_loss(t).finite, reference_loss(t)
+    if len(loss.values) < 2 or reference is None:
+        return
+    least = np.minimum.accumulate(loss.values)
+    grown = (loss.values > GROWTH * np.abs(least)) & (loss.values > reference)
+    if grown[-1]:
+        yield Evidence(
+            "",
+            loss.since(grown),
+            (
+                Measured(
+                    "loss over the least so far",
+                    float(loss.values[-1] / least[-1]),
+                    GROWTH,
+                ),
+            ),
+            *_remedy(t),
+        )
+
+
+def _remedy(t: Training) -> tuple[str, str]:
+    rate = learning_rate(t)
+    text = "Lower the learning rate"
+    if rate is not None:
+        text += f" ({rate:.3g})"
+    return (
+        text + ", or clip the norm of the gradients.",
+        f"keras.optimizers.Adam(learning_rate={0.1 * (rate or 1e-3):.0e}, "
+        "global_clipnorm=1.0)",
+    )
+
+
+def _largest_jump(t: Training) -> tuple[str, tuple[int, int], float] | None:
+    found = None
+    for kernel in t.kernels:
+        path = kernel["path"]
+        update, weight = (
+            t.curve(q.UPDATE_RMS, path),
+            t.curve(q.WEIGHT_RMS, path),
+        )
+        if len(update.values) != len(weight.values) or not update:
+            continue
+        start = weight.values[0]
+        if not start > 0.0:
+            continue
+        with np.errstate(invalid="ignore"):
+            ratio = update.values / np.fmax(weight.values, start)
+        beyond = np.flatnonzero(ratio > JUMP)
+        if len(beyond):
+            at, largest = update.at(int(beyond[0])), float(np.nanmax(ratio))
+            if found is None or at[1] < found[1][1]:
+                found = path, at, largest
+    return found
+
+
+@rule(
+    "untrained_variable",
+    severity="warning",
+    why="A variable that never changes is not trained, whatever the model's "
+    "summary counts.",
+    page="doctor.md#untrained_variable",
+    needs="weights that can be read",
+    known=lambda t: bool(t.curves(q.DISTANCE_RMS)),
+)
+def untrained_variable(t: Training) -> Iterator[Evidence]:
+    """A trainable variable has not changed in any of its entries.
+
+    RMS(W - W at the start) is exactly 0 after sixteen steps or more. Only under
+    harm. Known false alarm: an output without a loss, rows of an embedding that
+    no batch uses, a rate of 0 in warm-up, part of a model that is trained in
+    turns; guard: harm, and whole variables.
+    """
+    still = []
+    since = (0, 0)
+    trainable = {v["path"] for v in t.variables if v.get("trainable")}
+    curves = t.curves(q.DISTANCE_RMS)
+    for path, curve in curves.items():
+        if path in trainable and _is_still(curve):
+            still.append(path)
+    if not still or harm(t, 0.5) is None:
+        return
+    whole = len(still) == len([p for p in curves if p in trainable])
+    rate = learning_rate(t)
+    if whole:
+        advice = "Check the learning rate and which optimizer trains the model."
+    else:
+        advice = (
+            "Connect the variable to the loss: call its layer, and let "
+            "gradients pass (no `stop_gradient`, no rounding or argmax)."
+        )
+    yield Evidence(
+        "" if whole else still[0],
+        since,
+        (
+            Measured("largest change since the start", 0.0, 0.0),
+            Measured("variables that never changed", str(len(still))),
+            *(() if rate is None else (Measured("learning rate", rate),)),
+        ),
+        advice,
+        'model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="...")'
+        if whole
+        else "",
+    )
+
+
+def _is_still(curve: Curve) -> bool:
+    later = curve.steps >= curve.steps[0] + _LEAST_STEPS
+    return later.any() and not curve.values[later].any()

@@ -1,0 +1,92 @@
+"""Rules on sequences: how far back a layer sees, and padding."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.harm import harm
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.training import Training
+
+# Of the steps of a sequence. Source: chosen by this project.
+SHORT = 0.1
+_LONG = 20
+_RECURRENT = ("LSTM", "GRU", "RNN")
+
+
+def _is_recurrent(layer: dict[str, Any]) -> bool:
+    return any(kind in layer["class"] for kind in _RECURRENT)
+
+
+@rule(
+    "short_memory",
+    severity="info",
+    why="What lies further back than that cannot be learned.",
+    page="signals.md",
+    needs="a probe batch with labels",
+    known=lambda t: bool(t.curves(q.MEMORY_HORIZON)),
+    meant=lambda t: not t.layers or any(map(_is_recurrent, t.layers)),
+)
+def short_memory(t: Training) -> Iterator[Evidence]:
+    """Almost no gradient gets further back than a tenth of the steps.
+
+    The memory horizon of a recurrent layer is below a tenth of the sequence, of
+    20 steps or more. Only under harm, and only to inform: what lag a task has,
+    only its user knows.
+    """
+    lags = t.curves(q.STATE_ERROR_RMS)
+    for owner, curve in t.curves(q.MEMORY_HORIZON).items():
+        if owner not in lags:
+            continue
+        steps = int(np.max(lags[owner].indices, initial=0)) + 1
+        horizon = float(curve.values[-1])
+        if steps < _LONG or horizon >= SHORT * steps:
+            continue
+        if harm(t, 0.3) is None:
+            continue
+        yield Evidence(
+            owner,
+            curve.at(0),
+            (Measured("memory horizon", horizon, SHORT * steps, "steps"),),
+            "Open the gates at the start, or shorten the sequences.",
+            f"keras.layers.LSTM(units, bias_initializer=kc.initializers.Chrono"
+            f"({steps}))",
+        )
+        return
+
+
+@rule(
+    "lost_mask",
+    severity="warning",
+    why="Padding is read as data: what a sequence says is diluted by steps "
+    "that say nothing.",
+    page="text_classification.md",
+    needs="padded sequences of integers",
+    known=lambda t: bool(t.inputs),
+)
+def lost_mask(t: Training) -> Iterator[Evidence]:
+    """A mask stops before a layer that needs it, or was never made.
+
+    What `check_masks` finds on a few rows: padding that changes the outputs.
+    Only under harm. Known false alarm: pooling and convolutions over padded
+    texts, which often learn all the same; guard: harm.
+    """
+    masks = t.facts.get("masks") or []
+    if not masks or harm(t, 0.2) is None:
+        return
+    first = masks[0]
+    yield Evidence(
+        first["layer"],
+        (0, 0),
+        (
+            Measured("padding, share of the steps", first["padding"]),
+            Measured("places where padding is read as data", str(len(masks))),
+        ),
+        first["advice"],
+        "keras.layers.Embedding(words, units, mask_zero=True)"
+        if first["problem"] == "no_mask"
+        else "",
+    )

@@ -1,0 +1,89 @@
+"""Rule on NaN and infinity."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.quantities import Quantity
+from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.training import Training
+
+_WHAT: dict[Quantity, str] = {
+    q.NON_FINITE_INPUT: "entries of the input",
+    q.NON_FINITE_ACTIVATION: "entries of the activation",
+    q.NON_FINITE_PENALTY: "penalties",
+    q.NON_FINITE_LOSS: "losses",
+    q.NON_FINITE_GRADIENT: "entries of the gradient",
+    q.NON_FINITE_WEIGHT: "entries of the weight",
+}
+_ADVICE: dict[Quantity, tuple[str, str]] = {
+    q.NON_FINITE_INPUT: (
+        "Remove or replace the values that are not finite.",
+        "x = np.nan_to_num(x)",
+    ),
+    q.NON_FINITE_ACTIVATION: (
+        "Look for a division, logarithm or exponential in this layer, or lower "
+        "the learning rate.",
+        "y = keras.ops.log(keras.ops.maximum(x, 1e-7))",
+    ),
+    q.NON_FINITE_PENALTY: (
+        "Look at the regularizer, or lower the learning rate.",
+        "",
+    ),
+    q.NON_FINITE_LOSS: (
+        "Compute the loss from logits, which is stable where probabilities "
+        "are not.",
+        "loss=keras.losses.CategoricalCrossentropy(from_logits=True)",
+    ),
+    q.NON_FINITE_GRADIENT: (
+        "Clip the norm of the gradients, or lower the learning rate; a square "
+        "root or norm at 0 has an infinite slope.",
+        "keras.optimizers.Adam(global_clipnorm=1.0)",
+    ),
+    q.NON_FINITE_WEIGHT: (
+        "Lower the learning rate, or clip the norm of the gradients.",
+        "keras.optimizers.Adam(learning_rate=1e-4, global_clipnorm=1.0)",
+    ),
+}
+
+
+@rule(
+    "non_finite",
+    severity="error",
+    why="Nothing can be learned from NaN: from here on every weight that it "
+    "touches is lost.",
+    page="non_finite.md",
+    needs="a loss in the logs, or checked steps",
+    known=lambda t: bool(t.logs("loss") or t.curve(q.CHECKED_STEPS)),
+)
+def non_finite(t: Training) -> Iterator[Evidence]:
+    """Something is NaN or infinite; where first, if a guard has looked.
+
+    Certain. Known false alarm: steps that loss scaling skips by design; guard:
+    `NonFiniteGuard` names them only after 40 in a row, and the loss in the logs
+    stays finite.
+    """
+    for quantity, what in _WHAT.items():
+        for owner, curve in t.curves(quantity).items():
+            yield Evidence(
+                owner,
+                curve.at(0),
+                (Measured(f"NaN or infinite {what}", float(curve.values[0])),),
+                *_ADVICE[quantity],
+            )
+            return
+    loss = t.logs("loss")
+    bad = np.flatnonzero(~np.isfinite(loss.values))
+    if len(bad):
+        i = int(bad[0])
+        since = loss.at(i - 1) if i else (0, 0)
+        yield Evidence(
+            "",
+            since,
+            (Measured("loss", str(loss.values[i])),),
+            "Lower the learning rate, and look for NaN in the data; "
+            "`NonFiniteGuard` names the step and the layer.",
+            "callbacks=[kc.callbacks.NonFiniteGuard()]",
+        )

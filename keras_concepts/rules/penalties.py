@@ -1,0 +1,115 @@
+"""Rules on what is meant to hold a model back, and does so too much."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.harm import harm, reference_loss
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.training import Training, held
+
+# Of the loss. Source: chosen by this project: more is asked of the weights than
+# of the predictions.
+DOMINANT = 0.5
+# RMS of the kernels over that at the start. Source: calibrated.
+SHRUNK = 0.3
+# Share of the units that are dropped. Source: Srivastava et al. (2014) drop a
+# half of hidden units; accuracy falls from 0.7 on (their figure 9a).
+MOST_DROPPED = 0.7
+_CHECKS = 3
+
+
+@rule(
+    "penalty_dominates",
+    severity="warning",
+    why="The model learns small weights instead of the data.",
+    page="regularization.md",
+    needs="weights that can be read",
+    known=lambda t: bool(t.curve(q.WEIGHT_PENALTY)),
+    meant=lambda t: any(v.get("regularizer") for v in t.variables),
+)
+def penalty_dominates(t: Training) -> Iterator[Evidence]:
+    """Penalties are most of the loss, or have shrunk the kernels to little.
+
+    Penalty over penalty and the constant predictor's loss together above 0.5 in
+    three checks; or above 0.5 at the start, and kernels with a regularizer now
+    below 0.3 of their RMS at the start. Only under harm. Known false alarm:
+    late training, when the data loss is nearly 0; guard: the constant
+    predictor's loss, and harm.
+    """
+    penalty, reference = t.curve(q.WEIGHT_PENALTY).finite, reference_loss(t)
+    if not penalty or reference is None:
+        return
+    shares = penalty.values / (penalty.values + reference)
+    checks = min(_CHECKS, len(shares))
+    shrunk = _shrunk(t)
+    dominant = checks >= 2 and held(shares > DOMINANT, checks)
+    was = shares[0] > DOMINANT and shrunk is not None and shrunk < SHRUNK
+    if not (dominant or was) or harm(t, 0.5) is None:
+        return
+    number = Measured(
+        "penalty over penalty and constant predictor's loss",
+        float(shares[-1] if dominant else shares[0]),
+        DOMINANT,
+    )
+    more = ()
+    if shrunk is not None:
+        name = "RMS of penalized kernels over that at the start"
+        more = (Measured(name, shrunk, SHRUNK),)
+    yield Evidence(
+        "",
+        (0, 0),
+        (number, *more),
+        "Lower the factor of the regularizer a hundredfold.",
+        "kernel_regularizer=keras.regularizers.L2(1e-4)",
+    )
+
+
+def _shrunk(t: Training) -> float | None:
+    """Median over penalized kernels of their RMS over that at the start."""
+    ratios = []
+    for kernel in t.kernels:
+        curve = t.curve(q.EPOCH_WEIGHT_RMS, kernel["path"])
+        if not kernel.get("regularizer") or len(curve.values) < 2:
+            continue
+        if curve.values[0] > 0.0:
+            ratios.append(curve.values[-1] / curve.values[0])
+    return float(np.median(ratios)) if ratios else None
+
+
+@rule(
+    "heavy_dropout",
+    severity="warning",
+    why="So much of the signal is dropped that the rest cannot be learned "
+    "from.",
+    page="dropout.md",
+    known=lambda t: bool(_rates(t)),
+    meant=lambda t: bool(_rates(t)),
+)
+def heavy_dropout(t: Training) -> Iterator[Evidence]:
+    """A dropout layer drops 70 % or more, and training gets nowhere.
+
+    Only under harm. Known false alarm: wide layers, which bear a high rate;
+    guard: harm.
+    """
+    rates = _rates(t)
+    layer = max(rates, key=rates.__getitem__)
+    if rates[layer] < MOST_DROPPED or harm(t, 0.5) is None:
+        return
+    yield Evidence(
+        layer,
+        (0, 0),
+        (Measured("share of units dropped", rates[layer], MOST_DROPPED),),
+        "Lower the rate; 0.2 to 0.5 is usual.",
+        "keras.layers.Dropout(0.3)",
+    )
+
+
+def _rates(t: Training) -> dict[str, float]:
+    return {
+        layer["path"]: float(layer["rate"])
+        for layer in t.layers
+        if "rate" in layer and "Dropout" in layer["class"]
+    }

@@ -1,0 +1,291 @@
+"""Rules on the loss itself, and on predictions that ignore the inputs."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.harm import (
+    constant_loss,
+    data_loss,
+    harm,
+    reference_loss,
+    skill,
+)
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.training import Curve, Training, held
+from keras_concepts.rules.units import perplexity
+
+# Share of the constant predictor's loss. Source: calibrated, benchmarks/doctor.
+NO_SKILL = 0.05
+# The same, where validation shows that nothing was understood.
+NO_MEMORY = 0.15
+# Of the planned epochs: slow plateaus may end late. Source: calibrated.
+_HALF = 0.5
+# Perplexity of predicted classes over that of labels. Source: prototype.
+COLLAPSED = 0.5
+# Share of the largest class below which one class alone is a collapse.
+ALL_OF_ONE = 0.99
+# Weight of the most frequent class over that of the rarest. Source: this
+# project.
+_FAVOUR = 10.0
+# Share of all weight that one class has. Source: this project.
+_ALONE = 0.95
+# Standard deviation over samples, of probabilities; of other outputs as a share
+# of the targets' standard deviation.
+SAME = 0.01
+_CHECKS = 3
+
+
+@rule(
+    "no_progress",
+    severity="warning",
+    why="A constant that ignores the inputs would do as well.",
+    page="doctor.md#no_progress",
+    needs="a loss in the logs",
+    known=lambda t: bool(skill(t)),
+)
+def no_progress(t: Training) -> Iterator[Evidence]:
+    """After half of the epochs, less than 5 % of a constant's loss is gone.
+
+    Skill, see `harm`, below 0.05, and at the present pace still at the planned
+    end; below 0.15 where the validation loss never got below a constant's: the
+    rest is memory. Known false alarm: slow plateaus, and tasks that hardly can
+    be learned; guard: half of the planned epochs must have passed.
+    """
+    if t.ended_epochs < _HALF * t.planned_epochs:
+        return
+    limit = NO_SKILL
+    if _validates_nothing(t):
+        limit = NO_MEMORY
+    hurt = harm(t, limit)
+    if hurt is None or t.broken_at is not None:
+        return
+    yield Evidence(
+        "",
+        hurt.since,
+        (
+            Measured(
+                "share of the constant predictor's loss that is gone",
+                hurt.skill,
+                limit,
+            ),
+        ),
+        "First train on a few samples until they are memorized: if that fails, "
+        "inputs, labels and loss do not fit together.",
+        "kc.preflight(model, x, y)",
+    )
+
+
+def _validates_nothing(t: Training) -> bool:
+    """Whether the validation loss was never below that of a constant."""
+    validation, constant = t.logs("val_loss").finite, constant_loss(t)
+    if not validation or constant is None:
+        return False
+    return bool(validation.values.min() > 0.98 * constant)
+
+
+@rule(
+    "oscillating_loss",
+    severity="warning",
+    why="A loss that swings from epoch to epoch more than it falls is thrown "
+    "about by its steps.",
+    page="doctor.md#oscillating_loss",
+    needs="a loss in the logs",
+    known=lambda t: bool(t.logs("loss")),
+)
+def oscillating_loss(t: Training) -> Iterator[Evidence]:
+    """The loss swings more than it falls.
+
+    Over the last eight epochs: standard deviation about the straight line above
+    the descent of that line, and above 5 % of the constant predictor's loss.
+    Only under harm. Known false alarm: noise of small batches at the end;
+    guard: the 5 %, and harm.
+    """
+    loss, reference = data_loss(t).finite, reference_loss(t)
+    if len(loss.values) < 8 or reference is None:
+        return
+    recent = loss.values[-8:]
+    line = np.polynomial.Polynomial.fit(np.arange(8), recent, 1)
+    swing = float(np.std(recent - line(np.arange(8))))
+    descent = float(line(0) - line(7))
+    limit = max(descent, 0.05 * reference)
+    if swing <= limit or harm(t, 0.5) is None:
+        return
+    yield Evidence(
+        "",
+        loss.at(len(loss.values) - 8),
+        (Measured("standard deviation of the loss", swing, limit),),
+        "Lower the learning rate, or enlarge the batches.",
+        "keras.callbacks.ReduceLROnPlateau(monitor='loss', factor=0.1)",
+    )
+
+
+@rule(
+    "constant_predictions",
+    severity="warning",
+    why="A model that gives every sample the same prediction ignores its "
+    "inputs.",
+    page="doctor.md#constant_predictions",
+    needs="a probe batch, and a model that can be called",
+    known=lambda t: bool(t.curves(q.PREDICTION_SPREAD)),
+)
+def constant_predictions(t: Training) -> Iterator[Evidence]:
+    """Predictions differ from sample to sample by next to nothing.
+
+    Standard deviation over the samples of the probe below 0.01, of outputs that
+    are no probabilities below 0.01 of the targets', in three checks after the
+    start. Only under harm. Known false alarm: the first epochs of a slow
+    plateau; guard: harm with little skill, a fifth of the epochs.
+    """
+    if t.ended_epochs < 0.2 * t.planned_epochs:
+        return
+    for head in t.heads:
+        name = head["output"]
+        curve = t.curve(q.PREDICTION_SPREAD, name)
+        curve = Curve(*(column[curve.epochs >= 0] for column in curve))
+        target = t.targets.get(name, {})
+        scale = 1.0
+        if head.get("kind") not in ("multiclass", "binary"):
+            scale = target.get("std") or 1.0
+        same = curve.values < SAME * scale
+        checks = min(_CHECKS, len(same))
+        if checks < 1 or not held(same, checks) or harm(t, 0.1) is None:
+            continue
+        yield Evidence(
+            name,
+            curve.since(same),
+            (
+                Measured(
+                    "standard deviation of predictions over samples",
+                    float(curve.values[-1]),
+                    SAME * scale,
+                ),
+            ),
+            "Look for what cuts off the inputs: dead or saturated units, a "
+            "learning rate that is too high, inputs that are not scaled.",
+            part=name,
+        )
+
+
+@rule(
+    "class_collapse",
+    severity="warning",
+    why="Classes that are never predicted are not learned, however good the "
+    "accuracy looks.",
+    page="imbalanced_classes.md",
+    needs="a probe batch of a classifier, and its labels",
+    known=lambda t: bool(t.curves(q.PREDICTED_SHARE)),
+)
+def class_collapse(t: Training) -> Iterator[Evidence]:
+    """Predicted are half as many classes as there are.
+
+    Perplexity of the predicted classes on the probe over that of the labels
+    below 0.5, or one class alone is predicted, in three checks. Only under
+    harm. Known false alarm: first steps, and imbalance that is natural; guard:
+    three checks, perplexity of the labels themselves, and harm.
+    """
+    for head in t.heads:
+        name = head["output"]
+        curve = t.curve(q.PREDICTED_SHARE, name)
+        shares = label_shares(t, head)
+        if shares is None or not curve:
+            continue
+        expected = perplexity(shares)
+        ratios, ends = [], []
+        for step in np.unique(curve.steps[curve.epochs >= 0]):
+            rows = np.flatnonzero(curve.steps == step)
+            ratios.append(perplexity(curve.values[rows]) / expected)
+            ends.append(rows[0])
+        single = shares.max() < ALL_OF_ONE
+        low = np.array(
+            [
+                ratio < COLLAPSED or (single and ratio * expected < 1.0 + 1e-9)
+                for ratio in ratios
+            ]
+        )
+        is_late = t.ended_epochs >= _HALF * t.planned_epochs
+        checks = min(2 if is_late else _CHECKS, len(low))
+        if checks < 2 or not held(low, checks) or harm(t, 0.3) is None:
+            continue
+        starts = Curve(*(column[ends] for column in curve))
+        yield Evidence(
+            name,
+            starts.since(low),
+            (
+                Measured(
+                    "predicted over existing classes (perplexities)",
+                    float(ratios[-1]),
+                    COLLAPSED,
+                ),
+            ),
+            "Weight rare classes, and judge by macro F1 instead of accuracy.",
+            'model.compile(..., metrics=[kc.metrics.F1Score(average="macro")])',
+            part=name,
+        )
+
+
+@rule(
+    "class_weights",
+    severity="warning",
+    why="Class weights that favour what is frequent make the loss small where "
+    "the model is wrong.",
+    page="imbalanced_classes.md",
+    needs="class weights, and the labels of a classifier",
+    known=lambda t: bool(t.fit.get("class_weight")),
+)
+def class_weights(t: Training) -> Iterator[Evidence]:
+    """Class weights make the classes far more unequal than the data are.
+
+    Perplexity of the labels, each counted with its weight, below half of that
+    without; or the most frequent class has more than ten times the weight of
+    the rarest; or another class than that has 95 % of all weight. Certain,
+    since the loss, which is weighted too, cannot show the harm. Known false
+    alarm: one class alone matters on purpose; guard: only so far apart.
+    """
+    weights = t.fit.get("class_weight") or {}
+    for head in t.heads[:1]:
+        shares = label_shares(t, head)
+        if shares is None or not (shares > 0.0).all():
+            continue
+        given = [weights.get(str(i), 1.0) for i in range(len(shares))]
+        weighted = np.maximum(shares * given, 0.0)
+        if not weighted.sum() > 0.0:
+            continue
+        ratio = perplexity(weighted / weighted.sum()) / perplexity(shares)
+        most, least = int(shares.argmax()), int(shares.argmin())
+        favour = given[most] / max(given[least], 1e-12)
+        uneven = shares[most] > 2.0 * shares[least]
+        favours_most = uneven and favour > _FAVOUR
+        alone = weighted.max() / weighted.sum() > _ALONE
+        reversed_ = alone and weighted.argmax() != most
+        if ratio >= COLLAPSED and not (favours_most or reversed_):
+            continue
+        yield Evidence(
+            head["output"],
+            (0, 0),
+            (
+                Measured("weighted over existing classes", ratio, COLLAPSED),
+                Measured(
+                    "weight of the most frequent class over that of the rarest",
+                    float(favour),
+                    _FAVOUR,
+                ),
+            ),
+            "Weight each class by the inverse of its frequency, or not at all.",
+            "class_weight={c: n / (classes * count) for c, count in ...}",
+        )
+
+
+def label_shares(t: Training, head: dict[str, object]) -> np.ndarray | None:
+    """Share of each class in the labels of a classifier with classes."""
+    target = t.targets.get(str(head["output"]), {})
+    shares = target.get("shares")
+    if not shares:
+        return None
+    if head.get("kind") == "binary":
+        if len(shares) != 1:
+            return np.array(shares) if len(shares) == 2 else None
+        return np.array([1.0 - shares[0], shares[0]])
+    return np.array(shares) if head.get("kind") == "multiclass" else None

@@ -1,0 +1,192 @@
+"""Rules on how far a step moves the weights: the learning rate."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_concepts import quantities as q
+from keras_concepts.rules.finding import Evidence, Measured, Position
+from keras_concepts.rules.harm import harm
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.training import Curve, Training
+
+# Of the kernels' own size, in one step: usual is 1e-3 (Karpathy), healthy up to
+# 0.1 (TheDeepChecker, 2022). Source: calibrated, benchmarks/doctor.
+TOO_FAR = 0.3
+# Of the kernels' own size, by the first check after the start: nothing of what
+# they were is left. Source: calibrated, benchmarks/doctor.
+REPLACED = 0.85
+# Of a kernel's own size, by the planned end: it stays what it was at random.
+# Source: calibrated, benchmarks/doctor.
+TOO_NEAR = 0.1
+_ENOUGH = 0.5
+
+
+def _has_weights(t: Training) -> bool:
+    return bool(t.curves(q.DISTANCE_RMS))
+
+
+@rule(
+    "update_ratio",
+    severity="warning",
+    why="A step that is too large jumps over what it should descend into; one "
+    "that is too small never gets there.",
+    page="doctor.md#update_ratio",
+    needs="weights that can be read",
+    known=_has_weights,
+)
+def update_ratio(t: Training) -> Iterator[Evidence]:
+    """Steps move the kernels far too much, or all too little.
+
+    High: in one step the RMS change over the RMS of the kernel, median over the
+    kernels, was above 0.3; or, where no steps are measured, the kernels had
+    changed by 0.85 of their RMS at the first check. Low: at the present pace
+    no kernel will have moved by a tenth of its RMS at the planned end.
+
+    Only under harm. Known false alarm: kernels that start at zero, which have
+    no size of their own; guard: the larger of the first and the present RMS,
+    and kernels that start at zero do not count. Warm-up of the rate starts
+    low; guard: harm is not spoken of in the first tenth of the epochs.
+    """
+    hurt = harm(t, _ENOUGH)
+    if hurt is None:
+        return
+    yield from _high(t)
+    yield from _low(t)
+
+
+def _high(t: Training) -> Iterator[Evidence]:
+    ratios = step_ratios(t)
+    beyond = np.flatnonzero(ratios.values > TOO_FAR)
+    if len(beyond):
+        number = Measured(
+            "RMS update over RMS weight in one step, median of the kernels",
+            float(ratios.values.max()),
+            TOO_FAR,
+        )
+        yield _too_high(t, ratios.at(int(beyond[0])), number)
+    elif not ratios:
+        between = _ratios_between_checks(t)
+        if between and between.values[0] > REPLACED:
+            number = Measured(
+                "RMS change over RMS weight at the first check",
+                float(between.values[0]),
+                REPLACED,
+            )
+            yield _too_high(t, (0, 0), number)
+
+
+def _too_high(t: Training, since: Position, number: Measured) -> Evidence:
+    rate = learning_rate(t)
+    advice = "Lower the learning rate tenfold"
+    if rate is not None:
+        advice += f": it is {rate:.3g}"
+    return Evidence(
+        "",
+        since,
+        (number, *_rate(rate)),
+        advice + ".",
+        f"keras.optimizers.{_optimizer(t)}(learning_rate="
+        f"{0.1 * rate if rate else 1e-3:.0e})",
+        variant="high",
+    )
+
+
+def _low(t: Training) -> Iterator[Evidence]:
+    distances = {
+        path: _relative(t, q.DISTANCE_RMS, path) for path in _kernels(t)
+    }
+    moved = [c for c in distances.values() if len(c.values) > 1]
+    if not moved or not t.ended_epochs:
+        return
+    farthest = max(float(curve.values[-1]) for curve in moved)
+    projected = farthest * t.planned_epochs / t.ended_epochs
+    if farthest <= 0.0 or projected >= TOO_NEAR:
+        return  # nothing moved at all: `untrained_variable`
+    rate = learning_rate(t)
+    advice = "Raise the learning rate"
+    if rate is not None:
+        advice += f": it is {rate:.3g}"
+    yield Evidence(
+        "",
+        (0, 0),
+        (
+            Measured(
+                "change of the kernel that moved most by the planned end, over "
+                "its RMS",
+                projected,
+                TOO_NEAR,
+            ),
+            *_rate(rate),
+        ),
+        advice + ". Adam usually starts at 1e-3, SGD at 1e-2.",
+        f"keras.optimizers.{_optimizer(t)}(learning_rate=1e-3)",
+        variant="low",
+    )
+
+
+def step_ratios(t: Training) -> Curve:
+    """Median over kernels of update over weight, in each applied step."""
+    applied = t.curve(q.APPLIED)
+    updates, weights = t.curves(q.UPDATE_RMS), t.curves(q.WEIGHT_RMS)
+    rows = []
+    for path in _kernels(t):
+        if path not in updates or path not in weights:
+            continue
+        size = weights[path].values
+        if not len(size) or not size[0] > 0.0:
+            continue
+        if len(size) != len(applied.values):
+            continue
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rows.append(updates[path].values / np.fmax(size, size[0]))
+    if not rows:
+        return Curve(*(column[:0] for column in applied))
+    ratios = np.array(rows)
+    usable = (applied.values > 0) & np.isfinite(ratios).all(axis=0)
+    curve = applied._replace(values=np.median(ratios, axis=0))
+    return Curve(*(column[usable] for column in curve))
+
+
+def learning_rate(t: Training) -> float | None:
+    """The rate at the end of the last epoch, or as it was compiled."""
+    rates = t.curve(q.LEARNING_RATE)
+    if rates:
+        return float(rates.values[-1])
+    config = (t.facts.get("optimizer") or {}).get("config") or {}
+    rate = config.get("learning_rate")
+    return float(rate) if isinstance(rate, int | float) else None
+
+
+def _rate(rate: float | None) -> tuple[Measured, ...]:
+    return () if rate is None else (Measured("learning rate", rate),)
+
+
+def _optimizer(t: Training) -> str:
+    return (t.facts.get("optimizer") or {}).get("class") or "Adam"
+
+
+def _kernels(t: Training) -> list[str]:
+    return [each["path"] for each in t.kernels]
+
+
+def _relative(t: Training, quantity: q.Quantity, path: str) -> Curve:
+    """A change over the larger of a kernel's first and present RMS."""
+    change, size = t.curve(quantity, path), t.curve(q.EPOCH_WEIGHT_RMS, path)
+    if not size or not size.values[0] > 0.0:
+        return Curve(*(column[:0] for column in change))
+    return change._replace(
+        values=change.values / np.fmax(size.values, size.values[0])
+    )
+
+
+def _ratios_between_checks(t: Training) -> Curve:
+    """Median over kernels of the change since the check before."""
+    curves = [_relative(t, q.EPOCH_UPDATE_RMS, path) for path in _kernels(t)]
+    curves = [curve for curve in curves if len(curve.values) > 1]
+    if not curves:
+        return t.curve(q.EPOCH_UPDATE_RMS, "")
+    length = min(len(curve.values) for curve in curves)
+    values = np.median([curve.values[-length:] for curve in curves], axis=0)
+    last = Curve(*(column[-length:] for column in curves[0]))
+    return Curve(*(column[1:] for column in last._replace(values=values)))

@@ -1,0 +1,95 @@
+"""The programs on which the doctor is scored: counts, halves, and two runs."""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "benchmarks/doctor").exists(), reason="an installed package"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _root_on_path():
+    sys.path.insert(0, str(ROOT))
+    yield
+    sys.path.remove(str(ROOT))
+
+
+@pytest.fixture(scope="module")
+def programs(_root_on_path):
+    from benchmarks.doctor.programs import PROGRAMS
+
+    return PROGRAMS
+
+
+def test_there_are_enough_of_them(programs):
+    faulty = [p for p in programs.values() if p.is_faulty]
+    healthy = [p for p in programs.values() if not p.is_faulty]
+    assert len(faulty) >= 80
+    assert len({p.kind for p in faulty}) >= 20
+    assert len(healthy) >= 200
+
+
+def test_every_yardstick_is_a_healthy_program(programs):
+    yardsticks = {p.sane for p in programs.values() if p.sane}
+    assert all(not programs[name].is_faulty for name in yardsticks)
+    assert all(p.sane for p in programs.values() if p.is_faulty)
+
+
+def test_halves_are_of_one_size_and_hold_every_kind(programs):
+    from benchmarks.doctor.registry import half_of
+
+    halves = {name: half_of(p) for name, p in programs.items()}
+    tune = [name for name, half in halves.items() if half == "tune"]
+    assert abs(len(tune) - len(programs) / 2) < 0.05 * len(programs)
+    for kind in {p.kind for p in programs.values()}:
+        alike = [n for n, p in programs.items() if p.kind == kind]
+        both = {halves[name] for name in alike}
+        assert len(alike) < 3 or both == {"tune", "score"}
+
+
+@pytest.mark.parametrize(
+    ("name", "failed"), [("wine-mlp", False), ("wine-raw-sgd", True)]
+)
+def test_outcome_is_measured(programs, tmp_path, name, failed):
+    from benchmarks.doctor.run import run
+
+    row = run(programs[name], 0, tmp_path, {"wine-mlp": [0.97]})
+    assert row.get("error") is None
+    assert row["failed"] == failed
+    assert row["steps"] == 9 * 25
+    assert (tmp_path / f"{name}-0.jsonl").exists()
+    assert json.loads(json.dumps(row))["name"] == name
+
+
+def test_gain_is_0_for_constants_and_1_for_the_truth():
+    from benchmarks.doctor.data import Data
+    from benchmarks.doctor.recipe import binary, gain
+
+    y = np.array([0, 0, 0, 1])
+    x = np.zeros((4, 1))
+    data = Data(x, y, x, y, "binary", 1)
+    assert gain(data, np.full((4, 1), 0.2)) == 0.0
+    assert gain(data, np.array([[0.1], [0.1], [0.1], [0.9]])) == 1.0
+    assert binary(np.array([[0.2, 0.8]]), 0.5).tolist() == [1]
+    real = Data(x, y, x, y.astype(float), "real", 1)
+    assert gain(real, np.full(4, 0.25)) == 0.0
+    assert gain(real, np.full(4, np.nan)) == -1.0
+    tokens = Data(x, y, x, np.array([[0, 0, 0, 1]]), "tokens", 2)
+    assert gain(tokens, np.eye(2)[[[0, 0, 0, 0]]]) == 0.0
+
+
+def test_wilson_interval():
+    from benchmarks.doctor.shares import share, wilson
+
+    # Brown, Cai and DasGupta 2001 print these for n = 10.
+    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    both = share([("a", True), ("a", False), ("b", True)])
+    assert (both.hits, both.count, both.programs) == (2, 3, 2)
+    assert both.program_hits == 1.5
