@@ -110,7 +110,7 @@ def unscaled_input(t: Training) -> Iterator[Evidence]:
     (where the input of the first kernel was measured, that counts instead).
     """
     for entry in t.inputs:
-        found = _scale_of(entry)
+        found = scale_of(entry)
         if found is None or _are_scaled_first(t, entry):
             continue
         if not hurts(t, _ENOUGH):
@@ -133,7 +133,8 @@ def unscaled_input(t: Training) -> Iterator[Evidence]:
         )
 
 
-def _scale_of(entry: dict[str, Any]) -> tuple[str, list[Measured]] | None:
+def scale_of(entry: dict[str, Any]) -> tuple[str, list[Measured]] | None:
+    """What is unusual about the scale of an input, and what was measured."""
     rms, mean, std = entry.get("rms"), entry.get("mean"), entry.get("std")
     if rms is None or not math.isfinite(rms):
         return None
@@ -238,7 +239,7 @@ def _is_of_scale(t: Training, output: str, rms: float) -> bool:
 
 
 def _has_large_inputs(t: Training) -> bool:
-    return any(_scale_of(entry) is not None for entry in t.inputs)
+    return any(scale_of(entry) is not None for entry in t.inputs)
 
 
 @rule(

@@ -144,7 +144,9 @@ class Gan(keras.Model):
     def __init__(self):
         super().__init__()
         self.generator = layers.Dense(6)
-        self.critic = keras.Sequential([layers.Dense(4, "relu"), layers.Dense(1)])
+        self.critic = keras.Sequential(
+            [layers.Dense(4, "relu"), layers.Dense(1)]
+        )
         self.seeds = keras.random.SeedGenerator(3)
         self.optimizers = [keras.optimizers.Adam(0.01) for _ in range(2)]
 
@@ -370,4 +372,5 @@ def test_watching_changes_nothing(program, time_budget):
         k: repr(v) for k, v in watched[1].items()
     }
     assert plain[2] == watched[2]
-    assert len(doctor.recording) and doctor.checked
+    assert len(doctor.recording)
+    assert doctor.checked

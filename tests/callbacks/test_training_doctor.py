@@ -109,7 +109,9 @@ def test_a_recording_is_diagnosed_as_its_run_was(name, tmp_path):
     path = tmp_path / "run.jsonl"
     doctor = quiet(record_to=path)
     fit(model, doctor, x=x, y=y, epochs=12)
-    assert doctor.unchecked == [s for s in doctor.unchecked if "failed" not in s]
+    assert doctor.unchecked == [
+        s for s in doctor.unchecked if "failed" not in s
+    ]
     found = {finding.rule for finding in doctor.findings}
     assert expected in found if expected else not found
     assert repr(diagnose(doctor.recording)) == repr(doctor.findings)
@@ -313,7 +315,8 @@ def test_copies_and_pickles():
         pickle.loads(pickle.dumps(quiet_pickle())),
     ):
         fit(network(), twin)
-        assert twin.findings == [] and len(twin.recording)
+        assert twin.findings == []
+        assert len(twin.recording)
 
 
 def quiet_pickle():
@@ -335,10 +338,9 @@ def test_the_output_is_that_of_keras_and_a_verdict(verbose, capsys):
 def test_on_finding_report():
     said = []
     fit(*mismatch_with(sink=said.append))
-    assert said[0].startswith(
-        "TrainingDoctor: error: head_loss_mismatch"
-    )
-    assert "head_loss_mismatch" in said[-1] and len(said) >= 2
+    assert said[0].startswith("TrainingDoctor: error: head_loss_mismatch")
+    assert "head_loss_mismatch" in said[-1]
+    assert len(said) >= 2
 
 
 def test_on_finding_warn():
