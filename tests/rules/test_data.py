@@ -2,6 +2,8 @@ import pytest
 
 from keras_concepts import quantities as q
 from rule_facts import (
+    STUCK,
+    WELL,
     classes,
     entry,
     found,
@@ -12,8 +14,6 @@ from rule_facts import (
     run,
 )
 
-STUCK = [2.3] * 10
-WELL = [2.0, 1.5, 1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
 BATCH_FAILED = {"batch": {"before": 2.3, "after": 2.2}}
 BATCH_LEARNED = {"batch": {"before": 2.3, "after": 0.2}}
 
