@@ -18,7 +18,7 @@ Row = dict[str, Any]
 Values = NDArray[np.float64]
 
 
-def alarm(rule: str, epoch: int, step: int) -> Row:
+def alarm(rule: str, epoch: Any, step: Any) -> Row:
     return {
         "rule": rule,
         "severity": "warning",
@@ -242,7 +242,7 @@ def dead_relus(run: Run) -> Iterator[Row]:
         share = dead.value / units.value[-1]
         hits = np.flatnonzero(share > DEAD_LAYER)
         if len(hits):
-            first = hits[0]
+            first = int(hits[0])
             yield alarm(
                 "dead_units", max(dead.epoch[first], 0), dead.step[first]
             )

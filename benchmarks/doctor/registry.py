@@ -12,7 +12,6 @@ Half = Literal["tune", "score"]
 LOOKED_AT = frozenset(
     pathlib.Path(__file__).with_name("looked_at.txt").read_text().split()
 )
-Criterion = Literal["learns", "generalizes", "reports"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +26,6 @@ class Program:
             healthy program.
         sane: Name of the program whose gain is the yardstick; the empty string
             for one that is its own.
-        criterion: What it means to fail; see `outcome.py`.
-        file: Module that holds it.
     """
 
     name: str
@@ -36,7 +33,6 @@ class Program:
     build: Callable[[], Fit]
     expected: frozenset[str] = frozenset()
     sane: str = ""
-    criterion: Criterion = "learns"
 
     @property
     def is_faulty(self) -> bool:
@@ -80,15 +76,22 @@ def faulty(
     kind: str,
     expected: frozenset[str],
     sane: str,
-    *,
-    build: Callable[[], Fit] | None = None,
-    criterion: Criterion = "learns",
     **changes: Any,
 ) -> None:
     """Adds a program that is meant to fail: a sane one with changes."""
-    if build is None:
-        build = dataclasses.replace(RECIPES[sane], **changes).build
-    add(Program(name, kind, build, expected, sane, criterion))
+    recipe = dataclasses.replace(RECIPES[sane], **changes)
+    faulty_fit(name, kind, expected, sane, recipe.build)
+
+
+def faulty_fit(
+    name: str,
+    kind: str,
+    expected: frozenset[str],
+    sane: str,
+    build: Callable[[], Fit],
+) -> None:
+    """Adds a program that is meant to fail and is no recipe."""
+    add(Program(name, kind, build, expected, sane))
 
 
 # Of 20,000, the one with which most kinds are cut nearly in half.

@@ -84,7 +84,7 @@ def _are_scaled_first(t: Training, entry: dict[str, Any]) -> bool:
     severity="warning",
     why="Inputs of a wrong scale saturate units, or make one feature drown the "
     "others, and no learning rate is right for all weights.",
-    page="preflight.md",
+    page="doctor.md#unscaled_input",
     needs="the inputs",
     known=lambda t: bool(t.inputs),
 )
@@ -169,12 +169,13 @@ def _damage(t: Training) -> list[Measured]:
     severity="warning",
     why="A model begins with outputs near 0 and must first find the scale of "
     "the targets, with gradients to match.",
-    page="preflight.md",
+    page="doctor.md#unscaled_target",
     needs="the targets of a regression",
     known=lambda t: any(
         head.get("kind") == "regression" and head["output"] in t.targets
         for head in t.heads
     ),
+    meant=lambda t: t.may_have("regression"),
 )
 def unscaled_target(t: Training) -> Iterator[Evidence]:
     """Targets of a regression that are far from mean 0 and deviation 1.
@@ -329,7 +330,7 @@ _OVERLAP = 0.1
     severity="warning",
     why="Rows that were trained on say nothing of new ones: the validation "
     "score is too good.",
-    page="preflight.md",
+    page="doctor.md#validation_overlap",
     needs="the rows of training and validation",
     known=lambda t: bool((t.data.get("validation") or {}).get("rows")),
 )
@@ -370,7 +371,7 @@ _FROZEN = 0.5
     severity="warning",
     why="Layers that are frozen cannot learn; only what is trained after them "
     "can fit the data.",
-    page="preflight.md",
+    page="doctor.md#frozen_body",
     needs="the variables",
     known=lambda t: bool(t.variables),
 )
@@ -417,9 +418,10 @@ def frozen_body(t: Training) -> Iterator[Evidence]:
     severity="warning",
     why="A model that knows nothing should be unsure; one that is sure of "
     "wrong classes must first unlearn that.",
-    page="preflight.md",
-    needs="the loss of the probe before the first step, of a classification",
+    page="doctor.md#initial_loss",
+    needs="the loss of the probe before the first step",
     known=lambda t: first_loss(t) is not None and uniform_loss(t) is not None,
+    meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def initial_loss(t: Training) -> Iterator[Evidence]:
     """Loss before the first step over that of uniform class probabilities.
@@ -469,7 +471,7 @@ _CHECKS = 2
     severity="error",
     why="Units that begin equal get equal gradients and stay equal: the layer "
     "works as if it had one unit.",
-    page="preflight.md",
+    page="doctor.md#symmetric_init",
     needs="the weights at the start and later",
     known=lambda t: bool(t.curves(q.EQUAL_COLUMNS)),
 )

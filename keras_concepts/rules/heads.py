@@ -111,7 +111,7 @@ def judged_heads(t: Training) -> list[dict[str, Any]]:
     severity="error",
     why="The loss takes the output for something else than it is, so that its "
     "smallest value is not where the predictions are right.",
-    page="preflight.md",
+    page="doctor.md#head_loss_mismatch",
     needs="what the model's outputs are and which loss each has",
     known=lambda t: bool(judged_heads(t)),
 )

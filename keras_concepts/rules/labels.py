@@ -35,7 +35,7 @@ _ROWS = 256
     severity="error",
     why="The labels are not in the form that the loss takes, so that it "
     "compares the predictions with something else.",
-    page="preflight.md",
+    page="doctor.md#label_mismatch",
     needs="the targets, and which loss each output has",
     known=lambda t: bool(t.targets) and bool(judged_heads(t)),
 )
@@ -262,7 +262,7 @@ def _has_enough_rows(t: Training) -> bool:
     "degenerate_target",
     severity="error",
     why="All targets are the same, so that there is nothing to learn.",
-    page="preflight.md",
+    page="doctor.md#degenerate_target",
     needs="the targets, and which loss each output has",
     known=lambda t: bool(t.targets) and bool(judged_heads(t)),
 )
@@ -332,11 +332,12 @@ _APART = 0.6
     severity="error",
     why="Batches of few classes each pull the weights to and fro, and a split "
     "of sorted data trains on other classes than it is validated on.",
-    page="preflight.md",
+    page="doctor.md#sorted_labels",
     needs="class labels in the order of the data",
     known=lambda t: any(
         target.get("sorted") is not None for target in t.targets.values()
     ),
+    meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def sorted_labels(t: Training) -> Iterator[Evidence]:
     """Labels in the order of their classes where nobody shuffles.

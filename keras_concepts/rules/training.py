@@ -238,6 +238,11 @@ class Training:
         """Facts of each output that has a loss."""
         return self.facts.get("heads") or []
 
+    def may_have(self, *kinds: str) -> bool:
+        """Whether a head is of one of these kinds, as far as is known."""
+        found = {head.get("kind") for head in self.heads}
+        return not found or bool(found.intersection(kinds))
+
     @property
     def data(self) -> dict[str, Any]:
         """Facts of inputs and targets, empty before they are known."""

@@ -1,13 +1,13 @@
 """Rows to train on, and rows that are held back."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Task = Literal["classes", "one_hot", "binary", "columns", "real", "tokens"]
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)

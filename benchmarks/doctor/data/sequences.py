@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import pathlib
 import pydoc_data.topics
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,8 @@ def shares(length: int = 16) -> Data:
     """Share prices of a year and more: the mean of the next days' returns."""
     import matplotlib.cbook
 
-    prices = matplotlib.cbook.get_sample_data("goog.npz")["price_data"]
+    file: Any = matplotlib.cbook.get_sample_data("goog.npz")
+    prices = file["price_data"]
     close = np.log(np.asarray(prices["adj_close"], float))
     noise = np.array([close[i - 10 : i].std() for i in range(10, len(close))])
     windows = np.lib.stride_tricks.sliding_window_view(noise, length + 5)

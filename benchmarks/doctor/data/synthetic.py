@@ -11,11 +11,8 @@ from benchmarks.doctor.data.rows import Data, split
 def moons(noise: float = 0.15, rows: int = 1000) -> Data:
     from sklearn.datasets import make_moons
 
-    return split(
-        *make_moons(rows, noise=noise, random_state=0),
-        "binary",
-        standardize=True,
-    )
+    x, y = make_moons(rows, noise=noise, random_state=0)
+    return split(x, y, "binary", standardize=True)
 
 
 @functools.cache
@@ -32,7 +29,7 @@ def spirals(rows: int = 1200, turns: float = 1.25) -> Data:
 def blobs(classes: int = 5, features: int = 8, spread: float = 2.5) -> Data:
     from sklearn.datasets import make_blobs
 
-    x, y = make_blobs(
+    x, y, *_ = make_blobs(
         1000, features, centers=classes, cluster_std=spread, random_state=0
     )
     return split(x, y, "classes", classes, standardize=True)
@@ -58,11 +55,8 @@ def hard(ceiling: float = 0.7) -> Data:
 def friedman(rows: int = 1000, noise: float = 0.5) -> Data:
     from sklearn.datasets import make_friedman1
 
-    return split(
-        *make_friedman1(rows, noise=noise, random_state=0),
-        "real",
-        standardize=True,
-    )
+    x, y = make_friedman1(rows, noise=noise, random_state=0)
+    return split(x, y, "real", standardize=True)
 
 
 @functools.cache

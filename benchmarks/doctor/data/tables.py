@@ -2,10 +2,20 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from benchmarks.doctor.data.rows import Data, split
+
+
+def pair(load: Callable[..., Any], **arguments: Any) -> tuple[Any, Any]:
+    """Inputs and targets, as scikit-learn or mlxtend gives them."""
+    if load.__module__.startswith("sklearn"):
+        arguments["return_X_y"] = True
+    x, y = load(**arguments)
+    return x, y
 
 
 @functools.cache
@@ -63,14 +73,14 @@ def rare_digit() -> Data:
 def iris() -> Data:
     from sklearn.datasets import load_iris
 
-    return split(*load_iris(return_X_y=True), "classes", 3, standardize=True)
+    return split(*pair(load_iris), "classes", 3, standardize=True)
 
 
 @functools.cache
 def wine() -> Data:
     from sklearn.datasets import load_wine
 
-    return split(*load_wine(return_X_y=True), "classes", 3, standardize=True)
+    return split(*pair(load_wine), "classes", 3, standardize=True)
 
 
 @functools.cache
@@ -89,28 +99,26 @@ def raw(name: str) -> Data:
 
     match name:
         case "wine":
-            return split(*datasets.load_wine(return_X_y=True), "classes", 3)
+            return split(*pair(datasets.load_wine), "classes", 3)
         case "cancer":
-            return split(
-                *datasets.load_breast_cancer(return_X_y=True), "binary"
-            )
+            return split(*pair(datasets.load_breast_cancer), "binary")
         case "boston":
-            return split(*mlxtend.boston_housing_data(), "real")
-    return split(*datasets.load_diabetes(return_X_y=True, scaled=False), "real")
+            return split(*pair(mlxtend.boston_housing_data), "real")
+    return split(*pair(datasets.load_diabetes, scaled=False), "real")
 
 
 @functools.cache
 def diabetes() -> Data:
     from sklearn.datasets import load_diabetes
 
-    return split(*load_diabetes(return_X_y=True), "real", standardize=True)
+    return split(*pair(load_diabetes), "real", standardize=True)
 
 
 @functools.cache
 def boston() -> Data:
     from mlxtend.data import boston_housing_data
 
-    return split(*boston_housing_data(), "real", standardize=True)
+    return split(*pair(boston_housing_data), "real", standardize=True)
 
 
 @functools.cache
@@ -128,9 +136,7 @@ def fitness() -> Data:
     """Three numbers of 20 men from three exercises: no row to hold back."""
     from sklearn.datasets import load_linnerud
 
-    data = split(
-        *load_linnerud(return_X_y=True), "real", 3, standardize=True, test=0.1
-    )
+    data = split(*pair(load_linnerud), "real", 3, standardize=True, test=0.1)
     return dataclasses.replace(data, x_test=data.x, y_test=data.y)
 
 
@@ -139,9 +145,8 @@ def terrain(rows: int = 2000) -> Data:
     """Height of real terrain at a place."""
     import matplotlib.cbook
 
-    height = matplotlib.cbook.get_sample_data("jacksboro_fault_dem.npz")[
-        "elevation"
-    ]
+    file: Any = matplotlib.cbook.get_sample_data("jacksboro_fault_dem.npz")
+    height = file["elevation"]
     places = np.random.default_rng(4).integers(0, height.shape, (rows, 2))
     x = places / np.array(height.shape) * 2.0 - 1.0
     return split(x, height[places[:, 0], places[:, 1]], "real")

@@ -79,7 +79,7 @@ for _name, _sane, _arguments in (
      "epochs": 120, "optimizer": adam(2e-2)}),
 ):
     faulty(_name, "overfitting", expected.OVERFITTING, _sane,
-           criterion="generalizes", validation="held", **_arguments)
+           validation="held", **_arguments)
 
 # Penalties that are all of the loss.
 for _name, _sane, _net, _arguments in (

@@ -1,5 +1,7 @@
 """Healthy programs on images."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -24,7 +26,7 @@ from benchmarks.doctor.registry import healthy, variant
 # fmt: off
 
 
-def adam(rate: float) -> object:
+def adam(rate: float) -> Any:
     return lambda: keras.optimizers.Adam(rate)
 
 
@@ -169,7 +171,7 @@ variant("digit-rows-conv", "text", "digits-mlp", epochs=14,
 
 
 # Autoencoders.
-def _itself(name: str) -> object:
+def _itself(name: str) -> Any:
     return lambda: data.to_itself(name)
 
 

@@ -15,7 +15,7 @@ from benchmarks.doctor.registry import healthy, variant
 # fmt: off
 
 
-def adam(rate: float) -> object:
+def adam(rate: float) -> Any:
     return lambda: keras.optimizers.Adam(rate)
 
 

@@ -1,5 +1,7 @@
 """Healthy programs on sequences: words, text, time series, synthetic tasks."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -20,11 +22,11 @@ from benchmarks.doctor.registry import healthy, variant
 # fmt: off
 
 
-def adam(rate: float) -> object:
+def adam(rate: float) -> Any:
     return lambda: keras.optimizers.Adam(rate)
 
 
-def clipped(rate: float) -> object:
+def clipped(rate: float) -> Any:
     return lambda: keras.optimizers.Adam(rate, clipnorm=1.0)
 
 

@@ -1,5 +1,7 @@
 """Healthy programs on tables: dense networks, classes and numbers."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -19,7 +21,7 @@ from benchmarks.doctor.registry import healthy, variant
 # fmt: off
 
 
-def adam(rate: float) -> object:
+def adam(rate: float) -> Any:
     return lambda: keras.optimizers.Adam(rate)
 
 

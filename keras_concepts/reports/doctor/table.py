@@ -147,7 +147,7 @@ def _problem(number: int, problem: Problem) -> Table:
     cause = problem.cause
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_column(no_wrap=True, style="dim")
-    lines.add_column()
+    lines.add_column(overflow="fold")
     for label, text, look in (
         ("Why", cause.why, ""),
         ("Measured", measured(cause), ""),
@@ -164,6 +164,8 @@ def _problem(number: int, problem: Problem) -> Table:
         f", {began(cause)}{_noticed(cause)}",
     )
     numbered = Table.grid(padding=(0, 1, 0, 0))
+    numbered.add_column()
+    numbered.add_column(overflow="fold")
     numbered.add_row(f"{number}.", Group(title, lines))
     return numbered
 

@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
         withdrawn: Findings of problems that hold no longer.
         checked: Names of the rules that could judge.
         unchecked: Other rules, and what they would need.
-        unknown: What of the data could not be looked at, and why.
+        unknown: What could not be looked at, and why.
         when: Which part of the run was judged, as in `"in 12 epochs"`.
     """
 
@@ -80,7 +80,7 @@ class Verdict(NamedTuple):
         checked = [] if self.problems else self.checked
         lists = (
             ("No longer", map(_withdrawn, self.withdrawn), ", "),
-            ("Checked", checked, ", "),
+            ("Checked", dict.fromkeys(checked), ", "),
             ("Not checked", self.unchecked, "; "),
             ("Not known", self.unknown, "; "),
         )
@@ -103,7 +103,10 @@ def verdict_on(recording: Recording) -> tuple[Verdict, Training] | None:
     judge = Judge(recording, run)
     judge.replay()
     training = Training.of(recording, run)
-    missing = training.data.get("missing") or []
+    missing = [
+        *(training.data.get("missing") or []),
+        *(training.facts.get("missing") or []),
+    ]
     verdict = verdict_of(
         judge.findings,
         judge.checked,

@@ -95,15 +95,19 @@ def test_what_holds_no_longer_is_said_at_the_end(record_course, judged_by):
 def test_nothing_wrong_says_what_was_checked(record_course, judged_by):
     dropout = {"name": "heavy_dropout", "needs": "dropout", "meant": False}
     judged_by({"name": "dead_units"}, dropout, MEMORY, OVERFITTING, OVERLAP)
-    facts = {"data": {"missing": ["`x`: it can be read only once."]}}
-    recording = record_course([(2.0,)] * 2, facts=facts | {"epochs": 10})
+    facts = {
+        "epochs": 10,
+        "data": {"missing": ["`x`: it can be read only once."]},
+        "missing": ["could not use its probe"],
+    }
+    recording = record_course([(2.0,)] * 2, facts=facts)
     assert _text(print_doctor, recording).splitlines() == [
         "No problem found in 2 of 10 epochs.",
         "Checked: dead_units.",
         "Not checked: short_memory (needs a recurrent layer); overfitting, "
         "sorted_labels ",
         "(needs validation data).",
-        "Not known: `x`: it can be read only once.",
+        "Not known: `x`: it can be read only once; could not use its probe.",
     ]
 
 
@@ -202,6 +206,21 @@ def test_names_of_layers_cannot_hide_text(record_course, judged_by):
     judged_by({"name": "dead_units", "evidence": evidence})
     text = _text(print_doctor, record_course([(2.0,)]))
     assert "dead_units in \\x1b[8m[red]" in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_nothing_is_cut(width, record_course, judged_by):
+    owner = "model/" + "block_of_many_layers/" * 8 + "dense"
+    number = Measured("of" + "x" * 150, 1.0, 2.0)
+    evidence = Evidence(owner, (1, 20), (number,), "a" * 130, "c" * 130)
+    for rules in ((UNSCALED,), ()):
+        judged_by(*rules, {"name": "dead_units", "evidence": evidence})
+        text = _text(print_doctor, record_course([(2.0,)] * 6), width)
+        assert "…" not in text
+        whole = "".join(text.split())
+        assert owner in whole
+        assert number.name in whole
+        assert bool(rules) != ("c" * 130 in whole)
 
 
 def test_nothing_recorded():
