@@ -37,7 +37,7 @@ _ROWS = 256
     "compares the predictions with something else.",
     page="doctor.md#label_mismatch",
     needs="the targets, and which loss each output has",
-    known=lambda t: bool(t.targets) and bool(judged_heads(t)),
+    known=lambda t: bool(t.targets) and bool(_heads(t)),
 )
 def label_mismatch(t: Training) -> Iterator[Evidence]:
     """Labels that an output or loss cannot take.
@@ -57,8 +57,7 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
     is said where the label out of range is that one), or whose sample weight is
     0 (harm); losses of others, whose form nobody knows (nothing is said).
     """
-    heads = judged_heads(t) or ([] if t.facts.get("own_step") else t.heads)
-    for head in heads:
+    for head in _heads(t):
         target = t.targets.get(head["output"])
         if target is None:
             continue
@@ -69,6 +68,13 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
             if found is not None:
                 yield found
                 break
+
+
+def _heads(t: Training) -> list[dict[str, Any]]:
+    """Heads of a known loss, and those of a loss of somebody's own."""
+    if t.facts.get("own_step"):
+        return []
+    return [head for head in t.heads if head.get("loss")]
 
 
 def _is_harmed(t: Training) -> bool:
