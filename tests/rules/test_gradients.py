@@ -124,9 +124,7 @@ class TestExploding:
         made = with_steps(made, [0.1, 0.1], [0.0, 0.01])
         assert found("exploding_gradient", made) == []
 
-    @pytest.mark.parametrize(
-        ("factor", "expected"), [(1.01, [""]), (0.99, [])]
-    )
+    @pytest.mark.parametrize(("factor", "expected"), [(1.01, [""]), (0.99, [])])
     def test_the_loss_grows(self, factor, expected):
         losses = [0.9] * 9 + [factor * gradients.GROWTH * 0.9]
         made = run([regression()], [], [numbers()], losses)
