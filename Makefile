@@ -14,7 +14,7 @@ empty :=
 space := $(empty) $(empty)
 ENVIRONMENTS := $(BACKENDS) lint without-keras
 # Tested once, where there is no Keras.
-WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_figures.py tests/test_quantities.py tests/test_recording.py tests/reports
+WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_figures.py tests/test_quantities.py tests/test_recording.py tests/rules tests/reports
 # One test or a few of each kind: imports, a metric, loss, regularizer, constraint,
 # initializer and layer, a monitor in `fit`, a recording, a report, an example.
 SMOKE := tests/test_import.py::test_names_are_loaded_when_first_used \

@@ -290,7 +290,7 @@ def non_finite_data(t: Training) -> Iterator[Evidence]:
     "constant_input",
     severity="warning",
     why="Inputs that are the same for every sample say nothing about it.",
-    page="doctor.md",
+    page="doctor.md#constant_input",
     needs="the inputs",
     known=lambda t: bool(t.inputs),
 )

@@ -131,6 +131,8 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
     for key in _accuracies(t):
         accuracy = t.logs(key)
         count = min(len(accuracy.values), len(learned.values))
+        if not count:  # a train step that logs no loss
+            return
         wrong = (learned.values[-count:] > 0.5) & (
             accuracy.values[-count:] <= shares.max() + 0.05
         )

@@ -176,8 +176,12 @@ def _relative(t: Training, quantity: q.Quantity, path: str) -> Curve:
     change, size = t.curve(quantity, path), t.curve(q.EPOCH_WEIGHT_RMS, path)
     if not size or not size.values[0] > 0.0:
         return Curve(*(column[:0] for column in change))
+    _, rows, sizes = np.intersect1d(
+        change.steps, size.steps, return_indices=True
+    )
+    change = Curve(*(column[rows] for column in change))
     return change._replace(
-        values=change.values / np.fmax(size.values, size.values[0])
+        values=change.values / np.fmax(size.values[sizes], size.values[0])
     )
 
 

@@ -1,4 +1,4 @@
-"""The doctor changes nothing: weights, optimizer, seeds and logs, to the bit."""
+"""The doctor changes nothing, to the bit: weights, optimizer, seeds, logs."""
 
 import random
 
