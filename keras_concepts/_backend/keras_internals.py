@@ -322,12 +322,13 @@ def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
 @contextlib.contextmanager
 def kept_python_randomness() -> Iterator[None]:
     """Puts Python's and NumPy's generators back to where they were."""
-    python, numpy = random.getstate(), np.random.get_state()
+    # The generator that other people's layers and data sets draw from.
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def looked_at(

@@ -107,7 +107,8 @@ class GlobalRandomness(Subclassed):
     """Draws from generators that belong to everybody."""
 
     def call(self, x, training=False):
-        scale = 1.0 + 0.01 * np.random.rand() + 0.01 * random.random()
+        drawn = np.random.rand() + random.random()  # noqa: NPY002
+        scale = 1.0 + 0.01 * drawn
         noise = keras.random.normal(ops.shape(x))
         return self.head(self.hidden(x * scale + 0.01 * noise))
 
@@ -344,7 +345,7 @@ def train(program, doctors):
     for optimizer in getattr(model, "optimizers", ()):
         states += optimizer.variables
     states = {i: ops.convert_to_numpy(v) for i, v in enumerate(states)}
-    drawn = [np.random.rand(), random.random()]
+    drawn = [np.random.rand(), random.random()]  # noqa: NPY002
     drawn += ops.convert_to_numpy(keras.random.uniform((2,))).tolist()
     if BACKEND == "tensorflow":
         import tensorflow as tf
