@@ -20,9 +20,9 @@ from keras_concepts.rules.training import Curve, Training
 # than 13 less than a quarter of them. Source: prototype on 130 recorded runs.
 PATIENCE = 0.1
 _LEAST = 3
-# Of a run of fewer epochs and fewer steps nothing can be expected: it is a first
-# try. Source: this project; Adam moves weights of 0.1 by 1e-3 in a step.
-_FEWEST_EPOCHS, _FEWEST_STEPS = 5, 100
+# Of a run of fewer epochs and fewer steps nothing can be expected: it is a
+# first try. Source: this project; Adam moves weights of 0.1 by 1e-3 in a step.
+_FEWEST_EPOCHS, _FEWEST_STEPS = 5, 300
 # How many epochs in a row must say so.
 _CHECKS = 3
 
@@ -100,7 +100,7 @@ def harm(t: Training, enough: float) -> Harm | None:
     """Whether the run is not on its way; `None` if it is, or if unknown.
 
     A loss that is not finite is harm. Nothing is said in the first tenth of the
-    planned epochs, nor of a run of fewer than 5 epochs and 100 steps, and the
+    planned epochs, nor of a run of fewer than 5 epochs and 300 steps, and the
     last epochs must all agree.
 
     Args:
