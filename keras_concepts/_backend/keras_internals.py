@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import inspect
+import random
 import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from keras.src.backend import compute_output_spec
 from keras.src.backend.common import global_state, masking
@@ -315,6 +317,17 @@ def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
         # It shuffles the order of the batches.
         shuffles = bool(adapter.shuffle) or None
     return RunningFit(iterator, arguments, arrays, shuffles)
+
+
+@contextlib.contextmanager
+def kept_python_randomness() -> Iterator[None]:
+    """Puts Python's and NumPy's generators back to where they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def looked_at(

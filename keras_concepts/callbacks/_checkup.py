@@ -26,7 +26,8 @@ class Checkup:
     """
 
     def __init__(self, model: Any, heads: list[dict[str, Any]]) -> None:
-        self._weights = WeightHistory(model, owner_names(model))
+        self._weights: list[WeightHistory] = []
+        self._weighed: set[int] = set()
         self._heads = heads
         self._summary = SignalSummary()
         self._signals: ForwardProbe | None = None
@@ -63,11 +64,21 @@ class Checkup:
     def record_weights(
         self, recording: Recording, epoch: int, step: int, model: Any
     ) -> None:
-        """Records how far the weights have moved, and their penalty."""
-        rows = self._weights.rows(model.trainable_variables)
-        for path, quantities in rows.items():
-            for quantity, value in quantities.items():
-                recording.append(epoch, path, quantity, step, value)
+        """Records how far the weights have moved, and their penalty.
+
+        Those that a callback freezes in the meantime stay among them, and
+        those that it unfreezes come to them.
+        """
+        variables = model.trainable_variables
+        new = [v for v in variables if id(v) not in self._weighed]
+        if new:
+            self._weighed |= set(map(id, new))
+            names = owner_names(model)
+            self._weights.append(WeightHistory(model, names, new))
+        for history in self._weights:
+            for path, quantities in history.rows().items():
+                for quantity, value in quantities.items():
+                    recording.append(epoch, path, quantity, step, value)
         penalties = [
             float(keras.ops.convert_to_numpy(variable.regularizer(variable)))
             for variable in model.trainable_variables

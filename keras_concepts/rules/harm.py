@@ -53,14 +53,20 @@ def skill(t: Training) -> Curve:
 
 def data_loss(t: Training) -> Curve:
     """The loss that `fit` logs, without the penalties of weights."""
-    loss = t.logs("loss")
+    loss, measured = t.logs("loss"), t.curve(q.DATA_LOSS)
+    if len(measured.values) == len(loss.values):
+        return loss._replace(values=measured.values)
     penalties = t.curve(q.WEIGHT_PENALTY)
     if not loss or not penalties:
         return loss
-    # The mean over an epoch lies between its two ends.
-    at = np.interp(loss.steps, penalties.steps, penalties.values)
-    before = np.concatenate([penalties.values[:1], at[:-1]])
-    return loss._replace(values=loss.values - (before + at) / 2.0)
+    after = np.interp(loss.steps, penalties.steps, penalties.values)
+    before = np.concatenate([penalties.values[:1], after[:-1]])
+    # Penalties shrink exponentially, so that the mean over an epoch is the
+    # logarithmic mean of its ends.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (before - after) / np.log(before / after)
+    mean = np.where(np.isfinite(mean), mean, (before + after) / 2.0)
+    return loss._replace(values=loss.values - mean)
 
 
 def constant_loss(t: Training) -> float | None:

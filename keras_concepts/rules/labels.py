@@ -37,7 +37,7 @@ _ROWS = 256
     "compares the predictions with something else.",
     page="doctor.md#label_mismatch",
     needs="the targets, and which loss each output has",
-    known=lambda t: bool(t.targets) and bool(judged_heads(t)),
+    known=lambda t: bool(t.targets) and bool(judged_heads(t) or _own(t)),
 )
 def label_mismatch(t: Training) -> Iterator[Evidence]:
     """Labels that an output or loss cannot take.
@@ -57,8 +57,7 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
     is said where the label out of range is that one), or whose sample weight is
     0 (harm); losses of others, whose form nobody knows (nothing is said).
     """
-    heads = judged_heads(t) or ([] if t.facts.get("own_step") else t.heads)
-    for head in heads:
+    for head in judged_heads(t):
         target = t.targets.get(head["output"])
         if target is None:
             continue
@@ -69,6 +68,10 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
             if found is not None:
                 yield found
                 break
+    for head in _own(t):
+        found = _broadcast_by_own_loss(t, head)
+        if found is not None:
+            yield found
 
 
 def _is_harmed(t: Training) -> bool:
@@ -197,7 +200,7 @@ def _broadcast(
     if shape is None:
         return None
     if head["loss"] not in _ENTRY_BY_ENTRY:
-        return _broadcast_by_own_loss(t, head, shape, output)
+        return None
     if len(shape) != len(output):
         return None  # Keras drops or adds a last axis, or there is an error
     uneven = [
@@ -220,12 +223,20 @@ def _broadcast(
     )
 
 
+def _own(t: Training) -> list[dict[str, Any]]:
+    """Heads with a loss of somebody's own."""
+    if t.facts.get("own_step"):
+        return []
+    return [x for x in t.heads if x.get("kind") == "other" and x.get("loss")]
+
+
 def _broadcast_by_own_loss(
-    t: Training, head: dict[str, Any], shape: list[Any], output: list[Any]
+    t: Training, head: dict[str, Any]
 ) -> Evidence | None:
-    """A loss that is not Keras' own: only it knows whether it takes care."""
-    own = head["kind"] == "other" and head["loss"] is not None
-    if not own or [*shape, 1] != output or harm(t, 0.1) is None:
+    """Only such a loss knows whether it takes care of its shapes: harm tells."""
+    shape = t.targets.get(head["output"], {}).get("shape")
+    output = (head["shape"] or [])[1:]
+    if shape is None or [*shape, 1] != output or harm(t, 0.1) is None:
         return None
     return _evidence(
         head,

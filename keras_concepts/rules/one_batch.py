@@ -23,6 +23,7 @@ def _batch(t: Training) -> dict[str, Any] | None:
     page="doctor.md#no_progress",
     needs="a trial on one batch",
     known=lambda t: _batch(t) is not None and bool(judged_heads(t)),
+    meant=lambda t: t.is_preflight,
 )
 def batch_not_learned(t: Training) -> Iterator[Evidence]:
     """A few dozen steps on one batch that take nothing off its loss.
@@ -65,6 +66,7 @@ def batch_not_learned(t: Training) -> Iterator[Evidence]:
     page="doctor.md#untrained_variable",
     needs="a trial on one batch",
     known=lambda t: bool((t.facts.get("checks") or {}).get("moved")),
+    meant=lambda t: t.is_preflight,
 )
 def no_gradient(t: Training) -> Iterator[Evidence]:
     """A trainable variable of which every entry of the gradient is exactly 0.

@@ -120,7 +120,8 @@ def _low(t: Training) -> Iterator[Evidence]:
             *_rate(rate),
         ),
         advice + ". Adam usually starts at 1e-3, SGD at 1e-2.",
-        f"keras.optimizers.{_optimizer(t)}(learning_rate=1e-3)",
+        f"keras.optimizers.{_optimizer(t)}(learning_rate="
+        f"{10.0 * rate if rate else 1e-3:.0e})",
         variant="low",
     )
 

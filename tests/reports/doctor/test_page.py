@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from keras_concepts.rules import RULES, Rule, markdown_table
+from keras_concepts.rules import Rule, markdown_table
+from keras_concepts.rules.rule import RULES
 
 DOCS = pathlib.Path(__file__).parents[3] / "docs"
 
