@@ -233,7 +233,7 @@ def _own(t: Training) -> list[dict[str, Any]]:
 def _broadcast_by_own_loss(
     t: Training, head: dict[str, Any]
 ) -> Evidence | None:
-    """Only such a loss knows whether it takes care of its shapes: harm tells."""
+    """Only such a loss knows whether it minds its shapes: harm tells."""
     shape = t.targets.get(head["output"], {}).get("shape")
     output = (head["shape"] or [])[1:]
     if shape is None or [*shape, 1] != output or harm(t, 0.1) is None:
