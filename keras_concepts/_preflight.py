@@ -268,16 +268,16 @@ def _no_rows(x: Any) -> ValueError:
 def _batch_facts(model: Any, data: Any) -> BatchFacts:
     """Facts of the first batches. The first of all builds the model."""
     facts = BatchFacts()
-    heads = None
-    for most in (1, _BATCHES):
-        for batch in few_batches(_OWNER, data, most, seconds=2.0):
-            x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
-            if most > 1 and heads is not None:
-                facts.update(x, y, weight, heads)
-        if most == 1:
-            # After the random states were put back: the model is to keep its.
-            _build(model, x)
-            heads = heads_of(model, x, y)
+    first = [*few_batches(_OWNER, data, 1, seconds=2.0)]
+    if not first:
+        raise _no_rows(data)
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(first[0])
+    # After the random states were put back: the model is to keep its own.
+    _build(model, x)
+    heads = heads_of(model, x, y)
+    for batch in few_batches(_OWNER, data, _BATCHES, seconds=2.0):
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        facts.update(x, y, weight, heads)
     return facts
 
 

@@ -540,16 +540,15 @@ def kept_keras_state() -> Iterator[None]:
         # A copy: the variable's own memory may be written to.
         seed = ops.convert_to_numpy(generator.state.value).copy()
     names = global_state.get_global_attribute("object_name_uids")
-    counts = None if names is None else dict(names)
+    counts = {} if names is None else dict(names)
     try:
         yield
     finally:
         global_state.set_global_attribute("global_seed_generator", generator)
-        if seed is not None:
+        if generator is not None:
             generator.state.assign(seed)
-        if counts is None:
-            global_state.set_global_attribute("object_name_uids", None)
-        else:
+        global_state.set_global_attribute("object_name_uids", names)
+        if names is not None:
             names.clear()
             names.update(counts)
 

@@ -371,10 +371,10 @@ def _out_of_reach(
         return None
     if seen is not None and not _is_inside(seen, span):
         return None
-    low, high, mean = target.get("min"), target.get("max"), target.get("mean")
-    spread = target.get("std")
-    if None in (low, high, mean, spread):
+    if target.get("min") is None or target.get("std") is None:
         return None
+    low, high = target["min"], target["max"]
+    mean, spread = target["mean"], target["std"]
     beyond = max(span[0] - low, high - span[1])
     if span[0] <= mean <= span[1] and beyond <= _EXCESS * spread:
         return None
