@@ -112,7 +112,7 @@ def oscillating_loss(t: Training) -> Iterator[Evidence]:
     swing = float(np.std(recent - line(np.arange(8))))
     descent = float(line(0) - line(7))
     limit = max(descent, 0.05 * reference)
-    if swing <= limit or harm(t, 0.5) is None:
+    if swing <= limit or harm(t, 0.3) is None:
         return
     yield Evidence(
         "",
