@@ -160,8 +160,19 @@ def capture_batch_moments(
 
 
 def flatten_layers(model: Any) -> list[Any]:
-    """The model and all layers and cells in it, at any depth, each once."""
-    return model._flatten_layers()
+    """The model and all layers and cells in it, at any depth, each once.
+
+    A model before its layers, these in their order: Keras' own list has those
+    of a model in a model the other way round.
+    """
+    found: dict[int, Any] = {}
+    ahead = [model]
+    while ahead:
+        layer = ahead.pop()
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            ahead += reversed(layer._layers)
+    return [*found.values()]
 
 
 def own_variables(layer: Any) -> list[Any]:

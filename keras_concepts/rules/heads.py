@@ -19,7 +19,7 @@ from keras_concepts.rules.training import Training
 # float16 does to a softmax over a thousand classes. Source: this project.
 TOLERANCE = 0.02
 # Skill that a run must not fall short of where a head is odd, not wrong.
-_ENOUGH = 0.5
+_ENOUGH = 0.3
 # So far must targets lie outside what a head can make, in their standard
 # deviations: nearer, it may be noise. Source: this project.
 _EXCESS = 1.0
@@ -125,7 +125,7 @@ def head_loss_mismatch(t: Training) -> Iterator[Evidence]:
     | `not_logits` | probabilities, and `from_logits=True` | at once |
     | `not_probabilities` | logits, and `from_logits=False` | at once |
     | `bounded_logits` | sigmoid before the softmax | at once |
-    | | relu, tanh, ... there, or as logits | harm (skill < 0.5) |
+    | | relu, tanh, ... there, or as logits | harm (skill < 0.3) |
     | `out_of_reach` | targets beyond what the activation can make | at once |
     | `several_labels` | softmax for targets with several labels | harm |
 

@@ -75,7 +75,7 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
 
 
 def _is_harmed(t: Training) -> bool:
-    return t.is_preflight or harm(t, 0.5) is not None
+    return t.is_preflight or harm(t, 0.3) is not None
 
 
 def _form(
@@ -355,7 +355,7 @@ def sorted_labels(t: Training) -> Iterator[Evidence]:
 
     - As trained: 1 - (runs - 1)/(runs of a random order - 1) ≥ 0.95, and
       batches have ≤ 0.6 of the classes of random ones. From 0.7 on with harm
-      (skill < 0.5).
+      (skill < 0.3).
     - `validation`: with `validation_split`, which takes the last rows, ≥ 0.1 of
       the validation rows are of classes that training does not have, or the two
       marginals differ by ≥ 0.6 (half the sum of absolute differences).
@@ -382,7 +382,7 @@ def _in_order(
     if per_batch is None or per_batch > _PER_BATCH or t.data["rows"] < 32:
         return None
     if target["sorted"] < _SORTED and not (
-        target["sorted"] >= _IN_RUNS and harm(t, 0.5)
+        target["sorted"] >= _IN_RUNS and harm(t, 0.3)
     ):
         return None
     arrays = t.data.get("source") == "arrays"

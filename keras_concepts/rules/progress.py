@@ -7,10 +7,10 @@ import numpy as np
 from keras_concepts import quantities as q
 from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import (
-    constant_loss,
     data_loss,
     harm,
     reference_loss,
+    scale_of_validation,
     skill,
 )
 from keras_concepts.rules.rule import rule
@@ -80,10 +80,11 @@ def no_progress(t: Training) -> Iterator[Evidence]:
 
 def _validates_nothing(t: Training) -> bool:
     """Whether the validation loss was never below that of a constant."""
-    validation, constant = t.logs("val_loss").finite, constant_loss(t)
-    if not validation or constant is None:
+    validation = t.logs("val_loss").finite
+    scale = scale_of_validation(t)
+    if not validation or scale is None:
         return False
-    return bool(validation.values.min() > 0.98 * constant)
+    return bool(scale.skill(validation.values).max() < 0.02)
 
 
 @rule(
@@ -111,7 +112,7 @@ def oscillating_loss(t: Training) -> Iterator[Evidence]:
     swing = float(np.std(recent - line(np.arange(8))))
     descent = float(line(0) - line(7))
     limit = max(descent, 0.05 * reference)
-    if swing <= limit or harm(t, 0.5) is None:
+    if swing <= limit or harm(t, 0.3) is None:
         return
     yield Evidence(
         "",
@@ -136,8 +137,9 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
 
     Standard deviation over the samples of the probe below 0.01, of outputs that
     are no probabilities below 0.01 of the targets', in three checks after the
-    start. Only under harm. Known false alarm: the first epochs of a slow
-    plateau; guard: harm with little skill, a fifth of the epochs.
+    start, two at least before the end. Only under harm. Known false alarm: the
+    first epochs of a slow plateau; guard: harm with little skill, a fifth of
+    the epochs.
     """
     if t.ended_epochs < 0.2 * t.planned_epochs:
         return
@@ -151,7 +153,11 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
             scale = target.get("std") or 1.0
         same = curve.values < SAME * scale
         checks = min(_CHECKS, len(same))
-        if checks < 1 or not held(same, checks) or harm(t, 0.1) is None:
+        if (
+            checks < (1 if t.has_ended else 2)
+            or not held(same, checks)
+            or harm(t, 0.1) is None
+        ):
             continue
         yield Evidence(
             name,

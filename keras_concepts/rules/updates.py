@@ -19,7 +19,7 @@ REPLACED = 0.85
 # Of a kernel's own size, by the planned end: it stays what it was at random.
 # Source: calibrated, benchmarks/doctor.
 TOO_NEAR = 0.1
-_ENOUGH = 0.5
+_ENOUGH = 0.3
 
 
 def _has_weights(t: Training) -> bool:
