@@ -34,9 +34,9 @@ def main() -> None:
     healthy, after = train(network(loss), x / 255, y, epochs)
     left = causes(healthy.findings) or "nothing"
     print(
-        f"Picture: {picture}\nPreflight names {causes(found)} before training, "
+        f"Picture: {picture}\nPreflight names {causes(found)} before training "
         f"and the doctor {causes(doctor.findings)}: {before:.0%} of new digits "
-        f"are recognized. Repaired as advised: {after:.0%}, and it names {left}."
+        f"are recognized. Repaired as advised: {after:.0%}, it names {left}."
     )
 
 
