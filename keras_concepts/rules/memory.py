@@ -66,8 +66,9 @@ def short_memory(t: Training) -> Iterator[Evidence]:
     why="Padding is read as data: what a sequence says is diluted by steps "
     "that say nothing.",
     page="text_classification.md",
-    needs="padded sequences of integers",
+    needs="what the inputs are",
     known=lambda t: bool(t.inputs),
+    meant=lambda t: not t.inputs or any(x.get("padding") for x in t.inputs),
 )
 def lost_mask(t: Training) -> Iterator[Evidence]:
     """A mask stops before a layer that needs it, or was never made.

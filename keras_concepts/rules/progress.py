@@ -177,6 +177,7 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
     page="imbalanced_classes.md",
     needs="a probe batch of a classifier, and its labels",
     known=lambda t: bool(t.curves(q.PREDICTED_SHARE)),
+    meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def class_collapse(t: Training) -> Iterator[Evidence]:
     """Predicted are half as many classes as there are.
