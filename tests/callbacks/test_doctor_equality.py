@@ -144,7 +144,9 @@ class Gan(keras.Model):
     def __init__(self):
         super().__init__()
         self.generator = layers.Dense(6)
-        self.critic = keras.Sequential([layers.Dense(4, "relu"), layers.Dense(1)])
+        self.critic = keras.Sequential(
+            [layers.Dense(4, "relu"), layers.Dense(1)]
+        )
         self.seeds = keras.random.SeedGenerator(3)
         self.optimizers = [keras.optimizers.Adam(0.01) for _ in range(2)]
 
@@ -321,6 +323,9 @@ PROGRAMS = {
 }
 SKIPPED = {
     ("jax", "gan"): "its step has a state",
+    ("jax", "global_randomness"): "Keras refuses it",
+    ("jax", "global_randomness_eager"): "Keras refuses it",
+    ("tensorflow", "global_randomness"): "each trace draws its own constants",
     ("torch", "several_steps"): "it must be 1 with torch",
 }
 
@@ -335,7 +340,7 @@ def train(program, doctors):
         data["x"] = data["x"]()
     if isinstance(data["x"], np.ndarray):
         data["batch_size"] = 12
-    history = model.fit(**data, epochs=3, verbose=0, callbacks=doctors)
+    history = model.fit(**data, epochs=2, verbose=0, callbacks=doctors)
     states = [*model.variables]
     if model.optimizer is not None:
         states += model.optimizer.variables
@@ -356,9 +361,12 @@ def train(program, doctors):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")
-@pytest.mark.parametrize("time_budget", [0.1, None])
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_watching_changes_nothing(program, time_budget):
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable")
+@pytest.mark.parametrize("program", [*PROGRAMS, "thinned"])
+def test_watching_changes_nothing(program):
+    time_budget = None
+    if program == "thinned":  # almost nothing is measured
+        program, time_budget = "noise", 1e-9
     if (BACKEND, program) in SKIPPED:
         pytest.skip(SKIPPED[BACKEND, program])
     plain = train(program, [])
@@ -370,4 +378,5 @@ def test_watching_changes_nothing(program, time_budget):
         k: repr(v) for k, v in watched[1].items()
     }
     assert plain[2] == watched[2]
-    assert len(doctor.recording) and doctor.checked
+    assert len(doctor.recording)
+    assert doctor.checked
