@@ -322,12 +322,13 @@ def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
 @contextlib.contextmanager
 def kept_python_randomness() -> Iterator[None]:
     """Puts Python's and NumPy's generators back to where they were."""
-    python, numpy = random.getstate(), np.random.get_state()
+    python = random.getstate()
+    numpy = np.random.get_state()  # noqa: NPY002
     try:
         yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def looked_at(

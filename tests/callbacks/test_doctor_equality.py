@@ -1,4 +1,4 @@
-"""The doctor changes nothing: weights, optimizer, seeds and logs, to the bit."""
+"""The doctor changes nothing: weights, optimizer, seeds, logs, to the bit."""
 
 import random
 
@@ -107,7 +107,8 @@ class GlobalRandomness(Subclassed):
     """Draws from generators that belong to everybody."""
 
     def call(self, x, training=False):
-        scale = 1.0 + 0.01 * np.random.rand() + 0.01 * random.random()
+        scale = 1.0 + 0.01 * random.random()
+        scale += 0.01 * np.random.rand()  # noqa: NPY002
         noise = keras.random.normal(ops.shape(x))
         return self.head(self.hidden(x * scale + 0.01 * noise))
 
@@ -347,7 +348,8 @@ def train(program, doctors):
     for optimizer in getattr(model, "optimizers", ()):
         states += optimizer.variables
     states = {i: ops.convert_to_numpy(v) for i, v in enumerate(states)}
-    drawn = [np.random.rand(), random.random()]
+    drawn = [random.random()]
+    drawn += [np.random.rand()]  # noqa: NPY002
     drawn += ops.convert_to_numpy(keras.random.uniform((2,))).tolist()
     if BACKEND == "tensorflow":
         import tensorflow as tf
