@@ -23,9 +23,13 @@ class Checkup:
     Args:
         model: A built model.
         heads: Facts of its outputs.
+        signals: Name of the monitor under which signals are recorded.
     """
 
-    def __init__(self, model: Any, heads: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, model: Any, heads: list[dict[str, Any]], signals: str
+    ) -> None:
+        self._name = signals
         self._weights: list[WeightHistory] = []
         self._weighed: set[int] = set()
         self._heads = heads
@@ -101,4 +105,4 @@ class Checkup:
                 )
         if self._signals is not None:
             rows = self._summary.rows(self._signals())
-            record_signals(recording, epoch, step, rows, "SignalMonitor")
+            record_signals(recording, epoch, step, rows, self._name)

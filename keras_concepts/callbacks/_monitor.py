@@ -41,6 +41,8 @@ class Monitor(keras.callbacks.Callback):
 
     # Which it adds to the logs of an epoch.
     log_keys: tuple[str, ...] = ()
+    # Whether it reads the logs of the run in its recording.
+    _keeps_logs = False
 
     def __init__(
         self, *, record_to: str | os.PathLike[str] | None = None
@@ -156,7 +158,11 @@ class Monitor(keras.callbacks.Callback):
         self.recording.close()
         try:
             log = RunLog(
-                self._recorded_name(), self.record_to, model, self.params
+                self._recorded_name(),
+                self.record_to,
+                model,
+                self.params,
+                keeps_logs=self._keeps_logs,
             )
         except (OSError, ValueError) as error:
             raise type(error)(

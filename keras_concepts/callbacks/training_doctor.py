@@ -158,6 +158,7 @@ class TrainingDoctor(Monitor):
     # Keras may run other callbacks of a batch asynchronously: there is no hook
     # for a batch here.
     async_safe = True
+    _keeps_logs = True
 
     def __init__(
         self,
@@ -233,6 +234,7 @@ class TrainingDoctor(Monitor):
             self._record_data_facts()
             for monitor in self._made_monitors(model):
                 self._begin_monitor(monitor)
+            self._record_names()
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -334,6 +336,20 @@ class TrainingDoctor(Monitor):
         self._monitors.append(monitor)
         monitor.gate(lambda inner: self._gated(monitor, inner))
 
+    def _record_names(self) -> None:
+        """Records which rows are this doctor's, for `diagnose`.
+
+        A file may hold those of other monitors, and of other doctors.
+        """
+        recording = self.recording
+        self._signals = recording.for_monitor("SignalMonitor").monitor
+        names = [recording.monitor, self._signals]
+        names += [each.recording.monitor for each in self._monitors]
+        if recording.monitor == self._recorded_name():
+            recording.record_facts({"doctor": names})
+        else:  # that of the file is another one
+            recording.facts["doctor"] = names
+
     def _note_missing(self, sentence: str) -> None:
         if sentence not in self._missing:
             self._missing.append(sentence)
@@ -382,7 +398,7 @@ class TrainingDoctor(Monitor):
         with self._careful("look at the weights"):
             if self._checkup is None:
                 heads = self.recording.facts.get("heads") or []
-                self._checkup = Checkup(model, heads)
+                self._checkup = Checkup(model, heads, self._signals)
             self._checkup.record_weights(self.recording, epoch, step, model)
         if self._checkup is None or self._has_bad_probe:
             return

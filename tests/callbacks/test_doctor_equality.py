@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """The doctor changes nothing, to the bit: weights, optimizer, seeds, logs."""
+=======
+"""The doctor changes nothing: weights, optimizer, seeds, logs, to the bit."""
+>>>>>>> dtests
 
 import random
 
@@ -107,8 +111,13 @@ class GlobalRandomness(Subclassed):
     """Draws from generators that belong to everybody."""
 
     def call(self, x, training=False):
+<<<<<<< HEAD
         drawn = np.random.rand() + random.random()  # noqa: NPY002
         scale = 1.0 + 0.01 * drawn
+=======
+        scale = 1.0 + 0.01 * random.random()
+        scale += 0.01 * np.random.rand()  # noqa: NPY002
+>>>>>>> dtests
         noise = keras.random.normal(ops.shape(x))
         return self.head(self.hidden(x * scale + 0.01 * noise))
 
@@ -324,6 +333,9 @@ PROGRAMS = {
 }
 SKIPPED = {
     ("jax", "gan"): "its step has a state",
+    ("jax", "global_randomness"): "Keras refuses it",
+    ("jax", "global_randomness_eager"): "Keras refuses it",
+    ("tensorflow", "global_randomness"): "each trace draws its own constants",
     ("torch", "several_steps"): "it must be 1 with torch",
 }
 
@@ -338,14 +350,19 @@ def train(program, doctors):
         data["x"] = data["x"]()
     if isinstance(data["x"], np.ndarray):
         data["batch_size"] = 12
-    history = model.fit(**data, epochs=3, verbose=0, callbacks=doctors)
+    history = model.fit(**data, epochs=2, verbose=0, callbacks=doctors)
     states = [*model.variables]
     if model.optimizer is not None:
         states += model.optimizer.variables
     for optimizer in getattr(model, "optimizers", ()):
         states += optimizer.variables
     states = {i: ops.convert_to_numpy(v) for i, v in enumerate(states)}
+<<<<<<< HEAD
     drawn = [np.random.rand(), random.random()]  # noqa: NPY002
+=======
+    drawn = [random.random()]
+    drawn += [np.random.rand()]  # noqa: NPY002
+>>>>>>> dtests
     drawn += ops.convert_to_numpy(keras.random.uniform((2,))).tolist()
     if BACKEND == "tensorflow":
         import tensorflow as tf
@@ -359,9 +376,12 @@ def train(program, doctors):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")
-@pytest.mark.parametrize("time_budget", [0.1, None])
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_watching_changes_nothing(program, time_budget):
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable")
+@pytest.mark.parametrize("program", [*PROGRAMS, "thinned"])
+def test_watching_changes_nothing(program):
+    time_budget = None
+    if program == "thinned":  # almost nothing is measured
+        program, time_budget = "noise", 1e-9
     if (BACKEND, program) in SKIPPED:
         pytest.skip(SKIPPED[BACKEND, program])
     plain = train(program, [])
