@@ -333,13 +333,8 @@ def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
 @contextlib.contextmanager
 def kept_python_randomness() -> Iterator[None]:
     """Puts Python's and NumPy's generators back to where they were."""
-<<<<<<< HEAD
-    # The generator that other people's layers and data sets draw from.
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-=======
     python = random.getstate()
     numpy = np.random.get_state()  # noqa: NPY002
->>>>>>> dtests
     try:
         yield
     finally:

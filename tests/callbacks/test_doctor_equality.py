@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The doctor changes nothing, to the bit: weights, optimizer, seeds, logs."""
-=======
 """The doctor changes nothing: weights, optimizer, seeds, logs, to the bit."""
->>>>>>> dtests
 
 import random
 
@@ -111,13 +107,8 @@ class GlobalRandomness(Subclassed):
     """Draws from generators that belong to everybody."""
 
     def call(self, x, training=False):
-<<<<<<< HEAD
-        drawn = np.random.rand() + random.random()  # noqa: NPY002
-        scale = 1.0 + 0.01 * drawn
-=======
         scale = 1.0 + 0.01 * random.random()
         scale += 0.01 * np.random.rand()  # noqa: NPY002
->>>>>>> dtests
         noise = keras.random.normal(ops.shape(x))
         return self.head(self.hidden(x * scale + 0.01 * noise))
 
@@ -357,12 +348,8 @@ def train(program, doctors):
     for optimizer in getattr(model, "optimizers", ()):
         states += optimizer.variables
     states = {i: ops.convert_to_numpy(v) for i, v in enumerate(states)}
-<<<<<<< HEAD
-    drawn = [np.random.rand(), random.random()]  # noqa: NPY002
-=======
     drawn = [random.random()]
     drawn += [np.random.rand()]  # noqa: NPY002
->>>>>>> dtests
     drawn += ops.convert_to_numpy(keras.random.uniform((2,))).tolist()
     if BACKEND == "tensorflow":
         import tensorflow as tf
