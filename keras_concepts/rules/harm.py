@@ -27,6 +27,10 @@ _LEAST = 3
 _PACE = 2
 # How many epochs in a row must say so.
 _CHECKS = 3
+# What one epoch takes off the logarithm of the loss of a run that may still get
+# anywhere. Source: public autoencoders and recommenders, which fall faster and
+# faster at first.
+_FALLS = 0.15
 # Loss over the constant predictor's, beyond which it counts as that: how fast a
 # run comes down from the first epochs of a wrong scale says nothing of where
 # it goes. Source: public autoencoders begin at 2 to 4.
@@ -176,6 +180,8 @@ def harm(t: Training, enough: float) -> Harm | None:
     checks = min(_CHECKS, least)
     if not low[-checks:].all():
         return None
+    if count < planned and _falls_fast(curve.values):
+        return None
     now = float(curve.values[-1])
     return Harm(curve.since(low), now, _projected(curve.values, planned))
 
@@ -206,6 +212,14 @@ def patience(planned: int) -> int:
     quarter = math.ceil(planned / 4)
     few = min(_LEAST, quarter - 1) if quarter > 1 else _PACE
     return min(planned, max(few, math.ceil(PATIENCE * planned)))
+
+
+def _falls_fast(values: np.ndarray) -> bool:
+    """Whether the last epoch was the best, by a good part of the loss."""
+    if len(values) < 2 or values[-1] < values.max():
+        return False
+    left = np.log(np.maximum(1.0 - values[-2:], 1e-3))
+    return bool(left[0] - left[1] > _FALLS)
 
 
 def _is_low(values: np.ndarray, planned: int, enough: float) -> bool:
