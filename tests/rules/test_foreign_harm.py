@@ -5,7 +5,17 @@ import pytest
 
 from keras_concepts import quantities as q
 from keras_concepts.rules.harm import harm, skill
-from rule_facts import binary, classes, entry, found, head, run, training
+from rule_facts import (
+    binary,
+    classes,
+    entry,
+    found,
+    head,
+    numbers,
+    regression,
+    run,
+    training,
+)
 
 COIN = classes(
     form="binary",
@@ -119,3 +129,38 @@ def test_a_loss_that_falls_fast_is_awaited():
     down = [2.6, 2.2, 1.75]
     assert harm(training(learning(down, 4)), 0.05) is None
     assert harm(training(learning(down, 3)), 0.05) is not None  # the end
+
+
+def test_what_layers_add_is_no_lack_of_skill():
+    # Orthogonal activity regularizers of a public point network.
+    recording = learning([1.5, 1.2, 1.1, 1.05, 1.0], 5)
+    for epoch in range(-1, 5):
+        step = 10 * (epoch + 1)
+        recording.append(epoch, "", q.PROBE_ADDED_LOSS, step, 0.9)
+    assert skill(training(recording)).values[-1] > 0.8
+    assert harm(training(recording), 0.5) is None
+    assert harm(training(learning([1.5, 1.2, 1.1, 1.05, 1.0], 5)), 0.5)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_validation_of_other_targets_does_not_compare(shift):
+    # The last rows of a spiral.
+    of_validation = {"output": "", "mean": shift, "std": 1.0, "shares": None}
+    recording = run(
+        [regression()],
+        [entry()],
+        [numbers()],
+        [0.9, 0.7, 0.5, 0.3, 0.2],
+        5,
+        validation={"rows": 100, "targets": [of_validation]},
+    )
+    for epoch in range(5):
+        recording.append(epoch, "val_loss", q.LOG, 10 * (epoch + 1), 1.7)
+    expected = [] if shift else ["unrelated"]
+    assert found("overfitting", recording, (4, 50)) == expected
+
+
+@pytest.mark.parametrize(("steps", "says"), [(19, False), (100, True)])
+def test_one_short_epoch_may_be_one_of_a_loop(steps, says):
+    seen = learning([0.69], 1, steps_per_epoch=steps)
+    assert (harm(training(seen), 0.05) is not None) == says
