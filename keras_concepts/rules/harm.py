@@ -9,8 +9,9 @@ does harm if its skill is too low and, at the pace of the last quarter of its
 epochs, would still be too low at the planned end.
 """
 
+import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,10 +31,22 @@ _FEWEST_EPOCHS, _FEWEST_STEPS = 5, 300
 _PACE = 2
 # How many epochs in a row must say so.
 _CHECKS = 3
+# What one epoch takes off the logarithm of the loss of a run that may still get
+# anywhere. Source: public autoencoders and recommenders, which fall faster and
+# faster at first.
+_FALLS = 0.05
 # Loss over the constant predictor's, beyond which it counts as that: how fast a
 # run comes down from the first epochs of a wrong scale says nothing of where
 # it goes. Source: public autoencoders begin at 2 to 4.
 _HIGHEST = 10.0
+# Half of the sum of differences between the shares of classes, and the
+# difference of two means in standard deviations, of targets in training and
+# validation. Source: this project; random splits of a hundred rows stay below.
+_APART = 0.2
+_SHIFTED = 0.25
+# Steps of a `fit` of one epoch, below which it may be one of many in a loop.
+# Source: public character models and Q-learning.
+_LOOP = 100
 # The probe has few rows, so its loss may be lower by chance. Source: standard
 # error of the mean square of 256 rows.
 _BY_CHANCE = 0.1
@@ -98,21 +111,34 @@ def _scale(t: Training) -> Scale | None:
 
 
 def data_loss(t: Training, key: str = "loss") -> Curve:
-    """A loss that `fit` logs, without the penalties of weights."""
+    """A loss that `fit` logs, without penalties.
+
+    Where it is known what a constant's loss would be, also without what layers
+    add to it, such as penalties of activations or a divergence.
+    """
     loss, measured = t.logs(key), t.curve(q.DATA_LOSS)
-    if key == "loss" and len(measured.values) == len(loss.values):
+    if key == "loss" and loss and len(measured.values) == len(loss.values):
         return loss._replace(values=measured.values)
-    penalties = t.curve(q.WEIGHT_PENALTY)
-    if not loss or not penalties:
-        return loss
-    after = np.interp(loss.steps, penalties.steps, penalties.values)
-    before = np.concatenate([penalties.values[:1], after[:-1]])
-    # Penalties shrink exponentially, so that the mean over an epoch is the
-    # logarithmic mean of its ends.
+    parts = [t.curve(q.WEIGHT_PENALTY)]
+    if scale_of_loss(t) is not None:
+        parts.append(t.curve(q.PROBE_ADDED_LOSS))
+    for part in (curve.finite for curve in parts):
+        if not loss or not part:
+            continue
+        after = np.interp(loss.steps, part.steps, part.values)
+        mean = after
+        if not key.startswith("val_"):
+            before = np.concatenate([part.values[:1], after[:-1]])
+            mean = _mean_between(before, after)
+        loss = loss._replace(values=loss.values - mean)
+    return loss
+
+
+def _mean_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Mean over an epoch of what shrinks or grows exponentially."""
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (before - after) / np.log(before / after)
-    mean = np.where(np.isfinite(mean), mean, (before + after) / 2.0)
-    return loss._replace(values=loss.values - mean)
+    return np.where(np.isfinite(mean), mean, (before + after) / 2.0)
 
 
 def constant_loss(t: Training) -> float | None:
@@ -138,11 +164,30 @@ def scale_of_validation(t: Training) -> Scale | None:
     """`scale_of_loss`, if the loss of validation compares with it.
 
     It does not where classes or samples of training have weights, which those
-    of validation do not have.
+    of validation do not have, or where its targets are distributed otherwise:
+    the last rows of a series, or of sorted data.
     """
     if t.fit.get("class_weight") or t.fit.get("sample_weight"):
         return None
+    validation = t.data.get("validation") or {}
+    for target in validation.get("targets") or ():
+        mine = t.targets.get(target["output"])
+        if mine is not None and _are_apart(mine, target):
+            return None
     return scale_of_loss(t)
+
+
+def _are_apart(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    """Whether two distributions of targets differ by more than chance."""
+    if mine["form"] != "real":
+        pairs = itertools.zip_longest(
+            mine.get("shares") or (), theirs.get("shares") or (), fillvalue=0.0
+        )
+        return sum(abs(a - b) for a, b in pairs) / 2.0 > _APART
+    if None in (mine["mean"], theirs["mean"]) or not mine["std"]:
+        return False
+    shift = abs(theirs["mean"] - mine["mean"]) / mine["std"]
+    return shift > _SHIFTED or not 0.85 < theirs["std"] / mine["std"] < 1.18
 
 
 def reference_loss(t: Training) -> float | None:
@@ -169,6 +214,9 @@ def harm(t: Training, enough: float) -> Harm | None:
     over the epoch. And in the first epochs the loss of the probe, which is that
     of the model as it is by then.
 
+    Nothing is said of one epoch of few steps, which may be one of many calls of
+    `fit`, nor while a loss falls fast.
+
     Args:
         t: What is known.
         enough: Skill that the run should reach by the planned end.
@@ -178,7 +226,7 @@ def harm(t: Training, enough: float) -> Harm | None:
     curve = _best_skill(t)
     count, planned = len(curve.values), t.planned_epochs
     least = patience(planned)
-    if count < least:
+    if count < least or _may_be_of_a_loop(t):
         return None
     is_short = _planned_steps(t, curve) < _FEWEST_STEPS
     if is_short and planned < _FEWEST_EPOCHS:
@@ -188,6 +236,8 @@ def harm(t: Training, enough: float) -> Harm | None:
     )
     checks = min(_CHECKS, least)
     if not low[-checks:].all():
+        return None
+    if count < planned and _falls_fast(curve.values):
         return None
     now = float(curve.values[-1])
     return Harm(curve.since(low), now, _projected(curve.values, planned))
@@ -225,6 +275,20 @@ def patience(planned: int) -> int:
     quarter = math.ceil(planned / 4)
     few = min(_LEAST, quarter - 1) if quarter > 1 else _PACE
     return min(planned, max(few, math.ceil(PATIENCE * planned)))
+
+
+def _may_be_of_a_loop(t: Training) -> bool:
+    """Whether this may be one call of `fit` of many, each for a few steps."""
+    steps = t.facts.get("steps_per_epoch")
+    return t.facts.get("epochs") == 1 and steps is not None and steps < _LOOP
+
+
+def _falls_fast(values: np.ndarray) -> bool:
+    """Whether the last epoch was the best, by a good part of the loss."""
+    if len(values) < 2 or values[-1] < values.max():
+        return False
+    left = np.log(np.maximum(1.0 - values[-2:], 1e-3))
+    return bool(left[0] - left[1] > _FALLS)
 
 
 def _is_low(values: np.ndarray, planned: int, enough: float) -> bool:

@@ -25,6 +25,9 @@ NO_MEMORY = 0.15
 _HALF = 0.5
 # Perplexity of predicted classes over that of labels. Source: prototype.
 COLLAPSED = 0.5
+# Skill from which rare classes may follow: text models learn frequent
+# characters first. Source: public programs.
+_FREQUENT_ONES = 0.15
 # Share of the largest class below which one class alone is a collapse.
 ALL_OF_ONE = 0.99
 # Weight of the most frequent class over that of the rarest. Source: this
@@ -214,7 +217,8 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
         )
         is_late = t.ended_epochs >= _HALF * t.planned_epochs
         checks = min(2 if is_late else _CHECKS, len(low))
-        if checks < 2 or not held(low, checks) or harm(t, 0.3) is None:
+        hurt = harm(t, _FREQUENT_ONES)
+        if checks < 2 or not held(low, checks) or hurt is None:
             continue
         starts = Curve(*(column[ends] for column in curve))
         yield Evidence(
