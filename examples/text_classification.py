@@ -9,8 +9,8 @@ Beside them stands what needs no network: TF-IDF of n-grams and a logistic
 regression. All learn from the same texts, choose on the same validation texts
 (networks the epoch, the regression its strength) and are compared once, on the
 same test texts: by accuracy and by macro F1, to which a rare class matters as
-much as a frequent one. `preflight` looks for faults before each training run, and a
-`TrainingDoctor` says at the end what went wrong, if anything did.
+much as a frequent one. `preflight` looks for faults before each training run,
+and a `TrainingDoctor` says at the end what went wrong, if anything did.
 
 - `--data nouns`: is a German noun feminine, masculine or neuter? 84,500 words
   from Wiktionary, letter by letter, in which the order is everything.
