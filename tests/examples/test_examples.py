@@ -25,6 +25,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MEMORY = ROOT / "examples" / "memory_horizon.py"
 REGULARIZATION = ROOT / "examples" / "regularization.py"
 RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
+VERDICTS = {"why_does_it_not_learn"}  # print one before their sentence
 QUICK = "--quick shows that it runs, not who wins."
 NUMBER = r"\d[\d.]*(?:e[-+]?\d+)?"
 SENTENCES = {
@@ -37,6 +38,12 @@ SENTENCES = {
         r"After \d+ steps the moving statistics hold \d+% of their initial "
         rf"value and are off by {NUMBER} σ: \d+% right at inference, \d+% with "
         r"the batch's own statistics, \d+% at inference after recalibration\."
+    ),
+    "why_does_it_not_learn": (
+        r"Preflight names head_loss_mismatch and unscaled_input before "
+        r"training and the doctor head_loss_mismatch( and unscaled_input)?: "
+        r"[1-4]?\d% of new digits are recognized\. Repaired as advised: "
+        r"[7-9]\d%, it names nothing\."
     ),
     "how_sure_is_my_model": (
         r"Rotated by \d+ degrees, \d+% of the digits are recognized; one pass "
@@ -144,7 +151,11 @@ def test_vanishing_gradients(tmp_path):
     assert pictures == [str(out / "heatmaps.png"), str(out / "curves.png")]
     for picture in pictures:
         assert_drawn(picture)
-    assert output.endswith(f"\n\n{QUICK}\n")
+    _, verdicts = output.split(f"\n\n{QUICK}\n")
+    verdicts = re.split(r"^TrainingDoctor on (\w+) ─+$", verdicts, flags=re.M)
+    assert verdicts[1::2] == ["sigmoid", "relu"]
+    for verdict in verdicts[2::2]:
+        assert re.search(r"(No|\d) problems? found in 2 epochs\.", verdict)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +197,9 @@ def test_verdict_follows_the_numbers(example, numbers, verdict):
     digits = example["Digits"]("", nothing, nothing, nothing, labels)
     history = {"loss": [1.0, 0.5]}
     runs = [
-        example["Run"](name, accuracy, 0.0, share, history, Recording(), 1.0)
+        example["Run"](
+            name, accuracy, 0.0, share, history, Recording(), None, 1.0
+        )
         for name, (share, accuracy) in numbers.items()
     ]
     sentence = example["conclude"](runs, digits, 12)
@@ -425,7 +438,8 @@ def test_recipe(recipe, tmp_path):
     out = tmp_path / "new" / "folder"
     epochs = 1 if recipe.stem == "does_my_mask_arrive" else 2  # a slow LSTM
     output = run(recipe, "--epochs", epochs, "--out", out, cwd=tmp_path)
-    picture, sentence = output.splitlines()
+    *verdict, picture, sentence = output.splitlines()
+    assert bool(verdict) == (recipe.stem in VERDICTS)
     assert picture == f"Picture: {out / recipe.stem}.png"
     assert_drawn(out / f"{recipe.stem}.png")
     assert re.fullmatch(SENTENCES[recipe.stem], sentence), sentence
