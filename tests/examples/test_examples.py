@@ -30,11 +30,13 @@ QUICK = "--quick shows that it runs, not who wins."
 NUMBER = r"\d[\d.]*(?:e[-+]?\d+)?"
 SENTENCES = {
     "are_my_updates_too_small": (
-        rf"Updates are (too \w+|in the band) \({NUMBER}\) at rate 1e-05, "
-        rf".* 0\.001, .* 0\.03; in the best run \(\d+%\) "
-        rf"(too \w+|in the band)\."
+        rf"Updates are (too \w+|in the band) \({NUMBER}\) at rate 1e-05 "
+        rf"\(the doctor names update_ratio\), .* 0\.001 \(the doctor names "
+        rf"nothing\), .* 0\.03 \(the doctor names \w+\); in the best run "
+        rf"\(\d+%\) (too \w+|in the band)\."
     ),
     "is_batch_norm_lying": (
+        r"The doctor names (batch_norm_shift|nothing)\. "
         r"After \d+ steps the moving statistics hold \d+% of their initial "
         rf"value and are off by {NUMBER} σ: \d+% right at inference, \d+% with "
         r"the batch's own statistics, \d+% at inference after recalibration\."
@@ -61,11 +63,15 @@ SENTENCES = {
         r"\d+%; with a layer \(`check_masks` names nothing\): \d+%\."
     ),
     "how_much_of_my_loss_is_penalty": (
-        r"Penalty in the last epoch: "
+        r"Penalty at the end: "
         + "; ".join(
             rf"L2 {strength}: \d+\.\d% of the loss, pull {NUMBER}, "
-            r"accuracy \d+%"
-            for strength in ("1e-05", r"0\.001", r"0\.1")
+            rf"\d+% right, the doctor names {named}"
+            for strength, named in (
+                ("1e-05", "nothing"),
+                (r"0\.001", "nothing"),
+                (r"0\.1", "(penalty_dominates|nothing)"),
+            )
         )
         + r"\."
     ),
