@@ -26,7 +26,8 @@ from keras_concepts.rules.training import Curve, Training
 PATIENCE = 0.1
 _LEAST = 3
 # Of a run of fewer epochs and fewer steps nothing can be expected: it is a
-# first try. Source: this project; Adam moves weights of 0.1 by 1e-3 in a step.
+# first try, or one call of `fit` of many. Source: public character models and
+# Q-learning; Adam moves weights of 0.1 by 1e-3 in a step.
 _FEWEST_EPOCHS, _FEWEST_STEPS = 5, 300
 _PACE = 2
 # How many epochs in a row must say so.
@@ -44,9 +45,6 @@ _HIGHEST = 10.0
 # validation. Source: this project; random splits of a hundred rows stay below.
 _APART = 0.2
 _SHIFTED = 0.25
-# Steps of a `fit` of one epoch, below which it may be one of many in a loop.
-# Source: public character models and Q-learning.
-_LOOP = 100
 # The probe has few rows, so its loss may be lower by chance. Source: standard
 # error of the mean square of 256 rows.
 _BY_CHANCE = 0.1
@@ -226,10 +224,7 @@ def harm(t: Training, enough: float) -> Harm | None:
     curve = _best_skill(t)
     count, planned = len(curve.values), t.planned_epochs
     least = patience(planned)
-    if count < least or _may_be_of_a_loop(t):
-        return None
-    is_short = _planned_steps(t, curve) < _FEWEST_STEPS
-    if is_short and planned < _FEWEST_EPOCHS:
+    if count < least or _is_a_first_try(t):
         return None
     low = np.array(
         [_is_low(curve.values[: n + 1], planned, enough) for n in range(count)]
@@ -241,12 +236,6 @@ def harm(t: Training, enough: float) -> Harm | None:
         return None
     now = float(curve.values[-1])
     return Harm(curve.since(low), now, _projected(curve.values, planned))
-
-
-def _planned_steps(t: Training, curve: Curve) -> float:
-    """Steps of the whole run, at the length of its first epochs."""
-    taken = int(curve.steps[-1]) - (t.facts.get("first_step") or 0)
-    return taken / len(curve.values) * t.planned_epochs
 
 
 def _best_skill(t: Training) -> Curve:
@@ -277,10 +266,11 @@ def patience(planned: int) -> int:
     return min(planned, max(few, math.ceil(PATIENCE * planned)))
 
 
-def _may_be_of_a_loop(t: Training) -> bool:
-    """Whether this may be one call of `fit` of many, each for a few steps."""
-    steps = t.facts.get("steps_per_epoch")
-    return t.facts.get("epochs") == 1 and steps is not None and steps < _LOOP
+def _is_a_first_try(t: Training) -> bool:
+    """Whether the run is short, and perhaps one call of `fit` of many."""
+    steps, planned = t.facts.get("steps_per_epoch"), t.planned_epochs
+    few = planned < _FEWEST_EPOCHS
+    return few and steps is not None and steps * planned < _FEWEST_STEPS
 
 
 def _falls_fast(values: np.ndarray) -> bool:
