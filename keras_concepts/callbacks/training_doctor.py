@@ -81,6 +81,7 @@ class TrainingDoctor(Monitor):
     | `checked` | 1 each time it judged, 2 after the last step |
     | `weight_penalty` | what the regularizers of the weights add |
     | `probe_inference_loss` | loss of the probe at inference |
+    | `probe_added_loss` | what layers add to it by `add_loss` |
 
     for each output (the owner is its name, `""` if there is one), of the probe
     at inference
