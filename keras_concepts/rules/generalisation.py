@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts.rules.batch_norm import gaps
 from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import (
     constant_loss,
@@ -41,7 +42,9 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     accuracy stays; guard: the 20 %. Or, as variant "unrelated": half of the
     constant predictor's training loss is gone, and the validation loss has
     never been below it. Known false alarm: class or sample weights, which the
-    validation loss does not have; nothing is said then.
+    validation loss does not have; nothing is said then. Nor does it count by
+    how much batch normalization makes the probe worse at inference than in
+    training, which `batch_norm_shift` is about.
     """
     validation, training = t.logs("val_loss"), t.logs("loss")
     scale = scale_of_validation(t)
@@ -54,10 +57,11 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     best = np.array(
         [int(np.argmin(values[: i + 1])) for i in range(len(values))]
     )
-    rise = values - least
+    # Of what is worse on the probe too, other statistics are the cause.
+    rise = values - least - _worse_at_inference(t, validation.steps)
     worse = (
         (rise > RISE * scale.span)
-        & (100.0 * rise > LOSS_OF_GENERALIZATION * least)
+        & (100.0 * rise > LOSS_OF_GENERALIZATION * np.abs(least))
         & (training.values < training.values[best])
     )
     learned = skill(t)
@@ -100,6 +104,16 @@ def overfitting(t: Training) -> Iterator[Evidence]:
             "restore_best_weights=True)",
             variant="rise",
         )
+
+
+def _worse_at_inference(t: Training, steps: np.ndarray) -> np.ndarray:
+    """By how much training rows have a higher loss at inference."""
+    gap = gaps(t)
+    if not gap or not any(
+        "BatchNormalization" in layer["class"] for layer in t.layers
+    ):
+        return np.zeros(len(steps))
+    return np.maximum(np.interp(steps, gap.steps, gap.values), 0.0)
 
 
 def _was_held(worse: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ from rule_facts import (
     entry,
     found,
     head,
+    layer,
     numbers,
     regression,
     run,
@@ -167,3 +168,22 @@ def test_validation_of_other_targets_does_not_compare(shift):
 def test_one_short_epoch_may_be_one_of_a_loop(steps, says):
     seen = learning([0.69], 1, steps_per_epoch=steps)
     assert (harm(training(seen), 0.05) is not None) == says
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.6])
+def test_batch_normalization_is_no_overfitting(gap):
+    # A public convolutional classifier of engine noise.
+    kinds = layer("Functional", "m"), layer("BatchNormalization", "m/bn")
+    validation = [0.5, 0.3, 0.9, 0.95, 0.92]
+    recording = learning(
+        [0.5, 0.3, 0.2, 0.15, 0.1],
+        20,
+        validation_losses=validation,
+        layers=list(kinds),
+    )
+    for epoch, loss in enumerate([0.5, 0.3, 0.2, 0.15, 0.1]):
+        step = 10 * (epoch + 1)
+        recording.append(epoch, "", q.PROBE_LOSS, step, loss)
+        recording.append(epoch, "", q.PROBE_INFERENCE_LOSS, step, loss + gap)
+    expected = [] if gap else ["rise"]
+    assert found("overfitting", recording, (4, 50)) == expected
