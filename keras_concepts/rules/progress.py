@@ -232,8 +232,9 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
     why="Class weights that favour what is frequent make the loss small where "
     "the model is wrong.",
     page="imbalanced_classes.md",
-    needs="class weights, and the labels of a classifier",
-    known=lambda t: bool(t.fit.get("class_weight")),
+    needs="the labels of a classifier",
+    known=lambda t: bool(t.targets),
+    meant=lambda t: bool(t.fit.get("class_weight")),
 )
 def class_weights(t: Training) -> Iterator[Evidence]:
     """Class weights make the classes far more unequal than the data are.
