@@ -229,8 +229,13 @@ def _broadcast(
 def _broadcast_by_own_loss(
     t: Training, head: dict[str, Any], shape: list[Any], output: list[Any]
 ) -> Evidence | None:
-    """A loss that is not Keras' own: only it knows whether it takes care."""
-    own = head["kind"] == "other" and head["loss"] is not None
+    """A loss class that is not Keras' own: it alone can take care.
+
+    Of a function Keras makes the shapes equal before it calls it.
+    """
+    own = head["kind"] == "other" and head["loss"] in classes_in(
+        t.facts.get("loss")
+    )
     if not own or [*shape, 1] != output or harm(t, 0.1) is None:
         return None
     return _evidence(
@@ -257,6 +262,17 @@ def ignored_labels(facts: Any) -> set[float]:
     if isinstance(facts, list):
         return set().union(*map(ignored_labels, facts))
     return set()
+
+
+def classes_in(facts: Any) -> set[str]:
+    """Names of the classes in the facts of losses; functions have none."""
+    if isinstance(facts, list):
+        return set().union(*map(classes_in, facts))
+    if not isinstance(facts, dict):
+        return set()
+    if isinstance(facts.get("class"), str):
+        return {facts["class"]}
+    return set().union(*map(classes_in, facts.values()))
 
 
 def _has_enough_rows(t: Training) -> bool:
