@@ -50,7 +50,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
 demo: $(ENV)/.installed-demo $(if $(filter text_%,$(EXAMPLE)),$(ENV)/.installed-text)
-demo: ## run an example
+demo: ## run an example; the first ends with the doctor's verdict
 	$(RUN) $(ENV)/bin/python examples/$(EXAMPLE).py $(ARGS)
 
 # What JAX compiled once serves both processes, the examples and the next run.

@@ -5,7 +5,8 @@
 Three stacks of twelve hidden layers learn to read handwritten digits. They
 differ in nothing but the activation function: same data, same seed, same
 optimizer, same number of epochs. A `GradientMonitor` is given to `fit` and
-records the gradient that each layer receives in each step.
+records the gradient that each layer receives in each step. A `TrainingDoctor`
+watches, too, and says at the end what is wrong with each network.
 
 Everything is what people use by default: the Glorot initializer that Keras
 gives a `Dense` layer, and Adam at its learning rate of 1e-3. Adam divides each
@@ -49,7 +50,7 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from keras_concepts import Recording
-from keras_concepts.callbacks import GradientMonitor
+from keras_concepts.callbacks import GradientMonitor, TrainingDoctor
 from keras_concepts.reports import plot_gradient_stacks
 
 SEED = 0
@@ -95,6 +96,7 @@ class Run(NamedTuple):
     first_step: float  # RMS gradient of the first layer over the last's
     history: dict[str, list[float]]
     recording: Recording
+    doctor: TrainingDoctor
     seconds: float
 
 
@@ -145,6 +147,7 @@ def train(
     record_to = options.out / f"{activation}.jsonl"
     record_to.unlink(missing_ok=True)  # a recording appends to what is there
     monitor = GradientMonitor(max_samples=None, record_to=record_to)
+    doctor = TrainingDoctor(sink=lambda text: None)  # printed at the end
     log = keras.callbacks.CSVLogger(options.out / f"{activation}.csv")
     started = time.perf_counter()
     history = model.fit(
@@ -154,7 +157,7 @@ def train(
         epochs=options.epochs,
         verbose=0,
         # The monitor adds to the logs, so it comes before those who read them.
-        callbacks=[monitor, log, after],
+        callbacks=[monitor, doctor, log, after],
     )
     seconds = time.perf_counter() - started
     answers = model.predict(digits.x_test, verbose=0).argmax(axis=1)
@@ -168,6 +171,7 @@ def train(
         float(first / last) if last else math.nan,
         history.history,
         monitor.recording,
+        doctor,
         seconds,
     )
 
@@ -331,6 +335,9 @@ def main() -> None:
     print(f"\nGradients of each layer: {heatmaps}\nLearning curves: {curves}\n")
     sentence = conclude(runs, digits, options.depth)
     console.print(QUICK if options.quick else sentence)
+    for run in runs:
+        console.rule(f"TrainingDoctor on {run.activation}", align="left")
+        run.doctor.summary(console)
 
 
 def parse() -> argparse.Namespace:

@@ -22,6 +22,7 @@ class Series:
         steps: Steps taken before each was measured, int64 `(n,)`.
         index: Unit, channel or lag of each, int64 `(n,)`; -1 for none.
         values: float64 `(n,)`.
+        is_copy: Whether another monitor writes the same to the file.
     """
 
     run: int
@@ -32,6 +33,7 @@ class Series:
     steps: np.ndarray
     index: np.ndarray
     values: np.ndarray
+    is_copy: bool = False
 
     @property
     def layer(self) -> str:

@@ -54,6 +54,11 @@ class RecordingWriter:
         self._entries = [self._header()]
         self.write([])
 
+    def add_monitor(self, monitor: str) -> None:
+        """Writes another header: somebody else records with this writer."""
+        self._entries.append(self._header() | {"monitor": monitor})
+        self.write([])
+
     def add_facts(self, facts: dict[str, Any]) -> None:
         """Writes facts of the run."""
         entry = {"run": self._run.number, "facts": facts}
@@ -96,7 +101,8 @@ class RecordingWriter:
         elif held is not self._hold and self._header() not in entries:
             entries, first = self._going_on()
         self._hold = held
-        text = encoded([*entries, *map(entry_of, series[first:])])
+        rows = [entry_of(each) for each in series[first:] if not each.is_copy]
+        text = encoded([*entries, *rows])
         try:
             held.append(text, encoded([self._header()]))
         except OSError as error:

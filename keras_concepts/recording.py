@@ -110,6 +110,7 @@ class Recording:
         self._runs: dict[int, Run] = {}
         self._series: list[Series] = []
         self._earlier: dict[int, WrittenRun] = {}
+        self._others: list[str] = []  # monitors of the run in the file
         self._writer: RecordingWriter | None = None
         identity = run or uuid.uuid4().hex
         if self.path is not None:
@@ -126,7 +127,7 @@ class Recording:
         same = [run for run in written.values() if run.identity == identity]
         if same:
             self.run, self.is_first = same[0].number, False
-            taken = same[0].monitors
+            taken = self._others = same[0].monitors
             names = (f"{self.monitor} ({n})" for n in range(2, len(taken) + 2))
             if self.monitor in taken:
                 self.monitor = next(n for n in names if n not in taken)
@@ -188,12 +189,17 @@ class Recording:
 
         Rows, facts and file are shared: what one appends, both hold.
         """
+        monitors = self._runs[self.run].monitors
+        taken = {*monitors, *self._others}
+        names = (f"{monitor} ({n})" for n in range(2, len(taken) + 2))
+        if monitor in taken:
+            monitor = next(name for name in names if name not in taken)
+        monitors.append(monitor)
+        if self._writer is not None:
+            self._writer.add_monitor(monitor)
         other = copy.copy(self)
         other.monitor = monitor
         other.is_first = False
-        monitors = self._runs[self.run].monitors
-        if monitor not in monitors:
-            monitors.append(monitor)
         return other
 
     def append(
@@ -206,6 +212,7 @@ class Recording:
         *,
         index: Any = None,
         monitor: str | None = None,
+        is_copy: bool = False,
     ) -> None:
         """Adds one row for each value.
 
@@ -221,6 +228,8 @@ class Recording:
                 kept.
             index: Unit, channel or lag of each value, if the quantity has one.
             monitor: Who measured it, by default the recording's monitor.
+            is_copy: Whether another monitor of the run writes the same to the
+                file: it is then kept in memory only.
 
         Raises:
             ValueError: `quantity` is not in the vocabulary, or `steps`,
@@ -252,6 +261,7 @@ class Recording:
                 steps,
                 index,
                 values,
+                is_copy,
             )
         )
 

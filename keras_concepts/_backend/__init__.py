@@ -38,6 +38,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   The function, made fast for many eager calls with tensors of the same shapes
     where that takes a compiler: on JAX.
 
+`kept_randomness()`
+:   Context manager: the generators that belong to everybody (Python's, NumPy's
+    and the framework's) are afterwards as they were before.
+
 `fixed_randomness(seed)`
 :   Context manager. What Keras draws from the backend's own random generator,
     past the seeds it keeps in variables, starts from `seed`; afterwards the
@@ -410,6 +414,7 @@ dense = active.dense
 dense_rows = active.dense_rows
 fill = active.fill
 fixed_randomness = active.fixed_randomness
+kept_randomness = active.kept_randomness
 has_other_workers = active.has_other_workers
 has_float64 = active.has_float64
 has_nan = active.has_nan

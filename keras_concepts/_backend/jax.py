@@ -16,6 +16,7 @@ from jax._src import core  # which trace is open: no public name tells
 
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
+    kept_python_randomness,
     looked_at,
     make_train_function,
 )
@@ -96,6 +97,10 @@ def current_trace() -> Any:
 
 def is_in_trace(tensor: Any, trace: Any) -> bool:
     return not isinstance(tensor, jax.core.Tracer) or tensor._trace is trace
+
+
+def kept_randomness() -> contextlib.AbstractContextManager[None]:
+    return kept_python_randomness()
 
 
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:

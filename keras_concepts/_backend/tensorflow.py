@@ -11,9 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
+from tensorflow.python.eager import context
 from tensorflow.python.ops import control_flow_util
 
 from keras_concepts._backend.keras_internals import (
+    kept_python_randomness,
     make_train_function,
     optimizer_variables,
     own_value,
@@ -26,6 +28,7 @@ from keras_concepts._shadow import (
 from keras_concepts._types import Observe, Tensor
 
 COMPILES = True
+_OTHER_SEEDS = 987_654_321
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
@@ -99,6 +102,24 @@ def _outside_of_strategy(function: Callable[..., Any], *tensors: Tensor) -> Any:
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
+
+
+@contextlib.contextmanager
+def kept_randomness() -> Iterator[None]:
+    # `tf.random.normal` and the like take their seeds from this generator
+    # where they are called eagerly, after `tf.random.set_seed`.
+    seeds = getattr(context.context(), "_rng", None)
+    with kept_python_randomness():
+        if seeds is None:
+            yield
+            return
+        state = seeds.getstate()
+        # Other ones, since the kernel of a seed goes on where it stands.
+        seeds.seed(_OTHER_SEEDS)
+        try:
+            yield
+        finally:
+            seeds.setstate(state)
 
 
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:

@@ -23,10 +23,15 @@ class Checkup:
     Args:
         model: A built model.
         heads: Facts of its outputs.
+        signals: Name of the monitor under which signals are recorded.
     """
 
-    def __init__(self, model: Any, heads: list[dict[str, Any]]) -> None:
-        self._weights = WeightHistory(model, owner_names(model))
+    def __init__(
+        self, model: Any, heads: list[dict[str, Any]], signals: str
+    ) -> None:
+        self._name = signals
+        self._weights: list[WeightHistory] = []
+        self._weighed: set[int] = set()
         self._heads = heads
         self._summary = SignalSummary()
         self._signals: ForwardProbe | None = None
@@ -63,11 +68,21 @@ class Checkup:
     def record_weights(
         self, recording: Recording, epoch: int, step: int, model: Any
     ) -> None:
-        """Records how far the weights have moved, and their penalty."""
-        rows = self._weights.rows(model.trainable_variables)
-        for path, quantities in rows.items():
-            for quantity, value in quantities.items():
-                recording.append(epoch, path, quantity, step, value)
+        """Records how far the weights have moved, and their penalty.
+
+        Those that a callback freezes in the meantime stay among them, and
+        those that it unfreezes come to them.
+        """
+        variables = model.trainable_variables
+        new = [v for v in variables if id(v) not in self._weighed]
+        if new:
+            self._weighed |= set(map(id, new))
+            names = owner_names(model)
+            self._weights.append(WeightHistory(model, names, new))
+        for history in self._weights:
+            for path, quantities in history.rows().items():
+                for quantity, value in quantities.items():
+                    recording.append(epoch, path, quantity, step, value)
         penalties = [
             float(keras.ops.convert_to_numpy(variable.regularizer(variable)))
             for variable in model.trainable_variables
@@ -90,4 +105,4 @@ class Checkup:
                 )
         if self._signals is not None:
             rows = self._summary.rows(self._signals())
-            record_signals(recording, epoch, step, rows, "SignalMonitor")
+            record_signals(recording, epoch, step, rows, self._name)

@@ -41,6 +41,8 @@ class Monitor(keras.callbacks.Callback):
 
     # Which it adds to the logs of an epoch.
     log_keys: tuple[str, ...] = ()
+    # Whether it reads the logs of the run in its recording.
+    _keeps_logs = False
 
     def __init__(
         self, *, record_to: str | os.PathLike[str] | None = None
@@ -50,14 +52,27 @@ class Monitor(keras.callbacks.Callback):
         self.recording = Recording()
         self._log: RunLog | None = None
         self._shared: Recording | None = None
+        self._listener: Callable[[str], Any] | None = None
 
-    def record_into(self, recording: Recording) -> None:
+    def record_into(
+        self, recording: Recording, listener: Callable[[str], Any]
+    ) -> None:
         """Lets the next `fit` be recorded beside what another monitor records.
 
         Args:
             recording: Of that monitor, which calls this one's methods.
+            listener: Called with what would be a warning.
         """
         self._shared = recording
+        self._listener = listener
+
+    def _warn_that(self, what: str) -> None:
+        """Says what the monitor cannot do; its name comes first."""
+        text = f"`{type(self).__name__}` {what}"
+        if self._listener is not None:
+            self._listener(text)
+            return
+        warnings.warn(text, UserWarning, stacklevel=3)
 
     def summary(
         self, console: Any = None, *, max_rows: int | None = 40
@@ -143,7 +158,11 @@ class Monitor(keras.callbacks.Callback):
         self.recording.close()
         try:
             log = RunLog(
-                self._recorded_name(), self.record_to, model, self.params
+                self._recorded_name(),
+                self.record_to,
+                model,
+                self.params,
+                keeps_logs=self._keeps_logs,
             )
         except (OSError, ValueError) as error:
             raise type(error)(
@@ -186,6 +205,7 @@ class StepMonitor(Monitor):
         self._log = self._open_log(model)
         self._begin()
         self._observer = self._make_observer(model)
+        self._observer.listener = self._listener
         ObservedTrainFunction.attach(model, self._observer)
 
     def on_epoch_begin(
@@ -207,12 +227,10 @@ class StepMonitor(Monitor):
             missed = self.params.get("steps") or 0
             missed -= self._observer.steps_of_epoch
             if missed > 0 and not self._is_attached():
-                warnings.warn(
-                    f"`{type(self).__name__}` did not see the last {missed} "
-                    f"steps of epoch {epoch + 1}: the model's train function "
-                    "was replaced, as by another `fit` inside this one.",
-                    UserWarning,
-                    stacklevel=2,
+                self._warn_that(
+                    f"did not see the last {missed} steps of epoch "
+                    f"{epoch + 1}: the model's train function was replaced, as "
+                    "by another `fit` inside this one."
                 )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -326,7 +344,10 @@ class SampledMonitor(StepMonitor):
             if samples:
                 values = self._record(self._log.epoch(epoch), samples)
         if read and not values:
-            self._warn()
+            self._warn_that(
+                "measured nothing in this epoch: no step of it trained a "
+                "variable of the model."
+            )
         return values
 
     def _make_observer(self, model: Any) -> StepObserver[Any]:
@@ -350,11 +371,3 @@ class SampledMonitor(StepMonitor):
         `samples` is never empty, nor is any of them.
         """
         raise NotImplementedError
-
-    def _warn(self) -> None:
-        warnings.warn(
-            f"`{type(self).__name__}` measured nothing in this epoch: no step "
-            "of it trained a variable of the model.",
-            UserWarning,
-            stacklevel=2,
-        )

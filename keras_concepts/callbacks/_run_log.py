@@ -45,6 +45,8 @@ class RunLog:
         model: Model in `fit`.
         params: Of the callback.
         shared: Recording of another monitor of the run, to record to as well.
+        keeps_logs: Whether to have the logs in memory also where another
+            monitor writes them.
 
     Attributes:
         identity: Of the run, which its monitors share.
@@ -58,6 +60,7 @@ class RunLog:
         model: Any,
         params: dict[str, Any],
         shared: Recording | None = None,
+        keeps_logs: bool = False,
     ) -> None:
         self.identity = run_identity(model, params)
         if shared is not None:
@@ -72,6 +75,7 @@ class RunLog:
             )
         self._model = model
         self._params = params
+        self._keeps_logs = keeps_logs
         self._has_facts = False
         self._offset: int | None = None
 
@@ -104,15 +108,14 @@ class RunLog:
             built = self._model.built
             facts = model_facts(self._model) if built else {}
             offset = recording.resume(first, step, **facts)
-        if recording.is_first:
-            recording.record_facts(
-                {
-                    "initial_epoch": first,
-                    "first_epoch": first + offset,
-                    "initial_step": step,
-                    "first_step": recording.next_step,
-                }
-            )
+        self._add_facts(
+            {
+                "initial_epoch": first,
+                "first_epoch": first + offset,
+                "initial_step": step,
+                "first_step": recording.next_step,
+            }
+        )
         return offset
 
     def end(self) -> None:
@@ -132,7 +135,8 @@ class RunLog:
             logs: Of the callback.
         """
         self._record_facts()  # a model may be built by its first step
-        if not self.recording.is_first:
+        is_first = self.recording.is_first
+        if not is_first and not self._keeps_logs:
             return
         epoch = self.epoch(epoch)
         rows = [(str(key), q.LOG, value) for key, value in (logs or {}).items()]
@@ -149,6 +153,7 @@ class RunLog:
                 numbers,
                 index=np.arange(len(numbers)) if len(numbers) > 1 else None,
                 monitor=q.FIT,
+                is_copy=not is_first,
             )
 
     def _steps_with_others(self) -> bool:
@@ -162,11 +167,13 @@ class RunLog:
     def _record_facts(self) -> None:
         if not self._has_facts and self._model.built:
             self._has_facts = True
-            facts = run_facts(self._model, self._params)
-            if self.recording.is_first:
-                self.recording.record_facts(facts)
-            else:  # they are in the file, but not in this recording
-                self.recording.facts.update(facts)
+            self._add_facts(run_facts(self._model, self._params))
+
+    def _add_facts(self, facts: dict[str, Any]) -> None:
+        if self.recording.is_first:
+            self.recording.record_facts(facts)
+        else:  # they are in the file, but not in this recording
+            self.recording.facts.update(facts)
 
 
 def _steps_of(optimizer: Any) -> int | None:

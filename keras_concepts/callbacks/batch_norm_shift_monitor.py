@@ -1,7 +1,6 @@
 """Whether batch normalization does at inference what it did in training."""
 
 import os
-import warnings
 from typing import Any
 
 import keras
@@ -192,7 +191,7 @@ class BatchNormShiftMonitor(SampledMonitor):
         worst = np.nan
         shifts = joined.shifts()
         if not shifts:
-            self._say(
+            self._warn_that(
                 "has measured nothing: the model has no BatchNormalization."
             )
         for layer in shifts:
@@ -237,7 +236,7 @@ class BatchNormShiftMonitor(SampledMonitor):
         if self._batch is None:
             return {}
         if not self.model.built:
-            self._say(
+            self._warn_that(
                 "cannot use its `probe`, since `fit` has not called the model "
                 "itself (does its own `train_step` use layers of it?). Call "
                 "the model on a batch before `fit`."
@@ -248,7 +247,7 @@ class BatchNormShiftMonitor(SampledMonitor):
             return {}
         training, inference = losses
         if self._pass.used[True] != trained:
-            self._say(
+            self._warn_that(
                 "records no losses of its `probe`: other layers use the "
                 "statistics of the batch in the training step than when the "
                 "model is called with `training=True`. Does its own "
@@ -274,18 +273,13 @@ class BatchNormShiftMonitor(SampledMonitor):
                     for mode in (True, False)
                 )
         except NoLossError:
-            self._say(
+            self._warn_that(
                 "records no losses of its `probe`: the model was compiled "
                 "without a loss."
             )
             self._batch = None
             return None
         return training, inference
-
-    def _say(self, what: str) -> None:
-        warnings.warn(
-            f"`{type(self).__name__}` {what}", UserWarning, stacklevel=2
-        )
 
 
 def _rows(layer: ChannelShifts, updates: int) -> dict[Quantity, Any]:

@@ -170,7 +170,7 @@ class GradientMonitor(SampledMonitor):
             self._writer.write(self.recording)
         scales = any(
             isinstance(each, keras.optimizers.LossScaleOptimizer)
-            for each in _backend.optimizers_of(self.model)
+            for each in _backend.optimizers_of(self._trained)
         )
         return _log_values(joined, scales)
 

@@ -217,7 +217,7 @@ class SignalMonitor(Monitor):
         if self._batch is None:
             return {}
         if not self.model.built:
-            self._warn(
+            self._warn_that(
                 "measured nothing, since `fit` has not called the model itself "
                 "(does its own `train_step` use layers of it?). Call the model "
                 "on a batch before `fit`."
@@ -236,7 +236,7 @@ class SignalMonitor(Monitor):
         try:
             return self._probe()
         except NoLossError:
-            self._warn(
+            self._warn_that(
                 "measures activations and no error signals: its `probe` has "
                 "labels, but the model was compiled without a loss."
             )
@@ -253,11 +253,6 @@ class SignalMonitor(Monitor):
             sample_weight,
             training=self.training,
             reduce=self._summary.reduce,
-        )
-
-    def _warn(self, what: str) -> None:
-        warnings.warn(
-            f"`{type(self).__name__}` {what}", UserWarning, stacklevel=2
         )
 
 

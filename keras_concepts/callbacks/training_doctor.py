@@ -72,6 +72,38 @@ class TrainingDoctor(Monitor):
     without the doctor. What it cannot look at it names in `unchecked`, and a
     failure inside the doctor is a warning, never an end of the training.
 
+    Recorded by the doctor itself, beside what `GradientMonitor`,
+    `NonFiniteGuard`, `PenaltyReporter`, `BatchNormShiftMonitor` and
+    `SignalMonitor` record, whenever it looks: for the run (the owner is `""`)
+
+    | quantity | meaning |
+    |---|---|
+    | `checked` | 1 each time it judged, 2 after the last step |
+    | `weight_penalty` | what the regularizers of the weights add |
+    | `probe_inference_loss` | loss of the probe at inference |
+    | `probe_added_loss` | what layers add to it by `add_loss` |
+
+    for each output (the owner is its name, `""` if there is one), of the probe
+    at inference
+
+    | quantity | meaning |
+    |---|---|
+    | `prediction_mean`, `prediction_std` | of all entries |
+    | `prediction_min`, `prediction_max` | of all entries |
+    | `prediction_spread` | 0 if every sample gets the same prediction |
+    | `prediction_sum_error` | 0 if the entries of each sample add up to 1 |
+    | `predicted_share` | share of samples predicted to be of each class |
+    | `probe_accuracy` | share of samples whose class is predicted |
+
+    and for each trainable variable (the owner is its path)
+
+    | quantity | meaning |
+    |---|---|
+    | `epoch_weight_rms` | root mean square |
+    | `epoch_update_rms` | that of the change since it last looked |
+    | `distance_rms` | that of the change since it first looked |
+    | `equal_columns` | share of a kernel's units that equal its first |
+
     Measuring has a time budget. Where steps are compiled, those of a short run
     are not measured at all; weights, activations, error signals and predictions
     then are, on the probe after some of the epochs. So `noticed` may differ
@@ -127,6 +159,7 @@ class TrainingDoctor(Monitor):
     # Keras may run other callbacks of a batch asynchronously: there is no hook
     # for a batch here.
     async_safe = True
+    _keeps_logs = True
 
     def __init__(
         self,
@@ -169,6 +202,7 @@ class TrainingDoctor(Monitor):
         self._epoch = 0
         self._epochs = 0
         self._is_probed = False
+        self._has_bad_probe = False
         self._knows_data = False
 
     @property
@@ -195,12 +229,13 @@ class TrainingDoctor(Monitor):
             self.time_budget, _backend.COMPILES and not model.run_eagerly
         )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
-        with self._budget.spending():
+        with self._aside():
             with self._careful("see the data"):
                 self._watch = DataWatch(model)
             self._record_data_facts()
             for monitor in self._made_monitors(model):
                 self._begin_monitor(monitor)
+            self._record_names()
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -212,7 +247,7 @@ class TrainingDoctor(Monitor):
         for monitor in self._monitors:
             monitor.on_epoch_begin(epoch)
         if is_first and self.model.built:
-            with self._budget.spending():
+            with self._aside():
                 self._look(-1, self.recording.next_step)
                 self._check(-1, self.recording.next_step)
 
@@ -223,7 +258,7 @@ class TrainingDoctor(Monitor):
             return
         self._epochs += 1
         step = self._step()
-        with self._budget.spending():
+        with self._aside():
             for monitor in self._monitors:
                 with self._careful(f"use `{type(monitor).__name__}`"):
                     monitor.on_epoch_end(epoch, {})
@@ -242,13 +277,17 @@ class TrainingDoctor(Monitor):
         if self._log is None or self._judge is None:
             return
         if self._epochs:
-            if not self._is_probed:
-                self._look(self._epoch, self._step())
-            self._check(self._epoch, self._step(), ended=True)
+            with self._aside():
+                if not self._is_probed:
+                    self._look(self._epoch, self._step())
+                self._check(self._epoch, self._step(), ended=True)
         self._end_run()
+        if self._missing:
+            self.recording.record_facts({"missing": self._missing})
         super().on_train_end(logs)
         if self.on_finding in ("report", "stop"):
-            self._print_verdict()
+            with self._careful("print its verdict"):
+                self._print_verdict()
 
     def _end_run(self) -> None:
         for monitor in self._monitors:
@@ -280,16 +319,41 @@ class TrainingDoctor(Monitor):
             yield BatchNormShiftMonitor()
 
     def _begin_monitor(self, monitor: StepMonitor) -> None:
-        monitor.record_into(self.recording)
+        name = f"`{type(monitor).__name__}`"
+
+        def missing(what: str) -> None:
+            # Nobody has attached the monitor by its name.
+            self._note_missing(what.replace(name, "`TrainingDoctor`"))
+
+        monitor.record_into(self.recording, missing)
         monitor.set_model(self._trained)
         monitor.set_params(self.params)
         try:
             monitor.on_train_begin()
-        except ValueError as error:
-            self._missing.append(str(error))
+        except Exception as error:
+            monitor.on_train_end()
+            missing(str(error))
             return
         self._monitors.append(monitor)
         monitor.gate(lambda inner: self._gated(monitor, inner))
+
+    def _record_names(self) -> None:
+        """Records which rows are this doctor's, for `diagnose`.
+
+        A file may hold those of other monitors, and of other doctors.
+        """
+        recording = self.recording
+        self._signals = recording.for_monitor("SignalMonitor").monitor
+        names = [recording.monitor, self._signals]
+        names += [each.recording.monitor for each in self._monitors]
+        if recording.monitor == self._recorded_name():
+            recording.record_facts({"doctor": names})
+        else:  # that of the file is another one
+            recording.facts["doctor"] = names
+
+    def _note_missing(self, sentence: str) -> None:
+        if sentence not in self._missing:
+            self._missing.append(sentence)
 
     def _gated(self, monitor: StepMonitor, inner: Schedule) -> Schedule:
         if isinstance(monitor, NonFiniteGuard):
@@ -335,17 +399,19 @@ class TrainingDoctor(Monitor):
         with self._careful("look at the weights"):
             if self._checkup is None:
                 heads = self.recording.facts.get("heads") or []
-                self._checkup = Checkup(model, heads)
+                self._checkup = Checkup(model, heads, self._signals)
             self._checkup.record_weights(self.recording, epoch, step, model)
+        if self._checkup is None or self._has_bad_probe:
+            return
         with self._careful("use its probe"):
-            if self._checkup is None:
-                return
             if not self._checkup.has_probe:
                 batch = self._probe_batch(model)
                 if batch is None:
                     return
                 self._checkup.use_probe(model, batch)
             self._checkup.record_probe(self.recording, epoch, step)
+            return
+        self._has_bad_probe = True  # it was said, and will not get better
 
     def _probe_batch(self, model: Any) -> Any:
         if self.probe is not None:
@@ -370,7 +436,7 @@ class TrainingDoctor(Monitor):
         """Looks at a long first epoch from inside."""
         if self._epochs or step not in _INSIDE:
             return
-        with self._budget.spending():
+        with self._aside():
             for monitor in self._monitors:
                 if isinstance(monitor, SampledMonitor):
                     with self._careful("look inside the epoch"):
@@ -401,6 +467,12 @@ class TrainingDoctor(Monitor):
         text = io.StringIO()
         self.summary(Console(file=text, width=_WIDTH))
         _ = self.sink(text.getvalue().rstrip())
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """What the doctor does costs time, and draws no random numbers."""
+        with self._budget.spending(), _backend.kept_randomness():
+            yield
 
     @contextlib.contextmanager
     def _careful(self, what: str) -> Iterator[None]:

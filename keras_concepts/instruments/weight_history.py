@@ -27,10 +27,13 @@ class WeightHistory:
     Args:
         model: A built model. It is not kept.
         names: Of its variables.
+        variables: Which to look at.
     """
 
-    def __init__(self, model: Any, names: OwnerNames) -> None:
-        variables = model.trainable_variables
+    def __init__(
+        self, model: Any, names: OwnerNames, variables: list[Any]
+    ) -> None:
+        self._variables = variables
         self.paths = [names.of(variable) for variable in variables]
         self._is_kernel = [
             role in (q.WEIGHT, q.SCORE)
@@ -39,13 +42,10 @@ class WeightHistory:
         self._first = [_sample(variable) for variable in variables]
         self._last = self._first
 
-    def rows(self, variables: Any) -> dict[str, dict[Quantity, float]]:
-        """What to record of each variable now.
-
-        Args:
-            variables: The model's trainable variables, those of `paths`.
-        """
+    def rows(self) -> dict[str, dict[Quantity, float]]:
+        """What to record of each variable now."""
         rows: dict[str, dict[Quantity, float]] = {}
+        variables = self._variables
         now = [_sample(variable) for variable in variables]
         for i, path in enumerate(self.paths):
             rows[path] = {

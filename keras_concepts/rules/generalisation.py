@@ -6,7 +6,11 @@ import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts.rules.finding import Evidence, Measured
-from keras_concepts.rules.harm import constant_loss, skill
+from keras_concepts.rules.harm import (
+    constant_loss,
+    scale_of_validation,
+    skill,
+)
 from keras_concepts.rules.progress import label_shares
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training, held
@@ -36,11 +40,12 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     Known false alarm: a sure classifier whose few mistakes get dearer while its
     accuracy stays; guard: the 20 %. Or, as variant "unrelated": half of the
     constant predictor's training loss is gone, and the validation loss has
-    never been below it.
+    never been below it. Known false alarm: class or sample weights, which the
+    validation loss does not have; nothing is said then.
     """
     validation, training = t.logs("val_loss"), t.logs("loss")
-    reference = constant_loss(t)
-    if reference is None or len(validation.values) != len(training.values):
+    scale = scale_of_validation(t)
+    if scale is None or len(validation.values) != len(training.values):
         return
     values = validation.values
     if not np.isfinite(values).all() or not len(values):
@@ -51,14 +56,12 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     )
     rise = values - least
     worse = (
-        (rise > RISE * reference)
+        (rise > RISE * scale.span)
         & (100.0 * rise > LOSS_OF_GENERALIZATION * least)
         & (training.values < training.values[best])
     )
     learned = skill(t)
-    unrelated = (np.array([1.0 - v / reference for v in least]) < 0.02) & (
-        learned.values > 0.5
-    )
+    unrelated = (scale.skill(least) < 0.02) & (learned.values > 0.5)
     if held(unrelated, min(_CHECKS, max(2, t.planned_epochs // 2))):
         yield Evidence(
             "",
@@ -66,7 +69,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
             (
                 Measured(
                     "least validation loss over that of a constant",
-                    float(least[-1] / reference),
+                    float(1.0 - scale.skill(least[-1:])[0]),
                     0.98,
                 ),
                 Measured(
@@ -80,7 +83,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
             "x, y = x[order], y[order]  # one order for both",
             variant="unrelated",
         )
-    elif _was_held(worse) and rise[-1] > 0.5 * RISE * reference:
+    elif _was_held(worse) and rise[-1] > 0.5 * RISE * scale.span:
         yield Evidence(
             "",
             validation.at(int(best[-1])),
@@ -88,7 +91,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
                 Measured(
                     "rise of the validation loss",
                     float(rise[-1]),
-                    RISE * reference,
+                    RISE * scale.span,
                 ),
                 Measured("its least", float(least[-1])),
             ),

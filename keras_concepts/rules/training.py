@@ -80,9 +80,14 @@ class Index:
     def update(self) -> Self:
         """Takes in the rows that were added since the last call."""
         series = self.recording._series
+        runs = {run.number: run for run in self.recording.runs}
+        names = runs[self.run].facts.get("doctor") if self.run in runs else None
         for place in range(self.size, len(series)):
             each = series[place]
             if each.run != self.run:
+                continue
+            # Beside a doctor, other monitors may have measured the same.
+            if names and each.monitor not in (*names, q.FIT):
                 continue
             owners = self.rows.setdefault(each.quantity, {})
             places, found = owners.setdefault(each.owner, ([], []))

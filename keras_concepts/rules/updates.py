@@ -19,7 +19,7 @@ REPLACED = 0.85
 # Of a kernel's own size, by the planned end: it stays what it was at random.
 # Source: calibrated, benchmarks/doctor.
 TOO_NEAR = 0.1
-_ENOUGH = 0.5
+_ENOUGH = 0.3
 
 
 def _has_weights(t: Training) -> bool:
@@ -120,7 +120,8 @@ def _low(t: Training) -> Iterator[Evidence]:
             *_rate(rate),
         ),
         advice + ". Adam usually starts at 1e-3, SGD at 1e-2.",
-        f"keras.optimizers.{_optimizer(t)}(learning_rate=1e-3)",
+        f"keras.optimizers.{_optimizer(t)}(learning_rate="
+        f"{10.0 * rate if rate else 1e-3:.0e})",
         variant="low",
     )
 

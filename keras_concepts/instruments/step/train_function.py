@@ -156,13 +156,16 @@ class ObservedTrainFunction:
         if what in self._said or (what != _HIDDEN_VALUES and self._said):
             return
         self._said.add(what)
-        names = ", ".join(f"`{o.name}`" for o in observers)
-        warnings.warn(
-            f"The `train_step` of model {self._model.name!r} {what}. "
-            f"Attached: {names}.",
-            UserWarning,
-            stacklevel=3,
-        )
+        text = f"The `train_step` of model {self._model.name!r} {what}."
+        for listener in {o.listener for o in observers if o.listener}:
+            listener(text)
+        named = [f"`{o.name}`" for o in observers if o.listener is None]
+        if named:
+            warnings.warn(
+                f"{text} Attached: {', '.join(named)}.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     @contextlib.contextmanager
     def _observe(
