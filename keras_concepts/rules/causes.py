@@ -90,6 +90,7 @@ EFFECTS: dict[str, tuple[str, ...]] = {
     ),
     "short_memory": ("vanishing_gradient", "no_progress"),
     "batch_norm_shift": ("overfitting",),
+    "non_finite:data": ("non_finite", *_STUCK),
     "non_finite": _STUCK,
     "constant_predictions": ("class_collapse", "no_progress"),
     "class_collapse": ("no_progress", "metric_disagrees"),

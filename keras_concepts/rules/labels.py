@@ -233,9 +233,14 @@ def _own(t: Training) -> list[dict[str, Any]]:
 def _broadcast_by_own_loss(
     t: Training, head: dict[str, Any]
 ) -> Evidence | None:
-    """Only such a loss knows whether it minds its shapes: harm tells."""
+    """A loss class that is not Keras' own: it alone can take care.
+
+    Of a function Keras makes the shapes equal before it calls it.
+    """
     shape = t.targets.get(head["output"], {}).get("shape")
     output = (head["shape"] or [])[1:]
+    if head["loss"] not in classes_in(t.facts.get("loss")):
+        return None
     if shape is None or [*shape, 1] != output or harm(t, 0.1) is None:
         return None
     return _evidence(
@@ -262,6 +267,17 @@ def ignored_labels(facts: Any) -> set[float]:
     if isinstance(facts, list):
         return set().union(*map(ignored_labels, facts))
     return set()
+
+
+def classes_in(facts: Any) -> set[str]:
+    """Names of the classes in the facts of losses; functions have none."""
+    if isinstance(facts, list):
+        return set().union(*map(classes_in, facts))
+    if not isinstance(facts, dict):
+        return set()
+    if isinstance(facts.get("class"), str):
+        return {facts["class"]}
+    return set().union(*map(classes_in, facts.values()))
 
 
 def _has_enough_rows(t: Training) -> bool:

@@ -103,6 +103,13 @@ def test_opposite_variants_have_causes_of_their_own():
     assert cause_of(high, [high, vanishing]) is None
 
 
+def test_nan_in_the_data_is_one_problem():
+    data = finding("non_finite", variant="data", severity="error")
+    spread = finding("non_finite", (0, 3), (0, 10), severity="error")
+    assert cause_of(spread, [data, spread]) is data
+    assert cause_of(data, [data, spread]) is None
+
+
 def test_what_only_informs_explains_nothing():
     short = finding("short_memory", severity="info")
     stuck = finding("no_progress")

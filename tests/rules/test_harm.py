@@ -42,13 +42,29 @@ def test_enough_skill():
     )
 
 
+# What is left of the loss by an epoch, to come to ENOUGH after 30 more.
+HALVES = (1.0 - ENOUGH) ** (1.0 / 30.0)
+
+
 @pytest.mark.parametrize(
-    ("pace", "is_harmed"), [(0.051, False), (0.049, True), (-0.1, True)]
+    ("factor", "is_harmed"),
+    [(0.999 * HALVES, False), (1.001 * HALVES, True), (1.01, True)],
 )
-def test_a_run_may_be_on_its_way(pace, is_harmed):
+def test_a_run_may_be_on_its_way(factor, is_harmed):
     """Skill at the planned end is what the pace makes of it."""
-    losses = [1.0 - pace * n for n in range(6)]
-    assert (judged(losses, epochs=11) is not None) == is_harmed
+    assert -math.log(0.999 * HALVES) < gate._FALLS
+    losses = factor ** np.arange(16)
+    assert (judged(losses, epochs=31) is not None) == is_harmed
+
+
+@pytest.mark.parametrize(
+    ("last", "is_harmed"), [(0.99, True), (1.01, False), (-1.0, True)]
+)
+def test_a_loss_that_falls_fast_is_awaited(last, is_harmed):
+    losses = [*[1.0] * 9, math.exp(-last * gate._FALLS)]
+    assert (judged(losses, epochs=12) is not None) == is_harmed
+    # At the end there is nothing to wait for.
+    assert judged(losses, epochs=10) is not None
 
 
 def test_the_pace_is_that_of_the_last_quarter():
@@ -59,16 +75,16 @@ def test_the_pace_is_that_of_the_last_quarter():
 
 
 def test_the_projected_skill():
-    found = judged([1.0 - 0.01 * n for n in range(8)], epochs=11)
-    assert found.skill == pytest.approx(0.07)
-    assert found.projected == pytest.approx(0.10)
+    found = judged(0.99 ** np.arange(8), epochs=11)
+    assert found.skill == pytest.approx(1.0 - 0.99**7)
+    assert found.projected == pytest.approx(1.0 - 0.99**10)
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 8, 12, 40, 100])
 def test_patience(epochs):
     few = gate.patience(epochs)
     assert few >= max(1, math.ceil(gate.PATIENCE * epochs))
-    assert few == 1 or few < epochs / 4
+    assert few == min(gate._PACE, epochs) or few < epochs / 4
     assert epochs < 13 or few >= gate._LEAST
     assert judged([1.0] * (few - 1), epochs=epochs) is None
     assert judged([1.0] * few, epochs=epochs) is not None
@@ -89,6 +105,11 @@ def test_since_when():
     assert found.since == (2, 30)
 
 
+def mean_between(first, last):
+    """Mean of what goes from one to the other, by the same factor each time."""
+    return np.mean(first * (last / first) ** np.linspace(0.0, 1.0, 10001))
+
+
 def test_penalties_are_taken_off():
     def recording(penalties):
         made = run([regression()], [], [numbers()], [5.2] * 10)
@@ -96,9 +117,10 @@ def test_penalties_are_taken_off():
 
     assert gate.harm(training(recording([5.0] * 11)), ENOUGH) is None
     assert gate.harm(training(recording([4.0] * 11)), ENOUGH) is not None
-    # Of a penalty that shrinks, the mean of an epoch lies between its ends.
+    # One that shrinks does so exponentially.
     t = training(recording([6.0, 4.0]))
-    assert gate.data_loss(t).values[0] == pytest.approx(0.2)
+    mean = mean_between(6.0, 4.0)
+    assert gate.data_loss(t).values[0] == pytest.approx(5.2 - mean, rel=1e-4)
 
 
 def test_penalties_that_were_seldom_looked_at():
@@ -106,8 +128,8 @@ def test_penalties_that_were_seldom_looked_at():
     made.append(-1, "", q.WEIGHT_PENALTY, 0, 10.0)
     made.append(9, "", q.WEIGHT_PENALTY, 100, 0.0)
     values = gate.data_loss(training(made)).values
-    expected = 5.2 - (9.5 - np.arange(10))
-    np.testing.assert_allclose(values, expected)
+    means = [mean_between(10.0 - n, 9.0 - n) for n in range(9)]
+    np.testing.assert_allclose(values[:9], 5.2 - np.array(means), rtol=1e-3)
 
 
 @pytest.mark.parametrize("loss", [None, math.nan])

@@ -62,6 +62,7 @@ MASK = {
     "padding": 0.4,
     "advice": "Set `mask_zero=True`.",
 }
+PADDED = entry(integer=True, padding=0.4)
 
 
 @pytest.mark.parametrize(
@@ -75,15 +76,28 @@ MASK = {
     ],
 )
 def test_lost_mask(masks, losses, owners):
-    made = run([head()], [entry()], [classes()], losses, masks=masks)
+    made = run([head()], [PADDED], [classes()], losses, masks=masks)
     rules = findings("lost_mask", made)
     assert [each.owner for each in rules] == owners
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_quarter_of_the_epochs(more):
+    ended = round(20 * memory._PATIENCE) - 1 + more
+    args = [head()], [PADDED], [classes()], STUCK[:1] * ended
+    made = run(*args, epochs=20, masks=[MASK])
+    assert found("lost_mask", made) == [""] * more
+
+
+def test_inputs_without_padding():
+    made = run([head()], [entry()], [classes()], STUCK, masks=[MASK])
+    assert found("lost_mask", made) == []
 
 
 def test_the_remedy_of_a_mask():
     lost = MASK | {"problem": "lost", "layer": "m/flatten"}
     for masks, code in (([MASK, lost], True), ([lost, MASK], False)):
-        made = run([head()], [entry()], [classes()], STUCK, masks=masks)
+        made = run([head()], [PADDED], [classes()], STUCK, masks=masks)
         (finding,) = findings("lost_mask", made)
         assert ("mask_zero" in finding.code) == code
         assert finding.evidence[1].value == "2"
