@@ -14,7 +14,7 @@ empty :=
 space := $(empty) $(empty)
 ENVIRONMENTS := $(BACKENDS) lint without-keras
 # Tested once, where there is no Keras.
-WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_figures.py tests/test_quantities.py tests/test_recording.py tests/reports
+WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_figures.py tests/test_quantities.py tests/test_recording.py tests/rules tests/reports
 # One test or a few of each kind: imports, a metric, loss, regularizer, constraint,
 # initializer and layer, a monitor in `fit`, a recording, a report, an example.
 SMOKE := tests/test_import.py::test_names_are_loaded_when_first_used \
@@ -50,7 +50,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
 demo: $(ENV)/.installed-demo $(if $(filter text_%,$(EXAMPLE)),$(ENV)/.installed-text)
-demo: ## run an example
+demo: ## run an example; the first ends with the doctor's verdict
 	$(RUN) $(ENV)/bin/python examples/$(EXAMPLE).py $(ARGS)
 
 # What JAX compiled once serves both processes, the examples and the next run.

@@ -17,42 +17,40 @@ from sklearn.datasets import load_digits
 
 from keras_concepts import Recording
 from keras_concepts import quantities as q
-from keras_concepts.callbacks import GradientMonitor
+from keras_concepts.callbacks import GradientMonitor, TrainingDoctor
 
-RATES = [1e-5, 1e-3, 3e-2]
-GUIDE = [1e-4, 1e-2]
+RATES, GUIDE = [1e-5, 1e-3, 3e-2], [1e-4, 1e-2]
 SIZES = ["too small", "in the band", "too large"]
 
 
 def main() -> None:
     epochs, out = parse()
     figure = Figure((11, 4), dpi=120, layout="constrained")
-    panels = figure.subplots(1, len(RATES), sharey=True)
-    results = []
+    panels, results = figure.subplots(1, len(RATES), sharey=True), []
     for axes, rate in zip(panels, RATES, strict=True):
-        rows, right = train(rate, epochs)
+        rows, right, named = train(rate, epochs)
         kernels = rows.select("*/kernel").owners
         update = [rows.select(k, q.UPDATE_RMS).value for k in kernels]
         weight = [rows.select(k, q.WEIGHT_RMS).value for k in kernels]
         ratios = np.divide(update, weight)
         size = SIZES[np.searchsorted(GUIDE, np.median(ratios))]
         text = f"{size} ({np.median(ratios):.1e}) at rate {rate:g}"
-        results.append((right, size, text))
+        results.append((right, size, f"{text} (the doctor names {named})"))
         axes.axhspan(*GUIDE, color="#009e73", alpha=0.2, lw=0, label="guide")
         axes.semilogy(ratios.T, lw=1, label=[k.split("/")[-2] for k in kernels])
-        axes.set_title(f"learning rate {rate:g}: {right:.0%} right")
-        axes.set_xlabel("training step")
+        title = f"learning rate {rate:g}: {right:.0%} right"
+        axes.set(title=title, xlabel="training step")
     panels[0].set_ylabel("RMS update / RMS weight")
     panels[0].legend(frameon=False)
-    figure.savefig(out / "are_my_updates_too_small.png")
-    print(f"Picture: {out / 'are_my_updates_too_small.png'}")
+    figure.savefig(picture := out / "are_my_updates_too_small.png")
     best, size, _ = max(results)
     updates = ", ".join(text for *_, text in results)
-    print(f"Updates are {updates}; in the best run ({best:.0%}) {size}.")
+    text = f"Updates are {updates}; in the best run ({best:.0%}) {size}."
+    print(f"Picture: {picture}\n{text}")
 
 
-def train(rate: float, epochs: int) -> tuple[Recording, float]:
-    """The recording, and the accuracy on digits that were held out."""
+def train(rate: float, epochs: int) -> tuple[Recording, float, str]:
+    """The recording, the accuracy on other digits, and the cause of trouble."""
     keras.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
     hidden = [layers.Dense(64, "relu", name=f"hidden_{i}") for i in (1, 2, 3)]
@@ -60,9 +58,11 @@ def train(rate: float, epochs: int) -> tuple[Recording, float]:
     adam = keras.optimizers.Adam(rate)
     model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"])
     monitor = GradientMonitor(max_samples=None)
-    watch = {"epochs": epochs, "callbacks": [monitor], "verbose": 0}
+    doctor = TrainingDoctor(sink=lambda text: None)
+    watch = {"epochs": epochs, "callbacks": [monitor, doctor], "verbose": 0}
     log = model.fit(x / 16, y, validation_split=0.2, **watch).history
-    return monitor.recording, log["val_accuracy"][-1]
+    named = next((f.rule for f in doctor.findings if not f.resolved), "nothing")
+    return monitor.recording, log["val_accuracy"][-1], named
 
 
 def parse() -> tuple[int, pathlib.Path]:

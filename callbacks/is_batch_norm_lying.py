@@ -2,9 +2,8 @@
 
     KERAS_BACKEND=jax python callbacks/is_batch_norm_lying.py
 
-After few steps the moving averages still hold their initial values: the model
-that is evaluated is not the one that was trained. One pass over the data fixes
-that, at any momentum.
+After few steps the moving averages still hold initial values: the model that is
+evaluated is not the one that was trained. One pass over the data fixes that.
 """
 
 import argparse
@@ -17,7 +16,7 @@ from sklearn.datasets import load_digits
 
 import keras_concepts as kc
 from keras_concepts import quantities as q
-from keras_concepts.callbacks import BatchNormShiftMonitor
+from keras_concepts.callbacks import BatchNormShiftMonitor, TrainingDoctor
 
 
 def main() -> None:
@@ -27,8 +26,9 @@ def main() -> None:
     x, x_test, y, y_test = x[:1440], x[1440:], y[:1440], y[1440:]
     model = network()
     monitor = BatchNormShiftMonitor(probe=(x, y))
-    model.fit(x, y, 480, epochs, verbose=0, callbacks=[monitor])
-    monitor.plot(out / "is_batch_norm_lying.png")
+    doctor = TrainingDoctor(probe=(x, y), sink=lambda text: None)
+    model.fit(x, y, 480, epochs, verbose=0, callbacks=[monitor, doctor])
+    monitor.plot(picture := out / "is_batch_norm_lying.png")
     in_training = accuracy(model, x_test, y_test, training=True)
     before = accuracy(model, x_test, y_test, training=False)
     kc.recalibrate_batch_norm(model, x, batch_size=480)
@@ -36,9 +36,10 @@ def main() -> None:
     rows = monitor.recording.select("?*", q.BATCH_NORM_SHIFT, epochs - 1)
     shift = rows.value.max()
     share = monitor.recording.select(quantity=q.INITIAL_SHARE).value[-1]
-    print(f"Picture: {out / 'is_batch_norm_lying.png'}")
+    named = next((f.rule for f in doctor.findings if not f.resolved), "nothing")
     print(
-        f"After {3 * epochs} steps the moving statistics hold {share:.0%} of "
+        f"Picture: {picture}\nThe doctor names {named}. After "
+        f"{3 * epochs} steps the moving statistics hold {share:.0%} of "
         f"their initial value and are off by {shift:.2g} σ: {before:.0%} right "
         f"at inference, {in_training:.0%} with the batch's own statistics, "
         f"{after:.0%} at inference after recalibration."

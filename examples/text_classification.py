@@ -9,7 +9,8 @@ Beside them stands what needs no network: TF-IDF of n-grams and a logistic
 regression. All learn from the same texts, choose on the same validation texts
 (networks the epoch, the regression its strength) and are compared once, on the
 same test texts: by accuracy and by macro F1, to which a rare class matters as
-much as a frequent one.
+much as a frequent one. `preflight` looks for faults before each training run,
+and a `TrainingDoctor` says at the end what went wrong, if anything did.
 
 - `--data nouns`: is a German noun feminine, masculine or neuter? 84,500 words
   from Wiktionary, letter by letter, in which the order is everything.
@@ -77,6 +78,7 @@ DEFAULTS: dict[str, tuple[Any, Any, Any]] = {
     "rows": (None, None, 2_000),  # whole batches
 }
 PROBE = 256  # texts that the gradient through time is measured on
+CHECKED = 2_000  # texts that are looked at before training
 ABOUT = "classifier.json"
 
 
@@ -111,9 +113,10 @@ class Run(NamedTuple):
     predicted: np.ndarray
     history: dict[str, list[float]]
     signals: kc.Recording
+    doctor: kc.callbacks.TrainingDoctor | None = None
 
 
-NUMBERS = Run._fields[:-3]
+NUMBERS = Run._fields[:-4]
 
 
 def prepare(corpus: Corpus, options: argparse.Namespace) -> Data:
@@ -196,6 +199,9 @@ def train(
     _, _, learn, choose, test = data
     model = build(name, data, options)
     progress.console.print(f"{name}: {kc.check_masks(model, learn.x[:64])}")
+    # Of few texts, since this is to take seconds.
+    for finding in kc.preflight(model, learn.x[:CHECKED], learn.y[:CHECKED]):
+        progress.console.print(f"{name}: {finding}")
     stem = options.out / model.name
     # What gets back to each time step, of the same texts in every epoch.
     signals = kc.callbacks.SignalMonitor(
@@ -203,6 +209,13 @@ def train(
     )
     penalties = kc.callbacks.PenaltyReporter(max_samples=32)
     gradients = kc.callbacks.GradientMonitor()
+    record_to = pathlib.Path(f"{stem}.jsonl")
+    record_to.unlink(missing_ok=True)  # a recording appends to what is there
+    doctor = kc.callbacks.TrainingDoctor(
+        (choose.x[:PROBE], choose.y[:PROBE]),
+        record_to,
+        sink=lambda text: None,  # printed at the end
+    )
     task = progress.add_task(name, total=options.epochs)
     started, worked = time.perf_counter(), time.process_time()
     history = model.fit(
@@ -217,6 +230,7 @@ def train(
             signals,
             penalties,
             gradients,
+            doctor,
             Advance(progress, task, options.epochs),
             keras.callbacks.CSVLogger(f"{stem}.csv"),
             keras.callbacks.EarlyStopping(
@@ -246,6 +260,7 @@ def train(
         predicted,
         history.history,
         signals.recording,
+        doctor,
     )
 
 
@@ -355,6 +370,21 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
             f"{run.cpu_seconds:.0f}",
         )
     return result
+
+
+def diagnose(runs: Sequence[Run], console: Console) -> None:
+    """What went wrong with each network; one line where nothing did."""
+    for run in runs:
+        if run.doctor is None:
+            continue
+        name = f"TrainingDoctor on {run.name}"
+        if any(finding.resolved is None for finding in run.doctor.findings):
+            console.rule(name, align="left")
+            run.doctor.summary(console)
+        else:
+            console.print(
+                f"{name}: no problem found by {len(run.doctor.checked)} rules."
+            )
 
 
 def write(runs: Sequence[Run], path: pathlib.Path) -> None:
@@ -489,6 +519,7 @@ def compare(options: argparse.Namespace) -> None:
     best = max(runs[1:], key=lambda run: run.validation_f1)
     console.print(f"\n{best.name}, chosen by validation, class by class:\n")
     console.print(report(best, data, options.out / "confusion.png"))
+    diagnose(runs, console)
     write(runs, options.out / "results.csv")
     plot_curves(runs, options.out / "curves.png")
     plot_through_time(runs, options.out / "through_time.png")

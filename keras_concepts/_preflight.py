@@ -4,7 +4,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from keras_concepts import quantities as q
 from keras_concepts._batches import as_fed, check_model
 from keras_concepts._check_masks import check_masks
 from keras_concepts._shown_as_text import show_text
+from keras_concepts.instruments.compiled_losses import part_for
 from keras_concepts.instruments.data.array_facts import array_facts
 from keras_concepts.instruments.data.batch_facts import BatchFacts
 from keras_concepts.instruments.data.few_batches import (
@@ -40,10 +41,14 @@ from keras_concepts.instruments.predictions import (
     equal_columns,
     prediction_rows,
 )
-from keras_concepts.instruments.recorded_calls import recorded_calls
+from keras_concepts.instruments.recorded_calls import (
+    RecordedCall,
+    recorded_calls,
+)
 from keras_concepts.instruments.trial import Learned, Trial
 from keras_concepts.recording import Recording
 from keras_concepts.rules.causes import cause_of
+from keras_concepts.rules.data import scale_of
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge, in_order
 from keras_concepts.rules.start import LEARNED
@@ -263,16 +268,16 @@ def _no_rows(x: Any) -> ValueError:
 def _batch_facts(model: Any, data: Any) -> BatchFacts:
     """Facts of the first batches. The first of all builds the model."""
     facts = BatchFacts()
-    heads = None
-    for most in (1, _BATCHES):
-        for batch in few_batches(_OWNER, data, most, seconds=2.0):
-            x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
-            if most > 1 and heads is not None:
-                facts.update(x, y, weight, heads)
-        if most == 1:
-            # After the random states were put back: the model is to keep its.
-            _build(model, x)
-            heads = heads_of(model, x, y)
+    first = [*few_batches(_OWNER, data, 1, seconds=2.0)]
+    if not first:
+        raise _no_rows(data)
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(first[0])
+    # After the random states were put back: the model is to keep its own.
+    _build(model, x)
+    heads = heads_of(model, x, y)
+    for batch in few_batches(_OWNER, data, _BATCHES, seconds=2.0):
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        facts.update(x, y, weight, heads)
     return facts
 
 
@@ -339,23 +344,15 @@ class _Check:
         heads = heads_of(self._model, rows[0], rows[1])
         facts = self._facts(heads)
         recording = Recording(facts=facts)
-        calls, outputs = self._forward(rows[0])
-        self._look_at_predictions(recording, heads, outputs)
+        outputs = self._outputs(rows[0])
+        if outputs is not None:
+            self._look_at_predictions(recording, heads, rows[1], outputs)
+            if self._has_loss(rows[1]):
+                self._look_at_losses(recording, rows, outputs)
         self._look_at_weights(recording, facts)
-        if outputs is not None and self._has_loss(rows[1]):
-            self._look_at_losses(recording, rows, outputs)
-        if outputs is not None and not self._are_finite(outputs):
-            fault = first_bad_output(calls)
-            if fault is not None:
-                self._faults.insert(0, fault)
-        if len(facts["data"]["inputs"]) == 1 and calls:
-            kernels = {
-                v["layer"] for v in facts["variables"] if v["role"] == q.WEIGHT
-            }
-            [entry] = facts["data"]["inputs"]
-            entry["kernel_rms"] = first_kernel_rms(calls, kernels)
+        self._look_at_calls(rows[0], outputs, facts)
         recording.record_facts({"data": facts["data"], "checks": self._checks})
-        return self._judged(recording, rows[0])
+        return self._judged(recording, rows[0], facts["data"]["inputs"])
 
     def _facts(self, heads: list[Head]) -> dict[str, Any]:
         given = self._given
@@ -386,51 +383,81 @@ class _Check:
         self.unchecked += facts["data"]["missing"]
         return facts
 
-    def _forward(self, x: Any) -> tuple[list[Any], Any]:
-        """Calls of the layers, and outputs, at inference."""
-        model = self._model
+    def _outputs(self, x: Any) -> Any:
+        """Outputs at inference, `None` if the model cannot be called."""
 
         def function(x: Any) -> Any:
-            with recorded_calls(model) as calls:
-                outputs = _backend.call_as_trainer(model, x, training=False)
-            found.append(calls)
-            return outputs
+            return _backend.call_as_trainer(self._model, x, training=False)
 
-        found: list[Any] = []
-        run = _backend.compiled_pass(function, model.variables, eager=True)
         try:
-            with _backend.without_gradients(), _backend.fixed_randomness(0):
-                outputs = run(as_fed(x))
+            return self._passed(function, x, eager=False)
         except Exception as error:  # `fit` will say what does not fit
             self._failed("predictions", error)
-            return [], None
-        return found[0], outputs
+            return None
 
-    def _are_finite(self, outputs: Any) -> bool:
-        arrays = map(ops.convert_to_numpy, keras.tree.flatten(outputs))
-        return all(np.isfinite(a).all() for a in arrays if a.dtype.kind == "f")
+    def _passed(
+        self, function: Callable[[Any], Any], x: Any, eager: bool
+    ) -> Any:
+        run = _backend.compiled_pass(
+            function, self._model.variables, eager=eager, few=True
+        )
+        with _backend.without_gradients(), _backend.fixed_randomness(0):
+            return run(as_fed(x))
+
+    def _look_at_calls(
+        self, x: Any, outputs: Any, facts: dict[str, Any]
+    ) -> None:
+        """What passes between layers, where data or outputs give cause."""
+        inputs = facts["data"]["inputs"]
+        odd = len(inputs) == 1 and scale_of(inputs[0]) is not None
+        bad = outputs is not None and not _are_finite(outputs)
+        if not odd and not bad:
+            return
+        calls: list[RecordedCall] = []
+
+        def function(x: Any) -> Any:
+            with recorded_calls(self._model) as found:
+                _ = _backend.call_as_trainer(self._model, x, training=False)
+            calls.extend(found)
+            return ops.zeros(())
+
+        try:
+            _ = self._passed(function, x, eager=True)
+        except Exception as error:
+            self._failed("calls of layers", error)
+            return
+        if odd:
+            kernels = {
+                v["layer"] for v in facts["variables"] if v["role"] == q.WEIGHT
+            }
+            inputs[0]["kernel_rms"] = first_kernel_rms(calls, kernels)
+        fault = first_bad_output(calls) if bad else None
+        if fault is not None:
+            self._faults.insert(0, fault)
 
     def _look_at_predictions(
-        self,
-        recording: Recording,
-        heads: list[Head],
-        outputs: Any,
+        self, recording: Recording, heads: list[Head], y: Any, outputs: Any
     ) -> None:
-        if outputs is None:
-            return
-        leaves = keras.tree.flatten(outputs)
+        made = keras.tree.flatten(outputs)
         for place, head in enumerate(heads):
-            made = leaves[place] if len(leaves) == len(heads) else None
+            labels = None
             if head.loss is not None:
-                made = _part(outputs, head.loss.path)
-            if made is None:
+                predicted = _part(outputs, head.loss.path)
+                if y is not None:
+                    labels = part_for(head.loss, y, len(heads))
+            else:
+                predicted = made[place] if len(made) == len(heads) else None
+            if predicted is None:
                 continue
-            values = ops.convert_to_numpy(made)
-            if values.dtype.kind != "f" or not values.size:
+            values = ops.convert_to_numpy(predicted)
+            if values.dtype.kind != "f":
                 continue
-            rows = prediction_rows(values, None, {})
-            for quantity, value in rows.items():
-                recording.append(-1, head.facts["output"], quantity, 0, value)
+            rows = prediction_rows(values, labels, head.facts)
+            for quantity, numbers in rows.items():
+                index = range(len(numbers)) if quantity.indexed_by else None
+                recording.append(
+                    -1, head.facts["output"], quantity, 0, numbers, index=index
+                )
 
     def _look_at_weights(
         self, recording: Recording, facts: dict[str, Any]
@@ -487,7 +514,7 @@ class _Check:
         except Exception as error:  # `fit` will say what does not fit
             self._failed("loss", error)
             return
-        if not math.isfinite(loss) and self._are_finite(outputs):
+        if not math.isfinite(loss) and _are_finite(outputs):
             self._faults.append(
                 Fault("loss", "", 1, "the loss, of finite outputs")
             )
@@ -515,7 +542,7 @@ class _Check:
             self._failed("gradients", error)
             return
         paths = [self._names.of(v) for v in trial.variables]
-        recording.append(-1, "", q.TRAINING_LOSS, 0, loss)
+        recording.append(-1, "", q.PROBE_LOSS, 0, loss)
         bad = [
             (path, int((~np.isfinite(g)).sum()))
             for path, g in zip(paths, gradients, strict=True)
@@ -581,7 +608,9 @@ class _Check:
         text = str(error).strip().split("\n")[0][:200]
         self.unchecked.append(f"{what}: {type(error).__name__}: {text}")
 
-    def _judged(self, recording: Recording, x: Any) -> list[Finding]:
+    def _judged(
+        self, recording: Recording, x: Any, inputs: list[dict[str, Any]]
+    ) -> list[Finding]:
         judge = Judge(recording)
         _ = judge.check((0, 0))
         self.checked = judge.checked
@@ -589,17 +618,25 @@ class _Check:
         known = {(f.rule, f.variant) for f in found}
         if ("non_finite", "data") not in known:
             found += [fault.to_finding() for fault in self._faults[:1]]
-        found += self._lost_masks(x)
+        found += self._lost_masks(x, inputs)
         found = [
             dataclasses.replace(f, because_of=_name(cause_of(f, found)))
             for f in found
         ]
         return in_order(found)
 
-    def _lost_masks(self, x: Any) -> list[Finding]:
-        kinds = (keras.layers.Embedding, keras.layers.Masking)
+    def _lost_masks(
+        self, x: Any, inputs: list[dict[str, Any]]
+    ) -> list[Finding]:
         layers = _backend.flatten_layers(self._model)
-        if not any(isinstance(layer, kinds) for layer in layers):
+
+        def has(kind: Any) -> bool:
+            return any(isinstance(layer, kind) for layer in layers)
+
+        padded = any(entry["padding"] for entry in inputs)
+        if not has(keras.layers.Masking) and not (
+            padded and has(keras.layers.Embedding)
+        ):
             return []
         rows = spread_rows(row_count(x) or 0, _LEARNED_ROWS)
         try:
@@ -609,6 +646,11 @@ class _Check:
             return []
         self.checked.append("lost_mask")
         return [finding.to_finding() for finding in report.findings]
+
+
+def _are_finite(outputs: Any) -> bool:
+    arrays = map(ops.convert_to_numpy, keras.tree.flatten(outputs))
+    return all(np.isfinite(a).all() for a in arrays if a.dtype.kind == "f")
 
 
 def _is_learned(before: float, after: float) -> bool:

@@ -695,6 +695,15 @@ PROBE_INFERENCE_LOSS = Quantity(
     unit=_LOSS_UNIT,
     better="lower",
 )
+PROBE_ADDED_LOSS = Quantity(
+    "probe_added_loss",
+    "run",
+    "probe",
+    "loss that layers add",
+    "what layers add to the loss of the probe at inference by `add_loss` and "
+    "activity regularizers",
+    unit=_LOSS_UNIT,
+)
 EPOCH_WEIGHT_RMS = Quantity(
     "epoch_weight_rms",
     "variable",
@@ -839,6 +848,7 @@ CONCEPTS = (
             PREDICTED_SHARE,
             PROBE_ACCURACY,
             PROBE_INFERENCE_LOSS,
+            PROBE_ADDED_LOSS,
             EPOCH_WEIGHT_RMS,
             EPOCH_UPDATE_RMS,
             DISTANCE_RMS,

@@ -6,6 +6,12 @@ from keras_concepts.rules.judge import Judge
 from keras_concepts.rules.rule import RULES
 from keras_concepts.rules.training import Training
 
+# Of an epoch.
+STEPS = 10
+# Losses of a classifier of 10 classes: no better than a constant, and healthy.
+STUCK = [2.3] * 10
+WELL = [2.0, 1.5, 1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+
 
 def head(**changes):
     """A softmax over 10 classes with the loss of class numbers."""
@@ -165,14 +171,48 @@ def run(
         if value is not None:
             recording.append(-1, "", quantity, 0, value)
     for epoch, loss in enumerate(losses):
-        recording.append(epoch, "loss", q.LOG, 10 * (epoch + 1), loss)
+        recording.append(epoch, "loss", q.LOG, STEPS * (epoch + 1), loss)
     return recording
 
 
-def found(name, recording, position=(0, 0)):
-    """Findings of one rule after all that is recorded, as variants."""
+def kernel(path="model/dense/kernel", **changes):
+    """A trainable matrix."""
+    facts = {
+        "path": path,
+        "layer": path.rpartition("/")[0],
+        "shape": [20, 10],
+        "trainable": True,
+        "role": q.WEIGHT,
+        "regularizer": None,
+    }
+    return facts | changes
+
+
+def add(recording, quantity, values, owner="", first=-1):
+    """Adds a value per check: before the first of 10 steps, and per epoch."""
+    for epoch, value in enumerate(values, first):
+        index = range(len(value)) if quantity.indexed_by else None
+        step = STEPS * (epoch + 1)
+        recording.append(epoch, owner, quantity, step, value, index=index)
+    return recording
+
+
+def log(recording, key, values):
+    """Adds what `fit` logs under a key at the end of each epoch."""
+    return add(recording, q.LOG, values, key, first=0)
+
+
+def findings(name, recording, position=(0, 0)):
+    """Findings of one rule after all that is recorded."""
     judge = Judge(recording, rules=[r for r in RULES if r.name == name])
-    return [each.variant for each in judge.check(position)]
+    new = judge.check(position)
+    assert not [each for each in judge.unchecked if "failed" in each]
+    return new
+
+
+def found(name, recording, position=(0, 0)):
+    """The same as variants."""
+    return [each.variant for each in findings(name, recording, position)]
 
 
 def training(recording):

@@ -14,12 +14,12 @@ PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
 def _applied(page, folder):
-    """Applies the diffs of a page to a copy of package and tests.
+    """Applies the diffs of a page to a copy of package, tests and pages.
 
     Returns the files that it changes or adds.
     """
-    for name in ("keras_concepts", "tests"):
-        ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("keras_concepts", "tests", "docs"):
+        ignored = shutil.ignore_patterns("__pycache__", "images")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", folder)
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
@@ -65,6 +65,20 @@ def test_add_a_monitor(tmp_path):
         "tests/test_architecture.py",
     )
     assert " passed" in printed
+
+
+def test_add_a_rule(tmp_path):
+    changed = _applied("add_a_rule.md", tmp_path)
+    assert sum((ROOT / name).exists() for name in changed) <= 2
+    printed = _run(
+        tmp_path,
+        "tests/rules/test_steps.py",
+        "tests/rules/test_causes.py",
+        "tests/test_architecture.py",
+        "-k",
+        "test_steps or test_causes or rules",
+    )
+    assert int(re.findall(r"(\d+) passed", printed)[0]) > 50
 
 
 def test_add_a_metric(tmp_path):

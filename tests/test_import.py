@@ -96,7 +96,8 @@ assert not heavy, heavy
 for module in pkgutil.iter_modules(kc.__path__):
     importlib.import_module("keras_concepts." + module.name)
 modules = {"callbacks", "constraints", "initializers", "instruments", "layers",
-    "losses", "metrics", "quantities", "recording", "regularizers", "reports"}
+    "losses", "metrics", "quantities", "recording", "regularizers", "reports",
+    "rules"}
 for name in kc.__all__:
     assert callable(getattr(kc, name)) != (name in modules), name
 assert set(kc.__all__) <= set(dir(kc))

@@ -160,8 +160,19 @@ def capture_batch_moments(
 
 
 def flatten_layers(model: Any) -> list[Any]:
-    """The model and all layers and cells in it, at any depth, each once."""
-    return model._flatten_layers()
+    """The model and all layers and cells in it, at any depth, each once.
+
+    A model before its layers, these in their order: Keras' own list has those
+    of a model in a model the other way round.
+    """
+    found: dict[int, Any] = {}
+    ahead = [model]
+    while ahead:
+        layer = ahead.pop()
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            ahead += reversed(layer._layers)
+    return [*found.values()]
 
 
 def own_variables(layer: Any) -> list[Any]:
@@ -548,16 +559,15 @@ def kept_keras_state() -> Iterator[None]:
         # A copy: the variable's own memory may be written to.
         seed = ops.convert_to_numpy(generator.state.value).copy()
     names = global_state.get_global_attribute("object_name_uids")
-    counts = None if names is None else dict(names)
+    counts = {} if names is None else dict(names)
     try:
         yield
     finally:
         global_state.set_global_attribute("global_seed_generator", generator)
-        if seed is not None:
+        if generator is not None:
             generator.state.assign(seed)
-        if counts is None:
-            global_state.set_global_attribute("object_name_uids", None)
-        else:
+        global_state.set_global_attribute("object_name_uids", names)
+        if names is not None:
             names.clear()
             names.update(counts)
 

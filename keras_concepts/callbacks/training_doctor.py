@@ -72,6 +72,38 @@ class TrainingDoctor(Monitor):
     without the doctor. What it cannot look at it names in `unchecked`, and a
     failure inside the doctor is a warning, never an end of the training.
 
+    Recorded by the doctor itself, beside what `GradientMonitor`,
+    `NonFiniteGuard`, `PenaltyReporter`, `BatchNormShiftMonitor` and
+    `SignalMonitor` record, whenever it looks: for the run (the owner is `""`)
+
+    | quantity | meaning |
+    |---|---|
+    | `checked` | 1 each time it judged, 2 after the last step |
+    | `weight_penalty` | what the regularizers of the weights add |
+    | `probe_inference_loss` | loss of the probe at inference |
+    | `probe_added_loss` | what layers add to it by `add_loss` |
+
+    for each output (the owner is its name, `""` if there is one), of the probe
+    at inference
+
+    | quantity | meaning |
+    |---|---|
+    | `prediction_mean`, `prediction_std` | of all entries |
+    | `prediction_min`, `prediction_max` | of all entries |
+    | `prediction_spread` | 0 if every sample gets the same prediction |
+    | `prediction_sum_error` | 0 if the entries of each sample add up to 1 |
+    | `predicted_share` | share of samples predicted to be of each class |
+    | `probe_accuracy` | share of samples whose class is predicted |
+
+    and for each trainable variable (the owner is its path)
+
+    | quantity | meaning |
+    |---|---|
+    | `epoch_weight_rms` | root mean square |
+    | `epoch_update_rms` | that of the change since it last looked |
+    | `distance_rms` | that of the change since it first looked |
+    | `equal_columns` | share of a kernel's units that equal its first |
+
     Measuring has a time budget. Where steps are compiled, those of a short run
     are not measured at all; weights, activations, error signals and predictions
     then are, on the probe after some of the epochs. So `noticed` may differ
@@ -250,6 +282,8 @@ class TrainingDoctor(Monitor):
                     self._look(self._epoch, self._step())
                 self._check(self._epoch, self._step(), ended=True)
         self._end_run()
+        if self._missing:
+            self.recording.record_facts({"missing": self._missing})
         super().on_train_end(logs)
         if self.on_finding in ("report", "stop"):
             with self._careful("print its verdict"):

@@ -54,10 +54,10 @@ class PredictionProbe:
         """
         with _backend.without_gradients(), _backend.fixed_randomness(0):
             try:
-                loss, outputs = self._pass(*self._batch)
+                loss, added, outputs = self._pass(*self._batch)
             except NoLossError:
                 self._has_loss = False
-                loss, outputs = self._pass(*self._batch)
+                loss, added, outputs = self._pass(*self._batch)
         names = outputs_by_name(self._model, outputs)
         targets = outputs_by_name(self._model, self._targets)
         rows: Rows = {"": {}}
@@ -71,15 +71,31 @@ class PredictionProbe:
             rows.setdefault(name, {}).update(found)
         if loss is not None:
             rows[""][q.PROBE_INFERENCE_LOSS] = np.atleast_1d(_array(loss))
+        if added is not None:
+            rows[""][q.PROBE_ADDED_LOSS] = np.atleast_1d(_array(added))
         return rows
 
-    def _run(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+    def _run(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
         outputs = _backend.call_as_trainer(self._model, x, training=False)
         loss = None
         if self._has_loss:
             loss = model_loss(self._model, x, y, outputs, weight, False)
             loss = ops.cast(loss, "float32")
-        return loss, outputs
+        return loss, self._added(), outputs
+
+    def _added(self) -> Any:
+        """What layers have added to the loss, penalties of weights left out."""
+        penalties = [
+            variable.regularizer(variable)
+            for variable in self._model.trainable_variables
+            if variable.regularizer is not None
+        ]
+        losses = self._model.losses
+        if len(losses) <= len(penalties):
+            return None
+        return ops.cast(
+            sum(map(ops.sum, losses)) - sum(map(ops.sum, penalties)), "float32"
+        )
 
 
 def outputs_by_name(model: Any, outputs: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import StatelessScope, ops
 
@@ -60,7 +61,11 @@ class Trial:
         self._model = model
         self._batch = x, y, sample_weight
         self._step = _backend.compiled_pass(
-            self._stepped, model.variables, eager=not compiled
+            self._stepped,
+            model.variables,
+            eager=not compiled,
+            # A graph of TensorFlow is quickly made; XLA must be told to hurry.
+            few=keras.backend.backend() == "jax",
         )
 
     def gradients(

@@ -21,11 +21,10 @@ from keras_concepts.rules import (
 )
 from keras_concepts.rules.finding import Evidence, Finding, Measured
 from keras_concepts.rules.judge import Judge, diagnose
-from keras_concepts.rules.rule import RULES, Rule, markdown_table, rule
+from keras_concepts.rules.rule import Rule, markdown_table, rule
 from keras_concepts.rules.training import Training
 
 __all__ = [
-    "RULES",
     "Evidence",
     "Finding",
     "Judge",

@@ -5,8 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts.rules.batch_norm import gaps
 from keras_concepts.rules.finding import Evidence, Measured
-from keras_concepts.rules.harm import constant_loss, skill
+from keras_concepts.rules.harm import (
+    constant_loss,
+    scale_of_validation,
+    skill,
+)
 from keras_concepts.rules.progress import label_shares
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training, held
@@ -36,11 +41,14 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     Known false alarm: a sure classifier whose few mistakes get dearer while its
     accuracy stays; guard: the 20 %. Or, as variant "unrelated": half of the
     constant predictor's training loss is gone, and the validation loss has
-    never been below it.
+    never been below it. Known false alarm: class or sample weights, which the
+    validation loss does not have; nothing is said then. Nor does it count by
+    how much batch normalization makes the probe worse at inference than in
+    training, which `batch_norm_shift` is about.
     """
     validation, training = t.logs("val_loss"), t.logs("loss")
-    reference = constant_loss(t)
-    if reference is None or len(validation.values) != len(training.values):
+    scale = scale_of_validation(t)
+    if scale is None or len(validation.values) != len(training.values):
         return
     values = validation.values
     if not np.isfinite(values).all() or not len(values):
@@ -49,16 +57,15 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     best = np.array(
         [int(np.argmin(values[: i + 1])) for i in range(len(values))]
     )
-    rise = values - least
+    # Of what is worse on the probe too, other statistics are the cause.
+    rise = values - least - _worse_at_inference(t, validation.steps)
     worse = (
-        (rise > RISE * reference)
-        & (100.0 * rise > LOSS_OF_GENERALIZATION * least)
+        (rise > RISE * scale.span)
+        & (100.0 * rise > LOSS_OF_GENERALIZATION * np.abs(least))
         & (training.values < training.values[best])
     )
     learned = skill(t)
-    unrelated = (np.array([1.0 - v / reference for v in least]) < 0.02) & (
-        learned.values > 0.5
-    )
+    unrelated = (scale.skill(least) < 0.02) & (learned.values > 0.5)
     if held(unrelated, min(_CHECKS, max(2, t.planned_epochs // 2))):
         yield Evidence(
             "",
@@ -66,7 +73,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
             (
                 Measured(
                     "least validation loss over that of a constant",
-                    float(least[-1] / reference),
+                    float(1.0 - scale.skill(least[-1:])[0]),
                     0.98,
                 ),
                 Measured(
@@ -80,7 +87,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
             "x, y = x[order], y[order]  # one order for both",
             variant="unrelated",
         )
-    elif _was_held(worse) and rise[-1] > 0.5 * RISE * reference:
+    elif _was_held(worse) and rise[-1] > 0.5 * RISE * scale.span:
         yield Evidence(
             "",
             validation.at(int(best[-1])),
@@ -88,7 +95,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
                 Measured(
                     "rise of the validation loss",
                     float(rise[-1]),
-                    RISE * reference,
+                    RISE * scale.span,
                 ),
                 Measured("its least", float(least[-1])),
             ),
@@ -97,6 +104,16 @@ def overfitting(t: Training) -> Iterator[Evidence]:
             "restore_best_weights=True)",
             variant="rise",
         )
+
+
+def _worse_at_inference(t: Training, steps: np.ndarray) -> np.ndarray:
+    """By how much training rows have a higher loss at inference."""
+    gap = gaps(t)
+    if not gap or not any(
+        "BatchNormalization" in layer["class"] for layer in t.layers
+    ):
+        return np.zeros(len(steps))
+    return np.maximum(np.interp(steps, gap.steps, gap.values), 0.0)
 
 
 def _was_held(worse: np.ndarray) -> bool:
@@ -131,6 +148,8 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
     for key in _accuracies(t):
         accuracy = t.logs(key)
         count = min(len(accuracy.values), len(learned.values))
+        if not count:  # a train step that logs no loss
+            return
         wrong = (learned.values[-count:] > 0.5) & (
             accuracy.values[-count:] <= shares.max() + 0.05
         )

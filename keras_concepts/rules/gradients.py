@@ -100,7 +100,7 @@ def exploding_gradient(t: Training) -> Iterator[Evidence]:
     zero; guard: they do not count. The first steps of Adam move every weight
     by the learning rate; guard: harm.
     """
-    hurt = harm(t, 0.5)
+    hurt = harm(t, 0.3)
     if hurt is None:
         return
     jump = _largest_jump(t)

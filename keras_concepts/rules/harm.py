@@ -3,12 +3,15 @@
 The loss of the best constant prediction is what a model reaches that ignores
 its inputs. The *skill* of a run is the share of that loss that it has removed:
 0 for a constant prediction, 1 for a perfect one, below 0 for what is worse than
-a constant. A run does harm if its skill is too low and, at the pace of the last
-quarter of its epochs, would still be too low at the planned end.
+a constant. Where a perfect prediction has a loss too, as with smoothed labels
+or the cross-entropy of grey pixels, both losses are counted from there. A run
+does harm if its skill is too low and, at the pace of the last quarter of its
+epochs, would still be too low at the planned end.
 """
 
+import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,11 +20,34 @@ from keras_concepts.rules.finding import Position
 from keras_concepts.rules.training import Curve, Training
 
 # Of the planned epochs, before a run is judged; and 3 epochs, in runs of fewer
-# than 13 less than a quarter of them. Source: prototype on 130 recorded runs.
+# than 13 less than a quarter of them, but 2 in those of less than 5: of one
+# epoch no pace is known. Source: prototype on 130 recorded runs; public
+# examples of 2 epochs.
 PATIENCE = 0.1
 _LEAST = 3
+# Of a run of fewer epochs and fewer steps nothing can be expected: it is a
+# first try, or one call of `fit` of many. Source: public character models and
+# Q-learning; Adam moves weights of 0.1 by 1e-3 in a step.
+_FEWEST_EPOCHS, _FEWEST_STEPS = 5, 300
+_PACE = 2
 # How many epochs in a row must say so.
 _CHECKS = 3
+# What one epoch takes off the logarithm of the loss of a run that may still get
+# anywhere. Source: public autoencoders and recommenders, which fall faster and
+# faster at first.
+_FALLS = 0.05
+# Loss over the constant predictor's, beyond which it counts as that: how fast a
+# run comes down from the first epochs of a wrong scale says nothing of where
+# it goes. Source: public autoencoders begin at 2 to 4.
+_HIGHEST = 10.0
+# Half of the sum of differences between the shares of classes, and the
+# difference of two means in standard deviations, of targets in training and
+# validation. Source: this project; random splits of a hundred rows stay below.
+_APART = 0.2
+_SHIFTED = 0.25
+# The probe has few rows, so its loss may be lower by chance. Source: standard
+# error of the mean square of 256 rows.
+_BY_CHANCE = 0.1
 
 
 class Harm(NamedTuple):
@@ -45,34 +71,121 @@ def skill(t: Training) -> Curve:
     its place, or that of the first epoch.
     """
     loss = data_loss(t)
-    reference = reference_loss(t)
-    if not loss or reference is None:
+    scale = _scale(t)
+    if not loss or scale is None:
         return Curve(*(column[:0] for column in loss))
-    return loss._replace(values=1.0 - loss.values / reference)
+    return loss._replace(values=scale.skill(loss.values))
 
 
-def data_loss(t: Training) -> Curve:
-    """The loss that `fit` logs, without the penalties of weights."""
-    loss = t.logs("loss")
-    penalties = t.curve(q.WEIGHT_PENALTY)
-    if not loss or not penalties:
-        return loss
-    # The mean over an epoch lies between its two ends.
-    at = np.interp(loss.steps, penalties.steps, penalties.values)
-    before = np.concatenate([penalties.values[:1], at[:-1]])
-    return loss._replace(values=loss.values - (before + at) / 2.0)
+class Scale(NamedTuple):
+    """What turns a loss into a skill.
+
+    Attributes:
+        perfect: Loss of perfect predictions.
+        span: By how much that of the best constant prediction is higher.
+    """
+
+    perfect: float
+    span: float
+
+    def skill(self, loss: np.ndarray) -> np.ndarray:
+        return 1.0 - (loss - self.perfect) / self.span
+
+
+def scale_of_loss(t: Training) -> Scale | None:
+    """Losses of perfect and of constant predictions, if these are known."""
+    constant = _of_all_heads(t, "constant_loss")
+    perfect = _of_all_heads(t, "perfect_loss", 0.0)
+    if constant is None or perfect is None or constant - perfect <= 1e-9:
+        return None
+    return Scale(perfect, constant - perfect)
+
+
+def _scale(t: Training) -> Scale | None:
+    scale, reference = scale_of_loss(t), reference_loss(t)
+    if scale is None and reference is not None:
+        return Scale(0.0, reference)
+    return scale
+
+
+def data_loss(t: Training, key: str = "loss") -> Curve:
+    """A loss that `fit` logs, without penalties.
+
+    Where it is known what a constant's loss would be, also without what layers
+    add to it, such as penalties of activations or a divergence.
+    """
+    loss, measured = t.logs(key), t.curve(q.DATA_LOSS)
+    if key == "loss" and loss and len(measured.values) == len(loss.values):
+        return loss._replace(values=measured.values)
+    parts = [t.curve(q.WEIGHT_PENALTY)]
+    if scale_of_loss(t) is not None:
+        parts.append(t.curve(q.PROBE_ADDED_LOSS))
+    for part in (curve.finite for curve in parts):
+        if not loss or not part:
+            continue
+        after = np.interp(loss.steps, part.steps, part.values)
+        mean = after
+        if not key.startswith("val_"):
+            before = np.concatenate([part.values[:1], after[:-1]])
+            mean = _mean_between(before, after)
+        loss = loss._replace(values=loss.values - mean)
+    return loss
+
+
+def _mean_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Mean over an epoch of what shrinks or grows exponentially."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (before - after) / np.log(before / after)
+    return np.where(np.isfinite(mean), mean, (before + after) / 2.0)
 
 
 def constant_loss(t: Training) -> float | None:
     """Loss of the best constant prediction, of all heads together."""
+    total = _of_all_heads(t, "constant_loss")
+    return total if total is not None and total > 1e-9 else None
+
+
+def _of_all_heads(
+    t: Training, fact: str, otherwise: float | None = None
+) -> float | None:
     total = 0.0
     for head in t.heads:
-        loss = t.targets.get(head["output"], {}).get("constant_loss")
+        loss = t.targets.get(head["output"], {}).get(fact, otherwise)
         if loss is None or not math.isfinite(loss):
             return None
         weight = head.get("loss_weight")
         total += loss * (1.0 if weight is None else weight)
-    return total if t.heads and total > 1e-9 else None
+    return total if t.heads else None
+
+
+def scale_of_validation(t: Training) -> Scale | None:
+    """`scale_of_loss`, if the loss of validation compares with it.
+
+    It does not where classes or samples of training have weights, which those
+    of validation do not have, or where its targets are distributed otherwise:
+    the last rows of a series, or of sorted data.
+    """
+    if t.fit.get("class_weight") or t.fit.get("sample_weight"):
+        return None
+    validation = t.data.get("validation") or {}
+    for target in validation.get("targets") or ():
+        mine = t.targets.get(target["output"])
+        if mine is not None and _are_apart(mine, target):
+            return None
+    return scale_of_loss(t)
+
+
+def _are_apart(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    """Whether two distributions of targets differ by more than chance."""
+    if mine["form"] != "real":
+        pairs = itertools.zip_longest(
+            mine.get("shares") or (), theirs.get("shares") or (), fillvalue=0.0
+        )
+        return sum(abs(a - b) for a, b in pairs) / 2.0 > _APART
+    if None in (mine["mean"], theirs["mean"]) or not mine["std"]:
+        return False
+    shift = abs(theirs["mean"] - mine["mean"]) / mine["std"]
+    return shift > _SHIFTED or not 0.85 < theirs["std"] / mine["std"] < 1.18
 
 
 def reference_loss(t: Training) -> float | None:
@@ -91,7 +204,16 @@ def harm(t: Training, enough: float) -> Harm | None:
     """Whether the run is not on its way; `None` if it is, or if unknown.
 
     A loss that is not finite is harm. Nothing is said in the first tenth of the
-    planned epochs, and the last epochs must all agree.
+    planned epochs, nor of a run of fewer than 5 epochs and 300 steps, and the
+    last epochs must all agree.
+
+    Two more witnesses speak for a run. The loss in validation, where it
+    compares: that of training counts dropout and augmentation, and is a mean
+    over the epoch. And in the first epochs the loss of the probe, which is that
+    of the model as it is by then.
+
+    Nothing is said of one epoch of few steps, which may be one of many calls of
+    `fit`, nor while a loss falls fast.
 
     Args:
         t: What is known.
@@ -99,10 +221,10 @@ def harm(t: Training, enough: float) -> Harm | None:
     """
     if t.broken_at is not None:
         return Harm(t.broken_at, math.nan, math.nan)
-    curve = skill(t)
+    curve = _best_skill(t)
     count, planned = len(curve.values), t.planned_epochs
     least = patience(planned)
-    if count < least:
+    if count < least or _is_a_first_try(t):
         return None
     low = np.array(
         [_is_low(curve.values[: n + 1], planned, enough) for n in range(count)]
@@ -110,14 +232,53 @@ def harm(t: Training, enough: float) -> Harm | None:
     checks = min(_CHECKS, least)
     if not low[-checks:].all():
         return None
+    if count < planned and _falls_fast(curve.values):
+        return None
     now = float(curve.values[-1])
     return Harm(curve.since(low), now, _projected(curve.values, planned))
 
 
+def _best_skill(t: Training) -> Curve:
+    """Skill after each epoch, by the best of the losses that tell of it."""
+    curve = skill(t)
+    witnesses: list[tuple[Curve, Scale | None, float]] = [
+        (data_loss(t, "val_loss"), scale_of_validation(t), 0.0)
+    ]
+    probe = t.curve(q.PROBE_INFERENCE_LOSS)
+    first = probe.steps <= (curve.steps[:_PACE].max() if curve else 0)
+    probe = Curve(*(column[first] for column in probe))
+    witnesses.append((probe, scale_of_loss(t), _BY_CHANCE))
+    values = curve.values.copy()
+    for loss, scale, margin in witnesses:
+        _, mine, theirs = np.intersect1d(
+            curve.steps, loss.steps, return_indices=True
+        )
+        if scale is not None:
+            seen = scale.skill(loss.values[theirs]) - margin
+            values[mine] = np.fmax(values[mine], seen)
+    return curve._replace(values=values)
+
+
 def patience(planned: int) -> int:
     """Epochs before anything is said of a run of so many."""
-    few = min(_LEAST, max(1, math.ceil(planned / 4) - 1))
-    return max(few, math.ceil(PATIENCE * planned))
+    quarter = math.ceil(planned / 4)
+    few = min(_LEAST, quarter - 1) if quarter > 1 else _PACE
+    return min(planned, max(few, math.ceil(PATIENCE * planned)))
+
+
+def _is_a_first_try(t: Training) -> bool:
+    """Whether the run is short, and perhaps one call of `fit` of many."""
+    steps, planned = t.facts.get("steps_per_epoch"), t.planned_epochs
+    few = planned < _FEWEST_EPOCHS
+    return few and steps is not None and steps * planned < _FEWEST_STEPS
+
+
+def _falls_fast(values: np.ndarray) -> bool:
+    """Whether the last epoch was the best, by a good part of the loss."""
+    if len(values) < 2 or values[-1] < values.max():
+        return False
+    left = np.log(np.maximum(1.0 - values[-2:], 1e-3))
+    return bool(left[0] - left[1] > _FALLS)
 
 
 def _is_low(values: np.ndarray, planned: int, enough: float) -> bool:
@@ -126,11 +287,16 @@ def _is_low(values: np.ndarray, planned: int, enough: float) -> bool:
 
 
 def _projected(values: np.ndarray, planned: int) -> float:
-    """Skill at the planned end, at the pace of the last quarter."""
+    """Skill at the planned end, at the pace of the last quarter.
+
+    The pace is that of the logarithm of the loss, so that a loss which halves
+    with each epoch is on its way, however high it began.
+    """
     count = len(values)
-    if count < 2:
+    if count < _PACE:
         return float(values[-1])
     window = min(count, max(3, math.ceil(count / 4)))
-    recent = np.clip(values[-window:], -1.0, 1.0)
+    recent = np.log(np.clip(1.0 - values[-window:], 1e-3, _HIGHEST))
     pace = np.polyfit(np.arange(len(recent)), recent, 1)[0]
-    return float(values[-1] + max(pace, 0.0) * (planned - count))
+    rest = math.exp(min(pace, 0.0) * (planned - count))
+    return float(1.0 - (1.0 - values[-1]) * rest)

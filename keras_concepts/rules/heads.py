@@ -19,7 +19,7 @@ from keras_concepts.rules.training import Training
 # float16 does to a softmax over a thousand classes. Source: this project.
 TOLERANCE = 0.02
 # Skill that a run must not fall short of where a head is odd, not wrong.
-_ENOUGH = 0.5
+_ENOUGH = 0.3
 # So far must targets lie outside what a head can make, in their standard
 # deviations: nearer, it may be noise. Source: this project.
 _EXCESS = 1.0
@@ -125,7 +125,7 @@ def head_loss_mismatch(t: Training) -> Iterator[Evidence]:
     | `not_logits` | probabilities, and `from_logits=True` | at once |
     | `not_probabilities` | logits, and `from_logits=False` | at once |
     | `bounded_logits` | sigmoid before the softmax | at once |
-    | | relu, tanh, ... there, or as logits | harm (skill < 0.5) |
+    | | relu, tanh, ... there, or as logits | harm (skill < 0.3) |
     | `out_of_reach` | targets beyond what the activation can make | at once |
     | `several_labels` | softmax for targets with several labels | harm |
 
@@ -371,10 +371,10 @@ def _out_of_reach(
         return None
     if seen is not None and not _is_inside(seen, span):
         return None
-    low, high, mean = target.get("min"), target.get("max"), target.get("mean")
-    spread = target.get("std")
-    if None in (low, high, mean, spread):
+    if target.get("min") is None or target.get("std") is None:
         return None
+    low, high = target["min"], target["max"]
+    mean, spread = target["mean"], target["std"]
     beyond = max(span[0] - low, high - span[1])
     if span[0] <= mean <= span[1] and beyond <= _EXCESS * spread:
         return None

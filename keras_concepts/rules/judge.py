@@ -37,7 +37,8 @@ class Judge:
         number = recording.run if run is None else run
         self._index = Index(recording, number)
         self._rules = RULES if rules is None else rules
-        self._found: dict[tuple[str, str, str], Finding] = {}
+        # By rule, variant and part; several rules may share a name.
+        self._found: dict[tuple[Rule, str, str], Finding] = {}
         self.findings: list[Finding] = []
         self.unchecked: list[str] = []
         self.checked: list[str] = []
@@ -69,15 +70,19 @@ class Judge:
         seen = set()
         self.checked, self.unchecked = [], []
         for rule in self._rules:
-            if not rule.is_meant(t):
-                continue
-            if not rule.is_known(t):
-                self.unchecked.append(f"{rule.name}: {rule.needs}")
-                seen |= {key for key in self._found if key[0] == rule.name}
+            try:
+                if not rule.is_meant(t):
+                    continue
+                evidences = self._evidence(rule, t)
+            except Exception as error:  # a rule must not silence the others
+                self._failed(rule, error)
+                evidences = None
+            if evidences is None:  # nobody can say that it is over
+                seen |= {key for key in self._found if key[0] is rule}
                 continue
             self.checked.append(rule.name)
-            for evidence in self._evidence(rule, t):
-                key = rule.name, evidence.variant, evidence.part
+            for evidence in evidences:
+                key = rule, evidence.variant, evidence.part
                 known = self._found.get(key)
                 self._found[key] = _found(rule, evidence, t.position, known)
                 seen.add(key)
@@ -87,16 +92,19 @@ class Judge:
         self._explain()
         return [self._found[key] for key in new]
 
-    def _evidence(self, rule: Rule, t: Training) -> list[Evidence]:
-        try:
+    def _evidence(self, rule: Rule, t: Training) -> list[Evidence] | None:
+        """What a rule finds; `None` if what it needs is not known."""
+        if rule.is_known(t):
             return list(rule.function(t))
-        except Exception as error:  # one rule must not silence the others
-            text = f"{rule.name} failed ({type(error).__name__}: {error})"
-            self.unchecked.append(text)
-            warnings.warn(f"The rule {text}.", UserWarning, stacklevel=2)
-            return []
+        self.unchecked.append(f"{rule.name}: {rule.needs}")
+        return None
 
-    def _resolve(self, seen: set[tuple[str, str, str]], at: Position) -> None:
+    def _failed(self, rule: Rule, error: Exception) -> None:
+        text = f"{rule.name} failed ({type(error).__name__}: {error})"
+        self.unchecked.append(text)
+        warnings.warn(f"The rule {text}.", UserWarning, stacklevel=2)
+
+    def _resolve(self, seen: set[tuple[Rule, str, str]], at: Position) -> None:
         for key, finding in self._found.items():
             if key not in seen and finding.resolved is None:
                 self._found[key] = dataclasses.replace(finding, resolved=at)

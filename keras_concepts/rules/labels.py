@@ -37,7 +37,7 @@ _ROWS = 256
     "compares the predictions with something else.",
     page="doctor.md#label_mismatch",
     needs="the targets, and which loss each output has",
-    known=lambda t: bool(t.targets) and bool(judged_heads(t)),
+    known=lambda t: bool(t.targets) and bool(judged_heads(t) or _own(t)),
 )
 def label_mismatch(t: Training) -> Iterator[Evidence]:
     """Labels that an output or loss cannot take.
@@ -57,8 +57,7 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
     is said where the label out of range is that one), or whose sample weight is
     0 (harm); losses of others, whose form nobody knows (nothing is said).
     """
-    heads = judged_heads(t) or ([] if t.facts.get("own_step") else t.heads)
-    for head in heads:
+    for head in judged_heads(t):
         target = t.targets.get(head["output"])
         if target is None:
             continue
@@ -69,10 +68,14 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
             if found is not None:
                 yield found
                 break
+    for head in _own(t):
+        found = _broadcast_by_own_loss(t, head)
+        if found is not None:
+            yield found
 
 
 def _is_harmed(t: Training) -> bool:
-    return t.is_preflight or harm(t, 0.5) is not None
+    return t.is_preflight or harm(t, 0.3) is not None
 
 
 def _form(
@@ -197,7 +200,7 @@ def _broadcast(
     if shape is None:
         return None
     if head["loss"] not in _ENTRY_BY_ENTRY:
-        return _broadcast_by_own_loss(t, head, shape, output)
+        return None
     if len(shape) != len(output):
         return None  # Keras drops or adds a last axis, or there is an error
     uneven = [
@@ -220,12 +223,20 @@ def _broadcast(
     )
 
 
+def _own(t: Training) -> list[dict[str, Any]]:
+    """Heads with a loss of somebody's own."""
+    if t.facts.get("own_step"):
+        return []
+    return [x for x in t.heads if x.get("kind") == "other" and x.get("loss")]
+
+
 def _broadcast_by_own_loss(
-    t: Training, head: dict[str, Any], shape: list[Any], output: list[Any]
+    t: Training, head: dict[str, Any]
 ) -> Evidence | None:
-    """A loss that is not Keras' own: only it knows whether it takes care."""
-    own = head["kind"] == "other" and head["loss"] is not None
-    if not own or [*shape, 1] != output or harm(t, 0.1) is None:
+    """Only such a loss knows whether it minds its shapes: harm tells."""
+    shape = t.targets.get(head["output"], {}).get("shape")
+    output = (head["shape"] or [])[1:]
+    if shape is None or [*shape, 1] != output or harm(t, 0.1) is None:
         return None
     return _evidence(
         head,
@@ -344,7 +355,7 @@ def sorted_labels(t: Training) -> Iterator[Evidence]:
 
     - As trained: 1 - (runs - 1)/(runs of a random order - 1) ≥ 0.95, and
       batches have ≤ 0.6 of the classes of random ones. From 0.7 on with harm
-      (skill < 0.5).
+      (skill < 0.3).
     - `validation`: with `validation_split`, which takes the last rows, ≥ 0.1 of
       the validation rows are of classes that training does not have, or the two
       marginals differ by ≥ 0.6 (half the sum of absolute differences).
@@ -371,7 +382,7 @@ def _in_order(
     if per_batch is None or per_batch > _PER_BATCH or t.data["rows"] < 32:
         return None
     if target["sorted"] < _SORTED and not (
-        target["sorted"] >= _IN_RUNS and harm(t, 0.5)
+        target["sorted"] >= _IN_RUNS and harm(t, 0.3)
     ):
         return None
     arrays = t.data.get("source") == "arrays"

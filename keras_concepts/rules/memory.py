@@ -14,6 +14,8 @@ from keras_concepts.rules.training import Training
 # Of the steps of a sequence. Source: chosen by this project.
 SHORT = 0.1
 _LONG = 20
+# Of the planned epochs.
+_PATIENCE = 0.25
 _RECURRENT = ("LSTM", "GRU", "RNN")
 
 
@@ -64,18 +66,21 @@ def short_memory(t: Training) -> Iterator[Evidence]:
     why="Padding is read as data: what a sequence says is diluted by steps "
     "that say nothing.",
     page="text_classification.md",
-    needs="padded sequences of integers",
+    needs="what the inputs are",
     known=lambda t: bool(t.inputs),
+    meant=lambda t: not t.inputs or any(x.get("padding") for x in t.inputs),
 )
 def lost_mask(t: Training) -> Iterator[Evidence]:
     """A mask stops before a layer that needs it, or was never made.
 
     What `check_masks` finds on a few rows: padding that changes the outputs.
     Only under harm. Known false alarm: pooling and convolutions over padded
-    texts, which often learn all the same; guard: harm.
+    texts, which often learn all the same; guard: harm, and a quarter of the
+    planned epochs.
     """
     masks = t.facts.get("masks") or []
-    if not masks or harm(t, 0.2) is None:
+    is_early = t.ended_epochs < _PATIENCE * t.planned_epochs
+    if not masks or is_early or harm(t, 0.2) is None:
         return
     first = masks[0]
     yield Evidence(

@@ -20,7 +20,7 @@ def _batch(t: Training) -> dict[str, Any] | None:
     severity="warning",
     why="A model that cannot fit a handful of rows will not fit all of them: "
     "the fault is in model, loss or labels, not in the data's difficulty.",
-    page="preflight.md",
+    page="doctor.md#no_progress",
     needs="a trial on one batch",
     known=lambda t: _batch(t) is not None and bool(judged_heads(t)),
     meant=lambda t: t.is_preflight,
@@ -63,7 +63,7 @@ def batch_not_learned(t: Training) -> Iterator[Evidence]:
     "untrained_variable",
     severity="warning",
     why="No gradient reaches it, so that training leaves it as it is.",
-    page="preflight.md",
+    page="doctor.md#untrained_variable",
     needs="a trial on one batch",
     known=lambda t: bool((t.facts.get("checks") or {}).get("moved")),
     meant=lambda t: t.is_preflight,

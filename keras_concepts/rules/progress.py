@@ -7,10 +7,10 @@ import numpy as np
 from keras_concepts import quantities as q
 from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import (
-    constant_loss,
     data_loss,
     harm,
     reference_loss,
+    scale_of_validation,
     skill,
 )
 from keras_concepts.rules.rule import rule
@@ -25,6 +25,9 @@ NO_MEMORY = 0.15
 _HALF = 0.5
 # Perplexity of predicted classes over that of labels. Source: prototype.
 COLLAPSED = 0.5
+# Skill from which rare classes may follow: text models learn frequent
+# characters first. Source: public programs.
+_FREQUENT_ONES = 0.15
 # Share of the largest class below which one class alone is a collapse.
 ALL_OF_ONE = 0.99
 # Weight of the most frequent class over that of the rarest. Source: this
@@ -80,10 +83,11 @@ def no_progress(t: Training) -> Iterator[Evidence]:
 
 def _validates_nothing(t: Training) -> bool:
     """Whether the validation loss was never below that of a constant."""
-    validation, constant = t.logs("val_loss").finite, constant_loss(t)
-    if not validation or constant is None:
+    validation = t.logs("val_loss").finite
+    scale = scale_of_validation(t)
+    if not validation or scale is None:
         return False
-    return bool(validation.values.min() > 0.98 * constant)
+    return bool(scale.skill(validation.values).max() < 0.02)
 
 
 @rule(
@@ -111,7 +115,7 @@ def oscillating_loss(t: Training) -> Iterator[Evidence]:
     swing = float(np.std(recent - line(np.arange(8))))
     descent = float(line(0) - line(7))
     limit = max(descent, 0.05 * reference)
-    if swing <= limit or harm(t, 0.5) is None:
+    if swing <= limit or harm(t, 0.3) is None:
         return
     yield Evidence(
         "",
@@ -136,8 +140,9 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
 
     Standard deviation over the samples of the probe below 0.01, of outputs that
     are no probabilities below 0.01 of the targets', in three checks after the
-    start. Only under harm. Known false alarm: the first epochs of a slow
-    plateau; guard: harm with little skill, a fifth of the epochs.
+    start, two at least before the end. Only under harm. Known false alarm: the
+    first epochs of a slow plateau; guard: harm with little skill, a fifth of
+    the epochs.
     """
     if t.ended_epochs < 0.2 * t.planned_epochs:
         return
@@ -151,7 +156,11 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
             scale = target.get("std") or 1.0
         same = curve.values < SAME * scale
         checks = min(_CHECKS, len(same))
-        if checks < 1 or not held(same, checks) or harm(t, 0.1) is None:
+        if (
+            checks < (1 if t.has_ended else 2)
+            or not held(same, checks)
+            or harm(t, 0.1) is None
+        ):
             continue
         yield Evidence(
             name,
@@ -177,6 +186,7 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
     page="imbalanced_classes.md",
     needs="a probe batch of a classifier, and its labels",
     known=lambda t: bool(t.curves(q.PREDICTED_SHARE)),
+    meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def class_collapse(t: Training) -> Iterator[Evidence]:
     """Predicted are half as many classes as there are.
@@ -207,7 +217,8 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
         )
         is_late = t.ended_epochs >= _HALF * t.planned_epochs
         checks = min(2 if is_late else _CHECKS, len(low))
-        if checks < 2 or not held(low, checks) or harm(t, 0.3) is None:
+        hurt = harm(t, _FREQUENT_ONES)
+        if checks < 2 or not held(low, checks) or hurt is None:
             continue
         starts = Curve(*(column[ends] for column in curve))
         yield Evidence(

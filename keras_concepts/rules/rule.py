@@ -34,7 +34,7 @@ class Rule:
     page: str
     needs: str
     is_known: Callable[[Training], bool]
-    is_meant: Callable[[Training], bool] = lambda t: True
+    is_meant: Callable[[Training], bool]
 
 
 RULES: list[Rule] = []

@@ -26,8 +26,13 @@ def first_loss(t: Training) -> float | None:
     normalized = any(
         "BatchNormalization" in layer["class"] for layer in t.layers
     )
-    curve = t.curve(q.PROBE_LOSS if normalized else q.PROBE_INFERENCE_LOSS)
-    if not curve or curve.epochs[0] >= 0:
+    # A preflight calls that without dropout the training loss.
+    quantities = (q.TRAINING_LOSS, q.PROBE_LOSS)
+    if not normalized:
+        quantities = (q.PROBE_INFERENCE_LOSS,)
+    curves = [t.curve(each) for each in quantities]
+    curve = next((c for c in curves if c and c.epochs[0] < 0), None)
+    if curve is None:
         return None
     penalty = t.curve(q.WEIGHT_PENALTY)
     known = penalty and penalty.steps[0] == curve.steps[0]

@@ -43,7 +43,7 @@ def dead_units(t: Training) -> Iterator[Evidence]:
         "Lower the learning rate, scale the inputs, or use an activation whose "
         "negative side has a gradient.",
         'keras.layers.Dense(units, activation="leaky_relu")',
-        enough=0.5,
+        enough=0.3,
     )
 
 

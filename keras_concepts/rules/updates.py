@@ -19,7 +19,7 @@ REPLACED = 0.85
 # Of a kernel's own size, by the planned end: it stays what it was at random.
 # Source: calibrated, benchmarks/doctor.
 TOO_NEAR = 0.1
-_ENOUGH = 0.5
+_ENOUGH = 0.3
 
 
 def _has_weights(t: Training) -> bool:
@@ -120,7 +120,8 @@ def _low(t: Training) -> Iterator[Evidence]:
             *_rate(rate),
         ),
         advice + ". Adam usually starts at 1e-3, SGD at 1e-2.",
-        f"keras.optimizers.{_optimizer(t)}(learning_rate=1e-3)",
+        f"keras.optimizers.{_optimizer(t)}(learning_rate="
+        f"{10.0 * rate if rate else 1e-3:.0e})",
         variant="low",
     )
 
@@ -175,8 +176,12 @@ def _relative(t: Training, quantity: q.Quantity, path: str) -> Curve:
     change, size = t.curve(quantity, path), t.curve(q.EPOCH_WEIGHT_RMS, path)
     if not size or not size.values[0] > 0.0:
         return Curve(*(column[:0] for column in change))
+    _, rows, sizes = np.intersect1d(
+        change.steps, size.steps, return_indices=True
+    )
+    change = Curve(*(column[rows] for column in change))
     return change._replace(
-        values=change.values / np.fmax(size.values, size.values[0])
+        values=change.values / np.fmax(size.values[sizes], size.values[0])
     )
 
 

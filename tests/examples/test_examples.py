@@ -25,18 +25,33 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MEMORY = ROOT / "examples" / "memory_horizon.py"
 REGULARIZATION = ROOT / "examples" / "regularization.py"
 RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
+# A slow LSTM; and the doctor says nothing of a few epochs.
+EPOCHS = {
+    "does_my_mask_arrive": 1,
+    "are_my_updates_too_small": 5,
+    "how_much_of_my_loss_is_penalty": 5,
+}
+VERDICTS = {"why_does_it_not_learn"}  # print one before their sentence
 QUICK = "--quick shows that it runs, not who wins."
 NUMBER = r"\d[\d.]*(?:e[-+]?\d+)?"
 SENTENCES = {
     "are_my_updates_too_small": (
-        rf"Updates are (too \w+|in the band) \({NUMBER}\) at rate 1e-05, "
-        rf".* 0\.001, .* 0\.03; in the best run \(\d+%\) "
-        rf"(too \w+|in the band)\."
+        rf"Updates are (too \w+|in the band) \({NUMBER}\) at rate 1e-05 "
+        rf"\(the doctor names update_ratio\), .* 0\.001 \(the doctor names "
+        rf"nothing\), .* 0\.03 \(the doctor names \w+\); in the best run "
+        rf"\(\d+%\) (too \w+|in the band)\."
     ),
     "is_batch_norm_lying": (
+        r"The doctor names (batch_norm_shift|nothing)\. "
         r"After \d+ steps the moving statistics hold \d+% of their initial "
         rf"value and are off by {NUMBER} σ: \d+% right at inference, \d+% with "
         r"the batch's own statistics, \d+% at inference after recalibration\."
+    ),
+    "why_does_it_not_learn": (
+        r"Preflight names head_loss_mismatch and unscaled_input before "
+        r"training and the doctor head_loss_mismatch( and unscaled_input)?: "
+        r"[1-4]?\d% of new digits are recognized\. Repaired as advised: "
+        r"[7-9]\d%, it names nothing\."
     ),
     "how_sure_is_my_model": (
         r"Rotated by \d+ degrees, \d+% of the digits are recognized; one pass "
@@ -54,11 +69,15 @@ SENTENCES = {
         r"\d+%; with a layer \(`check_masks` names nothing\): \d+%\."
     ),
     "how_much_of_my_loss_is_penalty": (
-        r"Penalty in the last epoch: "
+        r"Penalty at the end: "
         + "; ".join(
             rf"L2 {strength}: \d+\.\d% of the loss, pull {NUMBER}, "
-            r"accuracy \d+%"
-            for strength in ("1e-05", r"0\.001", r"0\.1")
+            rf"\d+% right, the doctor names {named}"
+            for strength, named in (
+                ("1e-05", "nothing"),
+                (r"0\.001", "nothing"),
+                (r"0\.1", "penalty_dominates"),
+            )
         )
         + r"\."
     ),
@@ -144,7 +163,11 @@ def test_vanishing_gradients(tmp_path):
     assert pictures == [str(out / "heatmaps.png"), str(out / "curves.png")]
     for picture in pictures:
         assert_drawn(picture)
-    assert output.endswith(f"\n\n{QUICK}\n")
+    _, verdicts = output.split(f"\n\n{QUICK}\n")
+    verdicts = re.split(r"^TrainingDoctor on (\w+) ─+$", verdicts, flags=re.M)
+    assert verdicts[1::2] == ["sigmoid", "relu"]
+    for verdict in verdicts[2::2]:
+        assert re.search(r"(No|\d) problems? found in 2 epochs\.", verdict)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +209,9 @@ def test_verdict_follows_the_numbers(example, numbers, verdict):
     digits = example["Digits"]("", nothing, nothing, nothing, labels)
     history = {"loss": [1.0, 0.5]}
     runs = [
-        example["Run"](name, accuracy, 0.0, share, history, Recording(), 1.0)
+        example["Run"](
+            name, accuracy, 0.0, share, history, Recording(), None, 1.0
+        )
         for name, (share, accuracy) in numbers.items()
     ]
     sentence = example["conclude"](runs, digits, 12)
@@ -423,9 +448,10 @@ def test_memory_is_judged_by_the_numbers(accuracy, verdict):
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe(recipe, tmp_path):
     out = tmp_path / "new" / "folder"
-    epochs = 1 if recipe.stem == "does_my_mask_arrive" else 2  # a slow LSTM
+    epochs = EPOCHS.get(recipe.stem, 2)
     output = run(recipe, "--epochs", epochs, "--out", out, cwd=tmp_path)
-    picture, sentence = output.splitlines()
+    *verdict, picture, sentence = output.splitlines()
+    assert bool(verdict) == (recipe.stem in VERDICTS)
     assert picture == f"Picture: {out / recipe.stem}.png"
     assert_drawn(out / f"{recipe.stem}.png")
     assert re.fullmatch(SENTENCES[recipe.stem], sentence), sentence

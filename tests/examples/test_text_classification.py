@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+import keras_concepts as kc
 from scripts import assert_drawn, run
 
 pytest.importorskip("sklearn")
@@ -79,6 +80,15 @@ def test_from_the_words_to_a_saved_classifier(tmp_path):
         assert parameters == f"{int(results[name]['parameters']):,}"
         assert 1 / 3 < float(accuracy) < 1.0
     assert table["TF-IDF"][0] > table["order-blind"][0]
+
+    verdicts = re.findall(r"^TrainingDoctor on ([\w-]+)", output, re.MULTILINE)
+    assert verdicts == NETWORKS
+    for name in NETWORKS:
+        stem = name.lower().replace("-", "_")
+        recording = kc.Recording.load(folder / f"{stem}.jsonl")
+        said = f"TrainingDoctor on {name}: no problem found by "
+        held = [f for f in kc.diagnose(recording) if f.resolved is None]
+        assert (said in output) == (not held)
 
     pictures = ["curves", "through_time", "confusion"]
     pictures += ["gru_gradients", "lstm_penalties"]
@@ -286,8 +296,6 @@ def test_too_few_texts(script, tmp_path):
 @pytest.fixture
 def trained(tmp_path):
     import keras
-
-    import keras_concepts as kc
 
     folder = tmp_path / "nouns"
     folder.mkdir()

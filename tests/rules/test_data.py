@@ -1,21 +1,29 @@
 import pytest
 
 from keras_concepts import quantities as q
+from keras_concepts.rules import data, start
 from rule_facts import (
+    STUCK,
+    WELL,
     classes,
     entry,
     found,
     head,
+    kernel,
     layer,
     numbers,
     regression,
     run,
 )
 
-STUCK = [2.3] * 10
-WELL = [2.0, 1.5, 1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
 BATCH_FAILED = {"batch": {"before": 2.3, "after": 2.2}}
 BATCH_LEARNED = {"batch": {"before": 2.3, "after": 0.2}}
+UNIFORM = classes()["uniform_loss"]
+
+
+def learned(share):
+    """A trial that took a share off the loss of a batch."""
+    return {"batch": {"before": 2.3, "after": 2.3 * (1.0 - share)}}
 
 
 def pixels(**changes):
@@ -25,21 +33,28 @@ def pixels(**changes):
     )
 
 
+def uneven(factor, largest):
+    """RMS of features around the threshold of how far they may differ."""
+    largest *= 1.01
+    return [0.0, largest / (factor * data._SPREAD), largest]
+
+
 @pytest.mark.parametrize(
     ("given", "variants"),
     [
         (entry(), []),
         (pixels(), ["large"]),
-        (entry(rms=10.0), []),
-        (entry(rms=10.1), ["large"]),
-        (entry(rms=0.011, std=0.011), []),
-        (entry(rms=0.009, std=0.009), ["small"]),
+        (entry(rms=data._LARGE), []),
+        (entry(rms=1.01 * data._LARGE), ["large"]),
+        (entry(rms=1.01 * data._SMALL, std=1.01 * data._SMALL), []),
+        (entry(rms=0.99 * data._SMALL, std=0.99 * data._SMALL), ["small"]),
         (entry(rms=0.0, std=0.0), []),
-        (entry(rms=9.0, mean=9.0, std=0.8), ["offset"]),
-        (entry(rms=9.0, mean=9.0, std=1.0), []),
+        (entry(mean=1.01 * data._OFFSET), ["offset"]),
+        (entry(mean=0.99 * data._OFFSET), []),
+        (entry(rms=float("nan")), []),
         (entry(rms=300.0, rms_of_features=[1, 1, 1000]), ["spread"]),
-        (entry(rms=9.0, rms_of_features=[0.01, 0.1, 10.5]), ["spread"]),
-        (entry(rms=9.0, rms_of_features=[0.01, 0.11, 10.5]), []),
+        (entry(rms_of_features=uneven(1.01, data._LARGE)), ["spread"]),
+        (entry(rms_of_features=uneven(0.99, data._LARGE)), []),
         # Dark pixels at the rim of every image.
         (entry(rms=0.3, rms_of_features=[0.0001, 0.001, 0.5]), []),
     ],
@@ -76,11 +91,14 @@ def test_a_first_layer_that_scales(layers, given, variants):
     ("checks", "first", "variants"),
     [
         (BATCH_LEARNED, 2.4, []),
-        (BATCH_LEARNED, 6.8, []),
-        (BATCH_LEARNED, 7.0, ["large"]),
+        (BATCH_LEARNED, 0.99 * start.HIGHER * UNIFORM, []),
+        (BATCH_LEARNED, 1.01 * start.HIGHER * UNIFORM, ["large"]),
         (BATCH_LEARNED, float("nan"), ["large"]),
         (BATCH_FAILED, 2.4, ["large"]),
-        ({"batch": {"before": 2.3, "after": 2.0}}, 2.4, []),
+        (learned(1.01 * start.LEARNED), 2.4, []),
+        (learned(0.99 * start.LEARNED), 2.4, ["large"]),
+        # One that knows the batch already.
+        ({"batch": {"before": 0.1, "after": 0.1}}, 2.4, []),
         ({"batch": {"before": 2.3, "after": float("nan")}}, 2.4, ["large"]),
     ],
 )
@@ -97,10 +115,10 @@ def test_harm_in_a_preflight(checks, first, variants):
     [
         (numbers(mean=200.0, std=50.0), [1.0] * 10, ["large"]),
         (numbers(mean=200.0, std=50.0), [0.1] * 10, []),
-        (numbers(mean=9.9, std=1.0), [1.0] * 10, []),
-        (numbers(mean=10.0, std=1.0), [1.0] * 10, ["large"]),
-        (numbers(std=0.009), [1.0] * 10, ["small"]),
-        (numbers(std=0.011), [1.0] * 10, []),
+        (numbers(mean=0.98 * data._LARGE, std=1.0), [1.0] * 10, []),
+        (numbers(mean=data._LARGE, std=1.0), [1.0] * 10, ["large"]),
+        (numbers(std=0.99 * data._SMALL), [1.0] * 10, ["small"]),
+        (numbers(std=1.01 * data._SMALL), [1.0] * 10, []),
         (numbers(mean=200.0, non_finite=1), [1.0] * 10, []),
     ],
 )
@@ -121,7 +139,10 @@ def test_a_head_that_scales():
         assert found("unscaled_target", recording) == variants
 
 
-@pytest.mark.parametrize(("mean", "variants"), [(900.0, []), (1001, ["large"])])
+@pytest.mark.parametrize(
+    ("mean", "variants"),
+    [(0.99 * data._FAR, []), (1.01 * data._FAR, ["large"])],
+)
 def test_targets_in_a_preflight(mean, variants):
     recording = run(
         [regression()],
@@ -149,8 +170,8 @@ def test_non_finite_data():
     ("overlap", "repeated", "rows", "expected"),
     [
         (1.0, 0.0, 100, [""]),
-        (0.1, 0.0, 100, [""]),
-        (0.09, 0.0, 100, []),
+        (data._OVERLAP, 0.0, 100, [""]),
+        (0.99 * data._OVERLAP, 0.0, 100, []),
         (0.5, 0.25, 100, []),
         (0.5, 0.24, 100, [""]),
         (1.0, 0.0, 9, []),
@@ -163,32 +184,57 @@ def test_validation_overlap(overlap, repeated, rows, expected):
     assert found("validation_overlap", recording) == expected
 
 
-def kernel(path, trainable, size):
-    return {
-        "path": path,
-        "layer": path.rpartition("/")[0],
-        "shape": [size],
-        "trainable": trainable,
-        "role": q.WEIGHT,
-    }
+@pytest.mark.parametrize(
+    ("constant", "rows", "others", "expected"),
+    [
+        (20, data._ENOUGH_ROWS, [], [""]),
+        (20, data._ENOUGH_ROWS - 1, [], []),
+        (19, 1000, [], []),
+        # One that is there for its shape alone.
+        (20, 1000, [entry(name="other")], []),
+        (20, 1000, [entry(name="other", constant_features=20)], [""]),
+    ],
+)
+def test_constant_input(constant, rows, others, expected):
+    given = [entry(constant_features=constant), *others]
+    recording = run([head()], given, [classes()], WELL, rows=rows)
+    assert found("constant_input", recording) == expected
+
+
+@pytest.mark.parametrize("facts", [{"features": None}, {"features": 0}])
+def test_inputs_of_unknown_features(facts):
+    recording = run([head()], [entry(**facts)], [classes()], STUCK)
+    assert found("constant_input", recording) == []
+
+
+MOST_FROZEN = round(1000 * data._FROZEN)
 
 
 @pytest.mark.parametrize(
-    ("sizes", "losses", "expected"),
+    ("frozen", "losses", "facts", "expected"),
     [
-        ((90, 10), STUCK, [""]),
-        ((90, 10), WELL, []),
-        ((89, 11), STUCK, []),
-        ((100, 0), (), [""]),  # nothing is trained
+        (MOST_FROZEN, STUCK, {}, [""]),
+        (MOST_FROZEN - 1, STUCK, {}, []),
+        # A pretrained body under a head that learns.
+        (MOST_FROZEN, WELL, {}, []),
+        (MOST_FROZEN, (), {"is_preflight": True, "checks": BATCH_LEARNED}, []),
+        (
+            MOST_FROZEN,
+            (),
+            {"is_preflight": True, "checks": BATCH_FAILED},
+            [""],
+        ),
+        (1000, (), {}, [""]),  # nothing is trained
+        (1000, (), {"heads": [head(loss=None, kind="other")]}, []),
     ],
 )
-def test_frozen_body(sizes, losses, expected):
-    frozen, trained = sizes
-    variables = [kernel("body/kernel", False, frozen)]
-    if trained:
-        variables.append(kernel("head/kernel", True, trained))
+def test_frozen_body(frozen, losses, facts, expected):
+    variables = [kernel("body/kernel", trainable=False, shape=[frozen])]
+    if frozen < 1000:
+        variables.append(kernel("head/kernel", shape=[1000 - frozen]))
+    facts = {"heads": [head()], "variables": variables} | facts
     recording = run(
-        [head()], [entry()], [classes()], losses, variables=variables
+        inputs=[entry()], targets=[classes()], losses=losses, **facts
     )
     assert found("frozen_body", recording) == expected
 
@@ -196,17 +242,25 @@ def test_frozen_body(sizes, losses, expected):
 @pytest.mark.parametrize(
     ("first", "losses", "preflight", "expected"),
     [
-        (4.7, STUCK, False, [""]),
-        (4.5, STUCK, False, []),
-        (4.7, WELL, False, []),
-        (6.8, (), True, []),
-        (7.0, (), True, [""]),
+        (1.01 * start.HIGH, STUCK, False, [""]),
+        (0.99 * start.HIGH, STUCK, False, []),
+        (1.01 * start.HIGH, WELL, False, []),
+        (0.99 * start.HIGHER, (), True, []),
+        (1.01 * start.HIGHER, (), True, [""]),
     ],
 )
 def test_initial_loss(first, losses, preflight, expected):
     recording = run([head()], [], [classes()], losses, is_preflight=preflight)
-    recording.append(-1, "", q.PROBE_INFERENCE_LOSS, 0, first)
+    recording.append(-1, "", q.PROBE_INFERENCE_LOSS, 0, first * UNIFORM)
     assert found("initial_loss", recording) == expected
+
+
+def test_penalties_are_no_initial_loss():
+    recording = run([head()], [], [classes()], STUCK)
+    recording.append(-1, "", q.PROBE_INFERENCE_LOSS, 0, 102.3)
+    assert found("initial_loss", recording) == [""]
+    recording.append(-1, "", q.WEIGHT_PENALTY, 0, 100.0)
+    assert found("initial_loss", recording) == []
 
 
 def test_imbalance_is_no_high_initial_loss():
@@ -216,16 +270,18 @@ def test_imbalance_is_no_high_initial_loss():
     assert found("initial_loss", recording) == []
 
 
-def test_batch_normalization_starts_with_its_batch():
+@pytest.mark.parametrize("quantity", [q.TRAINING_LOSS, q.PROBE_LOSS])
+def test_batch_normalization_starts_with_its_batch(quantity):
+    """What a preflight measures, or a doctor."""
     layers = [layer("Functional", "m"), layer("BatchNormalization", "m/bn")]
-    recording = run([head()], [], [classes()], is_preflight=True, layers=layers)
-    recording.append(-1, "", q.PROBE_INFERENCE_LOSS, 0, 99.0)
-    assert found("initial_loss", recording) == []
-    recording.append(-1, "", q.TRAINING_LOSS, 0, 2.5)
-    assert found("initial_loss", recording) == []
-    recording = run([head()], [], [classes()], is_preflight=True, layers=layers)
-    recording.append(-1, "", q.TRAINING_LOSS, 0, 9.0)
-    assert found("initial_loss", recording) == [""]
+    for first, expected in ((None, []), (2.5, []), (9.0, [""])):
+        recording = run(
+            [head()], [], [classes()], is_preflight=True, layers=layers
+        )
+        recording.append(-1, "", q.PROBE_INFERENCE_LOSS, 0, 99.0)
+        if first is not None:
+            recording.append(-1, "", quantity, 0, first)
+        assert found("initial_loss", recording) == expected
 
 
 @pytest.mark.parametrize(
@@ -240,7 +296,7 @@ def test_batch_normalization_starts_with_its_batch():
     ],
 )
 def test_symmetric_init(shares, changes, expected):
-    variable = kernel("m/dense/kernel", True, 1) | {"shape": [20, 8]}
+    variable = kernel("m/dense/kernel")
     recording = run([head()], variables=[variable | changes])
     for number, share in enumerate(shares):
         recording.append(
@@ -251,7 +307,7 @@ def test_symmetric_init(shares, changes, expected):
 
 @pytest.mark.parametrize(("equal", "expected"), [(True, [""]), (False, [])])
 def test_symmetric_gradients_in_a_preflight(equal, expected):
-    variable = kernel("m/dense/kernel", True, 1) | {"shape": [20, 8]}
+    variable = kernel("m/dense/kernel")
     recording = run(
         [head()],
         variables=[variable],

@@ -3,6 +3,8 @@ import math
 import pytest
 
 from rule_facts import (
+    STUCK,
+    WELL,
     binary,
     classes,
     found,
@@ -14,8 +16,6 @@ from rule_facts import (
 )
 
 RULE = "head_loss_mismatch"
-STUCK = [2.3] * 10
-WELL = [2.0, 1.5, 1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
 
 
 @pytest.mark.parametrize("predicted", [None, (0.01, 0.6, 0.0)])

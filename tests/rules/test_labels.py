@@ -1,5 +1,6 @@
 import pytest
 
+from keras_concepts.rules import labels
 from rule_facts import (
     binary,
     classes,
@@ -38,8 +39,16 @@ from rule_facts import (
             [],
         ),
         (binary(), classes(form="binary", max=1), []),
-        (binary(), classes(form="probabilities", max=1.0005), []),
-        (binary(), classes(form="real", max=1.002), ["range"]),
+        (
+            binary(),
+            classes(form="probabilities", max=1.0 + 0.5 * labels._TOLERANCE),
+            [],
+        ),
+        (
+            binary(),
+            classes(form="real", max=1.0 + 2.0 * labels._TOLERANCE),
+            ["range"],
+        ),
         (binary(), classes(form="sparse", min=-1, max=1), ["range"]),
         (binary(), classes(max=2), ["range"]),
         (binary(loss="Hinge", from_logits=None), classes(min=-1, max=1), []),
@@ -119,7 +128,9 @@ def test_degenerate_target(given, target, expected):
     assert found("degenerate_target", recording) == expected
 
 
-@pytest.mark.parametrize(("rows", "expected"), [(255, []), (256, [""])])
+@pytest.mark.parametrize(
+    ("rows", "expected"), [(labels._ROWS - 1, []), (labels._ROWS, [""])]
+)
 def test_the_first_batches_may_be_of_one_class(rows, expected):
     recording = run([head()], [], [classes(**ONE)], rows=rows, source="batches")
     recording.facts["data"]["of"] = 60000
@@ -136,10 +147,15 @@ def in_order(**changes):
         (in_order(), "arrays", True, []),
         (in_order(), "arrays", False, [""]),
         (in_order(), "batches", None, [""]),
-        (in_order(classes_per_batch=0.61), "batches", None, []),
-        (in_order(classes_per_batch=0.6), "batches", None, [""]),
-        (in_order(sorted=0.94), "batches", None, []),
-        (in_order(sorted=0.95), "batches", None, [""]),
+        (
+            in_order(classes_per_batch=labels._PER_BATCH + 0.01),
+            "batches",
+            None,
+            [],
+        ),
+        (in_order(classes_per_batch=labels._PER_BATCH), "batches", None, [""]),
+        (in_order(sorted=labels._SORTED - 0.01), "batches", None, []),
+        (in_order(sorted=labels._SORTED), "batches", None, [""]),
         (in_order(sorted=None), "batches", None, []),
     ],
 )
@@ -151,10 +167,19 @@ def test_sorted_labels(target, source, shuffle, expected):
 
 
 def test_labels_in_runs_need_harm():
-    target = in_order(sorted=0.8, classes_per_batch=0.5)
-    for losses, expected in (([0.1] * 10, []), ([2.3] * 10, [""])):
+    for share, losses, expected in (
+        (labels._IN_RUNS, [0.1] * 10, []),
+        (labels._IN_RUNS, [2.3] * 10, [""]),
+        (labels._IN_RUNS - 0.01, [2.3] * 10, []),
+    ):
+        target = in_order(sorted=share, classes_per_batch=0.5)
         recording = run([head()], [], [target], losses, source="batches")
         assert found("sorted_labels", recording) == expected
+
+
+def unseen(share):
+    """Shares of 10 classes, the last two of which training does not have."""
+    return [(1.0 - share) / 8] * 8 + [share / 2] * 2
 
 
 @pytest.mark.parametrize(
@@ -162,8 +187,8 @@ def test_labels_in_runs_need_harm():
     [
         ([0.0] * 8 + [0.5, 0.5], ["validation"]),
         ([0.125] * 8, []),
-        ([0.115] * 8 + [0.04, 0.04], []),
-        ([0.11] * 8 + [0.06, 0.06], ["validation"]),
+        (unseen(labels._UNSEEN - 0.01), []),
+        (unseen(labels._UNSEEN + 0.01), ["validation"]),
     ],
 )
 def test_a_split_of_sorted_rows(theirs, expected):
@@ -194,11 +219,33 @@ def test_a_split_of_sorted_binary_labels():
     fit = {"validation_split": 0.2}
     for mine, expected in (
         (0.0, ["validation"]),
-        (0.5, []),
-        (0.3, ["validation"]),
+        (1.01 - labels._APART, []),
+        (0.99 - labels._APART, ["validation"]),
     ):
         target = in_order(form="binary", shares=[mine])
         recording = run(
             [binary()], [], [target], fit=fit, validation=validation
         )
         assert found("sorted_labels", recording) == expected
+
+
+other = regression(loss="mine", kind="other")
+
+
+@pytest.mark.parametrize(
+    ("given", "shape", "losses", "variants"),
+    [
+        (other, [], [1.0] * 10, ["broadcast"]),
+        (other, [], [0.5] * 10, []),
+        (other, [1], [1.0] * 10, []),
+        (other | {"shape": [None, 12, 1]}, [12], [1.0] * 10, ["broadcast"]),
+        (other | {"shape": [None, 12]}, [], [1.0] * 10, []),
+        # Keras adds the axis.
+        (regression(), [], [1.0] * 10, []),
+        (other | {"loss": None}, [], [1.0] * 10, []),
+    ],
+)
+def test_a_loss_of_your_own_that_broadcasts(given, shape, losses, variants):
+    """`mean((y - prediction) ** 2)` of (n,) and (n, 1) compares all pairs."""
+    recording = run([given], [], [numbers(shape=shape)], losses)
+    assert found("label_mismatch", recording) == variants

@@ -132,12 +132,12 @@ for _name, _sane, _net, _arguments in (
      mlp(16, 16, activation="tanh", bias=constant(12.0)), {}),
     ("waves-gru-huge", "waves-gru",
      rnn("GRU", 16, kernel_initializer={
-         "class_name": "RandomNormal", "config": {"stddev": 50.0}}),
+         "class_name": "RandomNormal", "config": {"stddev": 500.0}}),
      {}),
     ("digits-hard-sigmoid", "digits-sigmoid",
-     mlp(48, 32, activation="hard_sigmoid", init=normal(6.0)), {}),
-    ("moons-tanh-huge", "moons-tanh",
-     mlp(16, 16, activation="tanh", init=normal(30.0)), {}),
+     mlp(48, 32, activation="hard_sigmoid", init=normal(30.0)), {}),
+    ("spirals-tanh-huge", "spirals-tanh",
+     mlp(32, 32, 32, activation="tanh", init=normal(30.0)), {}),
 ):
     faulty(_name, "saturated", expected.SATURATED | expected.INITIAL, _sane,
            net=_net, **_arguments)

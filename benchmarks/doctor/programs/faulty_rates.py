@@ -41,7 +41,7 @@ for _name, _sane, _optimizer in (
     ("recall-adam-1", "recall-gru", adam(1.0)),
     ("topics-transformer-adam-1", "topics-transformer", adam(1.0)),
     ("digits-tanh-adam-1", "digits-tanh", adam(1.0)),
-    ("parity-adam-0.5", "parity-4", adam(0.5)),
+    ("parity-momentum-50", "parity-4", sgd(50.0, 0.9)),
     ("blobs-rmsprop-3", "blobs-mlp", lambda: optimizers.RMSprop(3.0)),
     ("digits-autoencoder-adam-0.5", "digits-autoencoder", adam(0.5)),
 ):

@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from benchmarks.doctor import changes, data, expected
-from benchmarks.doctor.nets import bag, rnn, sequential, transformer
+from benchmarks.doctor.nets import rnn, sequential, transformer
 from benchmarks.doctor.recipe import Recipe
 from benchmarks.doctor.registry import RECIPES, faulty, healthy
 
@@ -52,15 +52,10 @@ for _name, _sane, _net, _arguments in (
 for _name, _sane, _net, _steps in (
     ("nouns-padded-gru", "nouns-gru", rnn("GRU", 24, mask=False), 60),
     ("nouns-padded-lstm", "nouns-lstm", rnn("LSTM", 24, mask=False), 50),
-    (
-        "nouns-padded-rnn",
-        "nouns-simple-rnn",
-        rnn("SimpleRNN", 24, mask=False),
-        50,
-    ),
+    ("recall-padded-lstm", "recall-lstm", rnn("LSTM", 16), 60),
+    ("adding-padded", "adding-gru", rnn("GRU", 24), 60),
     ("topics-padded-gru", "topics-gru", rnn("GRU", 16, mask=False), 60),
     ("recall-padded", "recall-gru", rnn("GRU", 16), 60),
-    ("topics-padded-bag", "topics-bag", bag(16, mask=False), 2000),
 ):
     _before = RECIPES[_sane].change
     _pad = changes.pad_after(_steps)

@@ -41,7 +41,8 @@ for _name, _sane, _net, _which in (
     ("parity-frozen", "parity-4", mlp(12, activation="tanh"), freeze(0)),
     ("nouns-frozen", "nouns-gru", rnn("GRU", 3), freeze(0)),
     ("friedman-frozen", "friedman-mlp", deep(4, 6), freeze(0)),
-    ("digits-frozen-head", "digits-mlp", mlp(64, 64), freeze(-1, None)),
+    ("boston-frozen", "boston-mlp", deep(4, 4), freeze(0)),
+    ("wine-frozen", "wine-mlp", deep(6, 3), freeze(0)),
     ("digits-cnn-frozen-body", "digits-cnn", cnn(3, 3, 3, pool="global"),
      freeze(0)),
 ):
@@ -186,7 +187,8 @@ for _name, _sane in (
            loss=EachTime(SquaredError))
 for _name, _sane in (
     ("cancer-broadcast", "cancer-mlp"),
-    ("moons-broadcast", "moons-mlp"),
+    ("patches-broadcast", "patches-cnn"),
+    ("even-digits-broadcast", "even-digits-mlp"),
     ("nouns-broadcast", "nouns-gru"),
 ):
     faulty(_name, "broadcast", expected.BROADCAST, _sane, change=flat,

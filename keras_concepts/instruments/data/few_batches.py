@@ -103,7 +103,7 @@ def _generators_kept(data: Any) -> Iterator[None]:
     """Random generators that a `DataLoader` was given, as they were."""
     parts = [data, getattr(data, "sampler", None)]
     parts += [getattr(data, "batch_sampler", None)]
-    generators = [getattr(part, "generator", None) for part in parts]
+    generators: list[Any] = [getattr(p, "generator", None) for p in parts]
     kept = {
         id(each): (each, each.get_state())
         for each in generators

@@ -4,7 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_concepts.instruments.data.constant_loss import constant_losses
+from keras_concepts.instruments.data.constant_loss import (
+    constant_losses,
+    perfect_loss,
+)
 from keras_concepts.instruments.data.label_order import (
     classes_per_batch,
     sortedness,
@@ -56,6 +59,7 @@ def target_facts(
             1,000 |
         | `largest_share` | share of the most frequent class or answer |
         | `constant_loss`, `uniform_loss` | see `constant_losses` |
+        | `perfect_loss` | see `perfect_loss` |
     """
     rows = spread_rows(
         len(y), max(_MOST_ENTRIES // entries_per_row(y), 64), seed=1
@@ -76,6 +80,7 @@ def target_facts(
         **NO_ORDER,
         "constant_loss": None,
         "uniform_loss": None,
+        "perfect_loss": 0.0,
     }
     if y.dtype.kind not in "fiub" or not y.size:
         return facts
@@ -86,6 +91,9 @@ def target_facts(
             head.loss, head.facts, y, form, sample_weight, batch_size
         )
         facts |= {"constant_loss": constant, "uniform_loss": uniform}
+        facts["perfect_loss"] = perfect_loss(
+            head.loss, head.facts, y, form, sample_weight, batch_size
+        )
     return facts
 
 

@@ -6,6 +6,7 @@ from keras import layers, losses, ops
 from keras_concepts.instruments.data.constant_loss import (
     constant_losses,
     objective_constant_loss,
+    perfect_loss,
 )
 from keras_concepts.instruments.data.labels import label_form
 from keras_concepts.instruments.heads import heads_of
@@ -196,3 +197,45 @@ def test_the_objective():
     targets[1]["constant_loss"] = None
     assert objective_constant_loss(heads, targets) is None
     assert objective_constant_loss(heads, []) is None
+
+
+def perfect(loss, y, units, shape=(4,)):
+    model = keras.Sequential([keras.Input(shape), layers.Dense(units)])
+    model.compile("sgd", loss)
+    [head] = heads_of(model, y=y)
+    return perfect_loss(head.loss, head.facts, y, label_form(y, head.facts))
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_perfect_loss_of_probabilities_is_their_entropy(from_logits):
+    y = RANDOM.uniform(0.05, 0.95, (300, 2)).astype("float32")
+    expected = entropy(np.stack([y, 1 - y], -1)).mean()
+    loss = losses.BinaryCrossentropy(from_logits=from_logits)
+    assert perfect(loss, y, 2) == pytest.approx(expected, rel=1e-4)
+
+
+def test_perfect_loss_of_smoothed_labels():
+    smooth = ONE_HOT * 0.9 + 0.1 / 3
+    loss = losses.CategoricalCrossentropy(label_smoothing=0.1, from_logits=True)
+    expected = entropy(smooth).mean()
+    assert perfect(loss, ONE_HOT, 3) == pytest.approx(expected, rel=1e-4)
+
+
+def test_perfect_loss_of_counts():
+    y = RANDOM.poisson(5.0, (300, 1)).astype("float32")
+    expected = (y - y * np.log(y + 1e-7)).mean()
+    assert perfect("poisson", y, 1) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "units"),
+    [
+        ("mse", NUMBERS, 1),
+        ("binary_crossentropy", ANSWERS, 1),
+        ("sparse_categorical_crossentropy", CLASSES, 3),
+        ("categorical_crossentropy", ONE_HOT, 3),
+        (lambda y, y_pred: ops.mean(ops.abs(y - y_pred)), NUMBERS, 1),
+    ],
+)
+def test_perfect_loss_of_others_is_zero(loss, y, units):
+    assert perfect(loss, y, units) == 0.0

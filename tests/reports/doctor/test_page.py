@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from keras_concepts.rules import RULES, Rule, markdown_table
+from keras_concepts.rules import Rule, markdown_table
+from keras_concepts.rules.rule import RULES
 
 DOCS = pathlib.Path(__file__).parents[3] / "docs"
 
@@ -32,9 +33,13 @@ def test_the_page_lists_all_rules():
 
 def test_a_line_per_rule(monkeypatch):
     made = [
-        Rule("b", _function, "error", "why", "", "", bool),
-        Rule("a", _function, "info", "why", "signals.md", "a probe", bool),
-        Rule("b", _function, "error", "why", "doctor.md#b", "labels", bool),
+        Rule("b", _function, "error", "why", "", "", bool, bool),
+        Rule(
+            "a", _function, "info", "why", "signals.md", "a probe", bool, bool
+        ),
+        Rule(
+            "b", _function, "error", "why", "doctor.md#b", "labels", bool, bool
+        ),
     ]
     module = sys.modules["keras_concepts.rules.rule"]
     monkeypatch.setattr(module, "RULES", made)

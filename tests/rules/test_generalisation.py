@@ -1,0 +1,167 @@
+import numpy as np
+import pytest
+
+from keras_concepts.rules import generalisation as rules
+from rule_facts import (
+    STEPS,
+    classes,
+    findings,
+    found,
+    head,
+    log,
+    numbers,
+    regression,
+    run,
+)
+
+FALLING = [0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.08, 0.05]
+
+
+def recording(validation, training=FALLING, target=None, epochs=10):
+    """A regression whose best constant has a loss of 1."""
+    target = numbers() if target is None else target
+    made = run([regression()], [], [target], training, epochs=epochs)
+    return log(made, "val_loss", validation)
+
+
+def risen(by, epochs=10):
+    """A validation loss with its least after epoch 3."""
+    return ([0.9, 0.7, 0.5] + [0.5 + by] * 7)[:epochs]
+
+
+MORE, LESS = 1.01 * rules.RISE, 0.99 * rules.RISE
+
+
+class TestOverfitting:
+    @pytest.mark.parametrize(
+        ("validation", "expected"),
+        [
+            (risen(MORE), ["rise"]),
+            (risen(LESS), []),
+            # A sure classifier whose few mistakes get dearer.
+            (risen(0.05), []),
+            (risen(0.0), []),
+            ([*risen(MORE)[:8], 0.5, 0.5], []),
+            ([0.9, 0.7, 0.5, *[0.5 + MORE] * 2, *[0.5] * 5], []),
+            # Once it was clear, half as far is enough.
+            ([*risen(MORE)[:9], 0.5 + 0.6 * MORE], ["rise"]),
+            ([*risen(MORE)[:9], 0.5 + 0.4 * MORE], []),
+            ([np.nan] * 10, []),
+        ],
+    )
+    def test_rise(self, validation, expected):
+        assert found("overfitting", recording(validation)) == expected
+
+    def test_three_epochs_in_a_row(self):
+        for count in (2, 3):
+            made = recording(risen(MORE, 3 + count), FALLING[: 3 + count])
+            expected = ["rise"] if count >= rules._CHECKS else []
+            assert found("overfitting", made) == expected
+
+    def test_since_its_least(self):
+        (finding,) = findings("overfitting", recording(risen(MORE)))
+        assert finding.since == (2, 3 * STEPS)
+
+    def test_where_the_training_loss_rises_too(self):
+        training = [0.9, 0.7, 0.5, *[0.6] * 7]
+        assert found("overfitting", recording(risen(MORE), training)) == []
+
+    def test_a_rise_of_a_few_percent(self):
+        """Prechelt's limit, of a loss that is large itself."""
+        for factor, expected in ((0.99, []), (1.01, ["rise"])):
+            least = 100.0
+            by = factor * rules.LOSS_OF_GENERALIZATION / 100.0 * least
+            made = recording([least] * 3 + [least + by] * 7)
+            kept = [v for v in found("overfitting", made) if v == "rise"]
+            # Far above the constant predictor's loss it is unrelated, too.
+            assert kept in (expected, [])
+
+    def test_without_the_constant_predictor(self):
+        made = recording(risen(MORE), target=numbers(constant_loss=None))
+        assert found("overfitting", made) == []
+
+    def test_validation_in_every_second_epoch(self):
+        made = recording(risen(MORE)[:5])
+        assert found("overfitting", made) == []
+
+
+class TestUnrelated:
+    @pytest.mark.parametrize(
+        ("validation", "training", "expected"),
+        [
+            (0.99, 0.4, ["unrelated"]),
+            (0.97, 0.4, []),
+            (0.99, 0.51, []),
+            (0.99, 0.49, ["unrelated"]),
+            (3.0, 0.4, ["unrelated"]),
+        ],
+    )
+    def test_never_below_a_constant(self, validation, training, expected):
+        made = recording([validation] * 10, [training] * 10)
+        assert found("overfitting", made) == expected
+
+    def test_one_epoch_below_it_is_enough(self):
+        made = recording([0.9, *[1.1] * 9], [0.4] * 10)
+        assert found("overfitting", made) == []
+
+    def test_since(self):
+        made = recording([2.0] * 10, [0.9, 0.8, *[0.4] * 8])
+        (finding,) = findings("overfitting", made)
+        assert finding.since == (2, 3 * STEPS)
+
+
+def with_accuracy(values, losses, target=None, given=None, key="accuracy"):
+    target = classes() if target is None else target
+    given = head() if given is None else given
+    return log(run([given], [], [target], losses), key, values)
+
+
+LEARNED, NOT_LEARNED = [1.1] * 10, [1.2] * 10  # half of ln 10 is 1.151
+
+
+class TestMetric:
+    @pytest.mark.parametrize(
+        ("accuracy", "losses", "expected"),
+        [
+            (0.149, LEARNED, [""]),
+            (0.151, LEARNED, []),
+            (0.0, LEARNED, [""]),
+            (0.1, NOT_LEARNED, []),
+        ],
+    )
+    def test_accuracy_of_a_constant(self, accuracy, losses, expected):
+        made = with_accuracy([accuracy] * 10, losses)
+        assert found("metric_disagrees", made) == expected
+
+    @pytest.mark.parametrize(("most", "expected"), [(0.89, [""]), (0.91, [])])
+    def test_heavy_imbalance(self, most, expected):
+        shares = [most] + [(1.0 - most) / 9] * 9
+        target = classes(shares=shares, constant_loss=0.5)
+        made = with_accuracy([most] * 10, [0.1] * 10, target)
+        assert found("metric_disagrees", made) == expected
+
+    def test_three_epochs(self):
+        made = with_accuracy([0.9] * 8 + [0.1] * 2, LEARNED)
+        assert found("metric_disagrees", made) == []
+        made = with_accuracy([0.9] * 7 + [0.1] * 3, LEARNED)
+        (finding,) = findings("metric_disagrees", made)
+        assert (finding.owner, finding.since) == ("accuracy", (7, 80))
+
+    def test_accuracy_of_a_regression(self):
+        made = with_accuracy(
+            [0.0] * 10, [0.1] * 10, numbers(), regression(), "binary_accuracy"
+        )
+        assert found("metric_disagrees", made) == [""]
+
+    def test_labels_of_unknown_shares(self):
+        made = with_accuracy([0.1] * 10, LEARNED, classes(shares=None))
+        assert found("metric_disagrees", made) == []
+
+    def test_a_train_step_that_logs_no_loss(self):
+        made = with_accuracy([0.1] * 10, [])
+        assert found("metric_disagrees", made) == []
+
+    def test_several_heads(self):
+        made = run([head(), head(output="b")], [], [classes()], LEARNED)
+        _ = log(made, "accuracy", [0.1] * 10)
+        assert found("metric_disagrees", made) == []
