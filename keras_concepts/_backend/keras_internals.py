@@ -332,13 +332,21 @@ def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
 
 @contextlib.contextmanager
 def kept_python_randomness() -> Iterator[None]:
-    """Puts Python's and NumPy's generators back to where they were."""
+    """Puts Python's and NumPy's generators back to where they were.
+
+    And takes away that of Keras if it was made inside, by the first draw
+    without a seed: its own seed is drawn from Python's.
+    """
+    name = "global_seed_generator"
+    keras_seeds = global_state.get_global_attribute(name)
     python = random.getstate()
     numpy = np.random.get_state()  # noqa: NPY002
     try:
         yield
     finally:
         random.setstate(python)
+        if keras_seeds is None:
+            global_state.set_global_attribute(name, None)
         np.random.set_state(numpy)  # noqa: NPY002
 
 

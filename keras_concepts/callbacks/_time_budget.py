@@ -197,6 +197,8 @@ class RareSchedule(GatedSchedule):
         durations = [b - a for a, b in itertools.pairwise(self._times)]
         measured = statistics.median(durations[2 : _TRIED[0]])
         plain = statistics.median(durations[_TRIED[0] + 1 :])
+        if plain <= 0.0:  # a clock too coarse to tell
+            return 1
         return max(1, math.ceil((measured / plain - 1.0) / self._share))
 
 
