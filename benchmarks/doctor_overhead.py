@@ -1,0 +1,176 @@
+"""What the doctor costs at its defaults: epochs of two seconds, and short runs.
+
+    KERAS_BACKEND=jax python benchmarks/doctor_overhead.py [--quick]
+
+Runs with and without a `TrainingDoctor` take turns in one process. Of long epochs
+the median of a watched one, after the first of each `fit`, is divided by that of
+the plain ones before and after; what the first costs in addition is reported
+apart, since there the measured step and the probe are compiled. Of short epochs
+whole runs of 50 are compared, compilation and verdict included.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gradient_overhead import keep_freed_memory, limit_threads
+
+SECONDS = 2.0
+EPOCHS, SHORT_EPOCHS = 5, 50
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="What the doctor costs.")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="cores to use")
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    return parser.parse_args()
+
+
+MODELS = ("mlp", "cnn", "gru", "transformer", "resnet50")
+if __name__ == "__main__":
+    limit_threads(parse().threads)
+    keep_freed_memory()
+
+import first_epoch
+import gradient_overhead
+import keras
+import numpy as np
+
+from keras_concepts.callbacks import TrainingDoctor
+
+
+class Data(NamedTuple):
+    """Rows of a case, as many as an epoch has."""
+
+    x: np.ndarray
+    y: np.ndarray
+    batch_size: int
+
+
+class Clock(keras.callbacks.Callback):
+    """Seconds of each epoch, with what the other callbacks do in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin: list[float] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.begin = [time.perf_counter()]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.begin.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Of each epoch but the last."""
+        return np.diff(self.begin[1:])
+
+
+def build(name: str) -> Callable[[], Any]:
+    if name in gradient_overhead.CASES:
+        case = gradient_overhead.CASES[name]
+        return lambda: gradient_overhead.compiled_model(case)
+
+    def make() -> Any:
+        keras.utils.set_random_seed(0)
+        model = first_epoch.MODELS[name]()
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    return make
+
+
+def rows(name: str, model: Any, count: int) -> Data:
+    random = np.random.default_rng(0)
+    if name in gradient_overhead.CASES:
+        case = gradient_overhead.CASES[name]
+        x, size = case.inputs(random, count), case.batch_size
+    else:
+        x, size = random.random((count, *model.input_shape[1:]), np.float32), 8
+    classes = int(model.output_shape[-1])
+    return Data(x, random.integers(0, classes, count), size)
+
+
+def run(model: Any, data: Data, epochs: int, watched: bool) -> Any:
+    """A `fit`: seconds in all, and of each epoch but the last."""
+    clock = Clock()
+    doctor = TrainingDoctor(sink=lambda text: None)
+    callbacks = [clock, doctor] if watched else [clock]
+    begin = time.perf_counter()
+    model.fit(
+        data.x,
+        data.y,
+        batch_size=data.batch_size,
+        epochs=epochs,
+        verbose=0,
+        callbacks=callbacks,
+    )
+    return time.perf_counter() - begin, clock.seconds
+
+
+def step_seconds(make: Callable[[], Any], name: str) -> float:
+    """Of a plain step."""
+    model = make()
+    size = rows(name, model, 8).batch_size
+    data = rows(name, model, 8 * size)
+    _, seconds = run(model, data, 4, watched=False)
+    return float(np.median(seconds[1:])) / 8
+
+
+def long_epochs(name: str, make: Callable[[], Any], rounds: int) -> str:
+    steps = math.ceil(SECONDS / step_seconds(make, name))
+    model = make()
+    data = rows(name, model, steps * rows(name, model, 8).batch_size)
+    ratios, first = [], []
+    plain = run(make(), data, EPOCHS, watched=False)[1]
+    for _ in range(rounds):
+        watched = run(make(), data, EPOCHS, watched=True)[1]
+        again = run(make(), data, EPOCHS, watched=False)[1]
+        beside = np.concatenate([plain[1:], again[1:]])
+        ratios += (watched[1:] / np.median(beside)).tolist()
+        first.append(watched[0] - (plain[0] + again[0]) / 2.0)
+        plain = again
+    low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9])
+    return (
+        f"{name:12} epochs of {np.median(plain[1:]):.1f} s, {steps} steps: "
+        f"x {middle:.3f} [{low:.3f}, {high:.3f}]; first epoch "
+        f"+ {np.median(first):.1f} s on {plain[0]:.1f} s"
+    )
+
+
+def short_run(
+    name: str, make: Callable[[], Any], rounds: int, seconds: float
+) -> str:
+    steps = max(1, round(seconds / step_seconds(make, name)))
+    model = make()
+    data = rows(name, model, steps * rows(name, model, 8).batch_size)
+    ratios = []
+    plain = run(make(), data, SHORT_EPOCHS, watched=False)[0]
+    for _ in range(rounds):
+        watched = run(make(), data, SHORT_EPOCHS, watched=True)[0]
+        again = run(make(), data, SHORT_EPOCHS, watched=False)[0]
+        ratios.append(watched / ((plain + again) / 2.0))
+        plain = again
+    return (
+        f"{name:12} {SHORT_EPOCHS} epochs of {steps} steps, {plain:.1f} s: "
+        f"x {np.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
+    )
+
+
+def main() -> None:
+    options = parse()
+    rounds = 1 if options.quick else options.rounds
+    print(f"{keras.backend.backend()}, {options.threads} thread(s)", flush=True)
+    for name in options.models:
+        print(long_epochs(name, build(name), rounds), flush=True)
+    for name in options.models[: 1 if options.quick else 3]:
+        for seconds in (0.05, 0.5)[: 1 if options.quick else 2]:
+            print(short_run(name, build(name), rounds, seconds), flush=True)
+
+
+if __name__ == "__main__":
+    main()
