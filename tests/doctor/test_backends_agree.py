@@ -8,7 +8,6 @@ import tiny_programs
 EXPECTED = {
     "healthy": [],
     "rate_too_high": [
-        ("class_collapse", "", "", (0, 8), (1, 16)),
         ("exploding_gradient", "", "m/dense_0/kernel", (0, 0), (0, 8)),
         ("update_ratio", "high", "", (0, 0), (0, 8)),
     ],
