@@ -2,11 +2,11 @@
 
     KERAS_BACKEND=jax python benchmarks/doctor_overhead.py [--quick]
 
-Runs with and without a `TrainingDoctor` take turns in one process. Of long epochs
-the median of a watched one, after the first of each `fit`, is divided by that of
-the plain ones before and after; what the first costs in addition is reported
-apart, since there the measured step and the probe are compiled. Of short epochs
-whole runs of 50 are compared, compilation and verdict included.
+Runs with and without a `TrainingDoctor` take turns in one process. Of long
+epochs the median of a watched one, after the first of each `fit`, is divided by
+that of the plain ones before and after; what the first costs in addition is
+reported apart, since there the measured step and the probe are compiled. Of
+short epochs whole runs of 50 are compared, compilation and verdict included.
 """
 
 import argparse

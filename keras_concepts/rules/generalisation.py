@@ -1,5 +1,6 @@
 """Rules on what holds for the training data alone."""
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +15,7 @@ from keras_concepts.rules.harm import (
 )
 from keras_concepts.rules.progress import label_shares
 from keras_concepts.rules.rule import rule
-from keras_concepts.rules.training import Training, held
+from keras_concepts.rules.training import Curve, Training, held
 
 # Of the constant predictor's loss: how far the validation loss has risen above
 # its least. Source: calibrated, benchmarks/doctor.
@@ -46,12 +47,12 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     how much batch normalization makes the probe worse at inference than in
     training, which `batch_norm_shift` is about.
     """
-    validation, training = t.logs("val_loss"), t.logs("loss")
+    validation, training, learned = _together(
+        t.logs("val_loss"), t.logs("loss"), skill(t)
+    )
     scale = scale_of_validation(t)
-    if scale is None or len(validation.values) != len(training.values):
-        return
     values = validation.values
-    if not np.isfinite(values).all() or not len(values):
+    if scale is None or not len(values) or not np.isfinite(values).all():
         return
     least = np.minimum.accumulate(values)
     best = np.array(
@@ -64,7 +65,6 @@ def overfitting(t: Training) -> Iterator[Evidence]:
         & (100.0 * rise > LOSS_OF_GENERALIZATION * np.abs(least))
         & (training.values < training.values[best])
     )
-    learned = skill(t)
     unrelated = (scale.skill(least) < 0.02) & (learned.values > 0.5)
     if held(unrelated, min(_CHECKS, max(2, t.planned_epochs // 2))):
         yield Evidence(
@@ -114,6 +114,16 @@ def _worse_at_inference(t: Training, steps: np.ndarray) -> np.ndarray:
     ):
         return np.zeros(len(steps))
     return np.maximum(np.interp(steps, gap.steps, gap.values), 0.0)
+
+
+def _together(*curves: Curve) -> list[Curve]:
+    """The curves at the steps that all of them have."""
+    steps = functools.reduce(np.intersect1d, [c.steps for c in curves])
+    kept = [np.isin(curve.steps, steps) for curve in curves]
+    return [
+        Curve(*(column[where] for column in curve))
+        for curve, where in zip(curves, kept, strict=True)
+    ]
 
 
 def _was_held(worse: np.ndarray) -> bool:

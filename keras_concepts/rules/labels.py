@@ -37,7 +37,7 @@ _ROWS = 256
     "compares the predictions with something else.",
     page="doctor.md#label_mismatch",
     needs="the targets, and which loss each output has",
-    known=lambda t: bool(t.targets) and bool(judged_heads(t) or _own(t)),
+    known=lambda t: bool(t.targets) and bool(judged_heads(t)),
 )
 def label_mismatch(t: Training) -> Iterator[Evidence]:
     """Labels that an output or loss cannot take.
@@ -68,6 +68,25 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
             if found is not None:
                 yield found
                 break
+
+
+@rule(
+    "label_mismatch",
+    severity="warning",
+    why="A loss that compares every target with every prediction is least for "
+    "a constant.",
+    page="doctor.md#label_mismatch",
+    needs="the targets",
+    known=lambda t: bool(t.targets),
+    meant=lambda t: bool(_own(t)),
+)
+def own_loss_broadcasts(t: Training) -> Iterator[Evidence]:
+    """Targets `(n,)` against outputs `(n, 1)` in a loss class of one's own.
+
+    Keras makes shapes equal for its own losses and for functions, not for a
+    class derived from `keras.Loss` (variant `broadcast`). Only under harm.
+    Known false alarm: a loss that minds its shapes itself; guard: harm.
+    """
     for head in _own(t):
         found = _broadcast_by_own_loss(t, head)
         if found is not None:
