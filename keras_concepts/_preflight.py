@@ -164,8 +164,9 @@ def preflight(
     >>> model.compile("adam", "sparse_categorical_crossentropy")
     >>> x = np.random.default_rng(0).normal(size=(32, 4))
     >>> for finding in preflight(model, x, np.arange(32) % 3):
-    ...     print(finding.rule, finding.variant, finding.owner.split("/")[-1])
-    head_loss_mismatch not_probabilities head
+    ...     if finding.because_of is None:  # a cause, no consequence
+    ...         print(finding.rule, finding.variant, finding.severity)
+    head_loss_mismatch not_probabilities error
     """
     started = time.monotonic()
     check_model(_OWNER, model)

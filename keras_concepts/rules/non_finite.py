@@ -74,6 +74,8 @@ def non_finite(t: Training) -> Iterator[Evidence]:
                 *_ADVICE[quantity],
             )
             return
+    if t.broken_at is None:
+        yield from _validation(t)
     loss = t.logs("loss")
     bad = np.flatnonzero(~np.isfinite(loss.values))
     if len(bad):
@@ -86,4 +88,21 @@ def non_finite(t: Training) -> Iterator[Evidence]:
             "Lower the learning rate, and look for NaN in the data; "
             "`NonFiniteGuard` names the step and the layer.",
             "callbacks=[kc.callbacks.NonFiniteGuard()]",
+        )
+
+
+def _validation(t: Training) -> Iterator[Evidence]:
+    """The validation loss alone: its data, or statistics of inference."""
+    loss = t.logs("val_loss")
+    bad = np.flatnonzero(~np.isfinite(loss.values))
+    if len(bad):
+        yield Evidence(
+            "",
+            loss.at(int(bad[0])),
+            (Measured("validation loss", str(loss.values[bad[0]])),),
+            "Look for NaN in the validation data, and for statistics of "
+            "inference, such as those of batch normalization, that are not "
+            "finite.",
+            "print(np.isfinite(x_val).all(), np.isfinite(y_val).all())",
+            variant="validation",
         )
