@@ -60,7 +60,7 @@ class TestOverfitting:
 
     def test_since_its_least(self):
         (finding,) = findings("overfitting", recording(risen(MORE)))
-        assert finding.since == (2, 3 * STEPS)
+        assert finding.since == (1, 2 * STEPS)
 
     def test_where_the_training_loss_rises_too(self):
         training = [0.9, 0.7, 0.5, *[0.6] * 7]
@@ -87,17 +87,22 @@ class TestOverfitting:
 
 class TestUnrelated:
     @pytest.mark.parametrize(
-        ("validation", "training", "expected"),
+        ("validation", "remembered", "planned", "expected"),
         [
-            (0.99, 0.4, ["unrelated"]),
-            (0.97, 0.4, []),
-            (0.99, 0.51, []),
-            (0.99, 0.49, ["unrelated"]),
-            (3.0, 0.4, ["unrelated"]),
+            (0.99, 0.6, 10, ["unrelated"]),
+            (0.97, 0.6, 10, []),
+            (0.99, 0.99 * rules._MUCH, 100, []),
+            (0.99, 1.01 * rules._MUCH, 100, ["unrelated"]),
+            (0.99, 0.99 * rules._SOME, 10, []),
+            (0.99, 1.01 * rules._SOME, 10, ["unrelated"]),
+            (3.0, 0.6, 10, ["unrelated"]),
         ],
     )
-    def test_never_below_a_constant(self, validation, training, expected):
-        made = recording([validation] * 10, [training] * 10)
+    def test_never_below_a_constant(
+        self, validation, remembered, planned, expected
+    ):
+        losses = [1.0 - remembered] * 10
+        made = recording([validation] * 10, losses, epochs=planned)
         assert found("overfitting", made) == expected
 
     def test_one_epoch_below_it_is_enough(self):

@@ -59,7 +59,13 @@ def test_the_first_place_is_told():
     assert finding.owner == "a/kernel"
 
 
-def test_validation_alone_is_not_the_training():
+def test_validation_alone():
     made = run([head()], losses=WELL)
     made.append(0, "val_loss", q.LOG, 10, np.nan)
-    assert found("non_finite", made) == []
+    assert found("non_finite", made) == ["validation"]
+
+
+def test_validation_is_not_said_beside_the_training():
+    made = run([head()], losses=[2.0, np.nan])
+    made.append(1, "val_loss", q.LOG, 20, np.nan)
+    assert found("non_finite", made) == [""]
