@@ -11,6 +11,7 @@ from keras_concepts.rules import (
     gradients,
     heads,
     labels,
+    linear,
     memory,
     non_finite,
     one_batch,
@@ -37,5 +38,5 @@ __all__ = [
 ]
 
 # Importing them has listed their rules.
-del batch_norm, data, generalisation, gradients, heads, labels, memory
-del non_finite, one_batch, penalties, progress, units, updates
+del batch_norm, data, generalisation, gradients, heads, labels, linear
+del memory, non_finite, one_batch, penalties, progress, units, updates

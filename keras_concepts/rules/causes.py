@@ -32,6 +32,7 @@ EFFECTS: dict[str, tuple[str, ...]] = {
         *_STUCK,
     ),
     "class_weights": _STUCK,
+    "linear_network": _STUCK,
     "unscaled_target": (
         "initial_loss",
         "exploding_gradient",

@@ -20,7 +20,7 @@ from keras_concepts.rules.units import perplexity
 # Share of the constant predictor's loss. Source: calibrated, benchmarks/doctor.
 NO_SKILL = 0.05
 # The same, where validation shows that nothing was understood.
-NO_MEMORY = 0.15
+NO_MEMORY = 0.2
 # Of the planned epochs: slow plateaus may end late. Source: calibrated.
 _HALF = 0.5
 # Perplexity of predicted classes over that of labels. Source: prototype.
@@ -53,7 +53,7 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     """After half of the epochs, less than 5 % of a constant's loss is gone.
 
     Skill, see `harm`, below 0.05, and at the present pace still at the planned
-    end; below 0.15 where the validation loss never got below a constant's: the
+    end; below 0.2 where the validation loss never got below a constant's: the
     rest is memory. Known false alarm: slow plateaus, and tasks that hardly can
     be learned; guard: half of the planned epochs must have passed.
     """
