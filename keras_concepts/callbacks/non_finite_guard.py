@@ -165,13 +165,18 @@ class NonFiniteGuard(StepMonitor):
         self._epoch = epoch
         self._checked = self._skipped = 0
 
+    def look(self) -> None:
+        """Looks at the steps that were checked since it last looked."""
+        if self._observer is not None:
+            for samples in self._observer.read():
+                self._look(samples)
+
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         if self._observer is None or self._log is None:
             return
-        for samples in self._observer.read():
-            self._look(samples)
+        self.look()
         self._end_log_epoch(epoch, logs)
         epoch = self._log.epoch(epoch)
         if self._checked:

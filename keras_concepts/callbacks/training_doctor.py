@@ -438,9 +438,11 @@ class TrainingDoctor(Monitor):
             return
         with self._aside():
             for monitor in self._monitors:
-                if isinstance(monitor, SampledMonitor):
-                    with self._careful("look inside the epoch"):
+                with self._careful("look inside the epoch"):
+                    if isinstance(monitor, SampledMonitor):
                         _ = monitor.record_steps(self._epoch)
+                    elif isinstance(monitor, NonFiniteGuard):
+                        monitor.look()
             self._check(self._epoch, self.recording.next_step + step)
 
     def _non_finite(self, message: str) -> None:

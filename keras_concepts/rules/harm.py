@@ -45,6 +45,9 @@ _HIGHEST = 10.0
 # validation. Source: this project; random splits of a hundred rows stay below.
 _APART = 0.2
 _SHIFTED = 0.25
+# Inside the first epoch: so many batches in a row must have so little skill.
+# Source: this project.
+_BATCHES, _ASTRAY = 3, -1.0
 # The probe has few rows, so its loss may be lower by chance. Source: standard
 # error of the mean square of 256 rows.
 _BY_CHANCE = 0.1
@@ -205,7 +208,8 @@ def harm(t: Training, enough: float) -> Harm | None:
 
     A loss that is not finite is harm. Nothing is said in the first tenth of the
     planned epochs, nor of a run of fewer than 5 epochs and 300 steps, and the
-    last epochs must all agree.
+    last epochs must all agree. Inside the first epoch, harm is a loss of twice
+    a constant's that does not fall.
 
     Two more witnesses speak for a run. The loss in validation, where it
     compares: that of training counts dropout and augmentation, and is a mean
@@ -221,6 +225,8 @@ def harm(t: Training, enough: float) -> Harm | None:
     """
     if t.broken_at is not None:
         return Harm(t.broken_at, math.nan, math.nan)
+    if not t.ended_epochs:
+        return _harm_inside(t)
     curve = _best_skill(t)
     count, planned = len(curve.values), t.planned_epochs
     least = patience(planned)
@@ -236,6 +242,23 @@ def harm(t: Training, enough: float) -> Harm | None:
         return None
     now = float(curve.values[-1])
     return Harm(curve.since(low), now, _projected(curve.values, planned))
+
+
+def _harm_inside(t: Training) -> Harm | None:
+    """Whether the first epoch, which has not ended, has gone far astray.
+
+    The last measured batches have lost twice what a constant does, and no less
+    than the first.
+    """
+    loss, scale = t.curve(q.BATCH_LOSS).finite, scale_of_loss(t)
+    if scale is None or len(loss.values) <= _BATCHES:
+        return None
+    last = scale.skill(loss.values[-_BATCHES:])
+    first = float(scale.skill(loss.values[:1])[0])
+    if last.max() > _ASTRAY or np.median(last) > first:
+        return None
+    now = float(last[-1])
+    return Harm(loss.at(len(loss.values) - _BATCHES), now, now)
 
 
 def _best_skill(t: Training) -> Curve:

@@ -56,7 +56,13 @@ _ADVICE: dict[Quantity, tuple[str, str]] = {
     "touches is lost.",
     page="non_finite.md",
     needs="a loss in the logs, or checked steps",
-    known=lambda t: bool(t.logs("loss") or t.curve(q.CHECKED_STEPS)),
+    known=lambda t: any(
+        (
+            t.logs("loss"),
+            t.curve(q.CHECKED_STEPS),
+            t.curve(q.NON_FINITE_BATCH),  # of an epoch that has not ended
+        )
+    ),
 )
 def non_finite(t: Training) -> Iterator[Evidence]:
     """Something is NaN or infinite; where first, if a guard has looked.

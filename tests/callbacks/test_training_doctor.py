@@ -422,3 +422,26 @@ def test_steps_go_on_bit_equal_after_a_look_inside():
         np.testing.assert_array_equal(a, b)
     marks = doctors[0].recording.select("", q.CHECKED)
     assert marks.step.tolist() == [0, 64, 256, 300, 600, 600]
+
+
+def test_a_long_first_epoch_is_judged_from_inside():
+    """What explodes and what is not finite, long before the epoch ends."""
+    x = np.random.default_rng(0).normal(size=(2400, 4)).astype("float32")
+    y = (x[:, 0] > 0).astype("int32")
+    for rate, rule in ((1e30, "non_finite"), (3e3, "exploding_gradient")):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((4,)),
+                layers.Dense(8, "relu"),
+                layers.Dense(2, "softmax"),
+            ]
+        )
+        model.compile(
+            keras.optimizers.SGD(rate), "sparse_categorical_crossentropy"
+        )
+        doctor = quiet()
+        model.fit(x, y, batch_size=4, verbose=0, callbacks=[doctor])
+        noticed = {f.rule: f.noticed for f in doctor.findings}
+        assert rule in noticed
+        assert noticed[rule] < (0, 600)

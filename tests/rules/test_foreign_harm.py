@@ -187,3 +187,18 @@ def test_batch_normalization_is_no_overfitting(gap):
         recording.append(epoch, "", q.PROBE_INFERENCE_LOSS, step, loss + gap)
     expected = [] if gap else ["rise"]
     assert found("overfitting", recording, (4, 50)) == expected
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [
+        ([0.7, 9.0, 9.0, 9.0], True),
+        ([0.7, 9.0, 9.0], False),  # too few
+        ([99.0, 9.0, 8.0, 7.0], False),  # it comes down
+        ([0.7, 9.0, 9.0, 1.0], False),
+    ],
+)
+def test_inside_the_first_epoch(losses, says):
+    seen = run([binary()], [entry()], [COIN], (), 5)
+    seen.append(0, "", q.BATCH_LOSS, range(len(losses)), losses)
+    assert (harm(training(seen), 0.3) is not None) == says
