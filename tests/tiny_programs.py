@@ -303,6 +303,27 @@ def weak_penalty():
     return {"model": mlp(kernel_regularizer=regularizers.L2(1e-4))}
 
 
+def checkers():
+    """Two numbers, and whether their signs differ: no line parts them."""
+    x = np.random.default_rng(0).uniform(-1.0, 1.0, (512, 2))
+    y = (x[:, 0] * x[:, 1] > 0.0).astype("int32")
+    return x.astype("float32"), y
+
+
+@program
+def without_a_nonlinearity():
+    parts = dense(32), dense(32), dense(2, "softmax")
+    return {"model": model_of(*parts, shape=(2,)), "data": checkers()}
+
+
+@program
+def with_a_nonlinearity():
+    parts = dense(64, "relu"), dense(64, "relu"), dense(2, "softmax")
+    rate = keras.optimizers.Adam(1e-2)
+    model = model_of(*parts, shape=(2,))
+    return {"model": model, "data": checkers(), "optimizer": rate}
+
+
 @program
 def heavy_dropout():
     parts = dense(16, "relu"), layers.Dropout(0.97)

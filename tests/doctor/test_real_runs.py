@@ -28,6 +28,7 @@ FAULTY = {
     ),
     "nan_in_the_data": (["non_finite:data", "non_finite"], "healthy"),
     "strong_penalty": (["penalty_dominates"], "weak_penalty"),
+    "without_a_nonlinearity": (["linear_network"], "with_a_nonlinearity"),
     "heavy_dropout": (["heavy_dropout"], "light_dropout"),
     "overfitting": (["overfitting:rise"], "healthy"),
     "shuffled_validation": (["overfitting:unrelated"], "healthy"),
