@@ -14,6 +14,9 @@ _COMPILE_RATIO = 3.0
 # A run that has lasted so many times as long is long enough, if its length is
 # not known.
 _LONG_ENOUGH = 40.0
+# Of the budget, what may be spent beside the steps: the rest is for measured
+# steps of two schedules.
+_BESIDE = 0.5
 # How many steps are measured to see what that costs, and up to which they are
 # compared with others.
 _TRIED = (48, 64)
@@ -98,7 +101,7 @@ class TimeBudget:
         if self.share is None:
             return True
         trained = self._clock() - self._begin - self.spent
-        return self.spent + self._last <= self.share * trained
+        return self.spent + self._last <= _BESIDE * self.share * trained
 
 
 class GatedSchedule(Schedule):
@@ -166,7 +169,7 @@ class RareSchedule(GatedSchedule):
         self,
         inner: Schedule,
         budget: TimeBudget,
-        share: float = 0.03,
+        share: float = 0.02,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__(inner, budget)
@@ -205,12 +208,13 @@ class RareSchedule(GatedSchedule):
 def checks_of_an_epoch(epoch: int, planned: int) -> bool:
     """Whether a run is looked at after an epoch, whatever it costs.
 
-    After the first, at a tenth, a fifth and half of the planned epochs, and at
-    the end.
+    After the first and at the end; of ten epochs or more also at a tenth, a
+    fifth and half of them.
 
     Args:
         epoch: From 1.
         planned: Epochs of the run.
     """
-    shares = (0.1, 0.2, 0.5, 1.0)
-    return epoch in {1, *(math.ceil(share * planned) for share in shares)}
+    shares = (0.1, 0.2, 0.5) if planned >= 10 else ()
+    between = {math.ceil(share * planned) for share in shares}
+    return epoch in {1, planned} | between
