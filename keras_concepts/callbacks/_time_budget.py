@@ -17,9 +17,10 @@ _LONG_ENOUGH = 40.0
 # Of the budget, what may be spent beside the steps: the rest is for measured
 # steps of two schedules.
 _BESIDE = 0.5
-# How many steps are measured to see what that costs, and up to which they are
-# compared with others.
-_TRIED = (48, 64)
+# How many steps are measured to see what that costs, and how many are not; of
+# steps that take long, as few as fill a second, but not fewer than the second.
+_MEASURED, _PLAIN = (48, 8), (16, 4)
+_LONG = 1.0
 
 
 class TimeBudget:
@@ -175,7 +176,8 @@ class RareSchedule(GatedSchedule):
         super().__init__(inner, budget)
         self._share = share
         self._clock = clock
-        self._times: list[float] = []
+        # When each step of the trial began: measured ones, and then plain ones.
+        self._times: list[list[float]] = [[], []]
 
     @property
     def takes_all(self) -> bool:
@@ -188,21 +190,33 @@ class RareSchedule(GatedSchedule):
             return False
         if self._budget.share is None or not self._budget.may_measure_steps:
             return True
-        count = len(self._times)
-        if count <= _TRIED[1]:
-            self._times.append(self._clock())
-            if count == _TRIED[1]:
+        measured, plain = self._times
+        if not _is_enough(measured, *_MEASURED):
+            measured.append(self._clock())
+            return True
+        if not _is_enough(plain, *_PLAIN):
+            plain.append(self._clock())
+            if _is_enough(plain, *_PLAIN):
                 self._budget.spacing = self._interval()
-            return count < _TRIED[0]
+            return False
         return True
 
     def _interval(self) -> int:
-        durations = [b - a for a, b in itertools.pairwise(self._times)]
-        measured = statistics.median(durations[2 : _TRIED[0]])
-        plain = statistics.median(durations[_TRIED[0] + 1 :])
+        # The first two may have compiled something.
+        measured, plain = (
+            statistics.median(b - a for a, b in itertools.pairwise(times))
+            for times in (self._times[0][2:], self._times[1])
+        )
         if plain <= 0.0:  # a clock too coarse to tell
             return 1
         return max(1, math.ceil((measured / plain - 1.0) / self._share))
+
+
+def _is_enough(times: list[float], most: int, least: int) -> bool:
+    """Whether steps that began then tell how long a step takes."""
+    if len(times) <= least:
+        return False
+    return len(times) > most or times[-1] - times[0] > _LONG
 
 
 def checks_of_an_epoch(epoch: int, planned: int) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -266,10 +267,10 @@ class TrainingDoctor(Monitor):
             self._record_data_facts()
             planned = self._planned_epochs()
             forced = checks_of_an_epoch(self._epochs, planned)
+            forced |= _is_broken(logs)
             self._is_probed = forced or self._budget.allows()
             if self._is_probed:
                 self._look(self._epoch, step)
-            if self._is_probed or self._epochs % -(-planned // 100) == 0:
                 self._check(self._epoch, step)
             self.recording.flush()
 
@@ -492,6 +493,14 @@ class TrainingDoctor(Monitor):
                     UserWarning,
                     stacklevel=2,
                 )
+
+
+def _is_broken(logs: dict[str, Any] | None) -> bool:
+    """Whether the loss of the epoch is NaN or infinite."""
+    try:
+        return not math.isfinite((logs or {}).get("loss", 0.0))
+    except (TypeError, ValueError):  # anybody may log anything
+        return False
 
 
 def _is_padded(data: dict[str, Any]) -> bool:
