@@ -10,6 +10,7 @@ from keras_concepts.rules.batch_norm import gaps
 from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import (
     constant_loss,
+    data_loss,
     scale_of_validation,
     skill,
 )
@@ -51,7 +52,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     worse at inference than in training, which `batch_norm_shift` is about.
     """
     validation, training, learned = _together(
-        t.logs("val_loss"), t.logs("loss"), skill(t)
+        data_loss(t, "val_loss"), data_loss(t), skill(t)
     )
     scale = scale_of_validation(t)
     values = validation.values

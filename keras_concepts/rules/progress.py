@@ -83,7 +83,7 @@ def no_progress(t: Training) -> Iterator[Evidence]:
 
 def _validates_nothing(t: Training) -> bool:
     """Whether the validation loss was never below that of a constant."""
-    validation = t.logs("val_loss").finite
+    validation = data_loss(t, "val_loss").finite
     scale = scale_of_validation(t)
     if not validation or scale is None:
         return False
