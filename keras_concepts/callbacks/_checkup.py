@@ -83,6 +83,13 @@ class Checkup:
             for path, quantities in history.rows().items():
                 for quantity, value in quantities.items():
                     recording.append(epoch, path, quantity, step, value)
+        self.record_penalty(recording, epoch, step, model)
+
+    @staticmethod
+    def record_penalty(
+        recording: Recording, epoch: int, step: int, model: Any
+    ) -> None:
+        """Records what the regularizers of the weights add to the loss."""
         penalties = [
             float(keras.ops.convert_to_numpy(variable.regularizer(variable)))
             for variable in model.trainable_variables

@@ -272,6 +272,11 @@ class TrainingDoctor(Monitor):
             if self._is_probed:
                 self._look(self._epoch, step)
                 self._check(self._epoch, step)
+            elif self._checkup is not None:  # the data loss needs it
+                with self._careful("look at the penalties"):
+                    self._checkup.record_penalty(
+                        self.recording, self._epoch, step, self.model
+                    )
             self.recording.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
