@@ -424,7 +424,7 @@ class _Check:
 
         try:
             _ = self._passed(function, x, eager=True)
-        except Exception as error:
+        except Exception as error:  # of the model: said in `unchecked`
             self._failed("calls of layers", error)
             return
         if odd:
@@ -539,7 +539,7 @@ class _Check:
         try:
             trial = Trial(model, *batch, compiled=is_small)
             loss, gradients = trial.gradients()
-        except Exception as error:
+        except Exception as error:  # of the model: said in `unchecked`
             self._failed("gradients", error)
             return
         paths = [self._names.of(v) for v in trial.variables]
@@ -642,7 +642,7 @@ class _Check:
         rows = spread_rows(row_count(x) or 0, _LEARNED_ROWS)
         try:
             report = check_masks(self._model, _taken(x, rows))
-        except Exception as error:
+        except Exception as error:  # of the model: said in `unchecked`
             self._failed("masks", error)
             return []
         self.checked.append("lost_mask")

@@ -47,7 +47,7 @@ def independent_copy(dataset: Any) -> Any | None:
         )
         copy = tf.data.experimental.from_variant(variant, dataset.element_spec)
         _ = next(iter(copy.take(1)), None)
-    except Exception:
+    except Exception:  # a graph that cannot be copied: the caller says so
         return None
     return copy
 

@@ -336,7 +336,7 @@ class TrainingDoctor(Monitor):
         monitor.set_params(self.params)
         try:
             monitor.on_train_begin()
-        except Exception as error:
+        except Exception as error:  # said in `unchecked`; `fit` goes on
             monitor.on_train_end()
             missing(str(error))
             return
@@ -487,7 +487,7 @@ class TrainingDoctor(Monitor):
         """What fails inside costs a measurement, and not the training run."""
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # said once, and in `unchecked`
             if what not in self._said:
                 self._said.add(what)
                 said = " ".join(str(error).split())[:300]
