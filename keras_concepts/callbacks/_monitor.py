@@ -51,19 +51,19 @@ class Monitor(keras.callbacks.Callback):
         self.record_to = record_to
         self.recording = Recording()
         self._log: RunLog | None = None
-        self._shared: Recording | None = None
+        self._shared: RunLog | None = None
         self._listener: Callable[[str], Any] | None = None
 
     def record_into(
-        self, recording: Recording, listener: Callable[[str], Any]
+        self, log: RunLog | None, listener: Callable[[str], Any]
     ) -> None:
         """Lets the next `fit` be recorded beside what another monitor records.
 
         Args:
-            recording: Of that monitor, which calls this one's methods.
+            log: Of that monitor, which calls this one's methods.
             listener: Called with what would be a warning.
         """
-        self._shared = recording
+        self._shared = log
         self._listener = listener
 
     def _warn_that(self, what: str) -> None:
