@@ -12,7 +12,7 @@ from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts._check_masks import check_masks
 from keras_concepts._shown_as_text import print_through
-from keras_concepts._validation import check_probe
+from keras_concepts._validation import check_positive_int, check_probe
 from keras_concepts.callbacks._callback_list import (
     callbacks_of_fit,
     put_in_order,
@@ -122,6 +122,7 @@ class TrainingDoctor(Monitor):
             `"stop"` does as `"report"`, and stops the training if the finding
             is certain (`severity="error"`); a callable is called with each
             `Finding`, consequences too.
+        every: Measure at most every n-th step of an epoch, at least 1.
         time_budget: Share of the training time that measuring may take, above
             0, or `None` for no limit. Compiling the measured step is counted
             where the length of the run is known.
@@ -137,8 +138,8 @@ class TrainingDoctor(Monitor):
 
     Raises:
         TypeError: `probe` is not a tuple.
-        ValueError: `probe` has not one to three parts; or `on_finding` or
-            `time_budget` is none of the above.
+        ValueError: `probe` has not one to three parts; or `on_finding`, `every`
+            or `time_budget` is none of the above.
         OSError: `record_to` cannot be opened, when `fit` begins.
 
     Example:
@@ -171,6 +172,7 @@ class TrainingDoctor(Monitor):
         record_to: str | os.PathLike[str] | None = None,
         on_finding: OnFinding = "report",
         *,
+        every: int = 1,
         time_budget: float | None = 0.1,
         sink: Callable[[str], Any] = print,
     ) -> None:
@@ -183,6 +185,7 @@ class TrainingDoctor(Monitor):
                 "'stop' or a callable. "
                 f"Received: on_finding={on_finding!r}."
             )
+        check_positive_int("TrainingDoctor", "every", every)
         if time_budget is not None and not time_budget > 0.0:
             raise ValueError(
                 "`time_budget` of `TrainingDoctor` must be above 0, or None. "
@@ -190,6 +193,7 @@ class TrainingDoctor(Monitor):
             )
         self.probe = probe
         self.on_finding = on_finding
+        self.every = every
         self.time_budget = time_budget
         self.sink = sink
         self.prints_verdict = True
@@ -382,11 +386,11 @@ class TrainingDoctor(Monitor):
         )
 
     def _made_monitors(self, model: Any) -> Iterator[StepMonitor]:
-        yield GradientMonitor()
+        yield GradientMonitor(every=self.every)
         yield NonFiniteGuard(stop=False, sink=self._non_finite)
         layers = _backend.flatten_layers(model)
         if any(v.regularizer is not None for v in model.trainable_variables):
-            yield PenaltyReporter(max_samples=32)
+            yield PenaltyReporter(every=self.every, max_samples=32)
         if batch_norm_layers(layers):
             yield BatchNormShiftMonitor()
 
