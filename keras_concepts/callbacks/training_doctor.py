@@ -16,6 +16,7 @@ from keras_concepts import quantities as q
 from keras_concepts._check_masks import check_masks
 from keras_concepts._validation import check_probe
 from keras_concepts.callbacks._checkup import Checkup
+from keras_concepts.callbacks._live_report import LiveReport
 from keras_concepts.callbacks._monitor import (
     Monitor,
     SampledMonitor,
@@ -125,6 +126,9 @@ class TrainingDoctor(Monitor):
         time_budget: Share of the training time that measuring may take, above
             0, or `None` for no limit. Compiling the measured step is counted
             where the length of the run is known.
+        report_to: File for a report as HTML, written again while the run goes
+            on, and at its end; see `report`. Needs the extra
+            `keras-concepts[report]`.
         sink: Called with the text that is to be printed.
 
     Attributes:
@@ -169,6 +173,7 @@ class TrainingDoctor(Monitor):
         on_finding: OnFinding = "report",
         *,
         time_budget: float | None = 0.1,
+        report_to: str | os.PathLike[str] | None = None,
         sink: Callable[[str], Any] = print,
     ) -> None:
         super().__init__(record_to=record_to)
@@ -188,6 +193,7 @@ class TrainingDoctor(Monitor):
         self.probe = probe
         self.on_finding = on_finding
         self.time_budget = time_budget
+        self.report_to = report_to
         self.sink = sink
         self.findings: list[Finding] = []
         self._begin_run()
@@ -196,6 +202,7 @@ class TrainingDoctor(Monitor):
         self._judge: Judge | None = None
         self._monitors: list[StepMonitor] = []
         self._checkup: Checkup | None = None
+        self._live_report = LiveReport(self._report_live, self.time_budget)
         self._watch: DataWatch | None = None
         self._trained: Any = None
         self._missing: list[str] = []
@@ -278,6 +285,7 @@ class TrainingDoctor(Monitor):
                         self.recording, self._epoch, step, self.model
                     )
             self.recording.flush()
+            self._live_report.update()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._log is None or self._judge is None:
@@ -291,6 +299,7 @@ class TrainingDoctor(Monitor):
         if self._missing:
             self.recording.record_facts({"missing": self._missing})
         super().on_train_end(logs)
+        self._live_report.finish()
         if self.on_finding in ("report", "stop"):
             with self._careful("print its verdict"):
                 self._print_verdict()
@@ -467,6 +476,13 @@ class TrainingDoctor(Monitor):
         _ = self.sink(f"TrainingDoctor: {finding.headline}")
         if self.on_finding == "stop" and finding.severity == "error":
             self._trained.stop_training = True
+
+    def _report_live(self, refresh: int | None) -> None:
+        if self.report_to is not None:
+            with self._careful("write its report"):
+                self._write_report(
+                    self.report_to, refresh=refresh, judge=self._judge
+                )
 
     def _print_verdict(self) -> None:
         if self.sink is print:
