@@ -108,6 +108,30 @@ class Monitor(keras.callbacks.Callback):
         figure.savefig(path)
         return figure
 
+    def report(
+        self, path: str | os.PathLike[str], *, title: str | None = None
+    ) -> None:
+        """Writes what was recorded, and what is wrong, as one HTML file.
+
+        Needs the extra `keras-concepts[report]`. The file needs nothing else:
+        no network, no script.
+
+        Args:
+            path: File to write. It is replaced in one step.
+            title: Of the page; by default the name of the model.
+
+        Raises:
+            ImportError: jinja2 or matplotlib is not installed.
+        """
+        self._write_report(path, title=title)
+
+    def _write_report(
+        self, path: str | os.PathLike[str], **options: Any
+    ) -> None:
+        from keras_concepts.reports import write_report
+
+        write_report(self.recording, path, **options)
+
     def _repr_html_(self) -> str:
         """What a notebook shows: the table, and the figure below it."""
         return self._report().html(self.recording)

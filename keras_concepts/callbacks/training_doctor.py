@@ -18,6 +18,7 @@ from keras_concepts.callbacks._callback_list import (
     put_in_order,
 )
 from keras_concepts.callbacks._checkup import Checkup
+from keras_concepts.callbacks._live_report import LiveReport
 from keras_concepts.callbacks._monitor import (
     Monitor,
     SampledMonitor,
@@ -126,6 +127,9 @@ class TrainingDoctor(Monitor):
         time_budget: Share of the training time that measuring may take, above
             0, or `None` for no limit. Compiling the measured step is counted
             where the length of the run is known.
+        report_to: File for a report as HTML, written again while the run goes
+            on, and at its end; see `report`. Needs the extra
+            `keras-concepts[report]`.
         sink: Called with the text that is to be printed.
 
     Attributes:
@@ -174,6 +178,7 @@ class TrainingDoctor(Monitor):
         *,
         every: int = 1,
         time_budget: float | None = 0.1,
+        report_to: str | os.PathLike[str] | None = None,
         sink: Callable[[str], Any] = print,
     ) -> None:
         super().__init__(record_to=record_to)
@@ -195,6 +200,7 @@ class TrainingDoctor(Monitor):
         self.on_finding = on_finding
         self.every = every
         self.time_budget = time_budget
+        self.report_to = report_to
         self.sink = sink
         self.prints_verdict = True
         self.findings: list[Finding] = []
@@ -204,6 +210,7 @@ class TrainingDoctor(Monitor):
         self._judge: Judge | None = None
         self._monitors: list[StepMonitor] = []
         self._checkup: Checkup | None = None
+        self._live_report = LiveReport(self._report_live, self.time_budget)
         self._watch: DataWatch | None = None
         self._trained: Any = None
         self._missing: list[str] = []
@@ -294,6 +301,7 @@ class TrainingDoctor(Monitor):
             self._begun_at = []
             self._check(self._epoch, self._log.last_step, ended=True)
             self.recording.close()
+            self._live_report.finish()
         self._checkup = None
         if self._log is not None:
             self._log.forget()
@@ -303,6 +311,7 @@ class TrainingDoctor(Monitor):
         if self._log is not None and not self._log.has_ended:
             self._end_run()
             super().on_train_end()
+            self._live_report.finish()
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -344,6 +353,7 @@ class TrainingDoctor(Monitor):
                         self.recording, self._epoch, step, self.model
                     )
             self.recording.flush()
+            self._live_report.update()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._log is None or self._judge is None:
@@ -359,6 +369,8 @@ class TrainingDoctor(Monitor):
         if self._missing:
             self.recording.record_facts({"missing": self._missing})
         super().on_train_end(logs)
+        if not self._begun_at:
+            self._live_report.finish()
         if self.prints_verdict and self.on_finding in ("report", "stop"):
             with self._careful("print its verdict"):
                 print_through(self.sink, self.summary)
@@ -539,6 +551,13 @@ class TrainingDoctor(Monitor):
         _ = self.sink(f"TrainingDoctor: {finding.headline}")
         if self.on_finding == "stop" and finding.severity == "error":
             self._trained.stop_training = True
+
+    def _report_live(self, refresh: int | None) -> None:
+        if self.report_to is not None:
+            with self._careful("write its report"):
+                self._write_report(
+                    self.report_to, refresh=refresh, judge=self._judge
+                )
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:
