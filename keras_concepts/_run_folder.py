@@ -2,11 +2,11 @@
 
 import contextlib
 import datetime
+import importlib.util
 import json
 import os
 import pathlib
 import sys
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 from keras_concepts._watch import Watch
@@ -49,7 +49,7 @@ class RunFolder:
         self.path = path.absolute()
         self.script = script
         self.written: list[pathlib.Path] = []
-        self._reports = reports
+        self._reports = reports and _can_draw()
         self._process = os.getpid()
         self.watch = Watch(
             self.path / RECORDING,
@@ -116,6 +116,18 @@ class RunFolder:
             _replace(self.path / FINDINGS, text)
 
 
+def _can_draw() -> bool:
+    """Whether what a report needs is installed; says so if not."""
+    needed = ("jinja2", "matplotlib")
+    missing = [m for m in needed if importlib.util.find_spec(m) is None]
+    if missing:
+        say(
+            f"no {REPORT}, since {' and '.join(missing)} is not installed: "
+            'pip install "keras-concepts[report]"'
+        )
+    return not missing
+
+
 def new_folder(script: str, parent: pathlib.Path) -> pathlib.Path:
     """`runs/<script>-<time>`, a path at which there is nothing yet."""
     time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -130,7 +142,8 @@ def new_folder(script: str, parent: pathlib.Path) -> pathlib.Path:
 
 def say(text: str) -> None:
     """Prints a line of this command; standard output is the script's."""
-    print(f"keras-concepts: {text}", file=sys.stderr, flush=True)
+    _ = sys.stderr.write(f"keras-concepts: {text}\n")
+    sys.stderr.flush()
 
 
 def shown(path: pathlib.Path) -> str:
@@ -150,11 +163,12 @@ def _no_failure(what: str) -> Any:
 
 def _replace(path: pathlib.Path, text: str) -> None:
     """Writes a file that is always whole."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, delete=False, encoding="utf-8"
-    ) as file:
-        _ = file.write(text)
-    os.replace(file.name, path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _ = part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _nothing(finding: Any) -> None:

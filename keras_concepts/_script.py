@@ -10,10 +10,10 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
+_WATCH = os.path.join(os.path.dirname(__file__), "_watch.py")
 
 
 class Outcome(NamedTuple):
@@ -46,7 +46,7 @@ def run_script(
     `sys.path[0]`, `__main__`, the traceback of what it does not catch.
 
     Args:
-        target: File or folder, as for `python`, or a module, as for `python -m`.
+        target: File or folder as for `python`, or module as for `python -m`.
         arguments: Of the script.
         is_module: Whether `target` is the name of a module.
     """
@@ -62,7 +62,8 @@ def run_script(
         return Outcome(_code_of(error))
     except BaseException as error:
         is_interrupt = isinstance(error, KeyboardInterrupt)
-        sys.excepthook(type(error), error, _own_part(error.__traceback__))
+        _keep_own_frames(error)
+        sys.excepthook(type(error), error, error.__traceback__)
         return Outcome(130 if is_interrupt else 1, is_interrupt)
     return Outcome(0)
 
@@ -90,8 +91,7 @@ def _run_module(name: str, arguments: Sequence[str]) -> None:
         name = f"{name}.__main__"
         spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None or spec.origin is None:
-        print(f"{sys.executable}: No module named {name}", file=sys.stderr)
-        raise SystemExit(1)
+        raise SystemExit(f"{sys.executable}: No module named {name}")
     sys.argv[0] = spec.origin
     loader: Any = spec.loader
     _execute(
@@ -142,29 +142,41 @@ def _code_of(error: SystemExit) -> int:
         return 0
     if isinstance(error.code, int):
         return error.code & 0xFF
-    print(error.code, file=sys.stderr)
+    _ = sys.stderr.write(f"{error.code}\n")
     return 1
 
 
-def _own_part(
+def _keep_own_frames(error: BaseException) -> None:
+    """Takes from a traceback those that called the script, and `watch`'s.
+
+    Args:
+        error: Also those that it came from are changed.
+    """
+    main = vars(sys.modules["__main__"])
+    seen: set[int] = set()
+    errors: list[BaseException | None] = [error]
+    while errors:
+        each = errors.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        errors += [each.__cause__, each.__context__]
+        frames = list(_frames(each.__traceback__))
+        if each is error:
+            while frames and frames[0].tb_frame.f_globals is not main:
+                del frames[0]
+        own = None
+        for frame in reversed(frames):
+            if frame.tb_frame.f_code.co_filename != _WATCH:
+                own = types.TracebackType(
+                    own, frame.tb_frame, frame.tb_lasti, frame.tb_lineno
+                )
+        each.__traceback__ = own
+
+
+def _frames(
     traceback: types.TracebackType | None,
-) -> types.TracebackType | None:
-    """The script's own frames: not those that called it, nor `watch`."""
-    frames = []
+) -> Iterator[types.TracebackType]:
     while traceback is not None:
-        frames.append(traceback)
+        yield traceback
         traceback = traceback.tb_next
-    script = [
-        each
-        for each in frames
-        if each.tb_frame.f_globals.get("__name__") == "__main__"
-    ]
-    begun = frames.index(script[0]) if script else len(frames)
-    own = None
-    for each in reversed(frames[begun:]):
-        file = each.tb_frame.f_code.co_filename
-        if file != os.path.join(_HERE, "_watch.py"):
-            own = types.TracebackType(
-                own, each.tb_frame, each.tb_lasti, each.tb_lineno
-            )
-    return own

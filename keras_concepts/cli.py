@@ -19,8 +19,8 @@ from keras_concepts._run_folder import (
 )
 from keras_concepts._script import Outcome, run_script
 from keras_concepts.recording import Recording
+from keras_concepts.reports import write_comparison, write_report
 from keras_concepts.reports.doctor import print_doctor
-from keras_concepts.reports.html import write_comparison, write_report
 from keras_concepts.rules import Finding
 
 _LEVELS = {"warning": ("warning", "error"), "error": ("error",)}
@@ -30,7 +30,7 @@ _FAILED = 1
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="keras-concepts")
 def main() -> None:
-    """Says why a Keras model does not learn.
+    r"""Says why a Keras model does not learn.
 
     \b
     keras-concepts run train.py --lr 0.1   watch every fit of a script
