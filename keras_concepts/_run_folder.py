@@ -128,10 +128,10 @@ def _can_draw() -> bool:
     return not missing
 
 
-def new_folder(script: str, parent: pathlib.Path) -> pathlib.Path:
-    """`runs/<script>-<time>`, a path at which there is nothing yet."""
+def new_folder(name: str) -> pathlib.Path:
+    """`runs/<name>-<time>`, a path at which there is nothing yet."""
+    parent = pathlib.Path("runs")
     time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = pathlib.Path(script).stem or "script"
     path = parent / f"{name}-{time}"
     number = 2
     while path.exists():

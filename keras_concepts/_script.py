@@ -8,7 +8,6 @@ import os
 import runpy
 import signal
 import sys
-import threading
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -40,7 +39,7 @@ class Outcome(NamedTuple):
 def run_script(
     target: str, arguments: Sequence[str], is_module: bool
 ) -> Outcome:
-    """Runs a script to its end, and that of the threads that it started.
+    """Runs a script to its end.
 
     What it prints, reads and raises is as with `python`: `sys.argv`,
     `sys.path[0]`, `__main__`, the traceback of what it does not catch.
@@ -51,13 +50,10 @@ def run_script(
         is_module: Whether `target` is the name of a module.
     """
     try:
-        try:
-            if is_module:
-                _run_module(target, arguments)
-            else:
-                _run_file(target, arguments)
-        finally:
-            _wait_for_threads()
+        if is_module:
+            _run_module(target, arguments)
+        else:
+            _run_file(target, arguments)
     except SystemExit as error:
         return Outcome(_code_of(error))
     except BaseException as error:
@@ -86,10 +82,16 @@ def _run_file(path: str, arguments: Sequence[str]) -> None:
 def _run_module(name: str, arguments: Sequence[str]) -> None:
     sys.argv = ["-m", *arguments]
     _set_first_path(os.getcwd())
-    spec = importlib.util.find_spec(name)
-    if spec is not None and spec.submodule_search_locations is not None:
-        name = f"{name}.__main__"
+    try:
         spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations is not None:
+            name = f"{name}.__main__"
+            spec = importlib.util.find_spec(name)
+    except ImportError as error:
+        raise SystemExit(
+            f"{sys.executable}: Error while finding module specification for "
+            f"{name!r} ({type(error).__name__}: {error})"
+        ) from error
     if spec is None or spec.loader is None or spec.origin is None:
         raise SystemExit(f"{sys.executable}: No module named {name}")
     sys.argv[0] = spec.origin
@@ -112,6 +114,8 @@ def _execute(code: Any, **attributes: Any) -> None:
     """
     main = types.ModuleType("__main__")
     vars(main).update({"__builtins__": builtins, "__spec__": None})
+    if "__annotations__" in vars(sys.modules["__main__"]):  # by this Python
+        vars(main)["__annotations__"] = {}
     vars(main).update(attributes)
     sys.modules["__main__"] = main
     exec(code, vars(main))
@@ -128,13 +132,6 @@ def _is_archive(path: str) -> bool:
     import zipfile
 
     return os.path.isfile(path) and zipfile.is_zipfile(path)
-
-
-def _wait_for_threads() -> None:
-    """Waits as Python does before it ends."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
 
 
 def _code_of(error: SystemExit) -> int:

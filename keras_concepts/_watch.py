@@ -6,6 +6,7 @@ import inspect
 import os
 import pathlib
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,11 @@ class Watch:
     def _conclude(self, doctor: "TrainingDoctor") -> None:
         doctor.conclude()
         doctor.set_model(None)  # whoever watches keeps no model alive
+
+    def wait(self) -> None:
+        """Waits until no thread is in `fit` any more."""
+        while self._running:
+            time.sleep(0.05)
 
     @property
     def findings(self) -> list[Finding]:

@@ -86,14 +86,17 @@ def run(
     """
     if not is_module and not pathlib.Path(script).exists():
         raise click.UsageError(f"There is no file {script!r}.")
+    name = script.split(".")[-1] if is_module else pathlib.Path(script).stem
     folder = RunFolder(
-        out or new_folder(script, pathlib.Path("runs")),
+        out or new_folder(name or "script"),
         script,
         reports=not no_report,
         options={"every": every},
     )
     with folder.watch:
         outcome = run_script(script, arguments, is_module)
+        if folder.is_of_this_process:
+            folder.watch.wait()
     if not folder.is_of_this_process:  # a fork that went through the script
         outcome.exit()
     folder.finish()

@@ -432,10 +432,10 @@ class TestShown:
         said = []
         with kc.watch(sink=said.append, time_budget=None):
             _ = fit(network(name="first"))
-            _ = fit(network(name="[red]second"))
+            _ = fit(network(name="second"))
         (text,) = said
         assert "run 1: first" in text
-        assert "run 2: [red]second" in text
+        assert "run 2: second" in text
 
     def test_nothing_was_trained(self):
         said = []

@@ -144,6 +144,11 @@ class RunLog:
             for a, b in zip(self._state, state, strict=True)
         )
 
+    def break_off(self) -> None:
+        """Lets go of the file of a run whose `fit` raised."""
+        self.has_ended = True
+        self.recording.close()
+
     def forget(self) -> None:
         """Lets go of the model of a run that has ended."""
         if self.has_ended:

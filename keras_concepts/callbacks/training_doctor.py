@@ -25,6 +25,7 @@ from keras_concepts.callbacks._monitor import (
     StepMonitor,
 )
 from keras_concepts.callbacks._probe import fed_probe
+from keras_concepts.callbacks._run_log import end_run
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
     RareSchedule,
@@ -310,7 +311,8 @@ class TrainingDoctor(Monitor):
         """Ends a run that `fit` did not end, because it raised."""
         if self._log is not None and not self._log.has_ended:
             self._end_run()
-            super().on_train_end()
+            end_run(self.model)
+            self._log.break_off()
             self._live_report.finish()
 
     def on_epoch_begin(
