@@ -195,7 +195,8 @@ class TestCallback:
 
 
 def test_importing_needs_no_extra():
-    extras = "matplotlib sklearn pandas tensorboard tensorboardX mlxtend"
+    extras = "matplotlib sklearn pandas tensorboard tensorboardX mlxtend "
+    extras += "mlflow wandb"
     code = (
         "import sys, keras_concepts; "
         f"found = set({extras.split()!r}) & set(sys.modules); "

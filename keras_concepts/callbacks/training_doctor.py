@@ -126,6 +126,10 @@ class TrainingDoctor(Monitor):
             0, or `None` for no limit. Compiling the measured step is counted
             where the length of the run is known.
         sink: Called with the text that is to be printed.
+        log_to: Where else to show the run while it goes on, once an epoch: a
+            `reports.TensorBoardWriter`, `reports.MLflowWriter` or
+            `reports.WandbWriter`, a list of such, or anything with their method
+            `write(recording, findings)`.
 
     Attributes:
         findings: Every `Finding` of the last `fit`, causes first, those that
@@ -134,7 +138,7 @@ class TrainingDoctor(Monitor):
         unchecked: Sentences on what could not, and why.
 
     Raises:
-        TypeError: `probe` is not a tuple.
+        TypeError: `probe` is not a tuple, or `log_to` has no method `write`.
         ValueError: `probe` has not one to three parts; or `on_finding` or
             `time_budget` is none of the above.
         OSError: `record_to` cannot be opened, when `fit` begins.
@@ -170,6 +174,7 @@ class TrainingDoctor(Monitor):
         *,
         time_budget: float | None = 0.1,
         sink: Callable[[str], Any] = print,
+        log_to: Any = None,
     ) -> None:
         super().__init__(record_to=record_to)
         if probe is not None:
@@ -185,10 +190,18 @@ class TrainingDoctor(Monitor):
                 "`time_budget` of `TrainingDoctor` must be above 0, or None. "
                 f"Received: time_budget={time_budget!r}."
             )
+        for writer in _listed(log_to):
+            if not callable(getattr(writer, "write", None)):
+                raise TypeError(
+                    "`log_to` of `TrainingDoctor` must be a writer, such as "
+                    "`kc.reports.TensorBoardWriter(...)`, or a list of "
+                    f"writers. Received: log_to={log_to!r}."
+                )
         self.probe = probe
         self.on_finding = on_finding
         self.time_budget = time_budget
         self.sink = sink
+        self.log_to = log_to
         self.findings: list[Finding] = []
         self._begin_run()
 
@@ -199,6 +212,7 @@ class TrainingDoctor(Monitor):
         self._watch: DataWatch | None = None
         self._trained: Any = None
         self._missing: list[str] = []
+        self._writers = _listed(self.log_to)
         self._said: set[str] = set()
         self._epoch = 0
         self._epochs = 0
@@ -278,6 +292,7 @@ class TrainingDoctor(Monitor):
                         self.recording, self._epoch, step, self.model
                     )
             self.recording.flush()
+        self._write()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._log is None or self._judge is None:
@@ -290,6 +305,7 @@ class TrainingDoctor(Monitor):
         self._end_run()
         if self._missing:
             self.recording.record_facts({"missing": self._missing})
+        self._write()
         super().on_train_end(logs)
         if self.on_finding in ("report", "stop"):
             with self._careful("print its verdict"):
@@ -468,6 +484,21 @@ class TrainingDoctor(Monitor):
         if self.on_finding == "stop" and finding.severity == "error":
             self._trained.stop_training = True
 
+    def _write(self) -> None:
+        """Shows elsewhere what is new."""
+        if not self._writers or not _backend.is_main_process(self.model):
+            return
+        working = []
+        with _backend.kept_randomness():
+            for writer in self._writers:
+                name = type(writer).__name__
+                # One that failed is left alone: a server that cannot be
+                # reached may take minutes each time.
+                with self._careful(f"write to `{name}`"):
+                    _ = writer.write(self.recording, self.findings)
+                    working.append(writer)
+        self._writers = working
+
     def _print_verdict(self) -> None:
         if self.sink is print:
             self.summary()
@@ -498,6 +529,13 @@ class TrainingDoctor(Monitor):
                     UserWarning,
                     stacklevel=2,
                 )
+
+
+def _listed(log_to: Any) -> list[Any]:
+    """Writers, of which one need not be in a list."""
+    if log_to is None:
+        return []
+    return [*log_to] if isinstance(log_to, list | tuple) else [log_to]
 
 
 def _is_broken(logs: dict[str, Any] | None) -> bool:
