@@ -30,6 +30,7 @@ if typing.TYPE_CHECKING:
     from keras_concepts._preflight import PreflightReport, preflight
     from keras_concepts._recalibrate_batch_norm import recalibrate_batch_norm
     from keras_concepts._strip_probes import strip_probes
+    from keras_concepts._watch import Watch, watch
     from keras_concepts.recording import Recording
     from keras_concepts.reports.sparsity import sparsity
     from keras_concepts.rules.finding import Finding
@@ -46,6 +47,7 @@ __all__ = [
     "PreflightReport",
     "Recording",
     "Vocabulary",
+    "Watch",
     "callbacks",
     "check_gradients",
     "check_masks",
@@ -66,6 +68,7 @@ __all__ = [
     "rules",
     "sparsity",
     "strip_probes",
+    "watch",
 ]
 
 # Where each name is that is not a module of this package itself. A module must
@@ -79,6 +82,7 @@ _HOMES = {
     "PreflightReport": "_preflight",
     "Recording": "recording",
     "Vocabulary": "vocabulary",
+    "Watch": "_watch",
     "check_gradients": "_check_gradients",
     "check_masks": "_check_masks",
     "diagnose": "rules.judge",
@@ -87,6 +91,7 @@ _HOMES = {
     "recalibrate_batch_norm": "_recalibrate_batch_norm",
     "sparsity": "reports.sparsity",
     "strip_probes": "_strip_probes",
+    "watch": "_watch",
 }
 
 

@@ -10,6 +10,7 @@ import importlib.abc
 import importlib.util
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -33,6 +34,23 @@ def register_parts() -> None:
         _import_parts()
     else:
         sys.meta_path.insert(0, _AfterKeras())
+
+
+# What is to be called once Keras has been imported.
+_waiting: list[Callable[[], Any]] = []
+
+
+def run(function: Callable[[], Any]) -> None:
+    """Calls a function now, or when Keras has been imported."""
+    if "keras" in sys.modules and not _is_importing("keras"):
+        function()
+    else:
+        _waiting.append(function)
+
+
+def _is_importing(name: str) -> bool:
+    spec = getattr(sys.modules[name], "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
@@ -65,6 +83,8 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
             # registers the parts once it is ready for them.
             if f"{__package__}._backend" not in sys.modules:
                 _import_parts()
+            while _waiting:
+                _waiting.pop(0)()
 
         vars(loader)["exec_module"] = exec_module
         return spec

@@ -1,10 +1,20 @@
-"""What IPython and notebooks show of an object whose `str` says it all."""
+"""Text of what is shown: in notebooks, and through somebody's own function."""
 
+import io
+from collections.abc import Callable
 from typing import Any
+
+from rich.console import Console
+
+# Of text that does not go to a terminal.
+_WIDTH = 80
 
 
 def show_text(self: Any, printer: Any, cycle: bool) -> None:
-    """To be `_repr_pretty_` of a class; IPython asks no base class for it."""
+    """What IPython shows of an object whose `str` says it all.
+
+    To be `_repr_pretty_` of a class; IPython asks no base class for it.
+    """
     printer.text(str(self))
 
 
@@ -14,3 +24,20 @@ class ShownText(str):
     __slots__ = ()
 
     _repr_pretty_ = show_text
+
+
+def print_through(
+    sink: Callable[[str], Any], show: Callable[[Console], Any]
+) -> None:
+    """Prints, with colours if to the terminal, or hands the text to a function.
+
+    Args:
+        sink: `print`, or what is called with the text.
+        show: Prints to the console that it is given.
+    """
+    if sink is print:
+        show(Console())
+        return
+    text = io.StringIO()
+    show(Console(file=text, width=_WIDTH))
+    _ = sink(text.getvalue().rstrip())

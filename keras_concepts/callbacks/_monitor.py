@@ -51,19 +51,19 @@ class Monitor(keras.callbacks.Callback):
         self.record_to = record_to
         self.recording = Recording()
         self._log: RunLog | None = None
-        self._shared: Recording | None = None
+        self._shared: RunLog | None = None
         self._listener: Callable[[str], Any] | None = None
 
     def record_into(
-        self, recording: Recording, listener: Callable[[str], Any]
+        self, log: RunLog | None, listener: Callable[[str], Any]
     ) -> None:
         """Lets the next `fit` be recorded beside what another monitor records.
 
         Args:
-            recording: Of that monitor, which calls this one's methods.
+            log: Of that monitor, which calls this one's methods.
             listener: Called with what would be a warning.
         """
-        self._shared = recording
+        self._shared = log
         self._listener = listener
 
     def _warn_that(self, what: str) -> None:
@@ -107,6 +107,30 @@ class Monitor(keras.callbacks.Callback):
             figure = self._report().figure(self.recording)
         figure.savefig(path)
         return figure
+
+    def report(
+        self, path: str | os.PathLike[str], *, title: str | None = None
+    ) -> None:
+        """Writes what was recorded, and what is wrong, as one HTML file.
+
+        Needs the extra `keras-concepts[report]`. The file needs nothing else:
+        no network, no script.
+
+        Args:
+            path: File to write. It is replaced in one step.
+            title: Of the page; by default the name of the model.
+
+        Raises:
+            ImportError: jinja2 or matplotlib is not installed.
+        """
+        self._write_report(path, title=title)
+
+    def _write_report(
+        self, path: str | os.PathLike[str], **options: Any
+    ) -> None:
+        from keras_concepts.reports import write_report
+
+        write_report(self.recording, path, **options)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the table, and the figure below it."""

@@ -44,13 +44,15 @@ class RunLog:
         record_to: File, or `None`.
         model: Model in `fit`.
         params: Of the callback.
-        shared: Recording of another monitor of the run, to record to as well.
+        shared: Of another monitor of the run, to record beside it.
         keeps_logs: Whether to have the logs in memory also where another
             monitor writes them.
 
     Attributes:
         identity: Of the run, which its monitors share.
         recording: What to record to.
+        last_step: Steps taken when the last epoch ended.
+        has_ended: Whether the `fit` has ended.
     """
 
     def __init__(
@@ -59,12 +61,12 @@ class RunLog:
         record_to: str | os.PathLike[str] | None,
         model: Any,
         params: dict[str, Any],
-        shared: Recording | None = None,
+        shared: "RunLog | None" = None,
         keeps_logs: bool = False,
     ) -> None:
         self.identity = run_identity(model, params)
         if shared is not None:
-            self.recording = shared.for_monitor(monitor)
+            self.recording = shared.recording.for_monitor(monitor)
         else:
             self.recording = Recording(
                 # Each process of a distributed run has the same to record.
@@ -73,11 +75,16 @@ class RunLog:
                 run=self.identity,
                 on_error="warn",
             )
+        self._shared = shared
         self._model = model
         self._params = params
         self._keeps_logs = keeps_logs
         self._has_facts = False
         self._offset: int | None = None
+        self._next_epoch: int | None = None  # of a run that goes on
+        self.last_step = 0
+        self.has_ended = False
+        self._state: tuple[Any, ...] = ()
 
     def begin(self) -> None:
         """Records the facts of a run whose model is built."""
@@ -102,6 +109,11 @@ class RunLog:
 
     def _begin_epochs(self, first: int) -> int:
         recording = self.recording
+        if self._shared is not None:
+            recording.next_step = self._shared.recording.next_step
+            return self._shared.epoch(first) - first
+        if self._next_epoch is not None:
+            return self._next_epoch - first
         step = _steps_of(self._model.optimizer)
         offset = recording.next_epoch
         if first:
@@ -118,8 +130,29 @@ class RunLog:
         )
         return offset
 
+    def go_on(self, model: Any, params: dict[str, Any]) -> None:
+        """Another `fit` continues the run; see `is_followed_by`."""
+        self.identity = run_identity(model, params)
+        self._model, self._params = model, params
+        self._offset, self.has_ended = None, False
+
+    def is_followed_by(self, model: Any) -> bool:
+        """Whether the next `fit` of a model would continue this run."""
+        state = _state_of(model)
+        return len(state) == len(self._state) and all(
+            a is b or (type(a) is int and a == b)
+            for a, b in zip(self._state, state, strict=True)
+        )
+
+    def forget(self) -> None:
+        """Lets go of the model of a run that has ended."""
+        if self.has_ended:
+            self._model, self._state = None, ()
+
     def end(self) -> None:
         """Records that the run was not broken off, and lets go of the file."""
+        self.has_ended = True
+        self._state = _state_of(self._model)
         if self.recording.is_first:
             self.recording.record_facts({"ended": True})
         self.recording.close()
@@ -135,6 +168,8 @@ class RunLog:
             logs: Of the callback.
         """
         self._record_facts()  # a model may be built by its first step
+        self.last_step = step
+        self._next_epoch = self.epoch(epoch) + 1
         is_first = self.recording.is_first
         if not is_first and not self._keeps_logs:
             return
@@ -183,6 +218,18 @@ def _steps_of(optimizer: Any) -> int | None:
         return None
     micro_batches = getattr(optimizer, "gradient_accumulation_steps", None)
     return (micro_batches or 1) * int(keras.ops.convert_to_numpy(steps))
+
+
+def _state_of(model: Any) -> tuple[Any, ...]:
+    """What stays the same until the model is compiled, changed or trained."""
+    optimizer = getattr(model, "optimizer", None)
+    return (
+        model,
+        optimizer,
+        model.loss,
+        _steps_of(optimizer),
+        len(model.trainable_variables),
+    )
 
 
 def _numbers(value: Any) -> np.ndarray:

@@ -2,20 +2,23 @@
 
 import contextlib
 import dataclasses
-import io
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rich.console import Console
-
 from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts._check_masks import check_masks
-from keras_concepts._validation import check_probe
+from keras_concepts._shown_as_text import print_through
+from keras_concepts._validation import check_positive_int, check_probe
+from keras_concepts.callbacks._callback_list import (
+    callbacks_of_fit,
+    put_in_order,
+)
 from keras_concepts.callbacks._checkup import Checkup
+from keras_concepts.callbacks._live_report import LiveReport
 from keras_concepts.callbacks._monitor import (
     Monitor,
     SampledMonitor,
@@ -47,8 +50,6 @@ from keras_concepts.rules.training import ENDED
 _INSIDE = (64, 256, 1024, 4096, 16384)
 # Share of the steps of sequences that are padding, to look for masks.
 _PADDED = 0.05
-# Of a text that is not printed.
-_WIDTH = 80
 _ON_FINDING = ("report", "warn", "stop")
 OnFinding = str | Callable[[Finding], Any]
 
@@ -122,9 +123,13 @@ class TrainingDoctor(Monitor):
             `"stop"` does as `"report"`, and stops the training if the finding
             is certain (`severity="error"`); a callable is called with each
             `Finding`, consequences too.
+        every: Measure at most every n-th step of an epoch, at least 1.
         time_budget: Share of the training time that measuring may take, above
             0, or `None` for no limit. Compiling the measured step is counted
             where the length of the run is known.
+        report_to: File for a report as HTML, written again while the run goes
+            on, and at its end; see `report`. Needs the extra
+            `keras-concepts[report]`.
         sink: Called with the text that is to be printed.
         log_to: Where else to show the run while it goes on, once an epoch: a
             `reports.TensorBoardWriter`, `reports.MLflowWriter` or
@@ -136,11 +141,13 @@ class TrainingDoctor(Monitor):
             were withdrawn at the end.
         checked: Names of the rules that could be judged.
         unchecked: Sentences on what could not, and why.
+        prints_verdict: Whether to print all findings when `fit` ends. They are
+            printed only if `on_finding` is `"report"` or `"stop"`.
 
     Raises:
         TypeError: `probe` is not a tuple, or `log_to` has no method `write`.
-        ValueError: `probe` has not one to three parts; or `on_finding` or
-            `time_budget` is none of the above.
+        ValueError: `probe` has not one to three parts; or `on_finding`, `every`
+            or `time_budget` is none of the above.
         OSError: `record_to` cannot be opened, when `fit` begins.
 
     Example:
@@ -165,6 +172,7 @@ class TrainingDoctor(Monitor):
     # for a batch here.
     async_safe = True
     _keeps_logs = True
+    _goes_on = False
 
     def __init__(
         self,
@@ -172,7 +180,9 @@ class TrainingDoctor(Monitor):
         record_to: str | os.PathLike[str] | None = None,
         on_finding: OnFinding = "report",
         *,
+        every: int = 1,
         time_budget: float | None = 0.1,
+        report_to: str | os.PathLike[str] | None = None,
         sink: Callable[[str], Any] = print,
         log_to: Any = None,
     ) -> None:
@@ -185,6 +195,7 @@ class TrainingDoctor(Monitor):
                 "'stop' or a callable. "
                 f"Received: on_finding={on_finding!r}."
             )
+        check_positive_int("TrainingDoctor", "every", every)
         if time_budget is not None and not time_budget > 0.0:
             raise ValueError(
                 "`time_budget` of `TrainingDoctor` must be above 0, or None. "
@@ -199,9 +210,12 @@ class TrainingDoctor(Monitor):
                 )
         self.probe = probe
         self.on_finding = on_finding
+        self.every = every
         self.time_budget = time_budget
+        self.report_to = report_to
         self.sink = sink
         self.log_to = log_to
+        self.prints_verdict = True
         self.findings: list[Finding] = []
         self._begin_run()
 
@@ -209,13 +223,15 @@ class TrainingDoctor(Monitor):
         self._judge: Judge | None = None
         self._monitors: list[StepMonitor] = []
         self._checkup: Checkup | None = None
+        self._live_report = LiveReport(self._report_live, self.time_budget)
         self._watch: DataWatch | None = None
         self._trained: Any = None
         self._missing: list[str] = []
-        self._writers = _listed(self.log_to)
+        self._writers: list[Any] = []
         self._said: set[str] = set()
         self._epoch = 0
         self._epochs = 0
+        self._begun_at: list[int] = []  # by another `fit` that went on
         self._is_probed = False
         self._has_bad_probe = False
         self._knows_data = False
@@ -234,30 +250,90 @@ class TrainingDoctor(Monitor):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._is_listed_again():
             return
-        self._end_run()
+        if self._goes_on:
+            self._go_on()
+        else:
+            self._start()
+        model = self._trained = self.model
+        with self._aside():
+            if not self._knows_data:
+                with self._careful("see the data"):
+                    self._watch = DataWatch(model)
+                self._record_data_facts()
+            for monitor in self._made_monitors(model):
+                self._begin_monitor(monitor)
+            self._record_names()
+
+    def _start(self) -> None:
+        self.conclude()
         self._begin_run()
         self.findings = []
-        model = self._trained = self.model
+        model = self.model
         self._log = self._open_log(model)
         self._judge = Judge(self.recording)
         self._budget = TimeBudget(
             self.time_budget, _backend.COMPILES and not model.run_eagerly
         )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
-        with self._aside():
-            with self._careful("see the data"):
-                self._watch = DataWatch(model)
-            self._record_data_facts()
-            for monitor in self._made_monitors(model):
-                self._begin_monitor(monitor)
-            self._record_names()
+
+    def go_on_with(self, model: Any) -> bool:
+        """Lets the next `fit` of a model continue the run that has ended.
+
+        A loop that calls `fit` for one epoch at a time is one training run.
+
+        Args:
+            model: In the next `fit`.
+
+        Returns:
+            Whether it does: the model is the same, with the same optimizer and
+            loss, and has not been trained in the meantime.
+        """
+        log = self._log
+        self._goes_on = (
+            log is not None and log.has_ended and log.is_followed_by(model)
+        )
+        return self._goes_on
+
+    def _go_on(self) -> None:
+        """Begins a `fit` that continues the last run."""
+        self._goes_on = False
+        if self._log is None:
+            return
+        callbacks = callbacks_of_fit()
+        if callbacks is not None:
+            put_in_order(callbacks, self)
+        self.recording.next_step = self._log.last_step
+        self._begun_at.append(self._epochs)
+        self._log.go_on(self.model, self.params)
+        # For `Training.planned_epochs`.
+        self.recording.record_facts({"continued": self._begun_at})
+
+    def conclude(self) -> None:
+        """Judges a run that no other `fit` has continued after all."""
+        self._end_run()
+        if self._log is not None and self._log.has_ended and self._begun_at:
+            self._begun_at = []
+            self._check(self._epoch, self._log.last_step, ended=True)
+            self._write()
+            self.recording.close()
+            self._live_report.finish()
+        self._checkup = None
+        if self._log is not None:
+            self._log.forget()
+
+    def break_off(self) -> None:
+        """Ends a run that `fit` did not end, because it raised."""
+        if self._log is not None and not self._log.has_ended:
+            self._end_run()
+            super().on_train_end()
+            self._live_report.finish()
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         if self._log is None:
             return
-        is_first = not self._log.begun
+        is_first = not self._log.begun and not self._begun_at
         self._epoch = self._log.epoch(epoch)
         for monitor in self._monitors:
             monitor.on_epoch_begin(epoch)
@@ -292,6 +368,7 @@ class TrainingDoctor(Monitor):
                         self.recording, self._epoch, step, self.model
                     )
             self.recording.flush()
+            self._live_report.update()
         self._write()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -301,15 +378,19 @@ class TrainingDoctor(Monitor):
             with self._aside():
                 if not self._is_probed:
                     self._look(self._epoch, self._step())
-                self._check(self._epoch, self._step(), ended=True)
+                # Where one `fit` has followed another, more may come.
+                ended = not self._begun_at
+                self._check(self._epoch, self._step(), ended=ended)
         self._end_run()
         if self._missing:
             self.recording.record_facts({"missing": self._missing})
         self._write()
         super().on_train_end(logs)
-        if self.on_finding in ("report", "stop"):
+        if not self._begun_at:
+            self._live_report.finish()
+        if self.prints_verdict and self.on_finding in ("report", "stop"):
             with self._careful("print its verdict"):
-                self._print_verdict()
+                print_through(self.sink, self.summary)
 
     def _end_run(self) -> None:
         for monitor in self._monitors:
@@ -318,9 +399,11 @@ class TrainingDoctor(Monitor):
         if self._watch is not None:
             self._watch.close()
         self._monitors = []
-        self._checkup = self._watch = self._trained = None
+        self._watch = self._trained = None
 
     def _planned_epochs(self) -> int:
+        if self._begun_at:
+            return 2 * self._begun_at[-1]
         return int(self.params.get("epochs") or 1)
 
     def _step(self) -> int:
@@ -332,11 +415,11 @@ class TrainingDoctor(Monitor):
         )
 
     def _made_monitors(self, model: Any) -> Iterator[StepMonitor]:
-        yield GradientMonitor()
+        yield GradientMonitor(every=self.every)
         yield NonFiniteGuard(stop=False, sink=self._non_finite)
         layers = _backend.flatten_layers(model)
         if any(v.regularizer is not None for v in model.trainable_variables):
-            yield PenaltyReporter(max_samples=32)
+            yield PenaltyReporter(every=self.every, max_samples=32)
         if batch_norm_layers(layers):
             yield BatchNormShiftMonitor()
 
@@ -347,7 +430,7 @@ class TrainingDoctor(Monitor):
             # Nobody has attached the monitor by its name.
             self._note_missing(what.replace(name, "`TrainingDoctor`"))
 
-        monitor.record_into(self.recording, missing)
+        monitor.record_into(self._log, missing)
         monitor.set_model(self._trained)
         monitor.set_params(self.params)
         try:
@@ -365,9 +448,11 @@ class TrainingDoctor(Monitor):
         A file may hold those of other monitors, and of other doctors.
         """
         recording = self.recording
-        self._signals = recording.for_monitor("SignalMonitor").monitor
-        names = [recording.monitor, self._signals]
-        names += [each.recording.monitor for each in self._monitors]
+        if not self._begun_at:
+            self._signals = recording.for_monitor("SignalMonitor").monitor
+            self._names = [recording.monitor, self._signals]
+        self._names += [each.recording.monitor for each in self._monitors]
+        names = self._names
         if recording.monitor == self._recorded_name():
             recording.record_facts({"doctor": names})
         else:  # that of the file is another one
@@ -486,8 +571,6 @@ class TrainingDoctor(Monitor):
 
     def _write(self) -> None:
         """Shows elsewhere what is new."""
-        if not self._writers or not _backend.is_main_process(self.model):
-            return
         working = []
         with _backend.kept_randomness():
             for writer in self._writers:
@@ -499,13 +582,12 @@ class TrainingDoctor(Monitor):
                     working.append(writer)
         self._writers = working
 
-    def _print_verdict(self) -> None:
-        if self.sink is print:
-            self.summary()
-            return
-        text = io.StringIO()
-        self.summary(Console(file=text, width=_WIDTH))
-        _ = self.sink(text.getvalue().rstrip())
+    def _report_live(self, refresh: int | None) -> None:
+        if self.report_to is not None:
+            with self._careful("write its report"):
+                self._write_report(
+                    self.report_to, refresh=refresh, judge=self._judge
+                )
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:

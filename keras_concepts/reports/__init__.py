@@ -18,6 +18,11 @@ from keras_concepts.reports.gradients.table import (
     gradient_table,
     print_gradients,
 )
+from keras_concepts.reports.html.comparison import (
+    comparison_html,
+    write_comparison,
+)
+from keras_concepts.reports.html.page import report_html, write_report
 from keras_concepts.reports.mlflow import MLflowWriter, log_to_mlflow
 from keras_concepts.reports.non_finite.figure import plot_non_finite
 from keras_concepts.reports.non_finite.table import (
@@ -53,6 +58,7 @@ __all__ = [
     "TensorBoardWriter",
     "WandbWriter",
     "batch_norm_table",
+    "comparison_html",
     "doctor_table",
     "findings_table",
     "gradient_table",
@@ -77,8 +83,11 @@ __all__ = [
     "print_penalties",
     "print_recording",
     "print_signals",
+    "report_html",
     "report_of",
     "signal_table",
     "sparsity",
+    "write_comparison",
+    "write_report",
     "write_tensorboard",
 ]

@@ -195,6 +195,11 @@ class Training:
             return max(self.ended_epochs, 1)
         planned = self.facts.get("epochs") or 0
         planned -= self.facts.get("initial_epoch") or 0
+        # Where one `fit` follows another, twice as long as until the last one.
+        begun = self.facts.get("continued") or []
+        planned = max(
+            [planned] + [2 * n for n in begun if n <= self.ended_epochs]
+        )
         return max(planned, self.ended_epochs, 1)
 
     @functools.cached_property

@@ -90,18 +90,21 @@ class Verdict(NamedTuple):
         return [f"{title}: {printable(text)}." for title, text in texts if text]
 
 
-def verdict_on(recording: Recording) -> tuple[Verdict, Training] | None:
+def verdict_on(
+    recording: Recording, judge: Judge | None = None
+) -> tuple[Verdict, Training] | None:
     """The verdict on the last run of a recording; `None` without any rows.
 
     Args:
         recording: What a `TrainingDoctor`, or any monitor, recorded.
+        judge: Who has judged the last run; by default it is judged again.
     """
     if not len(recording):
         return None
-    own = rows_of(recording, MONITOR)
-    run = max(series.run for series in (own if len(own) else recording))
-    judge = Judge(recording, run)
-    judge.replay()
+    run = judged_run(recording)
+    if judge is None:
+        judge = Judge(recording, run)
+        judge.replay()
     training = Training.of(recording, run)
     missing = [
         *(training.data.get("missing") or []),
@@ -115,6 +118,12 @@ def verdict_on(recording: Recording) -> tuple[Verdict, Training] | None:
         _when(training),
     )
     return verdict, training
+
+
+def judged_run(recording: Recording) -> int:
+    """Number of the last run that a doctor has seen, or else that any has."""
+    own = rows_of(recording, MONITOR)
+    return max(series.run for series in (own if len(own) else recording))
 
 
 def verdict_of(

@@ -1,0 +1,182 @@
+"""Runs a training script in this process, as `python train.py` would."""
+
+import builtins
+import importlib.machinery
+import importlib.util
+import io
+import os
+import runpy
+import signal
+import sys
+import threading
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+_WATCH = os.path.join(os.path.dirname(__file__), "_watch.py")
+
+
+class Outcome(NamedTuple):
+    """How a script ended.
+
+    Attributes:
+        code: What `python` would exit with.
+        is_interrupted: Whether Ctrl-C ended it. `python` then dies of the
+            signal, so that a shell script around it ends, too.
+    """
+
+    code: int
+    is_interrupted: bool = False
+
+    def exit(self) -> None:
+        """Ends this process as the script has ended."""
+        if self.is_interrupted:
+            sys.stdout.flush()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        sys.exit(self.code)
+
+
+def run_script(
+    target: str, arguments: Sequence[str], is_module: bool
+) -> Outcome:
+    """Runs a script to its end, and that of the threads that it started.
+
+    What it prints, reads and raises is as with `python`: `sys.argv`,
+    `sys.path[0]`, `__main__`, the traceback of what it does not catch.
+
+    Args:
+        target: File or folder as for `python`, or module as for `python -m`.
+        arguments: Of the script.
+        is_module: Whether `target` is the name of a module.
+    """
+    try:
+        try:
+            if is_module:
+                _run_module(target, arguments)
+            else:
+                _run_file(target, arguments)
+        finally:
+            _wait_for_threads()
+    except SystemExit as error:
+        return Outcome(_code_of(error))
+    except BaseException as error:
+        is_interrupt = isinstance(error, KeyboardInterrupt)
+        _keep_own_frames(error)
+        sys.excepthook(type(error), error, error.__traceback__)
+        return Outcome(130 if is_interrupt else 1, is_interrupt)
+    return Outcome(0)
+
+
+def _run_file(path: str, arguments: Sequence[str]) -> None:
+    sys.argv = [path, *arguments]
+    if os.path.isdir(path) or _is_archive(path):  # holding `__main__.py`
+        sys.path.pop(0)
+        _ = runpy.run_path(path, run_name="__main__")
+        return
+    file = os.path.abspath(path)
+    _set_first_path(os.path.dirname(os.path.realpath(file)))
+    with io.open_code(file) as opened:
+        source = opened.read()
+    code = compile(source, file, "exec", dont_inherit=True)
+    loader = importlib.machinery.SourceFileLoader("__main__", file)
+    _execute(code, __file__=file, __loader__=loader, __cached__=None)
+
+
+def _run_module(name: str, arguments: Sequence[str]) -> None:
+    sys.argv = ["-m", *arguments]
+    _set_first_path(os.getcwd())
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        name = f"{name}.__main__"
+        spec = importlib.util.find_spec(name)
+    if spec is None or spec.loader is None or spec.origin is None:
+        raise SystemExit(f"{sys.executable}: No module named {name}")
+    sys.argv[0] = spec.origin
+    loader: Any = spec.loader
+    _execute(
+        loader.get_code(spec.name),
+        __file__=spec.origin,
+        __loader__=spec.loader,
+        __spec__=spec,
+        __package__=spec.parent,
+        __cached__=spec.cached,
+    )
+
+
+def _execute(code: Any, **attributes: Any) -> None:
+    """Executes code as the module `__main__`, and lets it stay that.
+
+    Classes of a script are looked up there when they are unpickled, and worker
+    processes read from it which script to import.
+    """
+    main = types.ModuleType("__main__")
+    vars(main).update({"__builtins__": builtins, "__spec__": None})
+    vars(main).update(attributes)
+    sys.modules["__main__"] = main
+    exec(code, vars(main))
+
+
+def _set_first_path(folder: str) -> None:
+    """Puts the folder in the place of that of the command of this package."""
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+
+
+def _is_archive(path: str) -> bool:
+    """Whether Python would run a file as a ZIP file."""
+    import zipfile
+
+    return os.path.isfile(path) and zipfile.is_zipfile(path)
+
+
+def _wait_for_threads() -> None:
+    """Waits as Python does before it ends."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+def _code_of(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    _ = sys.stderr.write(f"{error.code}\n")
+    return 1
+
+
+def _keep_own_frames(error: BaseException) -> None:
+    """Takes from a traceback those that called the script, and `watch`'s.
+
+    Args:
+        error: Also those that it came from are changed.
+    """
+    main = vars(sys.modules["__main__"])
+    seen: set[int] = set()
+    errors: list[BaseException | None] = [error]
+    while errors:
+        each = errors.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        errors += [each.__cause__, each.__context__]
+        frames = list(_frames(each.__traceback__))
+        if each is error:
+            while frames and frames[0].tb_frame.f_globals is not main:
+                del frames[0]
+        own = None
+        for frame in reversed(frames):
+            if frame.tb_frame.f_code.co_filename != _WATCH:
+                own = types.TracebackType(
+                    own, frame.tb_frame, frame.tb_lasti, frame.tb_lineno
+                )
+        each.__traceback__ = own
+
+
+def _frames(
+    traceback: types.TracebackType | None,
+) -> Iterator[types.TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next

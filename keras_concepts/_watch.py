@@ -1,0 +1,392 @@
+"""Attaches a doctor to every `fit`, without a change to the training script."""
+
+import contextlib
+import functools
+import inspect
+import os
+import pathlib
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from keras_concepts import _after_keras
+from keras_concepts._figures import kept_from_pyplot
+from keras_concepts._shown_as_text import print_through
+from keras_concepts.recording import Recording
+from keras_concepts.reports import report_of
+from keras_concepts.rules.finding import Finding
+
+if TYPE_CHECKING:
+    from keras_concepts.callbacks import TrainingDoctor
+
+_DOCTOR = "TrainingDoctor"
+# How many runs are kept that another `fit` may continue, with their models.
+_WAITING = 4
+# The watches whose blocks have been entered, over all threads, last one last.
+_active: list["Watch"] = []
+_changing = threading.RLock()
+
+
+@contextlib.contextmanager
+def watch(
+    record_to: str | os.PathLike[str] | None = None,
+    on_finding: Any = "report",
+    **options: Any,
+) -> Iterator["Watch"]:
+    """Attaches a `TrainingDoctor` to every `fit` inside the block.
+
+    The doctor sees the `x`, `y` and `validation_data` that `fit` is given, of
+    whatever kind they are, and takes its probe from them: of arrays, rows
+    spread evenly; of data sets, loaders and generators, the first rows that
+    training itself reads, so that nothing is read twice or lost. Everything
+    else is as with `TrainingDoctor` in `callbacks=`: weights, seeds and data
+    are the same to the last bit. A `fit` that has a `TrainingDoctor` already
+    keeps it.
+
+    Where one `fit` only goes on with what another has begun (the same model and
+    optimizer, neither compiled again nor trained in between), both are one
+    training run with one verdict, such as in a loop that calls `fit` for one
+    epoch at a time.
+
+    A `fit` in a callback of another one, or in another thread, has a doctor of
+    its own. In a thread that has entered no `watch` itself, a `fit` belongs to
+    the one that was entered last. Processes that are started inside the block
+    are not watched, nor are training loops that call no `fit`
+    (`train_on_batch`, `GradientTape`).
+
+    When the block ends, also by an exception, Keras is as it was before.
+
+    Args:
+        record_to: File for the recording; each `fit` is a run in it. Those that
+            overlap in time are recorded to files beside it, with a number
+            appended to the name.
+        on_finding: What to do with a new problem; see `TrainingDoctor`. With
+            `"report"`, all verdicts are printed when the block ends.
+        **options: Further arguments of `TrainingDoctor`.
+
+    Yields:
+        A `Watch`.
+
+    Raises:
+        TypeError: `options` has a name that `TrainingDoctor` does not know.
+        ValueError: As `TrainingDoctor`.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> import keras_concepts as kc
+    >>> model = keras.Sequential(
+    ...     [keras.Input((4,)), keras.layers.Dense(1)]  # no sigmoid
+    ... )
+    >>> model.compile("adam", "binary_crossentropy")
+    >>> x, y = np.eye(4), np.array([0.0, 1.0, 0.0, 1.0])
+    >>> with kc.watch(on_finding=lambda finding: None) as doctor:
+    ...     history = model.fit(x, y, verbose=0)
+    >>> doctor.findings[0].rule
+    'head_loss_mismatch'
+    """
+    from keras_concepts.callbacks import TrainingDoctor
+
+    # Wrong arguments are told before anything is trained.
+    _ = TrainingDoctor(on_finding=on_finding, **options)
+    watching = Watch(record_to, on_finding, options)
+    try:
+        with watching:
+            yield watching
+    finally:
+        if on_finding in ("report", "stop"):
+            print_through(options.get("sink", print), watching.summary)
+
+
+class Watch:
+    """What `watch` has seen: a doctor for each `fit`.
+
+    A with-block around it is where it watches. Needs no Keras before the first
+    `fit`.
+
+    Args:
+        record_to: See `watch`.
+        on_finding: See `watch`.
+        options: Further arguments of `TrainingDoctor`.
+        at_begin: Called with the doctor of each `fit`, before it begins.
+        at_end: Called with it afterwards, also if `fit` raised.
+
+    Attributes:
+        doctors: The `TrainingDoctor` of each `fit`, in the order in which they
+            began.
+    """
+
+    def __init__(
+        self,
+        record_to: str | os.PathLike[str] | None = None,
+        on_finding: Any = "report",
+        options: dict[str, Any] | None = None,
+        *,
+        at_begin: Callable[["TrainingDoctor"], Any] | None = None,
+        at_end: Callable[["TrainingDoctor"], Any] | None = None,
+    ) -> None:
+        self.record_to = None if record_to is None else pathlib.Path(record_to)
+        self.on_finding = on_finding
+        self.doctors: list[TrainingDoctor] = []
+        self._options = dict(options or {})
+        self._at_begin = at_begin
+        self._at_end = at_end
+        self._running: list[TrainingDoctor] = []
+        # Whose run may yet go on.
+        self._waiting: list[TrainingDoctor] = []
+        self._thread: int | None = None
+        self._process = os.getpid()
+
+    def __enter__(self) -> "Watch":
+        self._thread, self._process = threading.get_ident(), os.getpid()
+        with _changing:
+            _active.append(self)
+            _after_keras.run(_Wrapper.put_on)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with _changing:
+            _active.remove(self)
+            if not _active:
+                _Wrapper.take_off()
+        while self._waiting:
+            self._conclude(self._waiting.pop())
+
+    def _conclude(self, doctor: "TrainingDoctor") -> None:
+        doctor.conclude()
+        doctor.set_model(None)  # whoever watches keeps no model alive
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Of every `fit`, in the order in which they began."""
+        return [found for each in self.doctors for found in each.findings]
+
+    @property
+    def recording(self) -> Recording:
+        """Of the last `fit`; empty before the first."""
+        return self.doctors[-1].recording if self.doctors else Recording()
+
+    def summary(
+        self, console: Console | None = None, *, max_rows: int | None = 40
+    ) -> None:
+        """Prints the verdict on each `fit`.
+
+        Args:
+            console: Where to print, by default the standard output.
+            max_rows: Most problems of a `fit`; `None` prints all.
+        """
+        console = console or Console()
+        for number, doctor in enumerate(self.doctors, start=1):
+            if len(self.doctors) > 1:
+                console.rule(self._title(number), align="left", style="dim")
+            doctor.summary(console, max_rows=max_rows)
+        if not self.doctors:
+            console.print(
+                "No call of `fit` was seen, so there is nothing to judge."
+            )
+
+    def _title(self, number: int) -> str:
+        name = self.doctors[number - 1].recording.facts.get("model") or "model"
+        return f"fit {number}: {name}"
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws the evidence of what was found in the last `fit`.
+
+        Args:
+            path: Image file to write, instead of showing the figure.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        report = report_of(_DOCTOR)
+        if path is None:
+            return report.figure(self.recording)
+        with kept_from_pyplot():
+            figure = report.figure(self.recording)
+        figure.savefig(path)
+        return figure
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict on each `fit`."""
+        shown = [doctor._repr_html_() for doctor in self.doctors]
+        return "<hr>".join(shown) or report_of(_DOCTOR).html(Recording())
+
+    def fit(self, fit: Callable[..., Any], model: Any, call: Any) -> Any:
+        """Calls `fit` with a doctor among its callbacks.
+
+        Args:
+            fit: Keras' own function.
+            model: Whose `fit` it is.
+            call: `inspect.BoundArguments` of the call.
+        """
+        callbacks = call.arguments.get("callbacks")
+        try:
+            doctor = self._doctor_for(model, callbacks)
+            if doctor in self._running:  # this `fit` was called by that one
+                return fit(*call.args, **call.kwargs)
+            if self._at_begin is not None:
+                self._at_begin(doctor)
+        except Exception as error:  # somebody's training must not fail of it
+            warnings.warn(
+                f"`keras_concepts.watch` could not watch this `fit`: {error}",
+                UserWarning,
+                stacklevel=4,
+            )
+            return fit(*call.args, **call.kwargs)
+        self._running.append(doctor)
+        if doctor not in self.doctors:
+            self.doctors.append(doctor)
+        try:
+            with _with_doctor(doctor, callbacks, model) as listed:
+                call.arguments["callbacks"] = listed
+                return fit(*call.args, **call.kwargs)
+        finally:
+            self._running.remove(doctor)
+            doctor.break_off()
+            self._waiting.append(doctor)
+            while len(self._waiting) > _WAITING:
+                self._conclude(self._waiting.pop(0))
+            if self._at_end is not None:
+                self._at_end(doctor)
+
+    def _doctor_for(self, model: Any, callbacks: Any) -> "TrainingDoctor":
+        """The user's own, that of the run that goes on, or a new one."""
+        own = self._doctor_among(callbacks)
+        if own is not None:
+            return own
+        for doctor in [*self._waiting]:
+            if doctor.go_on_with(model):
+                self._waiting.remove(doctor)
+                return doctor
+        return self._new_doctor()
+
+    def _doctor_among(self, callbacks: Any) -> "TrainingDoctor | None":
+        from keras_concepts.callbacks import TrainingDoctor
+
+        listed = _listed(callbacks)
+        return next((c for c in listed if isinstance(c, TrainingDoctor)), None)
+
+    def _new_doctor(self) -> "TrainingDoctor":
+        from keras_concepts.callbacks import TrainingDoctor
+
+        doctor = TrainingDoctor(
+            record_to=self._file(),
+            on_finding=self.on_finding,
+            **self._options,
+        )
+        doctor.prints_verdict = False
+        return doctor
+
+    def _file(self) -> pathlib.Path | None:
+        """Where to record: a file that no other `fit` is recording to now."""
+        path = self.record_to
+        taken = [doctor.record_to for doctor in self._running]
+        number = 2
+        while path is not None and path in taken and self.record_to is not None:
+            path = self.record_to.with_stem(f"{self.record_to.stem}-{number}")
+            number += 1
+        return path
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it was entered in this thread."""
+        return self._thread == threading.get_ident()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether this is not a copy that a fork has made."""
+        return self._process == os.getpid()
+
+
+def _watch_of_this_thread() -> Watch | None:
+    """The one that was entered last, in this thread if any was."""
+    active = [each for each in [*_active] if each.is_of_this_process]
+    own = [each for each in active if each.is_here]
+    return next(reversed(own or active), None)
+
+
+class _Wrapper:
+    """Keras' `fit` while somebody watches."""
+
+    _owner: Any = None
+    _fit: Any = None
+    _watched: Any = None
+
+    @classmethod
+    def put_on(cls) -> None:
+        """Takes the place of `fit`, in the class of Keras that defines it."""
+        import keras
+
+        with _changing:
+            if cls._owner is not None or not _active:
+                return
+            mro = keras.Model.__mro__
+            owner: Any = next(each for each in mro if "fit" in vars(each))
+            fit = vars(owner)["fit"]
+            cls._owner, cls._fit, cls._watched = owner, fit, _watched(fit)
+            owner.fit = cls._watched
+
+    @classmethod
+    def take_off(cls) -> None:
+        """Puts `fit` back.
+
+        If others have wrapped it meanwhile it stays below theirs, where it does
+        nothing.
+        """
+        owner, cls._owner = cls._owner, None
+        if owner is not None and vars(owner).get("fit") is cls._watched:
+            owner.fit = cls._fit
+
+
+def _watched(fit: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(fit)
+
+    @functools.wraps(fit)
+    def watched_fit(*args: Any, **kwargs: Any) -> Any:
+        watching = _watch_of_this_thread()
+        try:
+            call = signature.bind(*args, **kwargs)
+        except TypeError:  # which `fit` says in its own words
+            watching = call = None
+        if watching is None or "callbacks" not in signature.parameters:
+            return fit(*args, **kwargs)
+        return watching.fit(fit, args[0], call)
+
+    return watched_fit
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    """The callbacks that `fit` is given, in whatever form."""
+    import keras
+
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return keras.tree.flatten(callbacks) if callbacks else []
+
+
+@contextlib.contextmanager
+def _with_doctor(doctor: Any, callbacks: Any, model: Any) -> Iterator[Any]:
+    """What to give to `fit`: the callbacks and, before them, the doctor."""
+    import keras
+
+    listed = _listed(callbacks)
+    if any(each is doctor for each in listed):
+        yield callbacks
+    elif not isinstance(callbacks, keras.callbacks.CallbackList):
+        yield [doctor, *listed]
+    else:  # somebody's own, which `fit` takes as it is
+        doctor.set_model(model)
+        doctor.set_params(callbacks.params or {})
+        callbacks.callbacks = [doctor, *listed]
+        try:
+            yield callbacks
+        finally:
+            callbacks.callbacks = [
+                each for each in callbacks.callbacks if each is not doctor
+            ]

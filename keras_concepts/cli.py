@@ -1,0 +1,216 @@
+"""The command `keras-concepts`: run a script, show and compare recordings."""
+
+import pathlib
+import sys
+import warnings
+from collections.abc import Callable
+
+import click
+from rich.console import Console
+
+from keras_concepts import __version__
+from keras_concepts._run_folder import (
+    RECORDING,
+    REPORT,
+    RunFolder,
+    new_folder,
+    say,
+    shown,
+)
+from keras_concepts._script import Outcome, run_script
+from keras_concepts.recording import Recording
+from keras_concepts.reports import write_comparison, write_report
+from keras_concepts.reports.doctor import print_doctor
+from keras_concepts.rules import Finding
+
+_LEVELS = {"warning": ("warning", "error"), "error": ("error",)}
+_FAILED = 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="keras-concepts")
+def main() -> None:
+    r"""Says why a Keras model does not learn.
+
+    \b
+    keras-concepts run train.py --lr 0.1   watch every fit of a script
+    keras-concepts report runs/train-...   judge and draw a recording again
+    keras-concepts compare A B             two recordings side by side
+    """
+
+
+@main.command(
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+    },
+)
+@click.option(
+    "-m", "is_module", is_flag=True, help="SCRIPT is a module: -m pkg.train."
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=pathlib.Path),
+    help="Folder for what is written.  [default: runs/SCRIPT-TIME]",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["warning", "error"]),
+    help="Exit with 1 if such a finding is open at the end.",
+)
+@click.option("--no-report", is_flag=True, help="Write no HTML report.")
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Measure at most every n-th step.",
+)
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(
+    is_module: bool,
+    out: pathlib.Path | None,
+    fail_on: str | None,
+    no_report: bool,
+    every: int,
+    script: str,
+    arguments: tuple[str, ...],
+) -> None:
+    """Run a training script, unchanged, and say what is wrong.
+
+    Watches every `fit` of SCRIPT, which runs as with `python SCRIPT`: the same
+    arguments, output, weights and exit code. Then the findings are printed, to
+    the standard error. The recording, findings.json and report.html are
+    written to a folder.
+    """
+    if not is_module and not pathlib.Path(script).exists():
+        raise click.UsageError(f"There is no file {script!r}.")
+    folder = RunFolder(
+        out or new_folder(script, pathlib.Path("runs")),
+        script,
+        reports=not no_report,
+        options={"every": every},
+    )
+    with folder.watch:
+        outcome = run_script(script, arguments, is_module)
+    if not folder.is_of_this_process:  # a fork that went through the script
+        outcome.exit()
+    folder.finish()
+    _tell(folder)
+    if outcome == Outcome(0) and _has_open(folder.watch.findings, fail_on):
+        say(f"exit code {_FAILED}, because of --fail-on {fail_on}")
+        sys.exit(_FAILED)
+    outcome.exit()
+
+
+@main.command()
+@click.argument(
+    "recording", type=click.Path(exists=True, path_type=pathlib.Path)
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="HTML file to write.  [default: report.html beside the recording]",
+)
+@click.option("--no-report", is_flag=True, help="Print only.")
+@click.option(
+    "--run",
+    "number",
+    type=click.IntRange(min=1),
+    help="Which run; else the last.",
+)
+def report(
+    recording: pathlib.Path,
+    out: pathlib.Path | None,
+    no_report: bool,
+    number: int | None,
+) -> None:
+    """Judge and draw a recording: a file, or a folder that `run` has made.
+
+    Needs neither Keras nor a backend.
+    """
+    file = _file_in(recording)
+    loaded = _loaded(file, number)
+    print_doctor(loaded)
+    if not no_report:
+        out = out or file.with_name(REPORT)
+        _write(out, lambda: write_report(loaded, out))
+
+
+@main.command()
+@click.argument("first", type=click.Path(exists=True, path_type=pathlib.Path))
+@click.argument("second", type=click.Path(exists=True, path_type=pathlib.Path))
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    default=pathlib.Path("comparison.html"),
+    show_default=True,
+    help="HTML file to write.",
+)
+def compare(
+    first: pathlib.Path, second: pathlib.Path, out: pathlib.Path
+) -> None:
+    """Draw two recordings side by side: losses, gradients, findings."""
+    recordings = {
+        str(path): _loaded(_file_in(path), None) for path in (first, second)
+    }
+    console = Console()
+    for name, loaded in recordings.items():
+        console.rule(name, align="left")
+        print_doctor(loaded, console)
+    _write(out, lambda: write_comparison(recordings, out))
+
+
+def _file_in(path: pathlib.Path) -> pathlib.Path:
+    """The recording: the file itself, or that in a folder."""
+    return path / RECORDING if path.is_dir() else path
+
+
+def _loaded(file: pathlib.Path, number: int | None) -> Recording:
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            recording = Recording.load(file)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    for each in caught:
+        say(str(each.message))
+    runs = sorted({series.run for series in recording})
+    if number is not None:
+        if number > len(runs):
+            raise click.UsageError(
+                f"{file} holds {len(runs)} run(s). Received: --run {number}."
+            )
+        return recording.select(run=runs[number - 1])
+    if len(runs) > 1:
+        say(f"{file} holds {len(runs)} runs; this is the last (see --run)")
+    return recording
+
+
+def _write(path: pathlib.Path, make: Callable[[], None]) -> None:
+    """Writes an HTML file, and says so."""
+    try:
+        make()
+    except (ImportError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    say(f"wrote {shown(path)}")
+
+
+def _tell(folder: RunFolder) -> None:
+    """What was found, and where it was written to."""
+    if not folder.watch.doctors:
+        say(
+            "no call of `fit` by Keras 3 was seen, so there is nothing to "
+            "judge. Training loops that call no `fit` are not watched."
+        )
+        return
+    sys.stdout.flush()
+    folder.watch.summary(Console(stderr=True))
+    for path in folder.written:
+        say(f"report: {shown(path)}")
+    say(f"recording and findings: {shown(folder.path)}")
+
+
+def _has_open(findings: list[Finding], level: str | None) -> bool:
+    levels = _LEVELS.get(level or "", ())
+    return any(f.severity in levels and f.resolved is None for f in findings)

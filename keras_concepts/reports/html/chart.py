@@ -1,0 +1,174 @@
+"""A chart of a page, with what stands around it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_concepts.reports.drawing.names import printable
+from keras_concepts.reports.html.svg import COLOURS, WIDTH, svg_of
+
+# Rows of the table of numbers that stands below a chart.
+MOST_ROWS = 24
+TOP, BOTTOM, RIGHT = 24.0, 36.0, 12.0  # points beside the axes
+_CHARACTER = 6.4  # width in points, of a label of a tick
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """An entry of a legend.
+
+    Attributes:
+        label: What it is.
+        colour: Name of a variable of the page's style.
+        shape: `"line"`, `"dashed"`, `"dotted"` or `"area"`.
+    """
+
+    label: str
+    colour: str
+    shape: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """A table.
+
+    Attributes:
+        header: Name of each column.
+        rows: Cells, as text; the first names the row.
+        note: What is left out.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A chart, and the same in words and numbers.
+
+    Attributes:
+        name: Its identifier in the page.
+        title: Short.
+        caption: What is seen, in a sentence or two.
+        svg: The picture, an element.
+        legend: What its colours are.
+        numbers: What it shows, as a table.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    legend: Sequence[Key] = ()
+    numbers: Numbers | None = None
+
+
+def chart_of(
+    figure: Any,
+    name: str,
+    title: str,
+    caption: str,
+    entries: Mapping[str, Any] | None = None,
+    numbers: Numbers | None = None,
+) -> Chart:
+    """A chart that shows a figure.
+
+    Args:
+        figure: From `new_figure`.
+        name: See `Chart`.
+        title: See `Chart`.
+        caption: See `Chart`.
+        entries: Lines and patches by label, for the legend.
+        numbers: See `Chart`.
+    """
+    legend = [key_of(*entry) for entry in (entries or {}).items()]
+    svg = svg_of(figure, name, title, caption)
+    return Chart(name, title, caption, svg, legend, numbers)
+
+
+def key_of(label: str, artist: Any) -> Key:
+    """The entry of a legend for a line or patch."""
+    from matplotlib.colors import to_hex
+    from matplotlib.lines import Line2D
+
+    label = printable(label)
+    if not isinstance(artist, Line2D):
+        colour = to_hex(artist.get_facecolor())
+        return Key(label, COLOURS.get(colour, "muted"), "area")
+    shapes = {"--": "dashed", ":": "dotted"}
+    shape = shapes.get(artist.get_linestyle(), "line")
+    return Key(label, COLOURS.get(to_hex(artist.get_color()), "muted"), shape)
+
+
+def place_axes(figure: Any, axes: Any) -> None:
+    """Puts the only axes where their labels have room.
+
+    Args:
+        figure: From `new_figure`.
+        axes: With all that is drawn, and their limits.
+    """
+    from matplotlib.ticker import LogLocator
+
+    height = figure.get_figheight() * 72.0
+    if axes.get_yscale() == "log":
+        axes.yaxis.set_major_formatter(power_label)
+        axes.yaxis.set_minor_formatter("")
+        axes.yaxis.set_major_locator(LogLocator(numticks=6))
+    elif axes.get_yscale() == "linear":
+        axes.yaxis.get_major_locator().set_params(nbins=5)
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    left = 16.0 + _CHARACTER * max(map(len, labels), default=0)
+    axes.set_position(
+        (
+            left / WIDTH,
+            BOTTOM / height,
+            1.0 - (left + RIGHT) / WIDTH,
+            1.0 - (TOP + BOTTOM) / height,
+        )
+    )
+
+
+def label_above(axes: Any, text: str) -> None:
+    """What the vertical axis shows, where it can be read without turning."""
+    from keras_concepts.reports.drawing.figure_style import TICK_SIZE
+
+    axes.set_ylabel("")
+    axes.set_title(
+        printable(text), loc="left", size=TICK_SIZE, color="0.35", pad=7
+    )
+
+
+def power_label(value: float, position: Any = None) -> str:
+    """`10⁻³`, or `0.001` of what is not a power of ten."""
+    del position
+    if not value > 0.0:
+        return "0"
+    power = np.log10(value)
+    if abs(power) < 3.0 or abs(power - round(power)) > 1e-6:
+        return f"{value:.3g}"
+    digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return f"10{str(round(power)).translate(digits)}"
+
+
+def shown(value: float) -> str:
+    """A number in a table: three digits, and what is not finite by its name."""
+    if np.isnan(value):
+        return "NaN"
+    if np.isinf(value):
+        return "infinite" if value > 0 else "−infinite"
+    if value == int(value) and abs(value) < 1e6:
+        return f"{int(value):,}".replace("-", "−")
+    if 1e3 <= abs(value) < 1e6:
+        return f"{value:,.0f}".replace("-", "−")
+    return f"{value:.3g}".replace("-", "−")
+
+
+def thinned(count: int, most: int = MOST_ROWS) -> list[int]:
+    """At most so many places of a long list, evenly, with both ends."""
+    if count <= most:
+        return list(range(count))
+    places = np.linspace(0, count - 1, most).round().astype(int)
+    return sorted({int(place) for place in places})

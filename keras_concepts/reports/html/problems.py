@@ -1,0 +1,208 @@
+"""What is wrong with a run, as a page shows it: words, numbers and charts."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from keras_concepts.reports.doctor.curves import Shown, curve_of
+from keras_concepts.reports.doctor.epochs import Epochs
+from keras_concepts.reports.doctor.panels import Panel, draw_evidence
+from keras_concepts.reports.doctor.verdict import (
+    Problem,
+    Verdict,
+    began,
+    measured,
+)
+from keras_concepts.reports.drawing.names import printable
+from keras_concepts.reports.html.chart import (
+    Chart,
+    Numbers,
+    chart_of,
+    label_above,
+    place_axes,
+    shown,
+)
+from keras_concepts.reports.html.losses import course, numbers_of
+from keras_concepts.reports.html.svg import new_figure
+from keras_concepts.rules import Finding, Measured, Training
+
+# Charts cost time and room: those of causes come first.
+MOST_CHARTS = 10
+_HEIGHT = 190.0
+_SEVERITIES = {"error": "Error", "warning": "Warning", "info": "Note"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ShownFinding:
+    """A finding in words.
+
+    Attributes:
+        name: Its identifier in the page.
+        rule: The rule, in words.
+        owner: Path of the layer or variable, or `""`.
+        finding: The finding.
+        severity: In a word.
+        when: Since when, and when it was noticed.
+        measured: The numbers, in a line.
+        evidence: The same as a table, if there is any.
+        chart: The measured quantity over time, if one shows it.
+    """
+
+    name: str
+    rule: str
+    owner: str
+    finding: Finding
+    severity: str
+    when: str
+    measured: str
+    evidence: Numbers | None
+    chart: Chart | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ShownProblem:
+    """A cause and what follows from it.
+
+    Attributes:
+        number: From 1.
+        cause: The finding that explains the others.
+        effects: The others.
+    """
+
+    number: int
+    cause: ShownFinding
+    effects: list[ShownFinding]
+
+
+def shown_problems(
+    verdict: Verdict, t: Training, epochs: Epochs
+) -> list[ShownProblem]:
+    """The problems that still hold, the worst first.
+
+    Args:
+        verdict: On the run.
+        t: The whole run.
+        epochs: Of the run.
+    """
+    charts = dict(_charts(verdict.problems, t, epochs))
+    return [
+        ShownProblem(
+            number,
+            *_first_and_rest(
+                [
+                    _shown_finding(finding, name, charts.get(name))
+                    for name, finding in _named(number, problem)
+                ]
+            ),
+        )
+        for number, problem in enumerate(verdict.problems, start=1)
+    ]
+
+
+def rule_in_words(finding: Finding) -> str:
+    """`vanishing_gradient` as `Vanishing gradient`."""
+    words = finding.rule.replace("_", " ")
+    variant = f" ({finding.variant})" if finding.variant else ""
+    return printable(f"{words[:1].upper()}{words[1:]}{variant}")
+
+
+def _first_and_rest(
+    findings: list[ShownFinding],
+) -> tuple[ShownFinding, list[ShownFinding]]:
+    return findings[0], findings[1:]
+
+
+def _named(number: int, problem: Problem) -> Iterator[tuple[str, Finding]]:
+    for place, finding in enumerate(problem.findings):
+        name = f"problem-{number}" + (f"-{place}" if place else "")
+        yield name, finding
+
+
+def _charts(
+    problems: Sequence[Problem], t: Training, epochs: Epochs
+) -> Iterator[tuple[str, Chart]]:
+    """Charts by the name of their finding, those of causes first."""
+    wanted = [
+        (place > 0, number, name, finding)
+        for number, problem in enumerate(problems, start=1)
+        for place, (name, finding) in enumerate(_named(number, problem))
+    ]
+    drawn = 0
+    for is_effect, number, name, finding in sorted(wanted, key=lambda w: w[0]):
+        found = curve_of(finding, t) if drawn < MOST_CHARTS else None
+        if found is not None:
+            drawn += 1
+            panel = Panel(number, finding, not is_effect, found)
+            yield name, evidence_chart(panel, epochs, f"{name}-chart")
+
+
+def evidence_chart(panel: Panel, epochs: Epochs, name: str) -> Chart:
+    """What was measured, its threshold, and when the problem began.
+
+    Args:
+        panel: What to draw.
+        epochs: Of the run.
+        name: Of the chart in its page.
+    """
+    figure = new_figure(_HEIGHT)
+    axes = figure.add_subplot()
+    entries = {panel.shown.label: None} | draw_evidence(axes, panel, epochs)
+    entries[panel.shown.label] = axes.lines[0]
+    label_above(axes, panel.shown.label)
+    place_axes(figure, axes)
+    return chart_of(
+        figure,
+        name,
+        f"{rule_in_words(panel.finding)}: {panel.shown.label}",
+        _caption(panel.finding, panel.shown),
+        entries,
+        numbers_of({panel.shown.label: panel.shown.curve}),
+    )
+
+
+def _caption(finding: Finding, found: Shown) -> str:
+    text = course(found.label, found.curve)
+    text = f"{text[:1].upper()}{text[1:]}"
+    if found.threshold is not None:
+        text += f"; the threshold is {shown(found.threshold)}"
+    noticed = f"noticed in epoch {finding.noticed[0] + 1}"
+    return f"{text}. The problem holds {began(finding)}, {noticed}."
+
+
+def _shown_finding(
+    finding: Finding, name: str, chart: Chart | None
+) -> ShownFinding:
+    when = began(finding)
+    if finding.noticed[0] > finding.since[0]:
+        when += f", noticed in epoch {finding.noticed[0] + 1}"
+    return ShownFinding(
+        name,
+        rule_in_words(finding),
+        printable(finding.owner),
+        finding,
+        _SEVERITIES[finding.severity],
+        when,
+        measured(finding),
+        _evidence(finding.evidence),
+        chart,
+    )
+
+
+def _evidence(evidence: Sequence[Measured]) -> Numbers | None:
+    if not evidence:
+        return None
+    rows = [
+        [
+            printable(each.name),
+            _with_unit(each.value, each.unit),
+            "–"
+            if each.threshold is None
+            else _with_unit(each.threshold, each.unit),
+        ]
+        for each in evidence
+    ]
+    return Numbers(["measured", "value", "threshold"], rows)
+
+
+def _with_unit(value: float | str, unit: str) -> str:
+    text = printable(value) if isinstance(value, str) else shown(float(value))
+    return f"{text} {unit}".rstrip()
