@@ -269,6 +269,8 @@ class TrainingDoctor(Monitor):
         self._begin_run()
         self.findings = []
         model = self.model
+        if _backend.is_main_process(model):
+            self._writers = _listed(self.log_to)
         self._log = self._open_log(model)
         self._judge = Judge(self.recording)
         self._budget = TimeBudget(
