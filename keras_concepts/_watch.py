@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from keras_concepts import _after_keras
 from keras_concepts._figures import kept_from_pyplot
 from keras_concepts._shown_as_text import print_through
 from keras_concepts.recording import Recording
-from keras_concepts.reports import report_of
+from keras_concepts.reports import report_of, write_report
+from keras_concepts.reports.drawing.names import printable
 from keras_concepts.rules.finding import Finding
 
 if TYPE_CHECKING:
@@ -181,7 +183,8 @@ class Watch:
         console = console or Console()
         for number, doctor in enumerate(self.doctors, start=1):
             if len(self.doctors) > 1:
-                console.rule(self._title(number), align="left", style="dim")
+                title = Text(self._title(number))
+                console.rule(title, align="left", style="dim")
             doctor.summary(console, max_rows=max_rows)
         if not self.doctors:
             console.print(
@@ -190,7 +193,7 @@ class Watch:
 
     def _title(self, number: int) -> str:
         name = self.doctors[number - 1].recording.facts.get("model") or "model"
-        return f"fit {number}: {name}"
+        return f"run {number}: {printable(name)}"
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws the evidence of what was found in the last `fit`.
@@ -211,6 +214,20 @@ class Watch:
             figure = report.figure(self.recording)
         figure.savefig(path)
         return figure
+
+    def report(
+        self, path: str | os.PathLike[str], *, title: str | None = None
+    ) -> None:
+        """Writes the report of the last `fit` as one HTML file.
+
+        Args:
+            path: File to write. It is replaced in one step.
+            title: Of the page; by default the name of the model.
+
+        Raises:
+            ImportError: jinja2 or matplotlib is not installed.
+        """
+        write_report(self.recording, path, title=title)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the verdict on each `fit`."""

@@ -309,7 +309,10 @@ def running_fit(model: Any) -> RunningFit | None:
     """The innermost running `fit` of a model that is Keras' own, or `None`."""
     frame: Any = sys._getframe(1)
     while frame is not None:
-        found = frame.f_locals
+        # Looking at the variables of a frame keeps them alive as long as it
+        # runs, so nobody looks into the user's.
+        is_fit = "epoch_iterator" in frame.f_code.co_varnames
+        found = frame.f_locals if is_fit else {}
         iterator = found.get("epoch_iterator")
         if found.get("self") is model and iterator is not None:
             arguments = {name: found.get(name) for name in _OF_FIT}

@@ -76,7 +76,7 @@ class RunLog:
                 on_error="warn",
             )
         self._shared = shared
-        self._model = model
+        self._model: Any = model
         self._params = params
         self._keeps_logs = keeps_logs
         self._has_facts = False
