@@ -10,6 +10,7 @@ from keras_concepts.recording import Recording
 from keras_concepts.reports.epoch_numbers import epoch_numbers
 from keras_concepts.reports.tracked import (
     PREFIX,
+    AllFindings,
     NewRows,
     cleaned,
     findings_of,
@@ -68,7 +69,9 @@ class MLflowWriter:
         self.layers = layers
         self._mlflow = _imported()
         self._rows = NewRows()
-        self._told: tuple[str, list[Finding]] | None = None
+        self._begun = ""  # run that was written to last
+        self._findings = AllFindings()
+        self._told: list[Finding] | None = None
 
     def write(
         self, recording: Recording, findings: Sequence[Finding] = ()
@@ -76,7 +79,7 @@ class MLflowWriter:
         """Writes what was added since the last call.
 
         Args:
-            recording: The same one each time; of another one, all is written.
+            recording: The same one while a run goes on.
             findings: All by now, as `TrainingDoctor.findings` has them.
 
         Returns:
@@ -87,12 +90,15 @@ class MLflowWriter:
         metrics = self._metrics(recording)
         for i in range(0, len(metrics), _MOST_METRICS):
             _ = client.log_batch(run_id, metrics[i : i + _MOST_METRICS])
-        told = run_id, list(findings)
-        if told != self._told:
-            _ = client.log_batch(run_id, tags=self._tags(findings))
-            fields = {"findings": [each.to_json() for each in findings]}
+        if run_id != self._begun:
+            self._begun, self._told = run_id, None
+            self._findings = AllFindings()
+        found = self._findings.with_those_of(recording, findings)
+        if found != self._told:
+            _ = client.log_batch(run_id, tags=self._tags(found))
+            fields = {"findings": [each.to_json() for each in found]}
             client.log_dict(run_id, fields, f"{self.prefix}findings.json")
-            self._told = told
+            self._told = found
         return run_id
 
     def _run_id(self) -> str:

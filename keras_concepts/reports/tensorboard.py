@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -67,7 +68,8 @@ class TensorBoardWriter:
         self.log_dir = os.fspath(log_dir)
         self.layers = layers
         self._rows = NewRows()
-        self._findings = NewFindings()
+        self._findings: weakref.WeakKeyDictionary[Recording, NewFindings]
+        self._findings = weakref.WeakKeyDictionary()
         self._file = _open(self.log_dir)
 
     def write(
@@ -76,7 +78,7 @@ class TensorBoardWriter:
         """Writes what was added since the last call; readable at once.
 
         Args:
-            recording: The same one each time; of another one, all is written.
+            recording: The same one while a run goes on.
             findings: All by now, as `TrainingDoctor.findings` has them.
         """
         new = self._rows.of(recording)
@@ -85,7 +87,8 @@ class TensorBoardWriter:
             new = [s for s in new if not s.owner or s.quantity == q.LOG]
         for (_, step), values in sorted(_summaries(new).items()):
             self._file.write(_event(step, values))
-        for step, finding in self._findings.of(findings, now):
+        known = self._findings.setdefault(recording, NewFindings())
+        for step, finding in known.of(findings, now):
             self._file.write(_event(step, [_text(finding)]))
         self._file.flush()
 

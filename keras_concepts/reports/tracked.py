@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import re
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -26,26 +27,49 @@ class Writer(Protocol):
         """Writes what was added since the last call.
 
         Args:
-            recording: The same one each time; with another, all of it.
+            recording: The same one while a run goes on.
             findings: All by now, as `TrainingDoctor.findings` has them.
         """
         ...
 
 
 class NewRows:
-    """Which rows of a recording came since the last look."""
+    """Which rows of a recording came since the last look at it."""
 
     def __init__(self) -> None:
-        self._recording: Recording | None = None
-        self._seen = 0
+        self._seen: weakref.WeakKeyDictionary[Recording, int]
+        self._seen = weakref.WeakKeyDictionary()
 
     def of(self, recording: Recording) -> list[Series]:
-        """Those rows; of another recording than the last time, all."""
-        if recording is not self._recording:
-            self._recording, self._seen = recording, 0
-        new = list(itertools.islice(recording, self._seen, None))
-        self._seen += len(new)
+        """Those rows; all of a recording that was not seen before."""
+        seen = self._seen.get(recording, 0)
+        new = list(itertools.islice(recording, seen, None))
+        self._seen[recording] = seen + len(new)
         return new
+
+
+class AllFindings:
+    """Findings of all recordings that were written to one place."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[weakref.ref[Recording], list[Finding]]] = []
+
+    def with_those_of(
+        self, recording: Recording, findings: Iterable[Finding]
+    ) -> list[Finding]:
+        """Of all recordings, in the order in which they came.
+
+        Args:
+            recording: Which may be there already.
+            findings: All of this recording by now.
+        """
+        for known, found in self._found:
+            if known() is recording:
+                found[:] = findings
+                break
+        else:
+            self._found.append((weakref.ref(recording), list(findings)))
+        return [finding for _, found in self._found for finding in found]
 
 
 class NewFindings:

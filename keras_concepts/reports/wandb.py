@@ -10,6 +10,7 @@ from keras_concepts.reports.doctor.verdict import measured
 from keras_concepts.reports.epoch_numbers import epoch_numbers
 from keras_concepts.reports.tracked import (
     PREFIX,
+    AllFindings,
     NewRows,
     cleaned,
     findings_of,
@@ -65,7 +66,8 @@ class WandbWriter:
         self.layers = layers
         self._wandb = _imported()
         self._rows = NewRows()
-        self._begun: Any = None
+        self._begun: Any = None  # run that was written to last
+        self._findings = AllFindings()
         self._told: list[Finding] | None = None
 
     def write(
@@ -74,7 +76,7 @@ class WandbWriter:
         """Writes what was added since the last call.
 
         Args:
-            recording: The same one each time; of another one, all is written.
+            recording: The same one while a run goes on.
             findings: All by now, as `TrainingDoctor.findings` has them.
 
         Returns:
@@ -84,14 +86,16 @@ class WandbWriter:
         name = self._name("epoch")
         if run is not self._begun:
             self._begun, self._told = run, None
+            self._findings = AllFindings()
             _ = run.define_metric(name, hidden=True)
             _ = run.define_metric(f"{self.prefix}*", step_metric=name)
         new = self._rows.of(recording)
         for numbers in epoch_numbers(recording, new, layers=self.layers):
             values = {self._name(n): v for n, v in numbers.values.items()}
             run.log({name: numbers.epoch, **values})
-        if list(findings) != self._told:
-            self._tell(run, findings)
+        found = self._findings.with_those_of(recording, findings)
+        if found != self._told:
+            self._tell(run, found)
         return run
 
     def _tell(self, run: Any, findings: Sequence[Finding]) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from keras_concepts import quantities as q
 from keras_concepts.reports.tracked import (
+    AllFindings,
     NewFindings,
     NewRows,
     cleaned,
@@ -23,6 +24,19 @@ def test_rows_are_new_once(record_course):
     assert [each.values.item() for each in rows.of(recording)] == [0.25]
     another = record_course([(0.5,)])
     assert len(rows.of(another)) == len(list(another))
+    assert rows.of(recording) == []
+
+
+def test_findings_of_earlier_runs_are_kept(record_course):
+    first, second = record_course([(0.5,)]), record_course([(0.5,)])
+    found = AllFindings()
+    assert found.with_those_of(first, [DEAD]) == [DEAD]
+    assert found.with_those_of(second, []) == [DEAD]
+    assert found.with_those_of(second, [DEAD]) == [DEAD, DEAD]
+    gone = dataclasses.replace(DEAD, resolved=(3, 40))
+    assert found.with_those_of(first, [gone]) == [gone, DEAD]
+    del first
+    assert found.with_those_of(second, []) == [gone]
 
 
 class TestNewFindings:
