@@ -105,6 +105,8 @@ def test_what_has_a_text_shows_it_in_a_notebook():
             "tensorboard",
             lambda folder: reports.TensorBoardWriter(folder),
         ),
+        ("mlflow", "mlflow", lambda folder: reports.MLflowWriter()),
+        ("wandb", "wandb", lambda folder: reports.WandbWriter()),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(
@@ -128,6 +130,7 @@ def test_the_extras_that_are_named_exist():
     extras = project["optional-dependencies"]
     for package, extra in (
         *(("matplotlib", "plot"), ("pandas", "pandas")),
-        ("tensorboardX", "tensorboard"),
+        *(("tensorboardX", "tensorboard"), ("wandb", "wandb")),
+        ("mlflow-skinny", "mlflow"),
     ):
         assert any(line.startswith(package) for line in extras[extra])

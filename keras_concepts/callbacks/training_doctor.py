@@ -132,6 +132,10 @@ class TrainingDoctor(Monitor):
             on, and at its end; see `report`. Needs the extra
             `keras-concepts[report]`.
         sink: Called with the text that is to be printed.
+        log_to: Where else to show the run while it goes on, once an epoch: a
+            `reports.TensorBoardWriter`, `reports.MLflowWriter` or
+            `reports.WandbWriter`, a list of such, or anything with their method
+            `write(recording, findings)`.
 
     Attributes:
         findings: Every `Finding` of the last `fit`, causes first, those that
@@ -142,7 +146,7 @@ class TrainingDoctor(Monitor):
             printed only if `on_finding` is `"report"` or `"stop"`.
 
     Raises:
-        TypeError: `probe` is not a tuple.
+        TypeError: `probe` is not a tuple, or `log_to` has no method `write`.
         ValueError: `probe` has not one to three parts; or `on_finding`, `every`
             or `time_budget` is none of the above.
         OSError: `record_to` cannot be opened, when `fit` begins.
@@ -181,6 +185,7 @@ class TrainingDoctor(Monitor):
         time_budget: float | None = 0.1,
         report_to: str | os.PathLike[str] | None = None,
         sink: Callable[[str], Any] = print,
+        log_to: Any = None,
     ) -> None:
         super().__init__(record_to=record_to)
         if probe is not None:
@@ -197,12 +202,20 @@ class TrainingDoctor(Monitor):
                 "`time_budget` of `TrainingDoctor` must be above 0, or None. "
                 f"Received: time_budget={time_budget!r}."
             )
+        for writer in _listed(log_to):
+            if not callable(getattr(writer, "write", None)):
+                raise TypeError(
+                    "`log_to` of `TrainingDoctor` must be a writer, such as "
+                    "`kc.reports.TensorBoardWriter(...)`, or a list of "
+                    f"writers. Received: log_to={log_to!r}."
+                )
         self.probe = probe
         self.on_finding = on_finding
         self.every = every
         self.time_budget = time_budget
         self.report_to = report_to
         self.sink = sink
+        self.log_to = log_to
         self.prints_verdict = True
         self.findings: list[Finding] = []
         self._begin_run()
@@ -215,6 +228,7 @@ class TrainingDoctor(Monitor):
         self._watch: DataWatch | None = None
         self._trained: Any = None
         self._missing: list[str] = []
+        self._writers: list[Any] = []
         self._said: set[str] = set()
         self._epoch = 0
         self._epochs = 0
@@ -256,6 +270,8 @@ class TrainingDoctor(Monitor):
         self._begin_run()
         self.findings = []
         model = self.model
+        if _backend.is_main_process(model):
+            self._writers = _listed(self.log_to)
         self._log = self._open_log(model)
         self._judge = Judge(self.recording)
         self._budget = TimeBudget(
@@ -301,6 +317,7 @@ class TrainingDoctor(Monitor):
         if self._log is not None and self._log.has_ended and self._begun_at:
             self._begun_at = []
             self._check(self._epoch, self._log.last_step, ended=True)
+            self._write()
             self.recording.close()
             self._live_report.finish()
         self._checkup = None
@@ -356,6 +373,7 @@ class TrainingDoctor(Monitor):
                     )
             self.recording.flush()
             self._live_report.update()
+        self._write()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._log is None or self._judge is None:
@@ -370,6 +388,7 @@ class TrainingDoctor(Monitor):
         self._end_run()
         if self._missing:
             self.recording.record_facts({"missing": self._missing})
+        self._write()
         super().on_train_end(logs)
         if not self._begun_at:
             self._live_report.finish()
@@ -554,6 +573,19 @@ class TrainingDoctor(Monitor):
         if self.on_finding == "stop" and finding.severity == "error":
             self._trained.stop_training = True
 
+    def _write(self) -> None:
+        """Shows elsewhere what is new."""
+        working = []
+        with _backend.kept_randomness():
+            for writer in self._writers:
+                name = type(writer).__name__
+                # One that failed is left alone: a server that cannot be
+                # reached may take minutes each time.
+                with self._careful(f"write to `{name}`"):
+                    _ = writer.write(self.recording, self.findings)
+                    working.append(writer)
+        self._writers = working
+
     def _report_live(self, refresh: int | None) -> None:
         if self.report_to is not None:
             with self._careful("write its report"):
@@ -583,6 +615,13 @@ class TrainingDoctor(Monitor):
                     UserWarning,
                     stacklevel=2,
                 )
+
+
+def _listed(log_to: Any) -> list[Any]:
+    """Writers, of which one need not be in a list."""
+    if log_to is None:
+        return []
+    return [*log_to] if isinstance(log_to, list | tuple) else [log_to]
 
 
 def _is_broken(logs: dict[str, Any] | None) -> bool:

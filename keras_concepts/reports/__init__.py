@@ -1,4 +1,4 @@
-"""Reports: tables, figures and event files of a recording or a model."""
+"""Reports: tables, figures and what other tools show of a recording."""
 
 from keras_concepts.reports.batch_norm.figure import plot_batch_norms
 from keras_concepts.reports.batch_norm.table import (
@@ -23,6 +23,7 @@ from keras_concepts.reports.html.comparison import (
     write_comparison,
 )
 from keras_concepts.reports.html.page import report_html, write_report
+from keras_concepts.reports.mlflow import MLflowWriter, log_to_mlflow
 from keras_concepts.reports.non_finite.figure import plot_non_finite
 from keras_concepts.reports.non_finite.table import (
     non_finite_table,
@@ -47,17 +48,22 @@ from keras_concepts.reports.tensorboard import (
     TensorBoardWriter,
     write_tensorboard,
 )
+from keras_concepts.reports.wandb import WandbWriter, log_to_wandb
 
 __all__ = [
+    "MLflowWriter",
     "Report",
     "Sparsity",
     "SparsityRow",
     "TensorBoardWriter",
+    "WandbWriter",
     "batch_norm_table",
     "comparison_html",
     "doctor_table",
     "findings_table",
     "gradient_table",
+    "log_to_mlflow",
+    "log_to_wandb",
     "non_finite_table",
     "penalty_table",
     "plot_batch_norms",

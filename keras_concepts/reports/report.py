@@ -85,14 +85,18 @@ class Report:
         Args:
             recording: With rows of any monitors.
         """
-        table = self.table(recording)
-        if not table.columns:
+        text = self._text_html(recording)
+        if not text:
             return f"<p>{escape(self.empty)}</p>"
-        text = table_html(table)
         if importlib.util.find_spec("matplotlib") is None:
             return text
         with kept_from_pyplot():
             return text + figure_html(self.figure(recording))
+
+    def _text_html(self, recording: Recording) -> str:
+        """The table, `""` if nothing was recorded."""
+        table = self.table(recording)
+        return table_html(table) if table.columns else ""
 
     def of(self, monitor: str) -> "Report":
         """The same report for one monitor, by its name in the recording."""
@@ -210,7 +214,10 @@ def figure_html(figure: "Figure") -> str:
     figure.savefig(file, format="png")
     data = base64.b64encode(file.getvalue()).decode()
     text = escape(figure.get_suptitle(), quote=True)
-    return f'<img alt="{text}" src="data:image/png;base64,{data}">'
+    return (
+        f'<img alt="{text}" style="max-width: 100%; height: auto" '
+        f'src="data:image/png;base64,{data}">'
+    )
 
 
 def _shown_monitors(recording: Recording) -> tuple[list[str], list[str]]:

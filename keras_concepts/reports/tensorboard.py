@@ -1,11 +1,13 @@
 """Event files that TensorBoard opens."""
 
-import itertools
 import os
+import re
 import socket
 import time
+import weakref
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,13 @@ import numpy as np
 from keras_concepts import quantities as q
 from keras_concepts._extras import missing
 from keras_concepts.recording import Recording, Series
+from keras_concepts.reports.doctor.verdict import began, place
+from keras_concepts.reports.drawing.names import printable
+from keras_concepts.reports.tracked import NewFindings, NewRows, findings_of
+from keras_concepts.rules import Finding
+
+# What Markdown could take for more than a character.
+_MARKUP = re.compile(r"([\\`*_{}\[\]()#!+-])")
 
 
 class TensorBoardWriter:
@@ -24,7 +33,9 @@ class TensorBoardWriter:
     - `mean_shift/<path>/<channel>`, `state_error_rms/<path>/<lag>` and so on:
       scalars, of a channel or lag;
     - `gradient_rms_log10/<path>`: a histogram of an epoch's steps with ten bins
-      to a power of ten, without zeros and non-finite values.
+      to a power of ten, without zeros and non-finite values;
+    - `findings/<rule>`: texts, at the step at which a finding was noticed, and
+      at which it was withdrawn.
 
     What is no curve is left out: the number of units of a layer, what is true
     of single units, and what comes once in a run. What two kinds of monitors
@@ -35,6 +46,8 @@ class TensorBoardWriter:
     Args:
         log_dir: Folder for the event file; made if it is missing. Each writer
             writes a file of its own.
+        layers: Whether to write what was measured of variables, layers and
+            other owners, too, and not of the run and what `fit` logs alone.
 
     Raises:
         ImportError: tensorboardX is not installed.
@@ -43,26 +56,40 @@ class TensorBoardWriter:
 
     ```python
     writer = TensorBoardWriter("logs/run-1")
-    writer.write(recording)  # after each epoch
+    doctor = kc.callbacks.TrainingDoctor(log_to=writer)
+    model.fit(x, y, callbacks=[doctor])
     writer.close()
     ```
     """
 
-    def __init__(self, log_dir: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, log_dir: str | os.PathLike[str], *, layers: bool = True
+    ) -> None:
         self.log_dir = os.fspath(log_dir)
-        self._written = 0
+        self.layers = layers
+        self._rows = NewRows()
+        self._findings: weakref.WeakKeyDictionary[Recording, NewFindings]
+        self._findings = weakref.WeakKeyDictionary()
         self._file = _open(self.log_dir)
 
-    def write(self, recording: Recording) -> None:
+    def write(
+        self, recording: Recording, findings: Sequence[Finding] = ()
+    ) -> None:
         """Writes what was added since the last call; readable at once.
 
         Args:
-            recording: The same one each time.
+            recording: The same one while a run goes on.
+            findings: All by now, as `TrainingDoctor.findings` has them.
         """
-        new = list(itertools.islice(recording, self._written, None))
-        self._written += len(new)
+        new = self._rows.of(recording)
+        now = max((int(s.steps.max(initial=0)) for s in new), default=0)
+        if not self.layers:
+            new = [s for s in new if not s.owner or s.quantity == q.LOG]
         for (_, step), values in sorted(_summaries(new).items()):
             self._file.write(_event(step, values))
+        known = self._findings.setdefault(recording, NewFindings())
+        for step, finding in known.of(findings, now):
+            self._file.write(_event(step, [_text(finding)]))
         self._file.flush()
 
     def close(self) -> None:
@@ -71,19 +98,25 @@ class TensorBoardWriter:
 
 
 def write_tensorboard(
-    recording: Recording, log_dir: str | os.PathLike[str]
+    recording: Recording,
+    log_dir: str | os.PathLike[str],
+    *,
+    layers: bool = True,
 ) -> None:
     """Writes a whole recording to an event file; see `TensorBoardWriter`.
+
+    Its findings are those of `diagnose`.
 
     Args:
         recording: For example a loaded one.
         log_dir: Folder for the event file.
+        layers: See `TensorBoardWriter`.
 
     Raises:
         ImportError: tensorboardX is not installed.
     """
-    writer = TensorBoardWriter(log_dir)
-    writer.write(recording)
+    writer = TensorBoardWriter(log_dir, layers=layers)
+    writer.write(recording, findings_of(recording))
     writer.close()
 
 
@@ -159,6 +192,36 @@ def _histogram(tag: str, values: np.ndarray) -> list[Any]:
     tenths = np.arange(np.floor(logs.min() * 10), np.floor(logs.max() * 10) + 2)
     histogram = make_histogram(logs, tenths / 10)
     return [Summary.Value(tag=tag, histo=histogram)]
+
+
+def _text(finding: Finding) -> Any:
+    """A finding as a text for TensorBoard, which renders Markdown."""
+    from tensorboardX.summary import text
+
+    return text(f"findings/{finding.rule}", markdown(finding)).value[0]
+
+
+def markdown(finding: Finding) -> str:
+    """A finding as Markdown in which no name is taken for markup."""
+    name = f"{finding.severity}: {place(finding)}"
+    parts = [f"**{_plain(name)}**, {began(finding)}"]
+    if finding.resolved is not None:
+        parts[0] += ", withdrawn"
+    if finding.because_of is not None:
+        parts[0] += f", because of {_plain(finding.because_of)}"
+    parts.append(_plain(finding.why))
+    parts.append(
+        "\n".join(f"- {_plain(str(each))}" for each in finding.evidence)
+    )
+    parts.append(f"**Change:** {_plain(finding.advice)}" * bool(finding.advice))
+    # Indented: there a code needs no end that its text could hold.
+    code = printable(finding.code)
+    parts.append(f"    {code}" if code else "")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _plain(text: str) -> str:
+    return escape(_MARKUP.sub(r"\\\1", printable(text)), quote=False)
 
 
 def _event(step: int, values: list[Any]) -> bytes:

@@ -445,3 +445,59 @@ def test_a_long_first_epoch_is_judged_from_inside():
         noticed = {f.rule: f.noticed for f in doctor.findings}
         assert rule in noticed
         assert noticed[rule] < (0, 600)
+
+
+class _Writer:
+    """Remembers what it was given, or fails."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.rows = []
+        self.findings = []
+
+    def write(self, recording, findings=()):
+        self.rows.append(len(recording))
+        self.findings.append(list(findings))
+        np.random.default_rng()
+        _ = np.random.normal()  # noqa: NPY002
+        if self.error is not None:
+            raise self.error
+
+
+class TestLogTo:
+    def test_each_epoch_is_written_when_it_was_judged(self):
+        writer = _Writer()
+        doctor = quiet(log_to=writer)
+        model = network(loss="binary_crossentropy")
+        _ = fit(model, doctor, y=(Y > 0).astype("float32"), epochs=3)
+        assert len(writer.rows) == 4  # after each epoch, and at the end
+        assert writer.rows == sorted(writer.rows)
+        assert len(set(writer.rows[:3])) == 3
+        assert writer.findings[0]
+        assert writer.findings[-1] == doctor.findings
+
+    def test_weights_are_the_same(self):
+        plain = network()
+        _ = fit(plain)
+        watched = network()
+        _ = fit(watched, quiet(log_to=[_Writer(), _Writer()]))
+        for a, b in zip(
+            plain.get_weights(), watched.get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+
+    @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+    def test_one_that_fails_is_left_alone_until_the_next_fit(self):
+        broken, working = _Writer(OSError("no route")), _Writer()
+        doctor = quiet(log_to=(broken, working))
+        for times in (1, 2):
+            with pytest.warns(UserWarning, match=r"write to `_Writer`.*no rou"):
+                _ = fit(network(), doctor, epochs=3)
+            assert len(broken.rows) == times
+            assert len(working.rows) == 4 * times
+        assert any("no route" in each for each in doctor.unchecked)
+
+    @pytest.mark.parametrize("log_to", ["logs", 3, [_Writer(), "logs"]])
+    def test_what_cannot_write_is_refused(self, log_to):
+        with pytest.raises(TypeError, match="must be a writer"):
+            TrainingDoctor(log_to=log_to)

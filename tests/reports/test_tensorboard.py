@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 
 import numpy as np
@@ -7,8 +8,10 @@ from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports.tensorboard import (
     TensorBoardWriter,
+    markdown,
     write_tensorboard,
 )
+from keras_concepts.rules import Evidence, Finding, Measured
 
 event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
 event_accumulator = pytest.importorskip(
@@ -211,3 +214,110 @@ def test_steps_go_on_over_runs(everything, tmp_path):
     write_tensorboard(everything, tmp_path)
     norms = _scalars(_read(tmp_path), "gradient_norm")
     assert list(norms) == list(range(40))
+
+
+DEAD = Finding(
+    "dead_units",
+    "warning",
+    "net/hidden",
+    (0, 4),
+    (1, 10),
+    evidence=(Measured("share of dead units", 0.75, 0.5),),
+    why="Dead units learn nothing.",
+    advice="Lower the learning rate.",
+    code="keras.optimizers.Adam(1e-3)",
+)
+
+
+def _texts(log_dir):
+    """`(step, Markdown)` of each finding, by its tag."""
+    events = _read(log_dir)
+    return {
+        tag: [
+            (event.step, event.tensor_proto.string_val[0].decode())
+            for event in events.Tensors(tag)
+        ]
+        for tag in events.Tags()["tensors"]
+    }
+
+
+class TestFindings:
+    def test_a_finding_is_a_text_where_it_was_noticed(self, tmp_path):
+        recording = Recording(monitor="GradientMonitor")
+        writer = TensorBoardWriter(tmp_path)
+        for epoch in range(4):
+            step = 10 * epoch + 9
+            recording.append(epoch, "", q.GRADIENT_NORM, step, 1.0)
+            findings = [DEAD] if epoch else []
+            if epoch == 3:
+                findings = [dataclasses.replace(DEAD, resolved=(3, 39))]
+            writer.write(recording, findings)
+        writer.close()
+        ((tag, texts),) = _texts(tmp_path).items()
+        assert tag == "findings/dead_units/text_summary"
+        assert [step for step, _ in texts] == [10, 39]
+        assert texts[0][1] == markdown(DEAD)
+        assert texts[1][1].startswith(
+            r"**warning: dead\_units in net/hidden**, from epoch 1 to 4, withd"
+        )
+
+    def test_those_of_a_recording_are_found_again(
+        self, record_course, judged_by, tmp_path
+    ):
+        judged_by(
+            {
+                "name": "dead_units",
+                "evidence": Evidence("a", (0, 4), (), "Do it."),
+                "steps": (15, 25),
+            }
+        )
+        write_tensorboard(record_course([(0.5,)] * 3), tmp_path)
+        ((_, texts),) = _texts(tmp_path).items()
+        assert [step for step, _ in texts] == [20, 30]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "<script>alert(1)</script>",
+            '<img src=x onerror="alert(1)">',
+            "[click](javascript:alert(1))",
+            "![x](http://a/b.png)",
+            "[red]$x$",
+            "**bold** _it_ `code`",
+            "a\n\n# title\n\n- b",
+            "a\n\n    code\n",
+            r"back\slash \\* *star*",
+            "a|b\n-|-\nc|d",
+            "&lt;b&gt; &#35;",
+            "```\nx",
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore:html5lib:DeprecationWarning")
+    def test_names_are_shown_as_they_are(self, name):
+        import html
+        import re
+
+        from tensorboard.plugin_util import markdown_to_safe_html
+
+        finding = dataclasses.replace(
+            DEAD,
+            owner=name,
+            evidence=(Measured(name, name),),
+            why=name,
+            advice=name,
+            code=name,
+        )
+        page = markdown_to_safe_html(markdown(finding))
+        tags = set(re.findall(r"<(/?\w+)", page))
+        plain = markdown_to_safe_html(markdown(DEAD))
+        assert tags == set(re.findall(r"<(/?\w+)", plain))
+        text = html.unescape(re.sub("<[^>]+>", "", page))
+        shown = name.replace("\n", r"\n")
+        assert text.count(shown) == 6
+
+
+def test_layers_can_be_left_out(everything, tmp_path):
+    write_tensorboard(everything, tmp_path, layers=False)
+    tags = {tag for tag, _ in _tags_and_steps(tmp_path)}
+    assert {"gradient_norm", "batch_loss"} <= tags
+    assert not [tag for tag in tags if "model" in tag]

@@ -17,7 +17,8 @@ for name in ("keras", "tensorflow", "jax", "torch"):
 from keras_concepts import quantities as q, reports
 from keras_concepts.recording import Recording
 
-late = {{"matplotlib", "tensorboardX", "pandas"}} & set(sys.modules)
+extras = {{"matplotlib", "tensorboardX", "pandas", "mlflow", "wandb"}}
+late = extras & set(sys.modules)
 if late:
     sys.exit(f"imported too early: {{late}}")
 

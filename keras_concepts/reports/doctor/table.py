@@ -22,6 +22,7 @@ from keras_concepts.reports.doctor.verdict import (
     Verdict,
     began,
     measured,
+    noticed,
     place,
     verdict_of,
     verdict_on,
@@ -161,7 +162,7 @@ def _problem(number: int, problem: Problem) -> Table:
         lines.add_row("" if i else "Leads to", _effect(effect))
     title = Text.assemble(
         (f"{_NAMES[cause.severity]}: {place(cause)}", _STYLES[cause.severity]),
-        f", {began(cause)}{_noticed(cause)}",
+        f", {began(cause)}{noticed(cause)}",
     )
     numbered = Table.grid(padding=(0, 1, 0, 0))
     numbered.add_column()
@@ -179,12 +180,6 @@ def _effect(finding: Finding) -> Text:
         f": {numbers}" if numbers else "",
         style="" if finding.resolved is None else "dim",
     )
-
-
-def _noticed(finding: Finding) -> str:
-    if finding.noticed[0] <= finding.since[0]:
-        return ""
-    return f" (noticed in epoch {finding.noticed[0] + 1})"
 
 
 def _page(page: str) -> str:

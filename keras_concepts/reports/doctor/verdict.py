@@ -172,6 +172,13 @@ def began(finding: Finding) -> str:
     return f"since epoch {epoch + 1}"
 
 
+def noticed(finding: Finding) -> str:
+    """When it was noticed, if that was in a later epoch."""
+    if finding.noticed[0] <= finding.since[0]:
+        return ""
+    return f" (noticed in epoch {finding.noticed[0] + 1})"
+
+
 def measured(finding: Finding, most: int | None = None) -> str:
     """The numbers, each with the threshold where the finding begins.
 

@@ -196,7 +196,7 @@ def test_in_a_notebook(record_course, judged_by):
     judged_by(UNSCALED, DEAD_UNITS)
     html = report_of("TrainingDoctor").html(record_course([(2.0,)] * 6))
     text = " ".join(re.sub("<.*?>", "", html).split())
-    assert "Error: unscaled_input in x, before training" in text
+    assert "Error unscaled_input in x, before training" in text
     assert "so large that its units die or saturate." in text
     assert '<img alt="1 problem found in 6 epochs."' in html
 

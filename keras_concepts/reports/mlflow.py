@@ -1,0 +1,177 @@
+"""Runs of MLflow."""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from keras_concepts._extras import missing
+from keras_concepts.recording import Recording
+from keras_concepts.reports.epoch_numbers import epoch_numbers
+from keras_concepts.reports.tracked import (
+    PREFIX,
+    AllFindings,
+    NewRows,
+    cleaned,
+    findings_of,
+    headline,
+    worst,
+)
+from keras_concepts.rules import Finding
+
+# What MLflow takes, in one request and as a name. Of tags it takes 100: there
+# are not as many rules.
+_MOST_METRICS = 1000
+_LONGEST_NAME = 250
+_LONGEST_TAG = 5000
+_FORBIDDEN = r"[^\w\-. /]"
+
+
+class MLflowWriter:
+    """Writes a recording that grows, and findings, to a run of MLflow.
+
+    - metrics: after each epoch a few numbers, named `doctor/loss` and so on;
+      the step of a metric is the number of epochs that have ended;
+    - tags: `doctor/verdict`, a sentence; `doctor/severity`, the worst of what
+      holds, to search for (`error`, `warning`, `info` or `none`); and of each
+      finding `doctor/finding/<rule>`, what, where and since when;
+    - the artifact `doctor/findings.json`: all findings with their evidence.
+
+    Args:
+        run_id: Run to write to. By default the active run when something is
+            written; where none is active, one is started and stays active.
+        prefix: Before the name of each metric and tag.
+        layers: Whether to write what was measured of layers, variables and
+            other owners, too: `doctor/layers/<quantity>/<path>`, with a `.`
+            for each `/` of the path.
+
+    Raises:
+        ImportError: MLflow is not installed.
+
+    Example:
+
+    ```python
+    with mlflow.start_run():
+        doctor = kc.callbacks.TrainingDoctor(log_to=kc.reports.MLflowWriter())
+        model.fit(x, y, callbacks=[doctor])
+    ```
+    """
+
+    def __init__(
+        self,
+        run_id: str | None = None,
+        *,
+        prefix: str = PREFIX,
+        layers: bool = False,
+    ) -> None:
+        self.run_id = run_id
+        self.prefix = prefix
+        self.layers = layers
+        self._mlflow = _imported()
+        self._rows = NewRows()
+        self._begun = ""  # run that was written to last
+        self._findings = AllFindings()
+        self._told: list[Finding] | None = None
+
+    def write(
+        self, recording: Recording, findings: Sequence[Finding] = ()
+    ) -> str:
+        """Writes what was added since the last call.
+
+        Args:
+            recording: The same one while a run goes on.
+            findings: All by now, as `TrainingDoctor.findings` has them.
+
+        Returns:
+            Id of the run of MLflow.
+        """
+        client = self._mlflow.MlflowClient()
+        run_id = self._run_id()
+        metrics = self._metrics(recording)
+        for i in range(0, len(metrics), _MOST_METRICS):
+            _ = client.log_batch(run_id, metrics[i : i + _MOST_METRICS])
+        if run_id != self._begun:
+            self._begun, self._told = run_id, None
+            self._findings = AllFindings()
+        found = self._findings.with_those_of(recording, findings)
+        if found != self._told:
+            _ = client.log_batch(run_id, tags=self._tags(found))
+            fields = {"findings": [each.to_json() for each in found]}
+            client.log_dict(run_id, fields, f"{self.prefix}findings.json")
+            self._told = found
+        return run_id
+
+    def _run_id(self) -> str:
+        if self.run_id is not None:
+            return self.run_id
+        run = self._mlflow.active_run() or self._mlflow.start_run()
+        return str(run.info.run_id)
+
+    def _metrics(self, recording: Recording) -> list[Any]:
+        entities = self._mlflow.entities
+        now = int(time.time() * 1000)
+        new = self._rows.of(recording)
+        return [
+            entities.Metric(self._name(name), value, now, numbers.epoch)
+            for numbers in epoch_numbers(recording, new, layers=self.layers)
+            for name, value in numbers.values.items()
+        ]
+
+    def _tags(self, findings: Sequence[Finding]) -> list[Any]:
+        tags = {"verdict": headline(findings), "severity": worst(findings)}
+        texts: dict[str, list[str]] = {}
+        for finding in findings:
+            texts.setdefault(finding.rule, []).append(finding.headline)
+        for rule, lines in texts.items():
+            tags[f"finding/{rule}"] = "\n".join(lines)[:_LONGEST_TAG]
+        tag = self._mlflow.entities.RunTag
+        return [tag(self._name(name), text) for name, text in tags.items()]
+
+    def _name(self, name: str) -> str:
+        return cleaned(self.prefix + name, _FORBIDDEN, _LONGEST_NAME)
+
+
+def log_to_mlflow(
+    recording: Recording,
+    run_id: str | None = None,
+    *,
+    report: str | os.PathLike[str] | None = None,
+    prefix: str = PREFIX,
+    layers: bool = False,
+) -> str:
+    """Writes a whole recording to a run of MLflow; see `MLflowWriter`.
+
+    Its findings are those of `diagnose`.
+
+    Args:
+        recording: For example a loaded one.
+        run_id: See `MLflowWriter`. A run that is started here is ended, too.
+        report: File to attach, such as a report of the run in HTML.
+        prefix: See `MLflowWriter`.
+        layers: See `MLflowWriter`.
+
+    Returns:
+        Id of the run of MLflow.
+
+    Raises:
+        ImportError: MLflow is not installed.
+    """
+    mlflow = _imported()
+    is_new = run_id is None and mlflow.active_run() is None
+    writer = MLflowWriter(run_id, prefix=prefix, layers=layers)
+    try:
+        run_id = writer.write(recording, findings_of(recording))
+        if report is not None:
+            mlflow.MlflowClient().log_artifact(run_id, os.fspath(report))
+    finally:
+        if is_new:
+            mlflow.end_run()
+    return run_id
+
+
+def _imported() -> Any:
+    try:
+        import mlflow
+    except ImportError as error:
+        raise missing("Runs of MLflow", "mlflow", "mlflow") from error
+    return mlflow

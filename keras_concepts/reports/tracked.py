@@ -1,0 +1,147 @@
+"""What writers to other tools share: what is new, and under which name."""
+
+import dataclasses
+import hashlib
+import itertools
+import re
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from keras_concepts.recording import Recording, Series
+from keras_concepts.reports.doctor.verdict import RANKS, verdict_of
+from keras_concepts.rules import Finding, diagnose
+
+PREFIX = "doctor/"
+# Between the name and what tells it from others that were cleaned alike.
+_DIGITS = 6
+
+
+class Writer(Protocol):
+    """Shows a recording elsewhere, while it grows."""
+
+    def write(
+        self, recording: Recording, findings: Sequence[Finding] = ()
+    ) -> Any:
+        """Writes what was added since the last call.
+
+        Args:
+            recording: The same one while a run goes on.
+            findings: All by now, as `TrainingDoctor.findings` has them.
+        """
+        ...
+
+
+class NewRows:
+    """Which rows of a recording came since the last look at it."""
+
+    def __init__(self) -> None:
+        self._seen: weakref.WeakKeyDictionary[Recording, int]
+        self._seen = weakref.WeakKeyDictionary()
+
+    def of(self, recording: Recording) -> list[Series]:
+        """Those rows; all of a recording that was not seen before."""
+        seen = self._seen.get(recording, 0)
+        new = list(itertools.islice(recording, seen, None))
+        self._seen[recording] = seen + len(new)
+        return new
+
+
+class AllFindings:
+    """Findings of all recordings that were written to one place."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[weakref.ref[Recording], list[Finding]]] = []
+
+    def with_those_of(
+        self, recording: Recording, findings: Iterable[Finding]
+    ) -> list[Finding]:
+        """Of all recordings, in the order in which they came.
+
+        Args:
+            recording: Which may be there already.
+            findings: All of this recording by now.
+        """
+        for known, found in self._found:
+            if known() is recording:
+                found[:] = findings
+                break
+        else:
+            self._found.append((weakref.ref(recording), list(findings)))
+        return [finding for _, found in self._found for finding in found]
+
+
+class NewFindings:
+    """Which findings are new, have been withdrawn, or hold again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Finding] = {}
+
+    def of(
+        self, findings: Iterable[Finding], now: int = 0
+    ) -> list[tuple[int, Finding]]:
+        """Those findings, each with the step at which that was noticed.
+
+        One that came and went since the last look is there twice.
+
+        Args:
+            findings: All by now.
+            now: Steps by now.
+        """
+        told: list[tuple[int, Finding]] = []
+        seen: Counter[tuple[Any, ...]] = Counter()
+        for finding in findings:
+            # Owner and numbers follow what was measured last.
+            name = (finding.rule, finding.severity, finding.variant)
+            same = *name, finding.since, finding.noticed
+            seen[same] += 1
+            key = *same, seen[same]
+            known = self._known.get(key)
+            self._known[key] = finding
+            if known is None:
+                open_one = dataclasses.replace(finding, resolved=None)
+                told.append((finding.noticed[1], open_one))
+            elif known.resolved is not None and finding.resolved is None:
+                told.append((now, finding))
+            if finding.resolved is not None and (
+                known is None or known.resolved is None
+            ):
+                told.append((finding.resolved[1], finding))
+        return told
+
+
+def findings_of(recording: Recording) -> list[Finding]:
+    """What is wrong with each run of a recording, run after run."""
+    numbers = sorted({series.run for series in recording})
+    return [f for number in numbers for f in diagnose(recording, number)]
+
+
+def headline(findings: Sequence[Finding]) -> str:
+    """How many problems there are, in one sentence."""
+    return verdict_of(findings).headline
+
+
+def worst(findings: Sequence[Finding]) -> str:
+    """The worst severity of what still holds, or `"none"`."""
+    held = [each.severity for each in findings if each.resolved is None]
+    return min(held, key=RANKS.index, default="none")
+
+
+def cleaned(name: str, forbidden: str, most: int) -> str:
+    """A name that a tracker takes; different names stay different.
+
+    Args:
+        name: Of a number, with the paths of layers and the like in it.
+        forbidden: Pattern of what becomes `_`.
+        most: Most characters.
+    """
+    parts = re.sub(forbidden, "_", name).split("/")
+    clean = "/".join(
+        "_" * len(p) if p in (".", "..") else p for p in parts if p
+    )
+    if clean == name and len(name) <= most:
+        return name
+    code = name.encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(code).hexdigest()[:_DIGITS]
+    return f"{clean[: most - _DIGITS - 1]}_{digest}"
