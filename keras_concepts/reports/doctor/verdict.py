@@ -79,7 +79,7 @@ class Verdict(NamedTuple):
         """
         checked = [] if self.problems else self.checked
         lists = (
-            ("No longer", map(_withdrawn, self.withdrawn), ", "),
+            ("No longer", map(withdrawn, self.withdrawn), ", "),
             ("Checked", dict.fromkeys(checked), ", "),
             ("Not checked", self.unchecked, "; "),
             ("Not known", self.unknown, "; "),
@@ -192,7 +192,8 @@ def measured(finding: Finding, most: int | None = None) -> str:
     return printable("; ".join(map(str, numbers[:most])))
 
 
-def _withdrawn(finding: Finding) -> str:
+def withdrawn(finding: Finding) -> str:
+    """What held for a time, and when."""
     first, last = finding.since[0] + 1, (finding.resolved or (0, 0))[0] + 1
     if first >= last:
         return f"{place(finding)} in epoch {last}"

@@ -12,7 +12,7 @@ from keras_concepts.reports.html.svg import COLOURS, WIDTH, svg_of
 # Rows of the table of numbers that stands below a chart.
 MOST_ROWS = 24
 TOP, BOTTOM, RIGHT = 24.0, 36.0, 12.0  # points beside the axes
-_CHARACTER = 6.4  # width in points, of a label of a tick
+CHARACTER = 6.4  # width in points, of a label of a tick
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,10 @@ class Chart:
     svg: str
     legend: Sequence[Key] = ()
     numbers: Numbers | None = None
+
+    def with_legend(self, legend: Sequence[Key]) -> "Chart":
+        """The same with another legend."""
+        return dataclasses.replace(self, legend=legend)
 
 
 def chart_of(
@@ -120,7 +124,7 @@ def place_axes(figure: Any, axes: Any) -> None:
     elif axes.get_yscale() == "linear":
         axes.yaxis.get_major_locator().set_params(nbins=5)
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    left = 16.0 + _CHARACTER * max(map(len, labels), default=0)
+    left = 16.0 + CHARACTER * max(map(len, labels), default=0)
     axes.set_position(
         (
             left / WIDTH,

@@ -10,7 +10,6 @@ from keras_concepts.reports.doctor.verdict import (
     Problem,
     Verdict,
     began,
-    measured,
 )
 from keras_concepts.reports.drawing.names import printable
 from keras_concepts.reports.html.chart import (
@@ -21,7 +20,7 @@ from keras_concepts.reports.html.chart import (
     place_axes,
     shown,
 )
-from keras_concepts.reports.html.losses import course, numbers_of
+from keras_concepts.reports.html.lines import course, numbers_of
 from keras_concepts.reports.html.svg import new_figure
 from keras_concepts.rules import Finding, Measured, Training
 
@@ -42,7 +41,7 @@ class ShownFinding:
         finding: The finding.
         severity: In a word.
         when: Since when, and when it was noticed.
-        measured: The numbers, in a line.
+        code: The change, as code.
         evidence: The same as a table, if there is any.
         chart: The measured quantity over time, if one shows it.
     """
@@ -53,7 +52,7 @@ class ShownFinding:
     finding: Finding
     severity: str
     when: str
-    measured: str
+    code: str
     evidence: Numbers | None
     chart: Chart | None
 
@@ -181,7 +180,7 @@ def _shown_finding(
         finding,
         _SEVERITIES[finding.severity],
         when,
-        measured(finding),
+        "\n".join(map(printable, finding.code.split("\n"))),
         _evidence(finding.evidence),
         chart,
     )
