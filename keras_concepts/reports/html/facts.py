@@ -106,16 +106,15 @@ def _data_tables(t: Training) -> Iterator[tuple[str, Facts]]:
     data = _mapping(t.facts.get("data"))
     for number, each in enumerate(data.get("inputs") or (), start=1):
         name = printable(str(each.get("name") or number))
-        yield f"Input {name}", _of(each, _INPUT)
+        yield f"Input “{name}”", _of(each, _INPUT)
     for number, each in enumerate(data.get("targets") or (), start=1):
-        name = printable(str(each.get("output") or "")) or (
-            str(number) if number > 1 else ""
-        )
-        yield f"Target {name}".rstrip(), _of(each, _TARGET)
+        name = printable(str(each.get("output") or ""))
+        title = f"Target of “{name}”" if name else f"Target {number}"
+        yield title, _of(each, _TARGET)
     validation = _mapping(data.get("validation"))
     rows = {
-        "training rows seen": data.get("rows"),
-        "of": data.get("of"),
+        "training rows": data.get("of"),
+        "training rows looked at": data.get("rows"),
         "validation rows": validation.get("rows"),
         "share of validation rows that are training rows, too": validation.get(
             "overlap"

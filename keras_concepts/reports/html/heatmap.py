@@ -31,9 +31,11 @@ from keras_concepts.rules.training import Curve
 COLUMNS, _SHADES = 160, 64
 # What is smaller than the largest by more has the same colour.
 _RANGE = 1e-12
-_ROW, _LOWEST, _HIGHEST = 15.0, 30.0, 300.0  # points
-_TOP, _BAR, _BAR_ROOM = 10.0, 9.0, 56.0
+_ROW, _LOWEST, _HIGHEST = 15.0, 44.0, 300.0  # points
+_TOP, _BAR, _BAR_ROOM = 10.0, 9.0, 60.0
+_TICK = 22.0  # points that a tick of the colour bar needs
 _LONGEST_NAME = 19
+_WHITE = "#fffffe"  # in dark pages, too
 _MOST_ROWS, _MOST_COLUMNS = 40, 6
 
 
@@ -58,7 +60,6 @@ class Cells(NamedTuple):
         curves: Mapping[str, Curve],
         names: Sequence[str],
         epochs: Epochs,
-        counts: Mapping[str, Curve] | None = None,
     ) -> Self:
         """Of curves that are measured at the same or at different steps.
 
@@ -66,20 +67,14 @@ class Cells(NamedTuple):
             curves: By owner, one or more.
             names: Of the owners, as they are shown.
             epochs: Of the run.
-            counts: By owner, how much was not finite: NaN where there was
-                nothing to measure.
         """
         steps = np.unique(np.concatenate([c.steps for c in curves.values()]))
         values = np.full((len(curves), len(steps)), np.nan)
         nonfinite = np.zeros(values.shape, bool)
-        for row, (owner, curve) in enumerate(curves.items()):
+        for row, curve in enumerate(curves.values()):
             columns = np.searchsorted(steps, curve.steps)
             values[row, columns] = curve.values
             nonfinite[row, columns] = ~np.isfinite(curve.values)
-            count = (counts or {}).get(owner)
-            if count is not None:
-                none = count.steps[np.isnan(count.values)]
-                nonfinite[row, np.isin(steps, none)] = False
         places = np.asarray(epochs.after(steps))
         values[~np.isfinite(values)] = np.nan
         return cls(names, places, values, nonfinite)
@@ -103,7 +98,8 @@ class Cells(NamedTuple):
         """Values and what is not finite at `COLUMNS` places of equal width.
 
         Of several measurements at a place, the median; where there is none,
-        the nearest, as far as half the way to the next one.
+        the nearest; before the first and after the last, as far as the
+        longest pause.
         """
         width = (last - first) / COLUMNS
         at = np.clip((self.places - first) / width, 0, COLUMNS - 1).astype(int)
@@ -120,7 +116,7 @@ class Cells(NamedTuple):
         centres = first + width * (np.arange(COLUMNS) + 0.5)
         nearest = np.searchsorted(middles, centres)
         gaps = np.diff(places)
-        reach = float(gaps.max()) / 2.0 if len(gaps) else 0.5
+        reach = float(gaps.max()) if len(gaps) else 0.5
         reach = max(reach, width)
         beyond = (centres < places[0] - reach) | (centres > places[-1] + reach)
         values = np.where(beyond, np.nan, values[:, nearest])
@@ -176,7 +172,7 @@ def heatmap_chart(
     left = 12.0 + CHARACTER * max(map(len, labels), default=0)
     _place(axes, left, WIDTH - _BAR_ROOM, height)
     _place(bar, WIDTH - _BAR_ROOM + 8.0, WIDTH - _BAR_ROOM + 8.0 + _BAR, height)
-    _draw_bar(bar, span, share, mark)
+    _draw_bar(bar, span, share, mark, max(2, int(height / _TICK)))
     chart = chart_of(figure, name, title, caption, {}, _numbers(cells, epochs))
     return chart.with_legend(_legend(values, nonfinite, share, absent))
 
@@ -231,7 +227,11 @@ def _bytes(colour: Any) -> np.ndarray:
 
 
 def _draw_bar(
-    axes: Any, span: tuple[float, float], share: bool, mark: float | None
+    axes: Any,
+    span: tuple[float, float],
+    share: bool,
+    mark: float | None,
+    most: int,
 ) -> None:
     from matplotlib import colormaps
     from matplotlib.ticker import LogLocator
@@ -253,12 +253,13 @@ def _draw_bar(
         axes.set_yticks(ticks, labels)
     else:
         subs = (1.0, 2.0, 5.0) if high / low < 100.0 else (1.0,)
-        found = LogLocator(subs=subs, numticks=6).tick_values(low, high)
+        found = LogLocator(subs=subs, numticks=most).tick_values(low, high)
         found = [tick for tick in found if low <= tick <= high]
+        found = [found[i] for i in thinned(len(found), most)]
         axes.set_yticks(np.log10(found), [power_label(each) for each in found])
     axes.tick_params(labelsize=TICK_SIZE, pad=2, length=3)
     if mark is not None and low < mark < high:
-        axes.axhline(mark if share else np.log10(mark), color="white", lw=2)
+        axes.axhline(mark if share else np.log10(mark), color=_WHITE, lw=2)
 
 
 def _mark_narrow(

@@ -9,7 +9,8 @@ from keras_concepts.reports.doctor.curves import Ratio, ratio_curve
 from keras_concepts.reports.doctor.verdict import RANKS, Verdict
 from keras_concepts.reports.drawing.blocks import distance_from_the_others
 from keras_concepts.reports.drawing.names import layer_names, printable
-from keras_concepts.reports.html.chart import Numbers, shown
+from keras_concepts.reports.html.chart import Numbers, percent, shown
+from keras_concepts.reports.html.gradients import gradients_of
 from keras_concepts.rules import Training
 from keras_concepts.rules.training import Curve
 
@@ -35,9 +36,7 @@ def layer_table(t: Training, verdict: Verdict) -> Numbers | None:
         `None` if nothing was measured of any layer.
     """
     columns = {
-        header: values
-        for header, values in _columns(t).items()
-        if any(np.isfinite(v) or np.isinf(v) for v in values.values())
+        header: values for header, values in _columns(t).items() if values
     }
     measured = dict.fromkeys(
         layer for values in columns.values() for layer in values
@@ -71,7 +70,7 @@ def layer_table(t: Training, verdict: Verdict) -> Numbers | None:
                 else "–",
                 ", ".join(findings.get(layer, {})) or "–",
                 *(
-                    _formatted(header, values.get(layer, np.nan))
+                    _formatted(header, values.get(layer))
                     for header, values in columns.items()
                 ),
             ]
@@ -101,7 +100,7 @@ def _columns(t: Training) -> dict[str, dict[str, float]]:
         "activation std": _last(t.curves(q.ACTIVATION_STD)),
         "error RMS": _last(t.curves(q.ERROR_RMS)),
         "error over last": _last(t.curves(q.ERROR_ATTENUATION)),
-        "gradient RMS": _of_layers(t, t.curves(q.GRADIENT_RMS)),
+        "gradient RMS": _of_layers(t, gradients_of(t, every_variable=True)),
         "update / weight": updates,
         "dead": shares(q.ZERO_ACTIVATION_UNITS)
         or shares(q.ZERO_GRADIENT_UNITS),
@@ -193,12 +192,12 @@ def _findings(t: Training, verdict: Verdict) -> dict[str, dict[str, str]]:
 
 
 _FORMATS: dict[str, Callable[[float], str]] = {
-    "dead": lambda share: f"{share:.0%}",
-    "saturated": lambda share: f"{share:.0%}",
+    "dead": percent,
+    "saturated": percent,
 }
 
 
-def _formatted(header: str, value: float) -> str:
-    if np.isnan(value):
+def _formatted(header: str, value: float | None) -> str:
+    if value is None:
         return "–"
     return _FORMATS.get(header, shown)(value)

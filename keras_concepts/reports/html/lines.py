@@ -46,7 +46,7 @@ def line_chart(
         curves: By label, at most six, none of them empty.
         epochs: Of the run.
         label: What the vertical axis shows.
-        caption: See `Chart`; by default how each curve went.
+        caption: What stands before how each curve went.
         share: Whether values lie between 0 and 1.
     """
     figure = new_figure(HEIGHT)
@@ -62,9 +62,9 @@ def line_chart(
     epochs.label(axes)
     label_above(axes, label or title)
     place_axes(figure, axes)
-    text = caption or sentence(
-        "; ".join(course(key, curve) for key, curve in curves.items())
-    )
+    # Names are not written with a capital letter where they are not.
+    text = "; ".join(course(key, curve) for key, curve in curves.items())
+    text = f"{caption} {text}.".strip()
     return chart_of(figure, name, title, text, entries, numbers_of(curves))
 
 
@@ -116,10 +116,11 @@ def course(what: str, curve: Curve) -> str:
         return f"{what} is {shown(first)} throughout"
     middle = ""
     lowest, highest = curve.values.min(), curve.values.max()
-    if highest > max(first, last) + 0.1 * abs(last - first):
+    seen = {shown(first), shown(last)}
+    if highest > max(first, last) and shown(highest) not in seen:
         at = epoch_name(int(curve.epochs[np.argmax(curve.values)]))
         middle = f", up to {shown(highest)} {_in(at)},"
-    elif lowest < min(first, last) - 0.1 * abs(last - first):
+    elif lowest < min(first, last) and shown(lowest) not in seen:
         at = epoch_name(int(curve.epochs[np.argmin(curve.values)]))
         middle = f", down to {shown(lowest)} {_in(at)},"
     return (

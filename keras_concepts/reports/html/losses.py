@@ -25,6 +25,7 @@ from keras_concepts.rules.harm import data_loss, reference_loss
 from keras_concepts.rules.training import Curve
 
 _HEIGHT = 210.0
+_DATA = "data loss"
 _LONGEST_NAME = 40
 _MOST_LINES, _MOST_METRICS = 5, 6
 
@@ -34,10 +35,12 @@ def loss_charts(t: Training, epochs: Epochs) -> list[Chart]:
     charts = []
     if t.logs("loss"):
         charts.append(loss_chart(t, epochs))
-    parts = _parts(t)
+    parts = _parts(t, epochs)
     if len(parts) > 1:
         charts.append(
-            line_chart("loss-parts", "Parts of the loss", parts, epochs)
+            line_chart(
+                "loss-parts", "Parts of the loss", parts, epochs, label="loss"
+            )
         )
     outputs = {owner: c for owner, c in t.curves(q.DATA_LOSS).items() if owner}
     if len(outputs) > 1:
@@ -45,7 +48,13 @@ def loss_charts(t: Training, epochs: Epochs) -> list[Chart]:
         curves = dict(zip(names, outputs.values(), strict=True))
         kept = dict([*curves.items()][:_MOST_LINES])
         charts.append(
-            line_chart("loss-outputs", "Loss of each output", kept, epochs)
+            line_chart(
+                "loss-outputs",
+                "Loss of each output",
+                kept,
+                epochs,
+                label="loss",
+            )
         )
     return charts
 
@@ -80,20 +89,20 @@ def metric_charts(t: Training, epochs: Epochs) -> list[Chart]:
     logs = t.curves(q.LOG)
     keys = dict.fromkeys(key.removeprefix("val_") for key in logs)
     for number, key in enumerate(each for each in keys if each != "loss"):
-        pair = {"training": key, "validation": f"val_{key}"}
         curves = {
-            label: logs[each]
-            for label, each in pair.items()
+            each: logs[each]
+            for each in (key, f"val_{key}")
             if each in logs and (logs[each].indices < 0).all()
         }
         if curves and len(charts) < _MOST_METRICS:
-            [name] = shorten([printable(key)], _LONGEST_NAME)
-            labelled = {f"{name}, {label}": c for label, c in curves.items()}
+            names = shorten([*map(printable, [key, *curves])], _LONGEST_NAME)
+            labelled = dict(zip(names[1:], curves.values(), strict=True))
             values = np.concatenate([c.values for c in curves.values()])
             share = bool(((values >= 0.0) & (values <= 1.0)).all())
             charts.append(
                 line_chart(
-                    f"metric-{number}", name, labelled, epochs, share=share
+                    *(f"metric-{number}", names[0], labelled, epochs),
+                    share=share,
                 )
             )
     return charts
@@ -122,22 +131,22 @@ def learning_rate_sentences(t: Training) -> list[str]:
     return []
 
 
-def _parts(t: Training) -> dict[str, Curve]:
+def _parts(t: Training, epochs: Epochs) -> dict[str, Curve]:
     """Data loss, penalties and the rest; those that are 0 are left out."""
     measured = {
-        "data": t.curve(q.DATA_LOSS),
-        "penalties": t.curve(q.PENALTY),
+        _DATA: t.curve(q.DATA_LOSS),
+        "penalty": t.curve(q.PENALTY),
         "added by layers": t.curve(q.ADDED_LOSS),
-        "other": t.curve(q.OTHER_LOSS),
+        "other parts": t.curve(q.OTHER_LOSS),
     }
-    if not measured["data"]:
+    if not measured[_DATA]:
         measured = {
-            "data": data_loss(t),
-            "penalties of the weights": t.curve(q.WEIGHT_PENALTY),
+            _DATA: data_loss(t),
+            "penalty of the weights": t.curve(q.WEIGHT_PENALTY),
             "added by layers": t.curve(q.PROBE_ADDED_LOSS),
         }
     return {
-        label: curve
+        label: epochs.at_ends(curve)
         for label, curve in measured.items()
-        if curve and (label == "data" or curve.values.any())
+        if curve and (label == _DATA or curve.values.any())
     }

@@ -50,7 +50,8 @@ def memory_charts(t: Training, epochs: Epochs) -> list[Chart]:
         )
         if horizon is not None:
             caption += (
-                " At the end more than 1 % gets "
+                " At the end more than 1 %, the white mark beside the colours, "
+                "gets "
                 f"{shown(horizon.values[-1])} steps back, of "
                 f"{len(cells.names) - 1} possible."
             )

@@ -11,17 +11,18 @@ from keras_concepts.reports.doctor.epochs import Epochs
 from keras_concepts.reports.doctor.verdict import (
     EMPTY,
     Verdict,
-    place,
     verdict_on,
     withdrawn,
 )
 from keras_concepts.reports.drawing.names import printable
+from keras_concepts.reports.html.chart import percent
 from keras_concepts.reports.html.facts import fact_tables, runs_of
 from keras_concepts.reports.html.layers import layer_table
-from keras_concepts.reports.html.problems import shown_problems
+from keras_concepts.reports.html.problems import rule_in_words, shown_problems
 from keras_concepts.reports.html.sections import sections_of
 from keras_concepts.reports.html.svg import drawing
 from keras_concepts.rules import Judge, Training
+from keras_concepts.rules.harm import constant_loss, skill
 
 TITLE = "Training report"
 
@@ -101,7 +102,7 @@ def _parts(
         "title": printable(title or t.facts.get("model") or TITLE),
         "verdict": sentence_of(verdict),
         "worst": verdict.problems[0].severity if verdict.problems else "fine",
-        "remarks": _remarks(recording, t),
+        "remarks": _remarks(recording, verdict, t),
         "problems": shown_problems(verdict, t, epochs),
         "withdrawn": [withdrawn(finding) for finding in verdict.withdrawn],
         "sections": sections_of(t, epochs),
@@ -119,10 +120,15 @@ def sentence_of(verdict: Verdict) -> str:
     if not verdict.problems:
         return headline
     cause = verdict.problems[0].cause
-    return f"{headline[:-1]}: look at {place(cause)} first."
+    rule = rule_in_words(cause)
+    what = f"{rule[:1].lower()}{rule[1:]}"
+    if cause.owner:
+        what += f" in {printable(cause.owner)}"
+    first = ", first of all" if len(verdict.problems) > 1 else ""
+    return f"{headline[:-1]}{first}: {what}."
 
 
-def _remarks(recording: Recording, t: Training) -> list[str]:
+def _remarks(recording: Recording, verdict: Verdict, t: Training) -> list[str]:
     """What a reader must know before the rest."""
     remarks = []
     count = runs_of(recording)
@@ -135,6 +141,13 @@ def _remarks(recording: Recording, t: Training) -> list[str]:
             "The loss was first NaN or infinite in epoch "
             f"{t.broken_at[0] + 1}, at step {t.broken_at[1]}. What a probe "
             "shows after that says nothing, and is left out."
+        )
+    curve = skill(t).finite
+    if not verdict.problems and curve and constant_loss(t) is not None:
+        share = percent(max(float(curve.values[-1]), 0.0))
+        remarks.append(
+            f"The model has removed {share} of the loss of the best constant "
+            "prediction."
         )
     return remarks
 

@@ -9,7 +9,8 @@ from keras_concepts import quantities as q
 from keras_concepts.reports.doctor.curves import Ratio, ratio_curve
 from keras_concepts.reports.doctor.epochs import Epochs
 from keras_concepts.reports.drawing.names import layer_names, short_names
-from keras_concepts.reports.html.chart import Chart, shown
+from keras_concepts.reports.html.chart import Chart, percent, shown
+from keras_concepts.reports.html.gradients import gradients_of
 from keras_concepts.reports.html.heatmap import Cells, heatmap_chart
 from keras_concepts.reports.html.lines import line_chart
 from keras_concepts.reports.html.losses import (
@@ -32,12 +33,14 @@ class Section(NamedTuple):
         title: Of the part.
         charts: In their order.
         sentences: What stands above them.
+        link: Its title in the contents.
     """
 
     name: str
     title: str
     charts: Sequence[Chart]
     sentences: Sequence[str] = ()
+    link: str = ""
 
 
 def sections_of(t: Training, epochs: Epochs) -> list[Section]:
@@ -48,25 +51,40 @@ def sections_of(t: Training, epochs: Epochs) -> list[Section]:
         epochs: Of the run.
     """
     made = (
-        Section("loss", "Loss", loss_charts(t, epochs)),
-        Section("metrics", "Metrics", metric_charts(t, epochs)),
         Section(
-            "learning-rate",
-            "Learning rate",
-            learning_rate_charts(t, epochs),
+            "loss",
+            "Loss, metrics and learning rate",
+            [
+                *loss_charts(t, epochs),
+                *metric_charts(t, epochs),
+                *learning_rate_charts(t, epochs),
+            ],
             learning_rate_sentences(t),
+            "Loss",
         ),
-        Section("signals", "Gradients and signals", _signal_charts(t, epochs)),
-        Section("units", "Dead and saturated units", *_unit_charts(t, epochs)),
+        Section(
+            "signals",
+            "Gradients, signals and updates",
+            [*_signal_charts(t, epochs), *_update_charts(t, epochs)],
+            link="Signals",
+        ),
+        Section(
+            "units",
+            "Dead and saturated units",
+            *_unit_charts(t, epochs),
+            link="Units",
+        ),
         Section(
             "batch-normalization",
             "Batch normalization",
             _batch_norm_charts(t, epochs),
         ),
         Section(
-            "memory", "Memory of recurrent layers", memory_charts(t, epochs)
+            "memory",
+            "Memory of recurrent layers",
+            memory_charts(t, epochs),
+            link="Memory",
         ),
-        Section("updates", "Updates", _update_charts(t, epochs)),
     )
     return [each for each in made if each.charts or each.sentences]
 
@@ -75,12 +93,7 @@ def _signal_charts(t: Training, epochs: Epochs) -> list[Chart]:
     charts = []
     gradients = gradients_of(t)
     if gradients:
-        cells = Cells.of(
-            gradients,
-            short_names([*gradients]),
-            epochs,
-            t.curves(q.GRADIENT_NONFINITE),
-        )
+        cells = Cells.of(gradients, short_names([*gradients]), epochs)
         charts.append(
             _sizes(
                 "gradients",
@@ -101,22 +114,6 @@ def _signal_charts(t: Training, epochs: Epochs) -> list[Chart]:
     return charts
 
 
-def gradients_of(t: Training) -> dict[str, Curve]:
-    """RMS gradient of each variable; of biases only if there is nothing else.
-
-    Args:
-        t: The run.
-    """
-    curves = t.curves(q.GRADIENT_RMS)
-    roles = {each["path"]: each.get("role") for each in t.variables}
-    weights = {
-        path: curve
-        for path, curve in curves.items()
-        if roles.get(path) != q.VECTOR
-    }
-    return weights or curves
-
-
 def _sizes(
     name: str,
     title: str,
@@ -135,11 +132,12 @@ def _extremes(cells: Cells) -> str:
     if np.isfinite(last).any():
         low, high = int(np.nanargmin(last)), int(np.nanargmax(last))
         if len(names) == 1:
-            parts.append(f"At the end {shown(last[0])}.")
+            parts.append(f"{shown(last[0])} at the end.")
         else:
             parts.append(
-                f"At the end from {shown(last[low])} in {names[low]} to "
-                f"{shown(last[high])} in {names[high]}."
+                f"At the end the smallest is {shown(last[low])} "
+                f"({names[low]}) and the largest {shown(last[high])} "
+                f"({names[high]})."
             )
             if np.isfinite(last[[0, -1]]).all() and last[-1] > 0.0:
                 parts.append(
@@ -158,7 +156,10 @@ def _unit_charts(t: Training, epochs: Epochs) -> tuple[list[Chart], list[str]]:
     dead = t.curves(q.ZERO_ACTIVATION_UNITS)
     what = "0 for every sample of the probe"
     if not dead:
-        dead = t.curves(q.ZERO_GRADIENT_UNITS)
+        dead = {
+            path: epochs.at_ends(curve)
+            for path, curve in t.curves(q.ZERO_GRADIENT_UNITS).items()
+        }
         what = "without a gradient in all steps of an epoch"
     for name, title, counts, meaning in (
         ("dead", "Dead units", dead, what),
@@ -201,8 +202,9 @@ def _worst_share(cells: Cells, meaning: str) -> str:
     last = np.nan_to_num(cells.last)
     worst = int(np.argmax(last))
     over = int((last > 0.5).sum())
+    share = percent(last[worst])
     return (
-        f"Share of the units that are {meaning}. At the end {last[worst]:.0%} "
+        f"Share of the units that are {meaning}. At the end {share} "
         f"in {cells.names[worst]}, and more than half in {over} of "
         f"{len(last)} layers shown."
     )
@@ -210,7 +212,7 @@ def _worst_share(cells: Cells, meaning: str) -> str:
 
 def _batch_norm_charts(t: Training, epochs: Epochs) -> list[Chart]:
     charts = []
-    off = _off(t)
+    off = {path: epochs.at_ends(curve) for path, curve in _off(t).items()}
     if off:
         cells = Cells.of(off, layer_names([*off]), epochs)
         last = cells.last
@@ -242,8 +244,9 @@ def _batch_norm_charts(t: Training, epochs: Epochs) -> list[Chart]:
     ):
         found = [t.curve(each) for each in quantities]
         if off and not modes and all(found):
+            ends = map(epochs.at_ends, found)
             modes = dict(
-                zip(("as in training", "at inference"), found, strict=True)
+                zip(("as in training", "at inference"), ends, strict=True)
             )
     if modes:
         charts.append(
