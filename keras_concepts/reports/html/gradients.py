@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts.reports.doctor.curves import NOTHING
 from keras_concepts.rules import Training
 from keras_concepts.rules.training import Curve
 
@@ -30,6 +31,31 @@ def gradients_of(
         if roles.get(path) != q.VECTOR
     }
     return curves if every_variable else weights or curves
+
+
+def attenuation_of(t: Training) -> Curve:
+    """Error signal of the first layer over the last's, at each measurement.
+
+    Without error signals, the same of the gradients of the weights. Empty if
+    neither was measured, or there is only one layer.
+
+    Args:
+        t: The run.
+    """
+    errors = t.curves(q.ERROR_ATTENUATION)
+    if len(errors) > 1:
+        return next(iter(errors.values()))
+    curves = [*gradients_of(t).values()]
+    if len(curves) < 2:
+        return NOTHING
+    first, last = curves[0], curves[-1]
+    _, here, there = np.intersect1d(
+        first.steps, last.steps, return_indices=True
+    )
+    shared = Curve(*(column[here] for column in first))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = shared.values / last.values[there]
+    return shared._replace(values=ratio)
 
 
 def _measured(curve: Curve, count: Curve | None) -> Curve:

@@ -34,7 +34,7 @@ _RANGE = 1e-12
 _ROW, _LOWEST, _HIGHEST = 15.0, 44.0, 300.0  # points
 _TOP, _BAR, _BAR_ROOM = 10.0, 9.0, 60.0
 _TICK = 22.0  # points that a tick of the colour bar needs
-_LONGEST_NAME = 19
+_LONGEST_NAME = 17
 _WHITE = "#fffffe"  # in dark pages, too
 _MOST_ROWS, _MOST_COLUMNS = 40, 6
 

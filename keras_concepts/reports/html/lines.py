@@ -20,7 +20,7 @@ from keras_concepts.reports.selection import epoch_name
 from keras_concepts.rules.training import Curve
 
 HEIGHT = 190.0
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _STYLES = ("-", "-", "--", "--", ":", ":")
 # From here on a curve is drawn without a point for each value.
 _MANY = 60
@@ -54,7 +54,7 @@ def line_chart(
     entries = {
         key: draw_line(axes, curve, epochs, colour, style)
         for (key, curve), colour, style in zip(
-            curves.items(), _COLOURS, _STYLES, strict=False
+            curves.items(), COLOURS, _STYLES, strict=False
         )
     }
     values = np.concatenate([curve.values for curve in curves.values()])

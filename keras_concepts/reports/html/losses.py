@@ -42,7 +42,11 @@ def loss_charts(t: Training, epochs: Epochs) -> list[Chart]:
                 "loss-parts", "Parts of the loss", parts, epochs, label="loss"
             )
         )
-    outputs = {owner: c for owner, c in t.curves(q.DATA_LOSS).items() if owner}
+    outputs = {
+        owner: epochs.at_ends(curve)
+        for owner, curve in t.curves(q.DATA_LOSS).items()
+        if owner
+    }
     if len(outputs) > 1:
         names = shorten([*map(printable, outputs)], _LONGEST_NAME)
         curves = dict(zip(names, outputs.values(), strict=True))

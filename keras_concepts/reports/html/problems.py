@@ -1,6 +1,7 @@
 """What is wrong with a run, as a page shows it: words, numbers and charts."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -84,7 +85,11 @@ class ShownProblem:
 
 
 def shown_problems(
-    verdict: Verdict, t: Training, epochs: Epochs
+    verdict: Verdict,
+    t: Training,
+    epochs: Epochs,
+    *,
+    most_charts: int = MOST_CHARTS,
 ) -> list[ShownProblem]:
     """The problems that still hold, the worst first.
 
@@ -92,8 +97,11 @@ def shown_problems(
         verdict: On the run.
         t: The whole run.
         epochs: Of the run.
+        most_charts: How many findings have a chart, causes first.
     """
-    charts = dict(_charts(verdict.problems, t, epochs))
+    charts = dict(
+        itertools.islice(_charts(verdict.problems, t, epochs), most_charts)
+    )
     return [
         ShownProblem(
             number,
@@ -137,10 +145,7 @@ def _charts(
         for number, problem in enumerate(problems, start=1)
         for place, (name, finding) in enumerate(_named(number, problem))
     ]
-    drawn = 0
     for is_effect, number, name, finding in sorted(wanted, key=lambda w: w[0]):
-        if drawn == MOST_CHARTS:
-            break
         found = curve_of(finding, t)
         if found is not None:
             panel = Panel(number, finding, not is_effect, found)
@@ -148,7 +153,6 @@ def _charts(
         else:
             chart = number_chart(finding, f"{name}-chart")
         if chart is not None:
-            drawn += 1
             yield name, chart
 
 
@@ -210,7 +214,7 @@ def number_chart(finding: Finding, name: str) -> Chart | None:
             [threshold, threshold], [row - 0.2, row + 0.4], "--", color=_PINK
         )
         axes.text(
-            *(0.0, row - 0.18, literal(printable(str(numbers[row][0])))),
+            *(0.0, row - 0.24, literal(printable(str(numbers[row][0])))),
             transform=axes.get_yaxis_transform(),
             size=TICK_SIZE,
             va="bottom",

@@ -11,7 +11,8 @@ from typing import Any
 from keras_concepts._extras import missing
 from keras_concepts.reports.drawing.names import printable
 
-WIDTH = 380.0  # points; on a phone a point is a little less than a pixel
+# Points. A phone shows about as many pixels, so that text is as large as drawn.
+WIDTH = 340.0
 # Colours of the reports' figures, and the variables of the page's style.
 COLOURS = {
     "#0072b2": "blue",
