@@ -25,6 +25,7 @@ from keras_concepts.rules import Judge, Training
 from keras_concepts.rules.harm import constant_loss, skill
 
 TITLE = "Training report"
+_SPACES = "\n\u00a0"
 
 
 def write_report(
@@ -169,9 +170,20 @@ def template_of(name: str) -> Any:
         ),
         trim_blocks=True,
         lstrip_blocks=True,
-        undefined=jinja2.ChainableUndefined,
+        finalize=_legible,
     )
     return environment.get_template(name)
+
+
+def _legible(value: Any) -> Any:
+    """A text in which nothing is invisible, or turns what stands around it.
+
+    Args:
+        value: Of an expression in a template; what is HTML stays as it is.
+    """
+    if type(value) is not str or value.isprintable():
+        return value
+    return "".join(c if c in _SPACES else printable(c) for c in value)
 
 
 def write_page(page: str, path: str | os.PathLike[str]) -> None:
