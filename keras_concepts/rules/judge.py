@@ -65,6 +65,11 @@ class Judge:
         for end, position in checks or _ends_of_epochs(index):
             _ = self._judge(Training(index, end, position))
 
+    @property
+    def training(self) -> Training:
+        """All that is known of the run, as of the last check."""
+        return Training.whole(self._index)
+
     def _judge(self, t: Training) -> list[Finding]:
         new = []
         seen = set()

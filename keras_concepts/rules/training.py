@@ -74,6 +74,9 @@ class Index:
         self.recording = recording
         self.run = run
         self.rows: dict[str, dict[str, tuple[list[int], list[Series]]]] = {}
+        # Of each quantity and owner all rows so far, and how many of them the
+        # first, the first two, ... of its series hold.
+        self._joined: dict[tuple[str, str], tuple[Curve, np.ndarray]] = {}
         self.checks: list[tuple[int, Position]] = []
         self.size = 0
 
@@ -98,6 +101,55 @@ class Index:
                 self.checks.append((place, position))
         self.size = len(series)
         return self
+
+    @property
+    def position(self) -> Position:
+        """Last epoch of the run, and the last step that was measured in it."""
+        series = [
+            each
+            for owners in self.rows.values()
+            for _, found in owners.values()
+            for each in found
+        ]
+        last = max((each.epoch for each in series), default=0)
+        steps = (
+            int(each.steps.max(initial=0))
+            for each in series
+            if each.epoch == last
+        )
+        return max(last, 0), max(steps, default=0)
+
+    def curve(self, quantity: str, owner: str, end: int) -> Curve:
+        """One quantity of one owner, in the first series of the recording.
+
+        Args:
+            quantity: Its name.
+            owner: Of which owner.
+            end: How many series of the recording count.
+        """
+        places, series = self.rows.get(quantity, {}).get(owner, ([], []))
+        known = bisect.bisect_left(places, end)
+        if not known:
+            return _EMPTY
+        joined = self._joined.get((quantity, owner))
+        if joined is None or len(joined[1]) < known:
+            joined = _joined(series)
+            self._joined[quantity, owner] = joined
+        curve, ends = joined
+        if known == len(ends):
+            return curve
+        return Curve(*(column[: ends[known - 1]] for column in curve))
+
+
+def _joined(series: list[Series]) -> tuple[Curve, np.ndarray]:
+    lengths = [len(each.steps) for each in series]
+    curve = Curve(
+        np.repeat([each.epoch for each in series], lengths),
+        np.concatenate([each.steps for each in series]),
+        np.concatenate([each.values for each in series]),
+        np.concatenate([each.index for each in series]),
+    )
+    return curve, np.cumsum(lengths)
 
 
 class Training:
@@ -126,10 +178,12 @@ class Training:
     def of(cls, recording: Recording, run: int | None = None) -> "Training":
         """A whole run of a recording, by default the last."""
         index = Index(recording, recording.run if run is None else run)
-        _ = index.update()
-        last = max((s.epoch for s in recording), default=0)
-        steps = max((int(s.steps.max(initial=0)) for s in recording), default=0)
-        return cls(index, index.size, (max(last, 0), steps))
+        return cls.whole(index.update())
+
+    @classmethod
+    def whole(cls, index: Index) -> "Training":
+        """All that an index knows of its run."""
+        return cls(index, index.size, index.position)
 
     def curve(self, quantity: Quantity, owner: str = "") -> Curve:
         """One quantity of one owner.
@@ -143,17 +197,9 @@ class Training:
         return self._curves[key]
 
     def _made(self, quantity: str, owner: str) -> Curve:
-        places, series = self._index.rows.get(quantity, {}).get(owner, ([], []))
-        series = series[: bisect.bisect_left(places, self._end)]
-        if not series:
-            return _EMPTY
-        lengths = [len(each.steps) for each in series]
-        curve = Curve(
-            np.repeat([each.epoch for each in series], lengths),
-            np.concatenate([each.steps for each in series]),
-            np.concatenate([each.values for each in series]),
-            np.concatenate([each.index for each in series]),
-        )
+        curve = self._index.curve(quantity, owner, self._end)
+        if not curve:
+            return curve
         described = q.QUANTITIES.get(quantity)
         if described is None or described.cadence not in ("probe", "epoch"):
             return curve

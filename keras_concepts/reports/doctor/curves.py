@@ -199,14 +199,21 @@ def _drawn(source: Source, owner: str, t: Training) -> tuple[str, Curve]:
     if isinstance(source, OfRun):
         return source.label, source.curve(t)
     if isinstance(source, Ratio):
-        return source.label, _ratio(source, owner, t)
+        return source.label, ratio_curve(source, owner, t)
     curve = t.curve(source, owner)
     if source.indexed_by:
         return f"largest {source.label}", _joint([curve], np.max)
     return _LABELS.get(source, source.label), curve
 
 
-def _ratio(ratio: Ratio, owner: str, t: Training) -> Curve:
+def ratio_curve(ratio: Ratio, owner: str, t: Training) -> Curve:
+    """One quantity over another over time.
+
+    Args:
+        ratio: Which.
+        owner: Of whom; `""` for what stands for all kernels.
+        t: The run.
+    """
     owners = [owner] if owner else [v["path"] for v in t.kernels]
     ratios = [
         _quotient(t.curve(ratio.above, each), t.curve(ratio.below, each))

@@ -7,6 +7,7 @@ import numpy as np
 from keras_concepts import quantities as q
 from keras_concepts.reports.drawing.figure_style import LABEL_SIZE, TICK_SIZE
 from keras_concepts.rules import Training
+from keras_concepts.rules.training import Curve
 
 
 class Epochs(NamedTuple):
@@ -43,6 +44,11 @@ class Epochs(NamedTuple):
     def after(self, steps: np.ndarray | float) -> Any:
         """Epochs of training after these steps, with fractions."""
         return np.interp(steps, self.steps, self.ends)
+
+    def at_ends(self, curve: Curve) -> Curve:
+        """What comes once an epoch, put where the epoch ends."""
+        steps = np.interp(curve.epochs + 1.0, self.ends, self.steps)
+        return curve._replace(steps=steps)
 
     def label(self, axes: Any, *, named: bool = True) -> None:
         """Limits and ticks of an axis of epochs.

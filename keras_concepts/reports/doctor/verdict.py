@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from keras_concepts.quantities import concept_of
 from keras_concepts.recording import Recording
 from keras_concepts.reports.drawing.names import printable
-from keras_concepts.reports.selection import rows_of
 from keras_concepts.rules import Finding, Judge, Training
 
 MONITOR = "TrainingDoctor"
@@ -79,7 +79,7 @@ class Verdict(NamedTuple):
         """
         checked = [] if self.problems else self.checked
         lists = (
-            ("No longer", map(_withdrawn, self.withdrawn), ", "),
+            ("No longer", map(withdrawn, self.withdrawn), ", "),
             ("Checked", dict.fromkeys(checked), ", "),
             ("Not checked", self.unchecked, "; "),
             ("Not known", self.unknown, "; "),
@@ -101,11 +101,10 @@ def verdict_on(
     """
     if not len(recording):
         return None
-    run = judged_run(recording)
     if judge is None:
-        judge = Judge(recording, run)
+        judge = Judge(recording, judged_run(recording))
         judge.replay()
-    training = Training.of(recording, run)
+    training = judge.training
     missing = [
         *(training.data.get("missing") or []),
         *(training.facts.get("missing") or []),
@@ -122,8 +121,16 @@ def verdict_on(
 
 def judged_run(recording: Recording) -> int:
     """Number of the last run that a doctor has seen, or else that any has."""
-    own = rows_of(recording, MONITOR)
-    return max(series.run for series in (own if len(own) else recording))
+    last: dict[str, int] = {}
+    for each in recording:
+        last[each.monitor] = max(each.run, last.get(each.monitor, each.run))
+    doctors = [run for name, run in last.items() if _is_doctor(name)]
+    return max(doctors or last.values())
+
+
+def _is_doctor(monitor: str) -> bool:
+    concept = concept_of(monitor)
+    return concept is not None and concept.monitor == MONITOR
 
 
 def verdict_of(
@@ -192,7 +199,8 @@ def measured(finding: Finding, most: int | None = None) -> str:
     return printable("; ".join(map(str, numbers[:most])))
 
 
-def _withdrawn(finding: Finding) -> str:
+def withdrawn(finding: Finding) -> str:
+    """What held for a time, and when."""
     first, last = finding.since[0] + 1, (finding.resolved or (0, 0))[0] + 1
     if first >= last:
         return f"{place(finding)} in epoch {last}"

@@ -66,6 +66,7 @@ def label_layers(
     names: Sequence[str],
     height: float,
     kinds: Sequence[str] | None = None,
+    longest: int = _LONGEST_NAME,
 ) -> None:
     """Names the rows or, where they are too many, their blocks.
 
@@ -79,6 +80,7 @@ def label_layers(
         height: Of the axes, in inches.
         kinds: Kind of layer of each row, in bands of equal kinds, which are
             named and divided by a line.
+        longest: Most characters of a name.
     """
     kinds = [""] * len(names) if kinds is None else kinds
     bands = _runs(kinds)
@@ -98,7 +100,7 @@ def label_layers(
                 ]
                 axes.set_yticks(ends[:-1] - 0.5, minor=True)
                 break
-    axes.set_yticks(places, figure_names(labels, _LONGEST_NAME))
+    axes.set_yticks(places, figure_names(labels, longest))
     if len(bands) > 1:
         _name_bands(axes, bands, kinds, height)
     axes.tick_params(axis="y", length=0)

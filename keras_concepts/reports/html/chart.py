@@ -1,6 +1,7 @@
 """A chart of a page, with what stands around it."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from keras_concepts.reports.html.svg import COLOURS, WIDTH, svg_of
 # Rows of the table of numbers that stands below a chart.
 MOST_ROWS = 24
 TOP, BOTTOM, RIGHT = 24.0, 36.0, 12.0  # points beside the axes
-_CHARACTER = 6.4  # width in points, of a label of a tick
+CHARACTER = 6.4  # width in points, of a label of a tick
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Chart:
     svg: str
     legend: Sequence[Key] = ()
     numbers: Numbers | None = None
+
+    def with_legend(self, legend: Sequence[Key]) -> "Chart":
+        """The same with another legend."""
+        return dataclasses.replace(self, legend=legend)
 
 
 def chart_of(
@@ -120,7 +125,7 @@ def place_axes(figure: Any, axes: Any) -> None:
     elif axes.get_yscale() == "linear":
         axes.yaxis.get_major_locator().set_params(nbins=5)
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    left = 16.0 + _CHARACTER * max(map(len, labels), default=0)
+    left = 16.0 + CHARACTER * max(map(len, labels), default=0)
     axes.set_position(
         (
             left / WIDTH,
@@ -136,21 +141,24 @@ def label_above(axes: Any, text: str) -> None:
     from keras_concepts.reports.drawing.figure_style import TICK_SIZE
 
     axes.set_ylabel("")
+    axes.xaxis.label.set_size(TICK_SIZE)
     axes.set_title(
         printable(text), loc="left", size=TICK_SIZE, color="0.35", pad=7
     )
 
 
 def power_label(value: float, position: Any = None) -> str:
-    """`10⁻³`, or `0.001` of what is not a power of ten."""
+    """`0.01`, and of what is far from 1 `10⁻³` or `2·10⁻³`."""
     del position
     if not value > 0.0:
         return "0"
-    power = np.log10(value)
-    if abs(power) < 3.0 or abs(power - round(power)) > 1e-6:
-        return f"{value:.3g}"
+    power = int(np.floor(np.log10(value) + 1e-9))
+    if -3 < power < 4:
+        return f"{float(f'{value:.3g}'):g}"
+    first = round(value / 10.0**power, 2)
     digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    return f"10{str(round(power)).translate(digits)}"
+    times = "" if first == 1.0 else f"{first:g}·"
+    return f"{times}10{str(power).translate(digits)}"
 
 
 def shown(value: float) -> str:
@@ -159,11 +167,16 @@ def shown(value: float) -> str:
         return "NaN"
     if np.isinf(value):
         return "infinite" if value > 0 else "−infinite"
-    if value == int(value) and abs(value) < 1e6:
-        return f"{int(value):,}".replace("-", "−")
-    if 1e3 <= abs(value) < 1e6:
-        return f"{value:,.0f}".replace("-", "−")
-    return f"{value:.3g}".replace("-", "−")
+    size = abs(value)
+    whole = size < 1e6 and value == int(value)
+    text = f"{size:,.0f}" if whole or 1e3 <= size < 1e6 else f"{size:.3g}"
+    text = re.sub(r"e([-+])0?", lambda m: "e-" if m[1] == "-" else "e", text)
+    return f"−{text}" if value < 0 else text
+
+
+def percent(share: float) -> str:
+    """A share in percent, with a space that does not break."""
+    return f"{100.0 * share:.0f}\u00a0%"
 
 
 def thinned(count: int, most: int = MOST_ROWS) -> list[int]:

@@ -2,38 +2,30 @@
 
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras_concepts._extras import missing
 from keras_concepts._validation import check_positive_int
 from keras_concepts.recording import Recording
 from keras_concepts.reports.doctor.epochs import Epochs
-from keras_concepts.reports.doctor.verdict import EMPTY, Verdict, verdict_on
+from keras_concepts.reports.doctor.verdict import (
+    EMPTY,
+    Verdict,
+    verdict_on,
+    withdrawn,
+)
 from keras_concepts.reports.drawing.names import printable
-from keras_concepts.reports.html.chart import Chart
-from keras_concepts.reports.html.losses import loss_chart
-from keras_concepts.reports.html.problems import shown_problems
+from keras_concepts.reports.html.chart import percent
+from keras_concepts.reports.html.facts import fact_tables, runs_of
+from keras_concepts.reports.html.layers import layer_table
+from keras_concepts.reports.html.problems import rule_in_words, shown_problems
+from keras_concepts.reports.html.sections import sections_of
 from keras_concepts.reports.html.svg import drawing
-from keras_concepts.rules import Judge
+from keras_concepts.rules import Judge, Training
+from keras_concepts.rules.harm import constant_loss, skill
 
 TITLE = "Training report"
-
-
-class Section(NamedTuple):
-    """A part of the page.
-
-    Attributes:
-        name: Its identifier in the page.
-        title: Of the part.
-        charts: In their order.
-        sentences: What stands above them.
-    """
-
-    name: str
-    title: str
-    charts: Sequence[Chart]
-    sentences: Sequence[str] = ()
+_SPACES = "\n\u00a0"
 
 
 def write_report(
@@ -96,28 +88,69 @@ def report_html(
         return template.render(
             title=printable(title or TITLE), verdict=EMPTY, refresh=refresh
         )
-    verdict, training = found
-    epochs = Epochs.of(training)
     with drawing():
         return template.render(
-            title=printable(title or training.facts.get("model") or TITLE),
-            verdict=sentence_of(verdict),
-            refresh=refresh,
-            problems=shown_problems(verdict, training, epochs),
-            sections=[
-                Section(
-                    "loss",
-                    "Loss",
-                    [c for c in [loss_chart(training, epochs)] if c],
-                )
-            ],
-            notes=verdict.notes,
+            refresh=refresh, **_parts(recording, *found, title=title)
         )
+
+
+def _parts(
+    recording: Recording, verdict: Verdict, t: Training, title: str | None
+) -> dict[str, Any]:
+    """What the template takes."""
+    epochs = Epochs.of(t)
+    return {
+        "title": printable(title or t.facts.get("model") or TITLE),
+        "verdict": sentence_of(verdict),
+        "worst": verdict.problems[0].severity if verdict.problems else "fine",
+        "remarks": _remarks(recording, verdict, t),
+        "problems": shown_problems(verdict, t, epochs),
+        "withdrawn": [withdrawn(finding) for finding in verdict.withdrawn],
+        "sections": sections_of(t, epochs),
+        "layers": layer_table(t, verdict),
+        "facts": fact_tables(t),
+        "checked": [*dict.fromkeys(verdict.checked)],
+        "unchecked": [printable(each) for each in verdict.unchecked],
+        "unknown": [printable(each) for each in verdict.unknown],
+    }
 
 
 def sentence_of(verdict: Verdict) -> str:
     """How many problems there are, and which to look at first."""
-    return verdict.headline
+    headline = verdict.headline
+    if not verdict.problems:
+        return headline
+    cause = verdict.problems[0].cause
+    rule = rule_in_words(cause)
+    what = f"{rule[:1].lower()}{rule[1:]}"
+    if cause.owner:
+        what += f" in {printable(cause.owner)}"
+    first = ", first of all" if len(verdict.problems) > 1 else ""
+    return f"{headline[:-1]}{first}: {what}."
+
+
+def _remarks(recording: Recording, verdict: Verdict, t: Training) -> list[str]:
+    """What a reader must know before the rest."""
+    remarks = []
+    count = runs_of(recording)
+    if count > 1:
+        remarks.append(
+            f"The recording holds {count} runs. This page is about the last."
+        )
+    if t.broken_at is not None:
+        remarks.append(
+            "The loss was first NaN or infinite in epoch "
+            f"{t.broken_at[0] + 1}, at step {t.broken_at[1]}. What a probe "
+            "shows after that says nothing, and is left out."
+        )
+    curve = skill(t).finite
+    if not verdict.problems and curve and constant_loss(t) is not None:
+        share = percent(max(float(curve.values[-1]), 0.0))
+        remarks.append(
+            f"The model has removed {share} of the loss of the best constant "
+            "prediction."
+        )
+    return remarks
 
 
 def template_of(name: str) -> Any:
@@ -137,9 +170,20 @@ def template_of(name: str) -> Any:
         ),
         trim_blocks=True,
         lstrip_blocks=True,
-        undefined=jinja2.ChainableUndefined,
+        finalize=_legible,
     )
     return environment.get_template(name)
+
+
+def _legible(value: Any) -> Any:
+    """A text in which nothing is invisible, or turns what stands around it.
+
+    Args:
+        value: Of an expression in a template; what is HTML stays as it is.
+    """
+    if type(value) is not str or value.isprintable():
+        return value
+    return "".join(c if c in _SPACES else printable(c) for c in value)
 
 
 def write_page(page: str, path: str | os.PathLike[str]) -> None:

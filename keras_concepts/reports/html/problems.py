@@ -1,7 +1,11 @@
 """What is wrong with a run, as a page shows it: words, numbers and charts."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
 
 from keras_concepts.reports.doctor.curves import Shown, curve_of
 from keras_concepts.reports.doctor.epochs import Epochs
@@ -10,24 +14,29 @@ from keras_concepts.reports.doctor.verdict import (
     Problem,
     Verdict,
     began,
-    measured,
 )
-from keras_concepts.reports.drawing.names import printable
+from keras_concepts.reports.drawing.figure_style import TICK_SIZE
+from keras_concepts.reports.drawing.names import literal, printable
 from keras_concepts.reports.html.chart import (
     Chart,
     Numbers,
     chart_of,
     label_above,
     place_axes,
+    power_label,
     shown,
 )
-from keras_concepts.reports.html.losses import course, numbers_of
+from keras_concepts.reports.html.lines import course, numbers_of, sentence
 from keras_concepts.reports.html.svg import new_figure
 from keras_concepts.rules import Finding, Measured, Training
 
 # Charts cost time and room: those of causes come first.
 MOST_CHARTS = 10
 _HEIGHT = 190.0
+_BAR, _MOST_BARS = 46.0, 4  # points
+# Numbers that span a larger factor are drawn on a logarithmic scale.
+_FACTOR = 50.0
+_PINK = "#cc79a7"
 _SEVERITIES = {"error": "Error", "warning": "Warning", "info": "Note"}
 
 
@@ -42,7 +51,7 @@ class ShownFinding:
         finding: The finding.
         severity: In a word.
         when: Since when, and when it was noticed.
-        measured: The numbers, in a line.
+        code: The change, as code.
         evidence: The same as a table, if there is any.
         chart: The measured quantity over time, if one shows it.
     """
@@ -53,7 +62,7 @@ class ShownFinding:
     finding: Finding
     severity: str
     when: str
-    measured: str
+    code: str
     evidence: Numbers | None
     chart: Chart | None
 
@@ -64,17 +73,23 @@ class ShownProblem:
 
     Attributes:
         number: From 1.
+        severity: The worst of what still holds.
         cause: The finding that explains the others.
         effects: The others.
     """
 
     number: int
+    severity: str
     cause: ShownFinding
     effects: list[ShownFinding]
 
 
 def shown_problems(
-    verdict: Verdict, t: Training, epochs: Epochs
+    verdict: Verdict,
+    t: Training,
+    epochs: Epochs,
+    *,
+    most_charts: int = MOST_CHARTS,
 ) -> list[ShownProblem]:
     """The problems that still hold, the worst first.
 
@@ -82,11 +97,15 @@ def shown_problems(
         verdict: On the run.
         t: The whole run.
         epochs: Of the run.
+        most_charts: How many findings have a chart, causes first.
     """
-    charts = dict(_charts(verdict.problems, t, epochs))
+    charts = dict(
+        itertools.islice(_charts(verdict.problems, t, epochs), most_charts)
+    )
     return [
         ShownProblem(
             number,
+            problem.severity,
             *_first_and_rest(
                 [
                     _shown_finding(finding, name, charts.get(name))
@@ -126,13 +145,15 @@ def _charts(
         for number, problem in enumerate(problems, start=1)
         for place, (name, finding) in enumerate(_named(number, problem))
     ]
-    drawn = 0
     for is_effect, number, name, finding in sorted(wanted, key=lambda w: w[0]):
-        found = curve_of(finding, t) if drawn < MOST_CHARTS else None
+        found = curve_of(finding, t)
         if found is not None:
-            drawn += 1
             panel = Panel(number, finding, not is_effect, found)
-            yield name, evidence_chart(panel, epochs, f"{name}-chart")
+            chart = evidence_chart(panel, epochs, f"{name}-chart")
+        else:
+            chart = number_chart(finding, f"{name}-chart")
+        if chart is not None:
+            yield name, chart
 
 
 def evidence_chart(panel: Panel, epochs: Epochs, name: str) -> Chart:
@@ -159,6 +180,61 @@ def evidence_chart(panel: Panel, epochs: Epochs, name: str) -> Chart:
     )
 
 
+def number_chart(finding: Finding, name: str) -> Chart | None:
+    """Numbers that no curve shows, against their thresholds.
+
+    Args:
+        finding: With its evidence.
+        name: Of the chart in its page.
+
+    Returns:
+        `None` if no finite number has a threshold.
+    """
+    numbers = [
+        (each, float(each.value), float(each.threshold))
+        for each in finding.evidence
+        if each.threshold is not None and not isinstance(each.value, str)
+    ]
+    numbers = [n for n in numbers if np.isfinite(n[1:]).all()][:_MOST_BARS]
+    if not numbers:
+        return None
+    values = np.abs([pair for _, *pair in numbers])
+    figure = new_figure(_BAR * len(numbers) + 44.0)
+    axes = figure.add_subplot()
+    if values.min() > 0.0 and values.max() > _FACTOR * values.min():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(power_label)
+        axes.xaxis.set_minor_formatter("")
+    entries: dict[str, Any] = {}
+    for row, (_, value, threshold) in enumerate(numbers):
+        entries["measured"] = axes.barh(
+            row + 0.1, value, height=0.4, color="#0072b2"
+        )[0]
+        [entries["threshold"]] = axes.plot(
+            [threshold, threshold], [row - 0.2, row + 0.4], "--", color=_PINK
+        )
+        axes.text(
+            *(0.0, row - 0.24, literal(printable(str(numbers[row][0])))),
+            transform=axes.get_yaxis_transform(),
+            size=TICK_SIZE,
+            va="bottom",
+        )
+    axes.set_ylim(len(numbers) - 0.4, -0.85)
+    axes.set_yticks([])
+    axes.tick_params(labelsize=TICK_SIZE)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    height = figure.get_figheight() * 72.0
+    axes.set_position((0.03, 24.0 / height, 0.93, 1.0 - 26.0 / height))
+    rule = rule_in_words(finding)
+    measures = (
+        f"{printable(each.name)} is {_with_unit(value, each.unit)} where "
+        f"{_with_unit(threshold, each.unit)} is the threshold"
+        for each, value, threshold in numbers
+    )
+    caption = sentence("; ".join(measures))
+    return chart_of(figure, name, f"{rule}: evidence", caption, entries)
+
+
 def _caption(finding: Finding, found: Shown) -> str:
     text = course(found.label, found.curve)
     text = f"{text[:1].upper()}{text[1:]}"
@@ -181,7 +257,7 @@ def _shown_finding(
         finding,
         _SEVERITIES[finding.severity],
         when,
-        measured(finding),
+        "\n".join(map(printable, finding.code.split("\n"))),
         _evidence(finding.evidence),
         chart,
     )

@@ -11,7 +11,8 @@ from typing import Any
 from keras_concepts._extras import missing
 from keras_concepts.reports.drawing.names import printable
 
-WIDTH = 380.0  # points; on a phone a point is a little less than a pixel
+# Points. A phone shows about as many pixels, so that text is as large as drawn.
+WIDTH = 340.0
 # Colours of the reports' figures, and the variables of the page's style.
 COLOURS = {
     "#0072b2": "blue",
@@ -20,7 +21,6 @@ COLOURS = {
     "#cc79a7": "pink",
     "#e69f00": "amber",
     "#56b4e9": "sky",
-    "#e8175d": "bad",
     "#000000": "ink",
     "#ffffff": "paper",
     "#4d4d4d": "muted",
@@ -34,7 +34,6 @@ COLOURS = {
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "keras-concepts",
-    "text.parse_math": False,
     "image.composite_image": False,
     "axes.formatter.use_mathtext": False,
     "font.family": "DejaVu Sans",
@@ -104,6 +103,7 @@ def svg_of(figure: Any, name: str, title: str, description: str) -> str:
     _rename(root, name)
     for element in root.iter():
         _restyle(element)
+    _flatten(root)
     for size in ("width", "height"):
         del root.attrib[size]
     root.set("class", "chart")
@@ -140,6 +140,16 @@ def _leave_out(element: ET.Element) -> bool:
     if element.tag in ("g", "defs"):
         return not len(element)
     return element.tag in ("metadata", "style")
+
+
+def _flatten(element: ET.Element) -> None:
+    """Puts what stands in groups that say nothing in their place."""
+    children: list[ET.Element] = []
+    for child in element:
+        _flatten(child)
+        is_plain = child.tag == "g" and not child.attrib
+        children.extend(child if is_plain else [child])
+    element[:] = children
 
 
 def _rename(root: ET.Element, name: str) -> None:
