@@ -49,9 +49,11 @@ help: ## list the targets
 	@echo 'make demo [EXAMPLE=$(subst $(space),|,$(EXAMPLES))]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
+# These call the doctor themselves, and write its report.
+OWN_REPORT = $(filter vanishing_gradients text_classification,$(EXAMPLE))
 demo: $(ENV)/.installed-demo $(if $(filter text_%,$(EXAMPLE)),$(ENV)/.installed-text)
-demo: ## run an example; the first ends with the doctor's verdict
-	$(RUN) $(ENV)/bin/python examples/$(EXAMPLE).py $(ARGS)
+demo: ## run an example; ends with the doctor's verdict, and a report of it
+	$(RUN) $(ENV)/bin/$(if $(OWN_REPORT),python,keras-concepts run) examples/$(EXAMPLE).py $(ARGS)
 
 # What JAX compiled once serves both processes, the examples and the next run.
 test: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.pytest_cache/jax

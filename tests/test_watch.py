@@ -434,8 +434,10 @@ class TestShown:
             _ = fit(network(name="first"))
             _ = fit(network(name="second"))
         (text,) = said
-        assert "run 1: first" in text
-        assert "run 2: second" in text
+        assert text == (
+            "run 1: first: No problem found in 2 epochs.\n"
+            "run 2: second: No problem found in 2 epochs."
+        )
 
     def test_nothing_was_trained(self):
         said = []
