@@ -8,7 +8,10 @@ from keras_concepts import quantities as q
 from keras_concepts.callbacks.signal_monitor import record_signals
 from keras_concepts.instruments.model_loss import NoLossError
 from keras_concepts.instruments.owners import owner_names
-from keras_concepts.instruments.prediction_probe import PredictionProbe
+from keras_concepts.instruments.prediction_probe import (
+    LOOKS,
+    PredictionProbe,
+)
 from keras_concepts.instruments.signals.forward_probe import ForwardProbe
 from keras_concepts.instruments.signals.signal_summary import SignalSummary
 from keras_concepts.instruments.weight_history import WeightHistory
@@ -62,7 +65,7 @@ class Checkup:
             *batch,
             training=True,
             reduce=self._summary.reduce,
-            few=True,
+            few=LOOKS,
         )
 
     def record_weights(

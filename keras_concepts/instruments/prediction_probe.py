@@ -13,6 +13,8 @@ from keras_concepts.instruments.model_loss import NoLossError, model_loss
 from keras_concepts.instruments.predictions import prediction_rows
 from keras_concepts.quantities import Quantity
 
+# How often a run is looked at, so that compiling is worth it or not.
+LOOKS = 6
 Rows = dict[str, dict[Quantity, np.ndarray]]
 
 
@@ -44,7 +46,7 @@ class PredictionProbe:
             self._run,
             model.variables,
             getattr(model, "run_eagerly", False),
-            few=True,
+            few=LOOKS,
         )
 
     def __call__(self) -> Rows:

@@ -357,7 +357,7 @@ def _losses(
 
     fed = as_fed([y, sample_weight, [c.astype("float32") for c in constants]])
     try:
-        values = _backend.compiled(losses)(*fed)
+        values = _backend.compiled(losses, once=True)(*fed)
         return ops.convert_to_numpy(values).tolist()
     except Exception:  # of somebody's own loss, or of labels that do not fit
         return [math.nan] * len(constants)
