@@ -1,5 +1,6 @@
 """What the doctor measures itself, between two epochs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -35,6 +36,7 @@ class Checkup:
         self._heads = heads
         self._summary = SignalSummary()
         self._signals: ForwardProbe | None = None
+        self._without_labels: Callable[[], ForwardProbe | None] = lambda: None
         self._predictions: PredictionProbe | None = None
 
     @property
@@ -50,11 +52,12 @@ class Checkup:
             batch: `(x, y, sample_weight)`.
         """
         self._predictions = PredictionProbe(model, *batch, self._heads)
+        x, _, _ = batch
+        self._without_labels = lambda: self._made(model, (x, None, None))
         try:
             self._signals = self._made(model, batch)
         except (NoLossError, ValueError):
-            x, _, _ = batch
-            self._signals = self._made(model, (x, None, None))
+            self._signals = self._without_labels()
 
     def _made(self, model: Any, batch: Batch) -> ForwardProbe:
         return ForwardProbe(
@@ -110,6 +113,14 @@ class Checkup:
                 recording.append(
                     epoch, owner, quantity, step, values, index=index
                 )
-        if self._signals is not None:
-            rows = self._summary.rows(self._signals())
-            record_signals(recording, epoch, step, rows, self._name)
+        if self._signals is None:
+            return
+        try:
+            signals = self._signals()
+        except NoLossError:  # of a `train_step` that has a loss of its own
+            self._signals = self._without_labels()
+            if self._signals is None:
+                return
+            signals = self._signals()
+        rows = self._summary.rows(signals)
+        record_signals(recording, epoch, step, rows, self._name)

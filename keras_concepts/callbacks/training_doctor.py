@@ -95,6 +95,11 @@ class TrainingDoctor(Monitor):
     | `prediction_sum_error` | 0 if the entries of each sample add up to 1 |
     | `predicted_share` | share of samples predicted to be of each class |
     | `probe_accuracy` | share of samples whose class is predicted |
+    | `probe_balanced_accuracy` | mean of that over the classes |
+    | `probe_recall`, `probe_class_count` | of each class, and its samples |
+    | `probe_separation` | share of samples nearest to the mean of their class |
+    | `probe_explained` | share of the targets' variance that is explained |
+    | `probe_rank_correlation` | of predictions and targets |
 
     and for each trainable variable (the owner is its path)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts.rules.agreement import agreement
 from keras_concepts.rules.finding import Position
 from keras_concepts.rules.training import Curve, Training
 
@@ -216,6 +217,10 @@ def harm(t: Training, enough: float) -> Harm | None:
     over the epoch. And in the first epochs the loss of the probe, which is that
     of the model as it is by then.
 
+    Of a loss or a `train_step` of somebody's own, what predictions of the probe
+    know of the labels takes the place of the skill, where that can be measured
+    (`rules.agreement`): such a loss may fall while nothing is learned.
+
     Nothing is said of one epoch of few steps, which may be one of many calls of
     `fit`, nor while a loss falls fast.
 
@@ -262,7 +267,10 @@ def _harm_inside(t: Training) -> Harm | None:
 
 
 def _best_skill(t: Training) -> Curve:
-    """Skill after each epoch, by the best of the losses that tell of it."""
+    """Skill after each epoch, by the best of what tells of it."""
+    known = agreement(t)
+    if known is not None:
+        return _after_epochs(t, known)
     curve = skill(t)
     witnesses: list[tuple[Curve, Scale | None, float]] = [
         (data_loss(t, "val_loss"), scale_of_validation(t), 0.0)
@@ -280,6 +288,18 @@ def _best_skill(t: Training) -> Curve:
             seen = scale.skill(loss.values[theirs]) - margin
             values[mine] = np.fmax(values[mine], seen)
     return curve._replace(values=values)
+
+
+def _after_epochs(t: Training, looks: Curve) -> Curve:
+    """What was seen between epochs, at the end of each."""
+    looks = Curve(*(column[looks.epochs >= 0] for column in looks))
+    ends = t.logs("loss") or looks
+    if not looks:
+        return looks
+    ends = Curve(*(c[ends.steps >= looks.steps[0]] for c in ends))
+    return ends._replace(
+        values=np.interp(ends.steps, looks.steps, looks.values)
+    )
 
 
 def patience(planned: int) -> int:

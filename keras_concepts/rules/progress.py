@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts.rules.agreement import agreement
 from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import (
     data_loss,
@@ -47,7 +48,7 @@ _CHECKS = 3
     why="A constant that ignores the inputs would do as well.",
     page="doctor.md#no_progress",
     needs="a loss in the logs",
-    known=lambda t: bool(skill(t)),
+    known=lambda t: bool(skill(t)) or agreement(t) is not None,
 )
 def no_progress(t: Training) -> Iterator[Evidence]:
     """After half of the epochs, less than 5 % of a constant's loss is gone.
@@ -55,7 +56,9 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     Skill, see `harm`, below 0.05, and at the present pace still at the planned
     end; below 0.2 where the validation loss never got below a constant's: the
     rest is memory. Known false alarm: slow plateaus, and tasks that hardly can
-    be learned; guard: half of the planned epochs must have passed.
+    be learned; guard: half of the planned epochs must have passed. Where the
+    loss is somebody's own, what predictions of the probe know of the labels
+    takes the place of the skill.
     """
     if t.ended_epochs < _HALF * t.planned_epochs:
         return
@@ -65,16 +68,13 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     hurt = harm(t, limit)
     if hurt is None or t.broken_at is not None:
         return
+    name = "share of the constant predictor's loss that is gone"
+    if agreement(t) is not None:
+        name = "agreement of predictions and labels on the probe"
     yield Evidence(
         "",
         hurt.since,
-        (
-            Measured(
-                "share of the constant predictor's loss that is gone",
-                hurt.skill,
-                limit,
-            ),
-        ),
+        (Measured(name, hurt.skill, limit),),
         "First train on a few samples until they are memorized: if that fails, "
         "inputs, labels and loss do not fit together.",
         "kc.preflight(model, x, y)",

@@ -1,0 +1,73 @@
+"""A loss of somebody's own that does not ask for the labels."""
+
+from collections.abc import Iterator
+
+from keras_concepts.rules.agreement import (
+    KNOWN,
+    RISEN,
+    agreement,
+    ignores_labels,
+    unknown_head,
+)
+from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.training import Training
+
+_CHECKS = 2
+
+
+@rule(
+    "head_loss_mismatch",
+    severity="warning",
+    why="A loss of one's own that is lower for wrong predictions falls while "
+    "the model gets worse.",
+    page="doctor.md#head_loss_mismatch",
+    needs="a probe batch with labels of the shape of the output",
+    known=lambda t: agreement(t) is not None,
+    meant=lambda t: unknown_head(t) is not None,
+)
+def own_loss(t: Training) -> Iterator[Evidence]:
+    """A loss of one's own is no lower for right predictions than for others.
+
+    The loss of predictions that equal the labels is as high as that of the same
+    predictions in another order (`without_labels`), or higher (`reversed`); and
+    in two checks predictions of the probe know no more of the labels than at
+    the start. Known false alarms: targets that the loss scales itself, costs,
+    and pairs whose distance is small where the label is 1; guards: the
+    predictions, labels that are no answers of a pair, and a single input, since
+    labels may be one.
+    """
+    head, variant, curve = unknown_head(t), ignores_labels(t), agreement(t)
+    if head is None or variant is None or curve is None or len(t.inputs) > 1:
+        return
+    form = t.targets.get(head["output"], {}).get("form")
+    is_pair = form in ("binary", "multi_label") and variant == "reversed"
+    if is_pair or (form == "real" and head.get("activation") == "softmax"):
+        return
+    later = curve.epochs >= 0
+    first = float(curve.values[~later][0]) if not later.all() else 0.0
+    limit = min(KNOWN, max(first, 0.0) + RISEN)
+    last = curve.values[later][-_CHECKS:]
+    if len(last) < _CHECKS or not (last < limit).all():
+        return
+    target = t.targets[head["output"]]
+    yield Evidence(
+        head.get("layer") or head["output"],
+        (0, 0),
+        (
+            Measured("loss", str(head.get("loss"))),
+            Measured("loss of right predictions", target["right_loss"]),
+            Measured("loss of those of other rows", target["wrong_loss"]),
+            Measured(
+                "agreement of predictions and labels on the probe",
+                float(last[-1]),
+                limit,
+            ),
+        ),
+        "Turn the sign of the loss, or let it use the labels."
+        if variant == "reversed"
+        else "Let the loss compare the predictions with the labels.",
+        "assert loss(y, y) < loss(y, y[::-1])",
+        variant=variant,
+        part=head["output"],
+    )
