@@ -739,6 +739,15 @@ PROBE_RANK_CORRELATION = Quantity(
     "under the ROC curve - 1; mean over the units",
     better="higher",
 )
+ORDER_ERROR = Quantity(
+    "order_error",
+    "run",
+    "once",
+    "effect of order",
+    "RMS of what another order of the steps of the inputs changes in the "
+    "prediction, but for its own order, over its standard deviation: 0 if the "
+    "model cannot tell one order from another",
+)
 PROBE_INFERENCE_LOSS = Quantity(
     "probe_inference_loss",
     "run",
@@ -906,6 +915,7 @@ CONCEPTS = (
             PROBE_SEPARATION,
             PROBE_EXPLAINED,
             PROBE_RANK_CORRELATION,
+            ORDER_ERROR,
             PROBE_INFERENCE_LOSS,
             PROBE_ADDED_LOSS,
             EPOCH_WEIGHT_RMS,

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts.callbacks.signal_monitor import record_signals
 from keras_concepts.instruments.model_loss import NoLossError
@@ -15,6 +16,13 @@ from keras_concepts.instruments.signals.signal_summary import SignalSummary
 from keras_concepts.instruments.weight_history import WeightHistory
 from keras_concepts.recording import Recording
 
+# Layers to which the order of steps is nothing.
+_ATTENTION = (
+    "MultiHeadAttention",
+    "GroupedQueryAttention",
+    "Attention",
+    "AdditiveAttention",
+)
 Batch = tuple[Any, Any, Any]
 
 
@@ -38,6 +46,7 @@ class Checkup:
         self._signals: ForwardProbe | None = None
         self._without_labels: Callable[[], ForwardProbe | None] = lambda: None
         self._predictions: PredictionProbe | None = None
+        self._asks_for_order = False
 
     @property
     def has_probe(self) -> bool:
@@ -52,6 +61,10 @@ class Checkup:
             batch: `(x, y, sample_weight)`.
         """
         self._predictions = PredictionProbe(model, *batch, self._heads)
+        self._asks_for_order = any(
+            type(layer).__name__ in _ATTENTION
+            for layer in _backend.flatten_layers(model)
+        )
         x, _, _ = batch
         self._without_labels = lambda: self._made(model, (x, None, None))
         try:
@@ -113,6 +126,11 @@ class Checkup:
                 recording.append(
                     epoch, owner, quantity, step, values, index=index
                 )
+        if self._asks_for_order:
+            self._asks_for_order = False
+            error = self._predictions.order_error()
+            if error is not None:
+                recording.append(epoch, "", q.ORDER_ERROR, step, error)
         if self._signals is None:
             return
         try:

@@ -83,6 +83,7 @@ class TrainingDoctor(Monitor):
     | `weight_penalty` | what the regularizers of the weights add |
     | `probe_inference_loss` | loss of the probe at inference |
     | `probe_added_loss` | what layers add to it by `add_loss` |
+    | `order_error` | 0 if attention ignores the order of the steps |
 
     for each output (the owner is its name, `""` if there is one), of the probe
     at inference

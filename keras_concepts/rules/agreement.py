@@ -104,14 +104,16 @@ def _of_numbers(t: Training, name: str) -> Curve | None:
 def _oriented(t: Training, name: str, ranks: np.ndarray) -> np.ndarray:
     """Squared rank correlations, negative where low stands for high.
 
-    Unless it is not known which the loss wants, as with distances that are
-    small for pairs of a kind.
+    Unless the loss may want just that, as with distances that are small for
+    pairs of a kind; or it is not known what it wants.
     """
     target = t.targets.get(name, {})
     right, wrong = target.get("right_loss"), target.get("wrong_loss")
-    if right is not None and wrong is not None and right < wrong:
-        return ranks * np.abs(ranks)
-    return ranks**2
+    if right is None or wrong is None:
+        return ranks**2
+    if right >= wrong and target.get("form") in ("binary", "multi_label"):
+        return ranks**2
+    return ranks * np.abs(ranks)
 
 
 def ignores_labels(t: Training) -> str | None:

@@ -69,7 +69,8 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     if hurt is None or t.broken_at is not None:
         return
     name = "share of the constant predictor's loss that is gone"
-    if agreement(t) is not None:
+    learned = skill(t).values
+    if not len(learned) or learned[-1] > hurt.skill + 1e-9:
         name = "agreement of predictions and labels on the probe"
     yield Evidence(
         "",
