@@ -24,6 +24,9 @@ RISEN = 0.05
 KNOWN = 0.5
 # Of the targets' variance. Source: this project.
 _LOST = 0.5
+# Share of the variance that is explained, over that at the start where that
+# was below -1, too. Source: this project.
+_RUNAWAY = -100.0
 # Labels of these are no values that an output could have.
 _OF_SOMETHING_ELSE = ("CTC", "Circle")
 # Difference of two losses over the larger, beyond rounding.
@@ -90,28 +93,30 @@ def _of_numbers(t: Training, name: str) -> Curve | None:
     if not curve or len(ranks.values) != len(curve.values):
         return None
     explained = curve.values
-    squares = _oriented(t, name, ranks.values)
+    squares = _squares(t, name, ranks.values)
     # Away from the targets, and ranked no better: what was known is chance.
     is_lost = (
         (explained < min(0.0, explained[0] - _LOST))
         & (squares < KNOWN)
         & (squares <= squares[0] + RISEN)
     )
+    is_lost |= explained < _RUNAWAY * max(-explained[0], 1.0)
     values = np.fmax(explained, np.where(is_lost, -np.inf, squares))
     return curve._replace(values=values)
 
 
-def _oriented(t: Training, name: str, ranks: np.ndarray) -> np.ndarray:
+def _squares(t: Training, name: str, ranks: np.ndarray) -> np.ndarray:
     """Squared rank correlations, negative where low stands for high.
 
-    Unless the loss may want just that, as with distances that are small for
-    pairs of a kind; or it is not known what it wants.
+    Unless the loss may want just that, as with risks and survival times, or
+    distances that are small for pairs of a kind; or it is not known what it
+    wants. Of a loss that does not look at the labels, ranks are chance.
     """
+    if ignores_labels(t) == "without_labels":
+        return np.full(len(ranks), -np.inf)
     target = t.targets.get(name, {})
     right, wrong = target.get("right_loss"), target.get("wrong_loss")
-    if right is None or wrong is None:
-        return ranks**2
-    if right >= wrong and target.get("form") in ("binary", "multi_label"):
+    if right is None or wrong is None or right > wrong:
         return ranks**2
     return ranks * np.abs(ranks)
 

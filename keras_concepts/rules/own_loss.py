@@ -33,9 +33,9 @@ def own_loss(t: Training) -> Iterator[Evidence]:
     predictions in another order (`without_labels`), or higher (`reversed`); and
     in two checks predictions of the probe know no more of the labels than at
     the start. Known false alarms: targets that the loss scales itself, costs,
-    and pairs whose distance is small where the label is 1; guards: the
-    predictions, labels that are no answers of a pair, and a single input, since
-    labels may be one.
+    risks of survival times, and pairs whose distance is small where the label
+    is 1; guards: predictions that agree with the labels either way, labels that
+    are no answers of a pair, and a single input, since labels may be one.
     """
     head, variant, curve = unknown_head(t), ignores_labels(t), agreement(t)
     if head is None or variant is None or curve is None or len(t.inputs) > 1:
