@@ -37,7 +37,8 @@ def agreement_rows(
         target = target[..., None]
     if predicted.ndim < 2 or predicted.shape != target.shape:
         return {}
-    return _of_numbers(predicted, target.astype(np.float64))
+    found = _of_answers(predicted, target, head)
+    return found | _of_numbers(predicted, target.astype(np.float64))
 
 
 def class_numbers(
@@ -92,6 +93,24 @@ def _of_classes(
         nearest = _nearest_mean(predicted[rows], classes[rows], units)
         found[q.PROBE_SEPARATION] = np.atleast_1d(nearest)
     return found
+
+
+def _of_answers(
+    predicted: np.ndarray, target: np.ndarray, head: dict[str, Any]
+) -> dict[Quantity, np.ndarray]:
+    """Recall of two classes of which a single unit says which it is."""
+    if head.get("kind") != "binary" or predicted.shape[-1] != 1:
+        return {}
+    if not ((target == 0) | (target == 1)).all():
+        return {}
+    classes = target.ravel().astype(np.int64)
+    best = predicted.ravel() > (0.0 if head.get("from_logits") else 0.5)
+    count = np.bincount(classes, minlength=2)
+    right = np.bincount(classes[best == classes], minlength=2)
+    return {
+        q.PROBE_CLASS_COUNT: count.astype(np.float64),
+        q.PROBE_RECALL: right / np.maximum(count, 1),
+    }
 
 
 def _nearest_mean(

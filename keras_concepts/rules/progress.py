@@ -40,6 +40,9 @@ _ALONE = 0.95
 # of the targets' standard deviation.
 SAME = 0.01
 _CHECKS = 3
+# Samples of a class in the probe, none of which is predicted; and of the
+# planned epochs. Source: 0.5 ** 5 is 3 %.
+_FEWEST, _LATE = 5, 0.9
 
 
 @rule(
@@ -234,6 +237,58 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
             ),
             "Weight rare classes, and judge by macro F1 instead of accuracy.",
             'model.compile(..., metrics=[kc.metrics.F1Score(average="macro")])',
+            part=name,
+        )
+
+
+@rule(
+    "class_collapse",
+    severity="info",
+    why="A class that is too rare to be the likeliest is never predicted, "
+    "although the loss may have learned what speaks for it.",
+    page="imbalanced_classes.md",
+    needs="a probe batch of a classifier, and its labels",
+    known=lambda t: bool(t.curves(q.PROBE_RECALL)),
+    meant=lambda t: t.may_have("multiclass", "binary"),
+)
+def never_predicted(t: Training) -> Iterator[Evidence]:
+    """A class is never predicted, though the loss is on its way.
+
+    In the last tenth of the epochs, and the last two checks: of five samples of
+    the probe or more, none; were every second one found, that would be chance
+    in one case of thirty. Only to inform: probabilities may be right, and a
+    threshold below one half find the class. Known false alarm: classes of which
+    the probe holds few; guard: their number.
+    """
+    if t.ended_epochs < _LATE * t.planned_epochs:
+        return
+    for head in t.heads:
+        name = head["output"]
+        recall = t.curve(q.PROBE_RECALL, name)
+        counts = t.curve(q.PROBE_CLASS_COUNT, name)
+        steps = np.unique(recall.steps[recall.epochs >= 0])[-2:]
+        if len(steps) < 2 or len(counts.values) != len(recall.values):
+            continue
+        never = (recall.values == 0.0) & (counts.values >= _FEWEST)
+        both = [set(recall.indices[never & (recall.steps == s)]) for s in steps]
+        missed = sorted(both[0] & both[1])
+        if not missed:
+            continue
+        of_class = (recall.steps == steps[-1]) & (recall.indices == missed[0])
+        at = int(np.flatnonzero(of_class)[0])
+        yield Evidence(
+            name,
+            recall.at(at),
+            (
+                Measured("class", str(int(missed[0]))),
+                Measured("its samples in the probe", float(counts.values[at])),
+                Measured("of these predicted", 0.0),
+                Measured("classes that are never predicted", len(missed)),
+            ),
+            "Judge by the area under the precision-recall curve or macro F1, "
+            "and choose the threshold, or weight the class.",
+            'model.compile(..., metrics=[kc.metrics.F1Score(average="macro")])',
+            variant="never",
             part=name,
         )
 
