@@ -456,7 +456,8 @@ variant("fresh-digits-hard-tanh", "saturated but fine", "digits-mlp",
         net=mlp(96, 48, activation="hard_tanh"))
 variant("fresh-cancer-steep", "saturated but fine", "cancer-mlp",
         net=mlp(64, activation="tanh",
-                init=keras.initializers.RandomNormal(stddev=0.6, seed=1)))
+                init=lambda: keras.initializers.RandomNormal(
+                    stddev=0.6, seed=1)))
 variant("fresh-nouns-lstm", "recurrent", "nouns-gru", net=rnn("LSTM", 24),
         epochs=10)
 variant("fresh-patches-cnn-tanh", "cnn", "patches-cnn",
