@@ -14,6 +14,7 @@ from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training
 
 _CHECKS = 2
+_COSINE = "CosineSimilarity"
 
 
 @rule(
@@ -71,3 +72,41 @@ def own_loss(t: Training) -> Iterator[Evidence]:
         variant=variant,
         part=head["output"],
     )
+
+
+@rule(
+    "head_loss_mismatch",
+    severity="error",
+    why="The cosine of two single numbers is the product of their signs: their "
+    "sizes are not learned.",
+    page="doctor.md#head_loss_mismatch",
+    needs="what the model's outputs are and which loss each has",
+    known=lambda t: bool(t.heads),
+    meant=lambda t: any(h.get("loss") == _COSINE for h in t.heads),
+)
+def cosine_of_numbers(t: Training) -> Iterator[Evidence]:
+    """Cosine similarity of outputs of one unit.
+
+    Of outputs `(n, 1)` with targets of more than two values. Known false alarm:
+    targets that are signs; guard: those.
+    """
+    for head in t.heads:
+        target = t.targets.get(head["output"], {})
+        numbers = head.get("shape") is not None and len(head["shape"]) == 2
+        if head.get("loss") != _COSINE or not numbers or head["units"] != 1:
+            continue
+        if (target.get("distinct") or 0) <= 2:
+            continue
+        yield Evidence(
+            head.get("layer") or head["output"],
+            (0, 0),
+            (
+                Measured("loss", _COSINE),
+                Measured("units of the output", 1),
+                Measured("different targets", target["distinct"], 2),
+            ),
+            "Use the squared or the absolute error.",
+            'model.compile(loss="mean_squared_error")',
+            variant="cosine",
+            part=head["output"],
+        )
