@@ -85,7 +85,6 @@ class PredictionProbe:
         x, y, weight = self._batch
         if keras.tree.is_nested(x) or len(x.shape) < 2 or x.shape[1] < 3:
             return None
-        y = y if self._has_loss else None
         order = np.random.default_rng(0).permutation(x.shape[1])
         with _backend.without_gradients(), _backend.fixed_randomness(0):
             *_, plain = self._pass(x, y, weight)
