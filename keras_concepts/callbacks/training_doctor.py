@@ -85,6 +85,7 @@ class TrainingDoctor(Monitor):
     | `weight_penalty` | what the regularizers of the weights add |
     | `probe_inference_loss` | loss of the probe at inference |
     | `probe_added_loss` | what layers add to it by `add_loss` |
+    | `order_error` | 0 if attention ignores the order of the steps |
 
     for each output (the owner is its name, `""` if there is one), of the probe
     at inference
@@ -97,6 +98,11 @@ class TrainingDoctor(Monitor):
     | `prediction_sum_error` | 0 if the entries of each sample add up to 1 |
     | `predicted_share` | share of samples predicted to be of each class |
     | `probe_accuracy` | share of samples whose class is predicted |
+    | `probe_balanced_accuracy` | mean of that over the classes |
+    | `probe_recall`, `probe_class_count` | of each class, and its samples |
+    | `probe_separation` | share of samples nearest to the mean of their class |
+    | `probe_explained` | share of the targets' variance that is explained |
+    | `probe_rank_correlation` | of predictions and targets |
 
     and for each trainable variable (the owner is its path)
 
