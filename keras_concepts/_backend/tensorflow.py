@@ -86,7 +86,9 @@ def compiled_pass(
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    step = run if eager or few is not None else tf.function(run, autograph=False)
+    step = (
+        run if eager or few is not None else tf.function(run, autograph=False)
+    )
     return functools.partial(_outside_of_strategy, step)
 
 

@@ -142,9 +142,7 @@ def test_of_a_short_run_few_steps_are_tried(planned, first):
 
 
 def test_a_clock_that_stands_still():
-    gate = GatedSchedule(
-        Schedule(), TimeBudget(0.1, False, clock=lambda: 0.0)
-    )
+    gate = GatedSchedule(Schedule(), TimeBudget(0.1, False, clock=lambda: 0.0))
     for _ in range(100):
         gate.advance(1, gate.due())
 
