@@ -29,16 +29,22 @@ _LEVELS = {"warning": ("warning", "error"), "error": ("error",)}
 _FAILED = 1
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """\b
+Examples:
+  keras-concepts run train.py --lr 0.1
+  keras-concepts run --fail-on warning -m package.train
+  keras-concepts report runs/train-20261126-101500
+  keras-concepts compare runs/before runs/after
+"""
+
+
+@click.group(
+    epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="keras-concepts")
 def main() -> None:
-    r"""Says why a Keras model does not learn.
-
-    \b
-    keras-concepts run train.py --lr 0.1   watch every fit of a script
-    keras-concepts report runs/train-...   judge and draw a recording again
-    keras-concepts compare A B             two recordings side by side
-    """
+    """Find out why a Keras model does not learn."""
 
 
 @main.command(
@@ -131,9 +137,10 @@ def report(
     no_report: bool,
     number: int | None,
 ) -> None:
-    """Judge and draw a recording: a file, or a folder that `run` has made.
+    """Judge and draw a recording again.
 
-    Needs neither Keras nor a backend.
+    RECORDING is a file, or a folder that `run` has written. Neither Keras nor a
+    backend is needed.
     """
     file = _file_in(recording)
     loaded = _loaded(file, number)
@@ -156,7 +163,11 @@ def report(
 def compare(
     first: pathlib.Path, second: pathlib.Path, out: pathlib.Path
 ) -> None:
-    """Draw two recordings side by side: losses, gradients, findings."""
+    """Show two recordings side by side.
+
+    Draws their losses and gradients, and lists the findings and what differs
+    between the models, the data and the versions.
+    """
     names = [str(first), str(second)]
     if names[0] == names[1]:
         names[1] += " (2)"
