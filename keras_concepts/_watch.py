@@ -8,6 +8,7 @@ import pathlib
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from keras_concepts.callbacks import TrainingDoctor
 
 _DOCTOR = "TrainingDoctor"
-# How many runs are kept that another `fit` may continue, with their models.
-_WAITING = 4
 # The watches whose blocks have been entered, over all threads, last one last.
 _active: list["Watch"] = []
 _changing = threading.RLock()
@@ -102,7 +101,8 @@ def watch(
             yield watching
     finally:
         if on_finding in ("report", "stop"):
-            print_through(options.get("sink", print), watching.summary)
+            with _no_failure("print its verdicts"):
+                print_through(options.get("sink", print), watching.summary)
 
 
 class Watch:
@@ -138,9 +138,11 @@ class Watch:
         self._options = dict(options or {})
         self._at_begin = at_begin
         self._at_end = at_end
-        self._running: list[TrainingDoctor] = []
-        # Whose run may yet go on.
-        self._waiting: list[TrainingDoctor] = []
+        # In which thread each is.
+        self._running: dict[TrainingDoctor, threading.Thread] = {}
+        # Whose run may yet go on, and with which model. Nobody who watches
+        # keeps a model alive.
+        self._waiting: dict[TrainingDoctor, weakref.ref[Any]] = {}
         self._thread: int | None = None
         self._process = os.getpid()
 
@@ -156,16 +158,25 @@ class Watch:
             _active.remove(self)
             if not _active:
                 _Wrapper.take_off()
-        while self._waiting:
-            self._conclude(self._waiting.pop())
+            if self.is_of_this_process:
+                for doctor in [*self._waiting]:
+                    self._conclude(doctor)
 
     def _conclude(self, doctor: "TrainingDoctor") -> None:
-        doctor.conclude()
-        doctor.set_model(None)  # whoever watches keeps no model alive
+        """Ends a run that no other `fit` will continue."""
+        from keras_concepts.callbacks._unfinished_run import unfinished_run
+
+        found = self._waiting.pop(doctor, None)
+        model = None if found is None else found()
+        left = None if model is None else unfinished_run(doctor, model)
+        if left is not None:
+            left.forget()
+        with _no_failure("end a run"):
+            doctor.conclude()
 
     def wait(self) -> None:
-        """Waits until no thread is in `fit` any more."""
-        while self._running:
+        """Waits for threads that are in `fit`, as Python does at its end."""
+        while any(not thread.daemon for thread in self._running.values()):
             time.sleep(0.05)
 
     @property
@@ -237,60 +248,60 @@ class Watch:
         shown = [doctor._repr_html_() for doctor in self.doctors]
         return "<hr>".join(shown) or report_of(_DOCTOR).html(Recording())
 
-    def fit(self, fit: Callable[..., Any], model: Any, call: Any) -> Any:
+    def fit(
+        self, call: Callable[[Any], Any], model: Any, callbacks: Any
+    ) -> Any:
         """Calls `fit` with a doctor among its callbacks.
 
         Args:
-            fit: Keras' own function.
+            call: Calls Keras' own function with the callbacks that it is given.
             model: Whose `fit` it is.
-            call: `inspect.BoundArguments` of the call.
+            callbacks: What the user has given.
         """
-        callbacks = call.arguments.get("callbacks")
-        try:
-            doctor = self._doctor_for(model, callbacks)
-            if doctor in self._running:  # this `fit` was called by that one
-                return fit(*call.args, **call.kwargs)
-            if self._at_begin is not None:
-                self._at_begin(doctor)
-        except Exception as error:  # somebody's training must not fail of it
-            warnings.warn(
-                f"`keras_concepts.watch` could not watch this `fit`: {error}",
-                UserWarning,
-                stacklevel=4,
-            )
-            return fit(*call.args, **call.kwargs)
-        self._running.append(doctor)
-        if doctor not in self.doctors:
-            self.doctors.append(doctor)
+        doctor = None
+        with _no_failure("watch this `fit`"), _changing:
+            doctor = self._begin(model, callbacks)
+        if doctor is None:
+            return call(callbacks)
         try:
             with _with_doctor(doctor, callbacks, model) as listed:
-                call.arguments["callbacks"] = listed
-                return fit(*call.args, **call.kwargs)
+                return call(listed)
         finally:
-            self._running.remove(doctor)
-            doctor.break_off()
-            self._waiting.append(doctor)
-            while len(self._waiting) > _WAITING:
-                self._conclude(self._waiting.pop(0))
-            if self._at_end is not None:
-                self._at_end(doctor)
+            with _no_failure("end this run"):
+                self._end(doctor, model, callbacks)
 
-    def _doctor_for(self, model: Any, callbacks: Any) -> "TrainingDoctor":
+    def _begin(self, model: Any, callbacks: Any) -> "TrainingDoctor | None":
         """The user's own, that of the run that goes on, or a new one."""
-        own = self._doctor_among(callbacks)
-        if own is not None:
-            return own
-        for doctor in [*self._waiting]:
-            if doctor.go_on_with(model):
-                self._waiting.remove(doctor)
-                return doctor
-        return self._new_doctor()
-
-    def _doctor_among(self, callbacks: Any) -> "TrainingDoctor | None":
         from keras_concepts.callbacks import TrainingDoctor
 
-        listed = _listed(callbacks)
-        return next((c for c in listed if isinstance(c, TrainingDoctor)), None)
+        own = [c for c in _listed(callbacks) if isinstance(c, TrainingDoctor)]
+        if any(each in self._running for each in own):
+            return None  # that `fit` has called this one
+        going_on = [d for d in [*self._waiting] if d.go_on_with(model)]
+        doctor = next(iter([*own, *going_on]), None) or self._new_doctor()
+        if self._at_begin is not None:
+            self._at_begin(doctor)
+        if doctor not in self.doctors:
+            self.doctors.append(doctor)
+        _ = self._waiting.pop(doctor, None)
+        self._running[doctor] = threading.current_thread()
+        return doctor
+
+    def _end(
+        self, doctor: "TrainingDoctor", model: Any, callbacks: Any
+    ) -> None:
+        del self._running[doctor]
+        doctor.break_off()
+        if not doctor.has_begun:  # `fit` did not come to it
+            self.doctors.remove(doctor)
+        elif not any(each is doctor for each in _listed(callbacks)):
+            doctor.suspend(model)
+            self._waiting[doctor] = weakref.ref(model)
+        for waiting, left_to in [*self._waiting.items()]:
+            if left_to() is None or self not in _active:
+                self._conclude(waiting)
+        if self._at_end is not None:
+            self._at_end(doctor)
 
     def _new_doctor(self) -> "TrainingDoctor":
         from keras_concepts.callbacks import TrainingDoctor
@@ -359,11 +370,13 @@ class _Wrapper:
         with _changing:
             if cls._owner is not None or not _active:
                 return
-            mro = keras.Model.__mro__
-            owner: Any = next(each for each in mro if "fit" in vars(each))
-            fit = vars(owner)["fit"]
-            cls._owner, cls._fit, cls._watched = owner, fit, _watched(fit)
-            owner.fit = cls._watched
+            owners = [c for c in keras.Model.__mro__ if "fit" in vars(c)]
+            cls._owner = owners[0]
+            cls._fit = vars(cls._owner)["fit"]
+            # Whoever has wrapped it may take any arguments.
+            places = [_place_of_callbacks(vars(c)["fit"]) for c in owners]
+            place = next(each for each in places if each is not None)
+            cls._watched = cls._owner.fit = _watched(cls._fit, place)
 
     @classmethod
     def take_off(cls) -> None:
@@ -377,21 +390,45 @@ class _Wrapper:
             owner.fit = cls._fit
 
 
-def _watched(fit: Callable[..., Any]) -> Callable[..., Any]:
-    signature = inspect.signature(fit)
+def _place_of_callbacks(fit: Callable[..., Any]) -> int | None:
+    """Position of that argument; `None` if a function does not name it."""
+    names = [*inspect.signature(fit).parameters]
+    return names.index("callbacks") if "callbacks" in names else None
+
+
+def _watched(fit: Callable[..., Any], place: int) -> Callable[..., Any]:
+    """Wraps `fit`, whose arguments reach it in the form they were given."""
 
     @functools.wraps(fit)
     def watched_fit(*args: Any, **kwargs: Any) -> Any:
+        def call(callbacks: Any) -> Any:
+            if len(args) > place:
+                return fit(
+                    *args[:place], callbacks, *args[place + 1 :], **kwargs
+                )
+            return fit(*args, **kwargs | {"callbacks": callbacks})
+
         watching = _watch_of_this_thread()
-        try:
-            call = signature.bind(*args, **kwargs)
-        except TypeError:  # which `fit` says in its own words
-            watching = call = None
-        if watching is None or "callbacks" not in signature.parameters:
+        if watching is None or not args:
             return fit(*args, **kwargs)
-        return watching.fit(fit, args[0], call)
+        given = args[place] if len(args) > place else kwargs.get("callbacks")
+        return watching.fit(call, args[0], given)
 
     return watched_fit
+
+
+@contextlib.contextmanager
+def _no_failure(what: str) -> Iterator[None]:
+    """Nobody's training run fails because of what fails inside."""
+    try:
+        yield
+    except Exception as error:  # said, and the run goes on unwatched
+        warnings.warn(
+            f"`keras_concepts.watch` could not {what} "
+            f"({type(error).__name__}: {error}).",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _listed(callbacks: Any) -> list[Any]:

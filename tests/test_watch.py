@@ -5,7 +5,9 @@ import io
 import pathlib
 import re
 import threading
+import time
 import weakref
+import zipfile
 
 import keras
 import numpy as np
@@ -167,6 +169,12 @@ class TestAttached:
             pass
         assert fit_of_keras() == FIT_OF_KERAS
 
+    def test_a_fit_that_does_not_begin_is_no_run(self):
+        model = keras.Sequential([keras.Input((6,)), layers.Dense(1)])
+        with watch() as doctor, pytest.raises(ValueError, match="compile"):
+            _ = fit(model)
+        assert doctor.doctors == []
+
     def test_a_file_that_cannot_be_written_is_told_at_once(self, tmp_path):
         with (
             pytest.raises(OSError, match="record_to"),
@@ -217,6 +225,63 @@ class TestAfterwards:
         assert alive() is None
         assert doctor.findings == []
         doctor.summary(Console(file=io.StringIO()))
+
+    def test_nobody_keeps_the_models_of_a_long_search(self):
+        alive = []
+        with watch() as doctor:
+            for _ in range(3):
+                model = network()
+                alive.append(weakref.ref(model))
+                fit(model)
+            model = None
+            gc.collect()
+            assert [each() for each in alive] == [None] * 3
+        assert [d.recording.facts["model"] for d in doctor.doctors] == (
+            ["net"] * 3
+        )
+
+    def test_a_model_is_as_before_and_saved_as_before(self, tmp_path):
+        model, plain = network(), network()
+        with watch():
+            fit(model)
+            model.save(tmp_path / "model.keras")
+            names = zipfile.ZipFile(tmp_path / "model.keras").namelist()
+        fit(plain)
+        plain.save(tmp_path / "plain.keras")
+        assert names == zipfile.ZipFile(tmp_path / "plain.keras").namelist()
+        assert [*vars(model)] == [*vars(plain)]
+
+    def test_an_error_of_the_user_is_not_hidden_by_the_verdict(self):
+        def sink(text):
+            raise OSError("no space left")
+
+        with (
+            pytest.warns(UserWarning, match="no space left"),
+            pytest.raises(KeyError, match="mine"),
+            kc.watch(sink=sink),
+        ):
+            raise KeyError("mine")
+
+    def test_somebody_else_has_wrapped_fit_before(self, monkeypatch):
+        """With any signature; arguments reach it as they were given."""
+        owner = next(c for c in keras.Model.__mro__ if "fit" in vars(c))
+        original, given = owner.fit, []
+
+        def theirs(self, *args, **kwargs):
+            given.append((len(args), sorted(kwargs)))
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(owner, "fit", theirs)
+        own = keras.callbacks.LambdaCallback()
+        with watch() as doctor:
+            _ = network().fit(X, y=Y, verbose=0)
+            _ = network().fit(X, Y, 16, 1, 0, [own], shuffle=False)
+        assert given == [
+            (1, ["callbacks", "verbose", "y"]),
+            (6, ["shuffle"]),
+        ]
+        assert len(doctor.doctors) == 2
+        assert owner.fit is theirs
 
     def test_somebody_else_has_wrapped_fit_meanwhile(self):
         owner = next(c for c in keras.Model.__mro__ if "fit" in vars(c))
@@ -302,12 +367,15 @@ class TestSeveral:
         assert kc.diagnose(loaded) == doctor.findings
         assert doctor.findings
 
-    @pytest.mark.parametrize("change", ["compiled", "trained", "frozen"])
+    @pytest.mark.parametrize("change", ["compiled", "trained", "frozen", "set"])
     def test_a_model_that_was_changed_begins_another_run(self, change):
         model = network()
+        begun = model.get_weights()
         with watch() as doctor:
             _ = fit(model)
-            if change == "compiled":
+            if change == "set":  # as for the next fold
+                model.set_weights(begun)
+            elif change == "compiled":
                 model.compile(keras.optimizers.SGD(0.05), "mse")
             elif change == "trained":
                 _ = model.train_on_batch(X[:16], Y[:16])
@@ -365,6 +433,62 @@ class TestSeveral:
         for name, model in zip(names, ["inner", "outer"], strict=True):
             loaded = kc.Recording.load(tmp_path / name)
             assert loaded.facts["model"] == model
+
+    def test_a_doctor_of_ones_own_that_is_used_again(self):
+        """Many other fits come and go while it is in its second one."""
+        others = [network() for _ in range(6)]
+        own = TrainingDoctor(on_finding=lambda finding: None)
+
+        class Inside(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                for other in others:
+                    _ = fit(other, epochs=1)
+
+        model = network()
+        with watch() as doctor:
+            for _ in range(2):
+                _ = fit(model, callbacks=[own, Inside()])
+        assert len(doctor.doctors) == 7
+        assert own.model is model
+        assert curve(own, q.LOG, "loss") == [(0, 3), (1, 6)]
+
+    def test_fits_that_begin_at_once_have_files_of_their_own(self, tmp_path):
+        with kc.Watch(
+            tmp_path / "runs.jsonl",
+            lambda finding: None,
+            at_begin=lambda doctor: time.sleep(0.2),
+        ) as doctor:
+            models = [network(), network()]
+            threads = [
+                threading.Thread(target=fit, args=(each,)) for each in models
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(120)
+        assert len({each.record_to for each in doctor.doctors}) == 2
+
+    def test_nobody_waits_for_a_daemon(self):
+        begun, end = threading.Event(), threading.Event()
+
+        def wait(epoch, logs):
+            begun.set()
+            assert end.wait(60)
+
+        stuck = keras.callbacks.LambdaCallback(on_epoch_end=wait)
+        with watch() as doctor:
+            thread = threading.Thread(
+                target=fit,
+                args=(network(),),
+                kwargs={"callbacks": [stuck]},
+                daemon=True,
+            )
+            thread.start()
+            assert begun.wait(60)
+            doctor.wait()
+        end.set()
+        thread.join(60)
+        assert not doctor._waiting
 
     def test_blocks_inside_each_other(self):
         with watch() as outer:

@@ -53,6 +53,7 @@ class RunLog:
         recording: What to record to.
         last_step: Steps taken when the last epoch ended.
         has_ended: Whether the `fit` has ended.
+        is_whole: Whether it was not broken off.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class RunLog:
         self._next_epoch: int | None = None  # of a run that goes on
         self.last_step = 0
         self.has_ended = False
-        self._state: tuple[Any, ...] = ()
+        self.is_whole = False
 
     def begin(self) -> None:
         """Records the facts of a run whose model is built."""
@@ -114,7 +115,7 @@ class RunLog:
             return self._shared.epoch(first) - first
         if self._next_epoch is not None:
             return self._next_epoch - first
-        step = _steps_of(self._model.optimizer)
+        step = steps_taken(self._model.optimizer)
         offset = recording.next_epoch
         if first:
             built = self._model.built
@@ -131,18 +132,10 @@ class RunLog:
         return offset
 
     def go_on(self, model: Any, params: dict[str, Any]) -> None:
-        """Another `fit` continues the run; see `is_followed_by`."""
+        """Another `fit` continues the run; see `ModelState`."""
         self.identity = run_identity(model, params)
         self._model, self._params = model, params
-        self._offset, self.has_ended = None, False
-
-    def is_followed_by(self, model: Any) -> bool:
-        """Whether the next `fit` of a model would continue this run."""
-        state = _state_of(model)
-        return len(state) == len(self._state) and all(
-            a is b or (type(a) is int and a == b)
-            for a, b in zip(self._state, state, strict=True)
-        )
+        self._offset, self.has_ended, self.is_whole = None, False, False
 
     def break_off(self) -> None:
         """Lets go of the file of a run whose `fit` raised."""
@@ -152,12 +145,11 @@ class RunLog:
     def forget(self) -> None:
         """Lets go of the model of a run that has ended."""
         if self.has_ended:
-            self._model, self._state = None, ()
+            self._model = None
 
     def end(self) -> None:
         """Records that the run was not broken off, and lets go of the file."""
-        self.has_ended = True
-        self._state = _state_of(self._model)
+        self.has_ended = self.is_whole = True
         if self.recording.is_first:
             self.recording.record_facts({"ended": True})
         self.recording.close()
@@ -199,7 +191,7 @@ class RunLog:
     def _steps_with_others(self) -> bool:
         """Whether others of the model work while that of `compile` rests."""
         used, *others = [
-            bool(_steps_of(each))
+            bool(steps_taken(each))
             for each in _backend.optimizers_of(self._model)
         ]
         return any(others) and not used
@@ -216,25 +208,13 @@ class RunLog:
             self.recording.facts.update(facts)
 
 
-def _steps_of(optimizer: Any) -> int | None:
+def steps_taken(optimizer: Any) -> int | None:
     """Steps that an optimizer has taken, if it counts them."""
     steps = getattr(optimizer, "iterations", None)
     if steps is None:
         return None
     micro_batches = getattr(optimizer, "gradient_accumulation_steps", None)
     return (micro_batches or 1) * int(keras.ops.convert_to_numpy(steps))
-
-
-def _state_of(model: Any) -> tuple[Any, ...]:
-    """What stays the same until the model is compiled, changed or trained."""
-    optimizer = getattr(model, "optimizer", None)
-    return (
-        model,
-        optimizer,
-        model.loss,
-        _steps_of(optimizer),
-        len(model.trainable_variables),
-    )
 
 
 def _numbers(value: Any) -> np.ndarray:

@@ -32,6 +32,10 @@ from keras_concepts.callbacks._time_budget import (
     TimeBudget,
     checks_of_an_epoch,
 )
+from keras_concepts.callbacks._unfinished_run import (
+    UnfinishedRun,
+    unfinished_run,
+)
 from keras_concepts.callbacks.batch_norm_shift_monitor import (
     BatchNormShiftMonitor,
 )
@@ -285,6 +289,29 @@ class TrainingDoctor(Monitor):
         )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a `fit` has called it."""
+        return self._log is not None
+
+    def suspend(self, model: Any) -> None:
+        """Lets go of the model after a `fit`; see `go_on_with`.
+
+        What another `fit` will need is left to the model, so that nobody keeps
+        a model who keeps its doctor.
+
+        Args:
+            model: In that `fit`.
+        """
+        log = self._log
+        if log is None or self._goes_on:  # the `fit` did not come to it
+            return
+        if log.is_whole:
+            _ = UnfinishedRun(self, model, self._checkup)
+        self._checkup = None
+        log.forget()
+        self.set_model(None)
+
     def go_on_with(self, model: Any) -> bool:
         """Lets the next `fit` of a model continue the run that has ended.
 
@@ -297,17 +324,18 @@ class TrainingDoctor(Monitor):
             Whether it does: the model is the same, with the same optimizer and
             loss, and has not been trained in the meantime.
         """
-        log = self._log
-        self._goes_on = (
-            log is not None and log.has_ended and log.is_followed_by(model)
-        )
+        left = unfinished_run(self, model)
+        self._goes_on = left is not None and left.goes_on()
         return self._goes_on
 
     def _go_on(self) -> None:
         """Begins a `fit` that continues the last run."""
         self._goes_on = False
-        if self._log is None:
+        left = unfinished_run(self, self.model)
+        if self._log is None or left is None:
             return
+        self._checkup = left.kept
+        left.forget()
         callbacks = callbacks_of_fit()
         if callbacks is not None:
             put_in_order(callbacks, self)
@@ -320,15 +348,13 @@ class TrainingDoctor(Monitor):
     def conclude(self) -> None:
         """Judges a run that no other `fit` has continued after all."""
         self._end_run()
-        if self._log is not None and self._log.has_ended and self._begun_at:
+        if self._log is not None and self._log.is_whole and self._begun_at:
             self._begun_at = []
             self._check(self._epoch, self._log.last_step, ended=True)
             self._write()
             self.recording.close()
             self._live_report.finish()
         self._checkup = None
-        if self._log is not None:
-            self._log.forget()
 
     def break_off(self) -> None:
         """Ends a run that `fit` did not end, because it raised."""
