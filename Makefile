@@ -12,7 +12,7 @@ BACKENDS := tensorflow jax torch
 EXAMPLES := $(sort $(basename $(notdir $(wildcard examples/*.py))))
 empty :=
 space := $(empty) $(empty)
-ENVIRONMENTS := $(BACKENDS) lint without-keras
+ENVIRONMENTS := $(BACKENDS) lint without-keras browser
 # Tested once, where there is no Keras.
 WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_figures.py tests/test_quantities.py tests/test_recording.py tests/rules tests/reports
 # One test or a few of each kind: imports, a metric, loss, regularizer, constraint,
@@ -29,6 +29,8 @@ SMOKE := tests/test_import.py::test_names_are_loaded_when_first_used \
 	tests/callbacks/test_gradient_monitor.py::TestLogs \
 	tests/reports/gradients/test_table.py \
 	tests/examples/test_examples.py::test_vanishing_gradients
+# Tested in a browser: never with the others.
+BROWSER := tests/reports/browser
 ifeq ($(filter $(BACKEND),$(BACKENDS)),)
 $(error BACKEND must be one of: $(BACKENDS). Received: BACKEND=$(BACKEND))
 endif
@@ -42,16 +44,18 @@ RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3
 PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test test-without-keras lint types package bench clean
+.PHONY: help demo smoke test test-without-keras browser lint types package bench clean
 
 help: ## list the targets
 	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [JOBS=2] [PYTHON=python3]'
 	@echo 'make demo [EXAMPLE=$(subst $(space),|,$(EXAMPLES))]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
+# These call the doctor themselves, and write its report.
+OWN_REPORT = $(filter vanishing_gradients text_classification,$(EXAMPLE))
 demo: $(ENV)/.installed-demo $(if $(filter text_%,$(EXAMPLE)),$(ENV)/.installed-text)
-demo: ## run an example; the first ends with the doctor's verdict
-	$(RUN) $(ENV)/bin/python examples/$(EXAMPLE).py $(ARGS)
+demo: ## run an example; ends with the doctor's verdict, and a report of it
+	$(RUN) $(ENV)/bin/$(if $(OWN_REPORT),python,keras-concepts run) examples/$(EXAMPLE).py $(ARGS)
 
 # What JAX compiled once serves both processes, the examples and the next run.
 test: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.pytest_cache/jax
@@ -62,7 +66,7 @@ test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 # anything if ARGS are given or this JAX does not know the options.
 PYTEST := $(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS)
 UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
-ELSEWHERE := $(WITHOUT_KERAS:%=--ignore=%)
+ELSEWHERE := $(WITHOUT_KERAS:%=--ignore=%) --ignore=$(BROWSER)
 test: $(ENV)/.installed-test ## run all tests and the docstrings' examples: 3 to 10 minutes
 	@echo 'All tests on $(BACKEND) take 3 to 10 minutes on two cores; "make smoke" takes one.'
 ifeq ($(BACKEND)$(ARGS),jax)
@@ -81,7 +85,10 @@ smoke: $(ENV)/.installed-test ## run a few tests of each kind: a minute
 test-without-keras: .venv/without-keras/.installed ## run the tests of what needs no Keras, without it: half a minute
 	! .venv/without-keras/bin/python -c 'import keras' 2>/dev/null
 	MPLBACKEND=Agg .venv/without-keras/bin/python -m pytest -n $(JOBS) \
-		$(or $(ARGS),$(WITHOUT_KERAS) keras_concepts/recording.py keras_concepts/quantities.py)
+		$(or $(ARGS),--ignore=$(BROWSER) $(WITHOUT_KERAS) keras_concepts/recording.py keras_concepts/quantities.py)
+
+browser: .venv/browser/.installed ## look at HTML reports in Chromium, which must be there: a minute
+	MPLBACKEND=Agg .venv/browser/bin/python -m pytest $(or $(ARGS),$(BROWSER))
 
 lint: .venv/lint/.installed ## check format and style
 	$(LINT)/ruff format --check
@@ -126,7 +133,7 @@ $(ENVIRONMENTS:%=.venv/%/.created): .venv/%/.created:
 
 $(BACKENDS:%=.venv/%/.installed-demo): .venv/%/.installed-demo: pyproject.toml | .venv/%/.created
 	$(if $(filter torch,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
-	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,examples]'
+	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,report,examples]'
 	@touch $@
 
 $(BACKENDS:%=.venv/%/.installed-text): .venv/%/.installed-text: .venv/%/.installed-demo
@@ -136,12 +143,17 @@ $(BACKENDS:%=.venv/%/.installed-text): .venv/%/.installed-text: .venv/%/.install
 
 $(BACKENDS:%=.venv/%/.installed-test): .venv/%/.installed-test: pyproject.toml | .venv/%/.created
 	$(if $(filter torch,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
-	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,tensorboard,examples]' --group test
+	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,report,tensorboard,examples]' --group test
 	@touch $(@D)/.installed-demo $@
 
 .venv/without-keras/.installed: pyproject.toml | .venv/without-keras/.created
 	.venv/without-keras/$(PIP_INSTALL) --group without-keras
 	.venv/without-keras/$(PIP_INSTALL) --no-deps -e .
+	@touch $@
+
+.venv/browser/.installed: pyproject.toml | .venv/browser/.created
+	.venv/browser/$(PIP_INSTALL) --group browser
+	.venv/browser/$(PIP_INSTALL) --no-deps -e .
 	@touch $@
 
 .venv/lint/.installed: pyproject.toml | .venv/lint/.created

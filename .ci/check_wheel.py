@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 PACKAGE = "keras_concepts"
-DEPENDENCIES = {"keras", "numpy", "rich"}
+DEPENDENCIES = {"click", "keras", "numpy", "rich"}
 IN_SDIST = {
     "LICENSE",
     "README.md",

@@ -247,6 +247,7 @@ def train(
     gradients.plot(f"{stem}_gradients.png")
     penalties.plot(f"{stem}_penalties.png")
     signals.plot(f"{stem}_signals.png")
+    doctor.report(f"{stem}.html")
     logits = model.predict(test.x, batch_size=512, verbose=0)
     predicted = logits.argmax(axis=1)
     return Run(

@@ -6,7 +6,8 @@ Three stacks of twelve hidden layers learn to read handwritten digits. They
 differ in nothing but the activation function: same data, same seed, same
 optimizer, same number of epochs. A `GradientMonitor` is given to `fit` and
 records the gradient that each layer receives in each step. A `TrainingDoctor`
-watches, too, and says at the end what is wrong with each network.
+watches, too, says at the end what is wrong with each network, and writes a
+report of each for the browser.
 
 Everything is what people use by default: the Glorot initializer that Keras
 gives a `Dense` layer, and Adam at its learning rate of 1e-3. Adam divides each
@@ -338,6 +339,9 @@ def main() -> None:
     for run in runs:
         console.rule(f"TrainingDoctor on {run.activation}", align="left")
         run.doctor.summary(console)
+        report = options.out / f"{run.activation}.html"
+        run.doctor.report(report)
+        print(f"Report: {report}")
 
 
 def parse() -> argparse.Namespace:

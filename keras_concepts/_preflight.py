@@ -400,7 +400,7 @@ class _Check:
         self, function: Callable[[Any], Any], x: Any, eager: bool
     ) -> Any:
         run = _backend.compiled_pass(
-            function, self._model.variables, eager=eager, few=True
+            function, self._model.variables, eager=eager, few=1
         )
         with _backend.without_gradients(), _backend.fixed_randomness(0):
             return run(as_fed(x))
@@ -537,7 +537,7 @@ class _Check:
         is_small = layers <= _LAYERS
         started = time.monotonic()
         try:
-            trial = Trial(model, *batch, compiled=is_small)
+            trial = Trial(model, *batch, compiled=is_small, steps=_STEPS)
             loss, gradients = trial.gradients()
         except Exception as error:  # of the model: said in `unchecked`
             self._failed("gradients", error)

@@ -19,6 +19,7 @@ from keras_concepts._figures import kept_from_pyplot
 from keras_concepts._shown_as_text import print_through
 from keras_concepts.recording import Recording
 from keras_concepts.reports import report_of, write_report
+from keras_concepts.reports.doctor.verdict import verdict_on
 from keras_concepts.reports.drawing.names import printable
 from keras_concepts.rules.finding import Finding
 
@@ -180,26 +181,22 @@ class Watch:
     def summary(
         self, console: Console | None = None, *, max_rows: int | None = 40
     ) -> None:
-        """Prints the verdict on each `fit`.
+        """Prints the verdict on each run; a line where nothing was found.
 
         Args:
             console: Where to print, by default the standard output.
-            max_rows: Most problems of a `fit`; `None` prints all.
+            max_rows: Most problems of a run; `None` prints all.
         """
         console = console or Console()
-        for number, doctor in enumerate(self.doctors, start=1):
-            if len(self.doctors) > 1:
-                title = Text(self._title(number))
-                console.rule(title, align="left", style="dim")
-            doctor.summary(console, max_rows=max_rows)
         if not self.doctors:
             console.print(
                 "No call of `fit` was seen, so there is nothing to judge."
             )
-
-    def _title(self, number: int) -> str:
-        name = self.doctors[number - 1].recording.facts.get("model") or "model"
-        return f"run {number}: {printable(name)}"
+        elif len(self.doctors) == 1:
+            self.doctors[0].summary(console, max_rows=max_rows)
+        else:
+            for number, doctor in enumerate(self.doctors, start=1):
+                _print_one_of_many(number, doctor, console, max_rows)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws the evidence of what was found in the last `fit`.
@@ -325,6 +322,19 @@ class Watch:
     def is_of_this_process(self) -> bool:
         """Whether this is not a copy that a fork has made."""
         return self._process == os.getpid()
+
+
+def _print_one_of_many(
+    number: int, doctor: Any, console: Console, max_rows: int | None
+) -> None:
+    model = doctor.recording.facts.get("model") or "model"
+    title = f"run {number}: {printable(model)}"
+    found = verdict_on(doctor.recording)
+    if found is not None and not found[0].problems:
+        console.print(Text(f"{title}: {found[0].headline}"))
+        return
+    console.rule(Text(title), align="left", style="dim")
+    doctor.summary(console, max_rows=max_rows)
 
 
 def _watch_of_this_thread() -> Watch | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from keras_concepts import __version__
 from keras_concepts._run_folder import (
@@ -21,22 +22,29 @@ from keras_concepts._script import Outcome, run_script
 from keras_concepts.recording import Recording
 from keras_concepts.reports import write_comparison, write_report
 from keras_concepts.reports.doctor import print_doctor
+from keras_concepts.reports.drawing.names import printable
 from keras_concepts.rules import Finding
 
 _LEVELS = {"warning": ("warning", "error"), "error": ("error",)}
 _FAILED = 1
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """\b
+Examples:
+  keras-concepts run train.py --lr 0.1
+  keras-concepts run --fail-on warning -m package.train
+  keras-concepts report runs/train-20261126-101500
+  keras-concepts compare runs/before runs/after
+"""
+
+
+@click.group(
+    epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="keras-concepts")
 def main() -> None:
-    r"""Says why a Keras model does not learn.
-
-    \b
-    keras-concepts run train.py --lr 0.1   watch every fit of a script
-    keras-concepts report runs/train-...   judge and draw a recording again
-    keras-concepts compare A B             two recordings side by side
-    """
+    """Find out why a Keras model does not learn."""
 
 
 @main.command(
@@ -129,9 +137,10 @@ def report(
     no_report: bool,
     number: int | None,
 ) -> None:
-    """Judge and draw a recording: a file, or a folder that `run` has made.
+    """Judge and draw a recording again.
 
-    Needs neither Keras nor a backend.
+    RECORDING is a file, or a folder that `run` has written. Neither Keras nor a
+    backend is needed.
     """
     file = _file_in(recording)
     loaded = _loaded(file, number)
@@ -154,14 +163,20 @@ def report(
 def compare(
     first: pathlib.Path, second: pathlib.Path, out: pathlib.Path
 ) -> None:
-    """Draw two recordings side by side: losses, gradients, findings."""
-    recordings = {
-        str(path): _loaded(_file_in(path), None) for path in (first, second)
-    }
+    """Show two recordings side by side.
+
+    Draws their losses and gradients, and lists the findings and what differs
+    between the models, the data and the versions.
+    """
+    names = [str(first), str(second)]
+    if names[0] == names[1]:
+        names[1] += " (2)"
+    loaded = [_loaded(_file_in(path), None) for path in (first, second)]
+    recordings = dict(zip(names, loaded, strict=True))
     console = Console()
-    for name, loaded in recordings.items():
-        console.rule(name, align="left")
-        print_doctor(loaded, console)
+    for name, recording in recordings.items():
+        console.rule(Text(printable(name)), align="left")
+        print_doctor(recording, console)
     _write(out, lambda: write_comparison(recordings, out))
 
 
@@ -194,8 +209,12 @@ def _write(path: pathlib.Path, make: Callable[[], None]) -> None:
     """Writes an HTML file, and says so."""
     try:
         make()
-    except (ImportError, OSError) as error:
+    except ImportError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(
+            f"{path} cannot be written: {error.strerror or error}."
+        ) from error
     say(f"wrote {shown(path)}")
 
 
@@ -209,8 +228,10 @@ def _tell(folder: RunFolder) -> None:
         return
     sys.stdout.flush()
     folder.watch.summary(Console(stderr=True))
-    for path in folder.written:
-        say(f"report: {shown(path)}")
+    if folder.written:
+        first, *others = folder.written
+        names = "".join(f", {path.name}" for path in others)
+        say(f"report{'s' if others else ''}: {shown(first)}{names}")
     say(f"recording and findings: {shown(folder.path)}")
 
 

@@ -686,6 +686,68 @@ PROBE_ACCURACY = Quantity(
     "share of samples whose class is predicted",
     better="higher",
 )
+PROBE_BALANCED_ACCURACY = Quantity(
+    "probe_balanced_accuracy",
+    "output",
+    "probe",
+    "balanced accuracy on the probe",
+    "mean over the classes of the share of their samples whose class is "
+    "predicted",
+    better="higher",
+)
+PROBE_RECALL = Quantity(
+    "probe_recall",
+    "output",
+    "probe",
+    "recall on the probe",
+    "share of the samples of the class whose class is predicted",
+    indexed_by="class",
+    better="higher",
+)
+PROBE_CLASS_COUNT = Quantity(
+    "probe_class_count",
+    "output",
+    "probe",
+    "samples in the probe",
+    "samples of the class in the probe",
+    indexed_by="class",
+)
+PROBE_SEPARATION = Quantity(
+    "probe_separation",
+    "output",
+    "probe",
+    "separation on the probe",
+    "mean over the classes of the share of their samples whose output is "
+    "nearest to the mean output of the other samples of their class",
+    better="higher",
+)
+PROBE_EXPLAINED = Quantity(
+    "probe_explained",
+    "output",
+    "probe",
+    "explained on the probe",
+    "1 - mean squared difference of predictions and targets / variance of the "
+    "targets: 0 of their mean, 1 of perfect predictions",
+    better="higher",
+)
+PROBE_RANK_CORRELATION = Quantity(
+    "probe_rank_correlation",
+    "output",
+    "probe",
+    "rank correlation on the probe",
+    "Spearman's, of predictions and targets; of targets of two values 2 * area "
+    "under the ROC curve - 1; mean over the units",
+    better="higher",
+)
+ORDER_ERROR = Quantity(
+    "order_error",
+    "run",
+    "once",
+    "effect of order",
+    "RMS of what another order of the steps of the inputs changes in the "
+    "prediction, but for its own order, over its standard deviation: 0 if the "
+    "model cannot tell one order from another",
+)
 PROBE_INFERENCE_LOSS = Quantity(
     "probe_inference_loss",
     "run",
@@ -847,6 +909,13 @@ CONCEPTS = (
             PREDICTION_SUM_ERROR,
             PREDICTED_SHARE,
             PROBE_ACCURACY,
+            PROBE_BALANCED_ACCURACY,
+            PROBE_RECALL,
+            PROBE_CLASS_COUNT,
+            PROBE_SEPARATION,
+            PROBE_EXPLAINED,
+            PROBE_RANK_CORRELATION,
+            ORDER_ERROR,
             PROBE_INFERENCE_LOSS,
             PROBE_ADDED_LOSS,
             EPOCH_WEIGHT_RMS,

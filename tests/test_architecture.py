@@ -65,6 +65,10 @@ ALLOWED = {
     | KEEP
     | JUDGE
     | {"instruments", "reports", "rules", "_batches", "_check_masks"},
+    "_script": set(),
+    "_watch": {"_after_keras", "callbacks", "recording", "reports", "rules"},
+    "_run_folder": {"_watch", "callbacks"},
+    "cli": {"_run_folder", "_script", "recording", "reports", "rules"},
     **dict.fromkeys(PARTS, COMPUTE | PARTS | {"_dropout_family"}),
 }
 # The report of a model, not of a recording.

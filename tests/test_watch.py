@@ -2,6 +2,8 @@
 
 import gc
 import io
+import pathlib
+import re
 import threading
 import weakref
 
@@ -434,8 +436,10 @@ class TestShown:
             _ = fit(network(name="first"))
             _ = fit(network(name="second"))
         (text,) = said
-        assert "run 1: first" in text
-        assert "run 2: second" in text
+        assert text == (
+            "run 1: first: No problem found in 2 epochs.\n"
+            "run 2: second: No problem found in 2 epochs."
+        )
 
     def test_nothing_was_trained(self):
         said = []
@@ -453,3 +457,17 @@ class TestShown:
         doctor.report(tmp_path / "report.html")
         text = (tmp_path / "report.html").read_text(encoding="utf-8")
         assert "from_logits=True" in text
+
+
+def test_the_examples_of_the_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = pathlib.Path(__file__).parents[1] / "docs" / "watch.md"
+    text = page.read_text(encoding="utf-8")
+    for code in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(compile(code, str(page), "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert "1 problem found in 3 epochs." in lines
+    assert lines[-1] == (
+        "error: head_loss_mismatch in sequential/dense_1, before training."
+    )
+    assert (tmp_path / "report.html").exists()

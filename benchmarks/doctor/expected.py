@@ -46,6 +46,7 @@ TARGET_SCALE = rules("unscaled_target")
 # The network is too weak, which no measurement tells from a hard task.
 WEAK = rules("linear_network", "no_progress", "constant_predictions")
 WEAK |= rules("class_collapse")
+POSITIONS = rules("no_positions")
 OVERLAP = rules("validation_overlap")
 METRIC = rules("metric_disagrees")
 DEGENERATE = rules("degenerate_target")

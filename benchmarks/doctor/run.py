@@ -1,7 +1,7 @@
 """Trains the programs, watched, and writes down what came of it.
 
     KERAS_BACKEND=torch python -m benchmarks.doctor.run --out FOLDER \
-        [--half tune|score|all] [--seeds 3] [--jobs 2] [--only NAME ...]
+        [--half tune|score|fresh|all] [--seeds 3] [--jobs 2] [--only NAME ...]
 
 For each program and seed, `FOLDER/NAME-SEED.jsonl` is the doctor's recording,
 and a line of `FOLDER/outcomes.jsonl` says what was learned and found. What is
@@ -197,7 +197,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--out", type=pathlib.Path, required=True)
-    add("--half", choices=("tune", "score", "all"), default="tune")
+    add("--half", choices=("tune", "score", "fresh", "all"), default="tune")
     add("--seeds", type=int, default=3)
     add("--jobs", type=int, default=1, help="processes")
     add(

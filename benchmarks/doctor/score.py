@@ -1,6 +1,6 @@
 """What the doctor found, against what came of the runs.
 
-    python -m benchmarks.doctor.score FOLDER [--half tune|score|all]
+    python -m benchmarks.doctor.score FOLDER [--half tune|score|fresh|all]
         [--replay] [--baselines] [--markdown FILE] [--jobs 2]
 
 reads `FOLDER/outcomes.jsonl`, as `run.py` writes it. `--replay` judges the
@@ -347,7 +347,7 @@ def report(options: argparse.Namespace) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--half", choices=("tune", "score", "all"),
+    parser.add_argument("--half", choices=("tune", "score", "fresh", "all"),
                         default="tune")  # fmt: skip
     parser.add_argument("--replay", action="store_true")
     parser.add_argument("--baselines", action="store_true")

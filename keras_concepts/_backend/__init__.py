@@ -28,15 +28,15 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     `has_aux` the function gives a scalar and a structure of other tensors, and
     so does this.
 
-`compiled_pass(function, variables, eager, few=False)`
+`compiled_pass(function, variables, eager, few=None)`
 :   The function, made fast for many calls with tensors of the same shapes
-    unless it is to run eagerly; with `few`, for a few calls, so that compiling
-    takes little time. It reads the values that the `variables` have
+    unless it is to run eagerly; with `few`, for so few calls, so that these
+    and compiling together take little time. It reads the values that the `variables` have
     at each call; what it assigns to any variable is discarded.
 
-`compiled(function)`
+`compiled(function, once=False)`
 :   The function, made fast for many eager calls with tensors of the same shapes
-    where that takes a compiler: on JAX.
+    where that takes a compiler, on JAX; or for a single call.
 
 `kept_randomness()`
 :   Context manager: the generators that belong to everybody (Python's, NumPy's

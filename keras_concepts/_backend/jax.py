@@ -27,9 +27,13 @@ from keras_concepts._shadow import (
 from keras_concepts._types import Observe, Tensor
 
 COMPILES = True
-# Code that runs a little slower, and compiles in half the time.
-_QUICKLY_COMPILED = {"xla_backend_optimization_level": 0}
-_TAKES_OPTIONS = "compiler_options" in inspect.signature(jax.jit).parameters
+# Code that runs several times as slowly, and compiles in a quarter of the time.
+_QUICKLY_COMPILED = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+}
+# Operations in all calls together for which fast code is worth compiling.
+_MANY_OPERATIONS = 1.2e10
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
@@ -68,22 +72,71 @@ def compiled_pass(
     function: Callable[..., Any],
     variables: Sequence[Any],
     eager: bool,
-    few: bool = False,
+    few: int | None = None,
 ) -> Callable[..., Any]:
     def run(values: list[Tensor], *tensors: Tensor) -> Any:
         mapping = list(zip(variables, values, strict=True))
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    options = {}
-    if few and _TAKES_OPTIONS and jax.default_backend() == "cpu":
-        options = {"compiler_options": _QUICKLY_COMPILED}
-    step = run if eager else jax.jit(run, **options)
+    if eager:
+        step = run
+    elif few is None:
+        step = jax.jit(run)
+    else:
+        step = _compiled_for(run, few)
     return lambda *tensors: step([v.value for v in variables], *tensors)
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return jax.jit(function)
+def compiled(
+    function: Callable[..., Any], once: bool = False
+) -> Callable[..., Any]:
+    return _quickly_compiled(function) if once else jax.jit(function)
+
+
+def _compiled_for(
+    function: Callable[..., Any], calls: int
+) -> Callable[..., Any]:
+    """Compiled so that compiling and so many calls take little time."""
+    step: Callable[..., Any] | None = None
+
+    def run(*arguments: Any) -> Any:
+        nonlocal step
+        if step is None:
+            chosen = jax.jit(function)
+            if _compiler_options():
+                # The trace is made once, for both.
+                cost = chosen.lower(*arguments).cost_analysis() or {}
+                if calls * cost.get("flops", 0.0) < _MANY_OPERATIONS:
+                    chosen = _quickly_compiled(function)
+            step = chosen
+        return step(*arguments)
+
+    return run
+
+
+def _quickly_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = _compiler_options()
+    if not options:
+        return jax.jit(function)
+    return jax.jit(function, compiler_options=options)
+
+
+@functools.cache
+def _compiler_options() -> dict[str, Any]:
+    """Those of the options for quick compilation that this compiler has."""
+    if "compiler_options" not in inspect.signature(jax.jit).parameters:
+        return {}
+    if jax.default_backend() != "cpu":
+        return {}
+    options: dict[str, Any] = {}
+    for name, value in _QUICKLY_COMPILED.items():
+        try:
+            _ = jax.jit(lambda: 0, compiler_options={name: value})()
+        except RuntimeError:  # there is no such option
+            continue
+        options[name] = value
+    return options
 
 
 def has_other_workers(model: Any) -> bool:

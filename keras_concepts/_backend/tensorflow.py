@@ -77,7 +77,7 @@ def compiled_pass(
     function: Callable[..., Any],
     variables: Sequence[Any],
     eager: bool,
-    few: bool = False,
+    few: int | None = None,
 ) -> Callable[..., Any]:
     def run(*tensors: Tensor) -> Any:
         # Keras asks the scope alone for the weights that it regularizes.
@@ -86,7 +86,9 @@ def compiled_pass(
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
 
-    step = run if eager or few else tf.function(run, autograph=False)
+    step = (
+        run if eager or few is not None else tf.function(run, autograph=False)
+    )
     return functools.partial(_outside_of_strategy, step)
 
 
@@ -100,7 +102,10 @@ def _outside_of_strategy(function: Callable[..., Any], *tensors: Tensor) -> Any:
         return executor.submit(function, *tensors).result()
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(
+    function: Callable[..., Any], once: bool = False
+) -> Callable[..., Any]:
+    del once
     return function
 
 

@@ -93,7 +93,7 @@ def compiled_pass(
     function: Callable[..., Any],
     variables: Sequence[Any],
     eager: bool,
-    few: bool = False,
+    few: int | None = None,
 ) -> Callable[..., Any]:
     del eager, few  # PyTorch always is
 
@@ -106,7 +106,10 @@ def compiled_pass(
     return run
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(
+    function: Callable[..., Any], once: bool = False
+) -> Callable[..., Any]:
+    del once
     return function
 
 

@@ -1,5 +1,6 @@
 """How steep an activation function is where a network uses it."""
 
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,11 @@ _LAYERS = (
     keras.layers.ReLU,
     keras.layers.Softmax,
 )
+
+
+# Of Keras' own functions: how steep they are, and whether they are elementwise.
+_steepness: dict[Any, np.ndarray] = {}
+_elementwise: dict[Any, bool] = {}
 
 
 class Slope:
@@ -44,8 +50,7 @@ class Slope:
 
 def slope_of(function: Callable[[Tensor], Tensor]) -> Slope | None:
     """The slope of an elementwise function; `None` for a straight line."""
-    grid = ops.convert_to_tensor(_GRID)
-    steepness = np.abs(ops.convert_to_numpy(_derivative(function, grid)))
+    steepness = _remembered(_steepness, function, _steepness_of)
     if steepness.min() == steepness.max():
         return None
     return Slope(function, float(steepness.max()))
@@ -70,11 +75,40 @@ def activation_of(
 
 def is_elementwise(function: Callable[[Tensor], Tensor]) -> bool:
     """Whether a function makes of half the entries the same as of all."""
+    return _remembered(_elementwise, function, _is_elementwise)
+
+
+def _remembered(
+    known: dict[Any, Any],
+    function: Callable[[Tensor], Tensor],
+    find: Callable[[Any], Any],
+) -> Any:
+    """What is found of a function; of one of Keras' own, only once."""
+    module = getattr(function, "__module__", None) or ""
+    is_fixed = isinstance(function, types.FunctionType)
+    if not is_fixed or module.split(".")[0] != "keras":
+        return find(function)
+    if function not in known:
+        known[function] = find(function)
+    return known[function]
+
+
+def _steepness_of(function: Callable[[Tensor], Tensor]) -> np.ndarray:
+    derivative = _backend.compiled(
+        lambda z: ops.abs(_derivative(function, z)), once=True
+    )
+    return ops.convert_to_numpy(derivative(ops.convert_to_tensor(_GRID)))
+
+
+def _is_elementwise(function: Callable[[Tensor], Tensor]) -> bool:
     entries = np.linspace(-2.0, 2.0, 8, dtype="float32").reshape(2, 4)
+    both = _backend.compiled(
+        lambda *parts: [function(part) for part in parts], once=True
+    )
     try:
-        whole, half = (
-            ops.convert_to_numpy(function(ops.convert_to_tensor(part)))
-            for part in (entries, entries[:, :2])
+        whole, half = map(
+            ops.convert_to_numpy,
+            both(*map(ops.convert_to_tensor, (entries, entries[:, :2]))),
         )
     except Exception:  # a user's function may refuse these shapes in any way
         return False

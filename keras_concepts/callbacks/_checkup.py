@@ -1,19 +1,31 @@
 """What the doctor measures itself, between two epochs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts.callbacks.signal_monitor import record_signals
 from keras_concepts.instruments.model_loss import NoLossError
 from keras_concepts.instruments.owners import owner_names
-from keras_concepts.instruments.prediction_probe import PredictionProbe
+from keras_concepts.instruments.prediction_probe import (
+    LOOKS,
+    PredictionProbe,
+)
 from keras_concepts.instruments.signals.forward_probe import ForwardProbe
 from keras_concepts.instruments.signals.signal_summary import SignalSummary
 from keras_concepts.instruments.weight_history import WeightHistory
 from keras_concepts.recording import Recording
 
+# Layers to which the order of steps is nothing.
+_ATTENTION = (
+    "MultiHeadAttention",
+    "GroupedQueryAttention",
+    "Attention",
+    "AdditiveAttention",
+)
 Batch = tuple[Any, Any, Any]
 
 
@@ -35,7 +47,9 @@ class Checkup:
         self._heads = heads
         self._summary = SignalSummary()
         self._signals: ForwardProbe | None = None
+        self._without_labels: Callable[[], ForwardProbe | None] = lambda: None
         self._predictions: PredictionProbe | None = None
+        self._asks_for_order = False
 
     @property
     def has_probe(self) -> bool:
@@ -50,11 +64,16 @@ class Checkup:
             batch: `(x, y, sample_weight)`.
         """
         self._predictions = PredictionProbe(model, *batch, self._heads)
+        self._asks_for_order = any(
+            type(layer).__name__ in _ATTENTION
+            for layer in _backend.flatten_layers(model)
+        )
+        x, _, _ = batch
+        self._without_labels = lambda: self._made(model, (x, None, None))
         try:
             self._signals = self._made(model, batch)
         except (NoLossError, ValueError):
-            x, _, _ = batch
-            self._signals = self._made(model, (x, None, None))
+            self._signals = self._without_labels()
 
     def _made(self, model: Any, batch: Batch) -> ForwardProbe:
         return ForwardProbe(
@@ -62,7 +81,7 @@ class Checkup:
             *batch,
             training=True,
             reduce=self._summary.reduce,
-            few=True,
+            few=LOOKS,
         )
 
     def record_weights(
@@ -110,6 +129,19 @@ class Checkup:
                 recording.append(
                     epoch, owner, quantity, step, values, index=index
                 )
-        if self._signals is not None:
-            rows = self._summary.rows(self._signals())
-            record_signals(recording, epoch, step, rows, self._name)
+        if self._asks_for_order:
+            self._asks_for_order = False
+            error = self._predictions.order_error()
+            if error is not None:
+                recording.append(epoch, "", q.ORDER_ERROR, step, error)
+        if self._signals is None:
+            return
+        try:
+            signals = self._signals()
+        except NoLossError:  # of a `train_step` that has a loss of its own
+            self._signals = self._without_labels()
+            if self._signals is None:
+                return
+            signals = self._signals()
+        rows = self._summary.rows(signals)
+        record_signals(recording, epoch, step, rows, self._name)

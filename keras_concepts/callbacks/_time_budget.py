@@ -14,13 +14,17 @@ _COMPILE_RATIO = 3.0
 # A run that has lasted so many times as long is long enough, if its length is
 # not known.
 _LONG_ENOUGH = 40.0
-# Of the budget, what may be spent beside the steps: the rest is for measured
-# steps of two schedules.
-_BESIDE = 0.5
+# Of the budget, what looks between epochs may take, and measured steps.
+_LOOKS, _STEPS = 0.5, 0.2
+# The looks that are planned in any case may take this share of the budget, or
+# each of them that one.
+_PLANNED_LOOKS, _CHEAP_LOOK = 1.2, 0.1
 # How many steps are measured to see what that costs, and how many are not; of
 # steps that take long, as few as fill a second, but not fewer than the second.
+# Of a short run they are no more than a tenth, but at least so many.
 _MEASURED, _PLAIN = (48, 8), (16, 4)
 _LONG = 1.0
+_SHARE_OF_RUN, _FEWEST = 0.1, (5, 3)
 
 
 class TimeBudget:
@@ -41,16 +45,19 @@ class TimeBudget:
     ) -> None:
         self.share = share
         self.spent = 0.0
+        self.may_measure_steps = share is None or not compiles
         self._clock = clock
         self._compiles = compiles
         self._begin = clock()
-        self._first_end: float | None = None
-        self._steps = 0
         self._planned: int | None = None
-        self._last = 0.0
-        self.may_measure_steps = share is None or not compiles
-        # Between two measured steps, once it is known what measuring one costs.
-        self.spacing = 1
+        # When the second call of the train function began, and the last one.
+        self._second: tuple[int, float] | None = None
+        self._last = 0, 0.0
+        self._look, self._looks = 0.0, 0
+        self._asked_at = -1
+        self._is_allowed = False
+        self._trial: _Trial | None = None
+        self._wait = 0
 
     def plan(self, steps: int | None, epochs: int) -> None:
         """How long the run is to be, as far as it is known.
@@ -61,31 +68,65 @@ class TimeBudget:
         """
         self._planned = None if steps is None else steps * max(epochs, 1)
 
-    def step_begins(self, step: int) -> None:
-        """Looks at the clock, and may decide to measure from now on.
+    def _trained(self) -> float:
+        """Time since the run began that was not spent on measuring."""
+        return self._clock() - self._begin - self.spent
+
+    def allows_step(self, step: int) -> bool:
+        """Whether the step that begins now, or those, may be measured.
+
+        All monitors get one answer: in a step that is measured anyway, another
+        one costs little.
 
         Args:
             step: Steps taken since the run began.
         """
-        if self.may_measure_steps:
-            return
-        now = self._clock()
-        if self._first_end is None:
-            if step > 0:
-                self._first_end, self._steps = now, step
-                self._compile_time = now - self._begin
-            return
-        taken = step - self._steps
-        elapsed = now - self._first_end
-        cost = _COMPILE_RATIO * self._compile_time
-        if taken < 1 or self.share is None:
-            return
-        total = elapsed
-        if self._planned is not None:
-            total = elapsed / taken * self._planned
-        elif elapsed < _LONG_ENOUGH * self._compile_time:
-            return
-        self.may_measure_steps = cost <= self.share * total
+        if step != self._asked_at:
+            self._asked_at = step
+            self._is_allowed = self._allows_next(step)
+        return self._is_allowed
+
+    def _allows_next(self, step: int) -> bool:
+        if self.share is None:
+            return True
+        now = self._trained()
+        self._last = step, now
+        if self._second is None and step > 0:
+            self._second = self._last
+        if not self.may_measure_steps:
+            self.may_measure_steps = self._is_long_enough()
+            if not self.may_measure_steps:
+                return False
+        if self._trial is None:
+            self._trial = _Trial(_STEPS * self.share, self._planned)
+        is_tried = self._trial.measures(now)
+        if is_tried is not None:
+            return is_tried
+        self._wait = (self._wait + 1) % self._trial.spacing
+        return self._wait == 0
+
+    def _is_long_enough(self) -> bool:
+        """Whether compiling the measured step takes little of the run."""
+        if self._second is None or self._last == self._second:
+            return False
+        compiling = self._second[1]
+        total = self._expected()
+        if total is None:
+            total = self._last[1] - compiling
+            if total < _LONG_ENOUGH * compiling:
+                return False
+        else:
+            total -= compiling
+        return _COMPILE_RATIO * compiling <= (self.share or 0.0) * total
+
+    def _expected(self) -> float | None:
+        """Seconds that the run will train; `None` if that is not known yet."""
+        if self._planned is None or self._second is None:
+            return None
+        (first, compiled), (step, now) = self._second, self._last
+        if step <= first:
+            return None
+        return compiled + (now - compiled) / (step - first) * self._planned
 
     @contextlib.contextmanager
     def spending(self) -> Iterator[None]:
@@ -94,112 +135,84 @@ class TimeBudget:
         try:
             yield
         finally:
-            self._last = self._clock() - begin
-            self.spent += self._last
+            self.spent += self._clock() - begin
 
-    def allows(self) -> bool:
-        """Whether what took the time of the last measurement may come again."""
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[None]:
+        """Remembers how long a look takes, inside of what is spent."""
+        begin = self._clock()
+        try:
+            yield
+        finally:
+            self._look = self._clock() - begin
+            self._looks += 1
+
+    def allows_look(self) -> bool:
+        """Whether there is time for another look."""
         if self.share is None:
             return True
-        trained = self._clock() - self._begin - self.spent
-        return self.spent + self._last <= _BESIDE * self.share * trained
+        taken = self.spent + self._look
+        return taken <= _LOOKS * self.share * self._trained()
+
+    def allows_planned_look(self, done: float) -> bool:
+        """Whether there is time for one of the looks that each run is to have.
+
+        Args:
+            done: Share of the run that is over.
+        """
+        # What is compiled costs most at the first look.
+        if self.share is None or (self._compiles and self._looks < 2):
+            return True
+        total = self._expected()
+        if total is None:
+            total = self._trained() / done
+        if self._look <= _CHEAP_LOOK * self.share * total:
+            return True
+        # And there will be one at the end.
+        taken = self.spent + 2 * self._look
+        return taken <= _PLANNED_LOOKS * self.share * total
 
 
-class GatedSchedule(Schedule):
-    """A schedule that begins once the time budget allows to measure steps.
-
-    Args:
-        inner: Which steps to measure from then on.
-        budget: Decides when.
-        at_step: Called with the number of steps taken, before the next.
-    """
-
-    def __init__(
-        self,
-        inner: Schedule,
-        budget: TimeBudget,
-        at_step: Callable[[int], None] | None = None,
-    ) -> None:
-        super().__init__(inner.every, inner.max_samples)
-        self._inner = inner
-        self._budget = budget
-        self._at_step = at_step
-        self._total = 0
-        self._next = 0
-
-    @property
-    def takes_all(self) -> bool:
-        """Whether every step is measured, once any is."""
-        return self._inner.takes_all
-
-    def begin_epoch(self, steps: int | None) -> None:
-        """Starts an epoch."""
-        self._inner.begin_epoch(steps)
-
-    def due(self, steps: int = 1) -> bool:
-        """Whether one of the next `steps` steps is to be measured."""
-        self._budget.step_begins(self._total)
-        if self._at_step is not None:
-            self._at_step(self._total)
-        if not self._budget.may_measure_steps or self._total < self._next:
-            return False
-        return self._inner.due(steps)
-
-    def advance(self, steps: int, measured: bool) -> None:
-        """Counts `steps` steps that were taken together."""
-        self._total += steps
-        if measured:
-            self._next = self._total - 1 + self._budget.spacing
-        self._inner.advance(steps, measured)
-
-
-class RareSchedule(GatedSchedule):
-    """A gated schedule that measures every step only where that costs little.
-
-    The first steps are measured, the next are not; after that so many are that
-    the budget is kept.
+class _Trial:
+    """Measures some steps, and then none, to learn what measuring costs.
 
     Args:
-        inner: Which steps to measure while that costs little.
-        budget: Decides when to begin.
         share: Of the time of a plain step, that measuring may add.
-        clock: Seconds.
+        planned: Steps of the run, if known.
+
+    Attributes:
+        spacing: Between two measured steps from then on.
     """
 
-    def __init__(
-        self,
-        inner: Schedule,
-        budget: TimeBudget,
-        share: float = 0.02,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        super().__init__(inner, budget)
+    def __init__(self, share: float, planned: int | None) -> None:
+        self.spacing = 1
         self._share = share
-        self._clock = clock
-        # When each step of the trial began: measured ones, and then plain ones.
+        # When each step began: first measured ones, and then plain ones.
         self._times: list[list[float]] = [[], []]
+        self._limits = [_MEASURED, _PLAIN]
+        if planned is not None:
+            of_run = int(_SHARE_OF_RUN * planned)
+            self._limits = [
+                (min(most, max(of_run, few)), min(least, max(of_run, few)))
+                for (most, least), few in zip(
+                    self._limits, _FEWEST, strict=True
+                )
+            ]
 
-    @property
-    def takes_all(self) -> bool:
-        """Whether every step is measured: that shows only after some."""
-        return False
-
-    def due(self, steps: int = 1) -> bool:
-        """Whether one of the next `steps` steps is to be measured."""
-        if not super().due(steps):
-            return False
-        if self._budget.share is None or not self._budget.may_measure_steps:
-            return True
-        measured, plain = self._times
-        if not _is_enough(measured, *_MEASURED):
-            measured.append(self._clock())
-            return True
-        if not _is_enough(plain, *_PLAIN):
-            plain.append(self._clock())
-            if _is_enough(plain, *_PLAIN):
-                self._budget.spacing = self._interval()
-            return False
-        return True
+    def measures(self, now: float) -> bool | None:
+        """Whether to measure the step that begins; `None` once it is over."""
+        for is_measured, times, limits in zip(
+            (True, False), self._times, self._limits, strict=True
+        ):
+            if _is_enough(times, *limits):
+                continue
+            times.append(now)
+            if not _is_enough(times, *limits):
+                return is_measured
+            if not is_measured:
+                self.spacing = self._interval()
+                return False
+        return None
 
     def _interval(self) -> int:
         # The first two may have compiled something.
@@ -219,8 +232,56 @@ def _is_enough(times: list[float], most: int, least: int) -> bool:
     return len(times) > most or times[-1] - times[0] > _LONG
 
 
+class GatedSchedule(Schedule):
+    """A schedule whose steps are measured if the time budget allows it.
+
+    One that may not be measured is made up for at the next that may.
+
+    Args:
+        inner: Which steps to measure.
+        budget: Decides which of them.
+        at_step: Called with the number of steps taken, before the next.
+    """
+
+    def __init__(
+        self,
+        inner: Schedule,
+        budget: TimeBudget,
+        at_step: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(inner.every, inner.max_samples)
+        self._inner = inner
+        self._budget = budget
+        self._at_step = at_step
+        self._total = 0
+        self._is_owed = False
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether every step is measured."""
+        return self._budget.share is None and self._inner.takes_all
+
+    def begin_epoch(self, steps: int | None) -> None:
+        """Starts an epoch."""
+        self._inner.begin_epoch(steps)
+
+    def due(self, steps: int = 1) -> bool:
+        """Whether one of the next `steps` steps is to be measured."""
+        if self._at_step is not None:
+            self._at_step(self._total)
+        is_wanted = self._is_owed or self._inner.due(steps)
+        is_allowed = self._budget.allows_step(self._total)
+        self._is_owed = is_wanted and not is_allowed
+        return is_wanted and is_allowed
+
+    def advance(self, steps: int, measured: bool) -> None:
+        """Counts `steps` steps that were taken together."""
+        self._total += steps
+        self._inner.advance(steps, measured)
+
+
 def checks_of_an_epoch(epoch: int, planned: int) -> bool:
-    """Whether a run is looked at after an epoch, whatever it costs.
+    """Whether a run is to be looked at after an epoch.
 
     After the first and at the end; of ten epochs or more also at a tenth, a
     fifth and half of them.

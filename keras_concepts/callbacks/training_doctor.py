@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import math
 import os
 import warnings
@@ -28,7 +29,6 @@ from keras_concepts.callbacks._probe import fed_probe
 from keras_concepts.callbacks._run_log import end_run
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
-    RareSchedule,
     TimeBudget,
     checks_of_an_epoch,
 )
@@ -85,6 +85,7 @@ class TrainingDoctor(Monitor):
     | `weight_penalty` | what the regularizers of the weights add |
     | `probe_inference_loss` | loss of the probe at inference |
     | `probe_added_loss` | what layers add to it by `add_loss` |
+    | `order_error` | 0 if attention ignores the order of the steps |
 
     for each output (the owner is its name, `""` if there is one), of the probe
     at inference
@@ -97,6 +98,11 @@ class TrainingDoctor(Monitor):
     | `prediction_sum_error` | 0 if the entries of each sample add up to 1 |
     | `predicted_share` | share of samples predicted to be of each class |
     | `probe_accuracy` | share of samples whose class is predicted |
+    | `probe_balanced_accuracy` | mean of that over the classes |
+    | `probe_recall`, `probe_class_count` | of each class, and its samples |
+    | `probe_separation` | share of samples nearest to the mean of their class |
+    | `probe_explained` | share of the targets' variance that is explained |
+    | `probe_rank_correlation` | of predictions and targets |
 
     and for each trainable variable (the owner is its path)
 
@@ -233,7 +239,7 @@ class TrainingDoctor(Monitor):
         self._epoch = 0
         self._epochs = 0
         self._begun_at: list[int] = []  # by another `fit` that went on
-        self._is_probed = False
+        self._is_probed = self._is_broken = False
         self._has_bad_probe = False
         self._knows_data = False
 
@@ -360,11 +366,15 @@ class TrainingDoctor(Monitor):
             self._log.end_epoch(epoch, step, logs)
             self._record_data_facts()
             planned = self._planned_epochs()
-            forced = checks_of_an_epoch(self._epochs, planned)
-            forced |= _is_broken(logs)
-            self._is_probed = forced or self._budget.allows()
-            if self._is_probed:
-                self._look(self._epoch, step)
+            is_planned = checks_of_an_epoch(self._epochs, planned)
+            is_new = _is_broken(logs) and not self._is_broken
+            self._is_broken |= is_new
+            self._is_probed = is_new or self._budget.allows_look()
+            if is_planned and not self._is_probed:
+                done = self._epochs / max(planned, self._epochs)
+                self._is_probed = self._budget.allows_planned_look(done)
+            if self._is_probed or is_planned:
+                self._look(self._epoch, step, self._is_probed)
                 self._check(self._epoch, step)
             elif self._checkup is not None:  # the data loss needs it
                 with self._careful("look at the penalties"):
@@ -467,8 +477,6 @@ class TrainingDoctor(Monitor):
             self._missing.append(sentence)
 
     def _gated(self, monitor: StepMonitor, inner: Schedule) -> Schedule:
-        if isinstance(monitor, NonFiniteGuard):
-            return RareSchedule(inner, self._budget)
         inside = self._inside if isinstance(monitor, GradientMonitor) else None
         return GatedSchedule(inner, self._budget, inside)
 
@@ -502,8 +510,8 @@ class TrainingDoctor(Monitor):
         report = check_masks(self._trained, batch[0])
         return [dataclasses.asdict(finding) for finding in report.findings]
 
-    def _look(self, epoch: int, step: int) -> None:
-        """Measures weights, signals and predictions."""
+    def _look(self, epoch: int, step: int, probed: bool = True) -> None:
+        """Measures weights and, unless told not to, signals and predictions."""
         model = self.model
         if not model.built or not model.trainable_variables:
             return
@@ -512,9 +520,9 @@ class TrainingDoctor(Monitor):
                 heads = self.recording.facts.get("heads") or []
                 self._checkup = Checkup(model, heads, self._signals)
             self._checkup.record_weights(self.recording, epoch, step, model)
-        if self._checkup is None or self._has_bad_probe:
+        if self._checkup is None or self._has_bad_probe or not probed:
             return
-        with self._careful("use its probe"):
+        with self._budget.looking(), self._careful("use its probe"):
             if not self._checkup.has_probe:
                 batch = self._probe_batch(model)
                 if batch is None:
@@ -596,7 +604,11 @@ class TrainingDoctor(Monitor):
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:
         """What the doctor does costs time, and draws no random numbers."""
-        with self._budget.spending(), _backend.kept_randomness():
+        with (
+            self._budget.spending(),
+            _backend.kept_randomness(),
+            _without_collections(),
+        ):
             yield
 
     @contextlib.contextmanager
@@ -622,6 +634,22 @@ def _listed(log_to: Any) -> list[Any]:
     if log_to is None:
         return []
     return [*log_to] if isinstance(log_to, list | tuple) else [log_to]
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Puts the garbage collector off.
+
+    A look makes so many objects, and drops them again, that it would set off
+    full collections, which take as long as the look itself.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _is_broken(logs: dict[str, Any] | None) -> bool:

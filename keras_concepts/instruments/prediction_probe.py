@@ -13,6 +13,8 @@ from keras_concepts.instruments.model_loss import NoLossError, model_loss
 from keras_concepts.instruments.predictions import prediction_rows
 from keras_concepts.quantities import Quantity
 
+# How often a run is looked at, so that compiling is worth it or not.
+LOOKS = 6
 Rows = dict[str, dict[Quantity, np.ndarray]]
 
 
@@ -44,7 +46,7 @@ class PredictionProbe:
             self._run,
             model.variables,
             getattr(model, "run_eagerly", False),
-            few=True,
+            few=LOOKS,
         )
 
     def __call__(self) -> Rows:
@@ -74,6 +76,30 @@ class PredictionProbe:
         if added is not None:
             rows[""][q.PROBE_ADDED_LOSS] = np.atleast_1d(_array(added))
         return rows
+
+    def order_error(self) -> float | None:
+        """How much the order of the steps of sequences matters to the model.
+
+        RMS of what changes in the prediction, but for its own order, if the
+        steps come in another one, over its standard deviation. `None` without
+        exactly one input and one output, or if there are no steps.
+        """
+        x, y, weight = self._batch
+        if keras.tree.is_nested(x) or len(x.shape) < 2 or x.shape[1] < 3:
+            return None
+        order = np.random.default_rng(0).permutation(x.shape[1])
+        with _backend.without_gradients(), _backend.fixed_randomness(0):
+            *_, plain = self._pass(x, y, weight)
+            *_, other = self._pass(ops.take(x, order, axis=1), y, weight)
+        if keras.tree.is_nested(plain):
+            return None
+        plain, other = (_array(e).astype("float64") for e in (plain, other))
+        if plain.ndim > 2 and plain.shape[1] == len(order):
+            plain = plain[:, order]
+        spread = plain.std()
+        if not spread > 0.0:
+            return None
+        return float(np.sqrt(np.mean((other - plain) ** 2)) / spread)
 
     def _run(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
         outputs = _backend.call_as_trainer(self._model, x, training=False)

@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts.instruments.agreement import agreement_rows, class_numbers
 from keras_concepts.quantities import Quantity
+
+_NEAR = 1e-3  # of the largest weight
 
 
 def prediction_rows(
@@ -33,7 +36,10 @@ def prediction_rows(
     if predicted.ndim > 1 and predicted.shape[-1] > 1:
         off = np.abs(predicted.sum(axis=-1) - 1.0).max()
         found[q.PREDICTION_SUM_ERROR] = np.atleast_1d(off)
-    return found | _class_rows(predicted, target, head)
+    found |= _class_rows(predicted, target, head)
+    if target is not None:
+        found |= agreement_rows(predicted, target, head)
+    return found
 
 
 def _class_rows(
@@ -47,7 +53,7 @@ def _class_rows(
         limit = 0.0 if head.get("from_logits") else 0.5
         classes, count = (predicted > limit).astype(int).ravel(), 2
     else:
-        return {}
+        return _accuracy_of_answers(predicted, target, head)
     shares = np.bincount(classes, minlength=count) / len(classes)
     found: dict[Quantity, np.ndarray] = {q.PREDICTED_SHARE: shares}
     labels = None if target is None else _classes(target, len(classes), units)
@@ -55,6 +61,19 @@ def _class_rows(
         right = float(np.mean(labels == classes))
         found[q.PROBE_ACCURACY] = np.atleast_1d(right)
     return found
+
+
+def _accuracy_of_answers(
+    predicted: np.ndarray, target: np.ndarray | None, head: dict[str, Any]
+) -> dict[Quantity, np.ndarray]:
+    """Accuracy where each sample has one class, and each class an answer."""
+    if target is None or head.get("kind") != "binary":
+        return {}
+    labels = class_numbers(predicted, target, head)
+    if labels is None:
+        return {}
+    right = float(np.mean(predicted.argmax(axis=-1).ravel() == labels))
+    return {q.PROBE_ACCURACY: np.atleast_1d(right)}
 
 
 def _classes(target: np.ndarray, count: int, units: int) -> np.ndarray | None:
@@ -69,9 +88,12 @@ def _classes(target: np.ndarray, count: int, units: int) -> np.ndarray | None:
 def equal_columns(kernel: np.ndarray) -> float:
     """Share of the units, along the last axis, that equal the first one.
 
-    Of the other units; 0 of a kernel with one unit.
+    Of the other units; 0 of a kernel with one unit. Weights are equal if a
+    thousandth of the largest is between them: rounding parts equal ones.
     """
     columns = kernel.reshape(-1, kernel.shape[-1])
     if columns.shape[1] < 2:
         return 0.0
-    return float((columns[:, 1:] == columns[:, :1]).all(axis=0).mean())
+    apart = np.abs(columns[:, 1:] - columns[:, :1])
+    near = apart <= _NEAR * np.abs(columns).max()
+    return float(near.all(axis=0).mean())

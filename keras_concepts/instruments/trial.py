@@ -51,10 +51,17 @@ class Trial:
         y: Labels.
         sample_weight: Weights or `None`.
         compiled: Whether to compile it, for more than a few steps.
+        steps: How many steps are planned.
     """
 
     def __init__(
-        self, model: Any, x: Any, y: Any, sample_weight: Any, compiled: bool
+        self,
+        model: Any,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        compiled: bool,
+        steps: int = 40,
     ) -> None:
         self.variables = list(model.trainable_variables)
         self.start = [_backend.snapshot(v) for v in self.variables]
@@ -65,7 +72,7 @@ class Trial:
             model.variables,
             eager=not compiled,
             # A graph of TensorFlow is quickly made; XLA must be told to hurry.
-            few=keras.backend.backend() == "jax",
+            few=steps if keras.backend.backend() == "jax" else None,
         )
 
     def gradients(

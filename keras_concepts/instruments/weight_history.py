@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts.instruments.owners import OwnerNames
 from keras_concepts.instruments.predictions import equal_columns
@@ -60,19 +61,35 @@ class WeightHistory:
 
 
 def _sample(variable: Any) -> np.ndarray:
-    entries = keras.ops.reshape(variable, (-1,))
+    entries = _on_host(variable)
+    if entries is None:
+        entries = keras.ops.reshape(variable, (-1,))
+    else:
+        entries = entries.reshape(-1)
     stride = -(-entries.shape[0] // _MOST_ENTRIES)
-    if stride > 1:
-        entries = entries[::stride]
-    values = keras.ops.convert_to_numpy(keras.ops.cast(entries, "float32"))
-    return np.array(values, np.float64)  # a copy: some share the memory
+    return _float64(entries[::stride] if stride > 1 else entries)
 
 
 def _equal_columns(kernel: Any) -> float:
     """Share of units with the weights of the first, of a part of a kernel."""
-    part = kernel[:_MOST_INPUTS, :_MOST_UNITS]
-    part = keras.ops.cast(part, "float32")
-    return equal_columns(np.asarray(keras.ops.convert_to_numpy(part)))
+    entries = _on_host(kernel)
+    if entries is None:
+        entries = kernel
+    return equal_columns(_float64(entries[:_MOST_INPUTS, :_MOST_UNITS]))
+
+
+def _on_host(variable: Any) -> np.ndarray | None:
+    """All values, if they need not be brought from an accelerator."""
+    return _backend.known_value(keras.ops.convert_to_tensor(variable))
+
+
+def _float64(values: Any) -> np.ndarray:
+    """Values in float32, in the type in which they are compared."""
+    if not isinstance(values, np.ndarray):
+        values = keras.ops.cast(values, "float32")
+        values = keras.ops.convert_to_numpy(values)
+    # A copy: some share the memory of the variable.
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _rms(values: np.ndarray) -> float:

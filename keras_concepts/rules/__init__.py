@@ -15,6 +15,7 @@ from keras_concepts.rules import (
     memory,
     non_finite,
     one_batch,
+    own_loss,
     penalties,
     progress,
     units,
@@ -39,4 +40,5 @@ __all__ = [
 
 # Importing them has listed their rules.
 del batch_norm, data, generalisation, gradients, heads, labels, linear
-del memory, non_finite, one_batch, penalties, progress, units, updates
+del memory, non_finite, one_batch, own_loss, penalties, progress, units
+del updates

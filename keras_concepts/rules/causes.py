@@ -89,6 +89,7 @@ EFFECTS: dict[str, tuple[str, ...]] = {
         "overfitting",
         *_STUCK,
     ),
+    "no_positions": ("short_memory", "overfitting", *_STUCK),
     "short_memory": ("vanishing_gradient", "no_progress"),
     "batch_norm_shift": ("overfitting",),
     "non_finite:data": ("non_finite", *_STUCK),

@@ -17,6 +17,10 @@ from keras_concepts.rules.start import (
     uniform_loss,
 )
 from keras_concepts.rules.training import Training
+from keras_concepts.rules.units import (
+    FROM_THE_START,
+    is_saturated_from_the_start,
+)
 
 # Skill that a run must not fall short of where the data are unscaled. Noisy
 # tables allow no more than 0.3 to anyone. Source: public programs on raw data.
@@ -100,10 +104,12 @@ def unscaled_input(t: Training) -> Iterator[Evidence]:
     | `small` | RMS < 0.01 |
 
     Only where it hurts: in training, skill below 0.2 and not on its way
-    (`harm`); in a preflight, a loss at the start of more than three times that
-    of uniform predictions (ten times the constant predictor's in a regression),
-    or one batch that could not be learned. "Outside [-1, 1]" flags every
-    standardized data set, so the limits lie a decade further.
+    (`harm`), or below 0.75 where nearly all units of a layer have been
+    saturated since before the first step; in a preflight, a loss at the start
+    of more than three times that of uniform predictions (ten times the constant
+    predictor's in a regression), or one batch that could not be learned.
+    "Outside [-1, 1]" flags every standardized data set, so the limits lie a
+    decade further.
 
     Known false alarms: ids of an embedding; a first layer that scales
     (`Normalization`, `Rescaling`, `BatchNormalization`, or any that is not a
@@ -114,7 +120,8 @@ def unscaled_input(t: Training) -> Iterator[Evidence]:
         found = scale_of(entry)
         if found is None or _are_scaled_first(t, entry):
             continue
-        if not hurts(t, _ENOUGH):
+        flat = is_saturated_from_the_start(t)
+        if not hurts(t, FROM_THE_START if flat else _ENOUGH):
             continue
         variant, measured = found
         name = entry.get("name") or ""

@@ -26,6 +26,9 @@ RISE = 0.2
 _MUCH, _SOME = 0.5, 0.15
 # In percent of the least. Source: Prechelt (1998), GL_5.
 LOSS_OF_GENERALIZATION = 5.0
+# Accuracy in the logs above that of the probe, and that above the share of the
+# most frequent class: two standard errors of 256 rows. Source: this project.
+_OVERSTATED, _BY_CHANCE = 0.3, 0.1
 _CHECKS = 3
 
 
@@ -187,6 +190,70 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
                 'metrics=["accuracy"]  # lets Keras choose by labels and loss',
             )
             return
+
+
+@rule(
+    "metric_disagrees",
+    severity="warning",
+    why="The accuracy counts entries that are rightly 0, and not samples whose "
+    "class is found.",
+    page="metrics.md",
+    needs="an accuracy in the logs, and a probe batch with labels",
+    known=lambda t: bool(_accuracies(t) and t.curves(q.PROBE_ACCURACY)),
+    meant=lambda t: bool(_accuracies(t)),
+)
+def overstated_accuracy(t: Training) -> Iterator[Evidence]:
+    """The logged accuracy is high, and the class of the probe is not found.
+
+    After half of the epochs, in three checks: the accuracy in the logs is
+    0.3 above the share of the probe whose class is predicted, and that is no
+    more than the share of the most frequent class plus 0.1. Known false alarms:
+    several labels of a sample, top-k accuracy, and a probe that is predicted
+    otherwise than in training; guards: one class of each sample, names with
+    `top` in them, and rows of training as the probe.
+    """
+    if len(t.heads) != 1 or t.ended_epochs < 0.5 * t.planned_epochs:
+        return
+    name = t.heads[0]["output"]
+    found, counts = t.curve(q.PROBE_ACCURACY, name), _probe_counts(t, name)
+    if not found or counts is None:
+        return
+    chance = float(counts.max() / counts.sum())
+    for key in _accuracies(t):
+        logged = t.logs(key)
+        _, mine, theirs = np.intersect1d(
+            logged.steps, found.steps, return_indices=True
+        )
+        seen, said = found.values[theirs], logged.values[mine]
+        wrong = (said > seen + _OVERSTATED) & (seen < chance + _BY_CHANCE)
+        if "top" in key or not held(wrong, min(_CHECKS, max(len(wrong), 1))):
+            continue
+        at = Curve(*(column[mine] for column in logged))
+        yield Evidence(
+            key,
+            at.since(wrong),
+            (
+                Measured(key, float(said[-1])),
+                Measured(
+                    "share of the probe whose class is predicted",
+                    float(seen[-1]),
+                    float(said[-1]) - _OVERSTATED,
+                ),
+                Measured("share of the most frequent class", chance),
+            ),
+            "Use the accuracy of classes, which fits one-hot labels too.",
+            'metrics=["categorical_accuracy"]',
+            variant="overstated",
+        )
+        return
+
+
+def _probe_counts(t: Training, name: str) -> np.ndarray | None:
+    """Samples of each class in the probe, where each sample has one."""
+    counts = t.curve(q.PROBE_CLASS_COUNT, name)
+    if not counts:
+        return None
+    return counts.values[counts.steps == counts.steps[-1]]
 
 
 def _accuracies(t: Training) -> list[str]:

@@ -6,7 +6,12 @@ import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts.rules.finding import Evidence, Measured
-from keras_concepts.rules.harm import data_loss, harm, reference_loss
+from keras_concepts.rules.harm import (
+    data_loss,
+    harm,
+    reference_loss,
+    scale_of_loss,
+)
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Curve, Training, held
 from keras_concepts.rules.updates import learning_rate
@@ -98,10 +103,11 @@ def exploding_gradient(t: Training) -> Iterator[Evidence]:
     loss of an epoch above three times the least so far and above the constant
     predictor's. Only under harm. Known false alarm: kernels that start at
     zero; guard: they do not count. The first steps of Adam move every weight
-    by the learning rate; guard: harm.
+    by the learning rate; guard: harm; or, where a constant's loss is not known,
+    that the loss of the last epochs is above that of the first step.
     """
     hurt = harm(t, 0.3)
-    if hurt is None:
+    if hurt is None and not _is_worse_than_before(t):
         return
     jump = _largest_jump(t)
     if jump is not None:
@@ -131,6 +137,16 @@ def exploding_gradient(t: Training) -> Iterator[Evidence]:
             ),
             *_remedy(t),
         )
+
+
+def _is_worse_than_before(t: Training) -> bool:
+    """Whether the loss, of which no scale is known, only grew."""
+    loss, first = data_loss(t), t.curve(q.BATCH_LOSS)
+    if scale_of_loss(t) is not None or len(loss.values) < _CHECKS or not first:
+        return False
+    if first.steps[0] > loss.steps[0] or not first.values[0] > 0.0:
+        return False
+    return bool((loss.values[-_CHECKS:] > first.values[0]).all())
 
 
 def _remedy(t: Training) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts.rules.agreement import agreement
 from keras_concepts.rules.finding import Position
 from keras_concepts.rules.training import Curve, Training
 
@@ -216,6 +217,11 @@ def harm(t: Training, enough: float) -> Harm | None:
     over the epoch. And in the first epochs the loss of the probe, which is that
     of the model as it is by then.
 
+    A loss of somebody's own may fall while nothing is learned. Of such a loss,
+    and of a `train_step` of somebody's own, the skill counts for no more than
+    what predictions of the probe know of the labels, where that can be measured
+    (`rules.agreement`).
+
     Nothing is said of one epoch of few steps, which may be one of many calls of
     `fit`, nor while a loss falls fast.
 
@@ -262,8 +268,10 @@ def _harm_inside(t: Training) -> Harm | None:
 
 
 def _best_skill(t: Training) -> Curve:
-    """Skill after each epoch, by the best of the losses that tell of it."""
-    curve = skill(t)
+    """Skill after each epoch, by the best of what tells of it."""
+    curve, known = skill(t), agreement(t)
+    if known is not None:
+        return _no_more_than(curve, known, t)
     witnesses: list[tuple[Curve, Scale | None, float]] = [
         (data_loss(t, "val_loss"), scale_of_validation(t), 0.0)
     ]
@@ -280,6 +288,21 @@ def _best_skill(t: Training) -> Curve:
             seen = scale.skill(loss.values[theirs]) - margin
             values[mine] = np.fmax(values[mine], seen)
     return curve._replace(values=values)
+
+
+def _no_more_than(skill: Curve, looks: Curve, t: Training) -> Curve:
+    """The skill, or what was seen between two epochs where that is less.
+
+    Where no loss tells of the skill, only the latter.
+    """
+    looks = Curve(*(column[looks.epochs >= 0] for column in looks))
+    ends = skill or t.logs("loss") or looks
+    if not looks or not ends:
+        return looks
+    ends = Curve(*(c[ends.steps >= looks.steps[0]] for c in ends))
+    seen = np.interp(ends.steps, looks.steps, looks.values)
+    values = np.fmin(ends.values, seen) if skill else seen
+    return ends._replace(values=values)
 
 
 def patience(planned: int) -> int:

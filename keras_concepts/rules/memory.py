@@ -14,6 +14,8 @@ from keras_concepts.rules.training import Training
 # Of the steps of a sequence. Source: chosen by this project.
 SHORT = 0.1
 _LONG = 20
+# Effect of the order of steps that is rounding. Source: float32.
+_BLIND = 1e-3
 # Of the planned epochs.
 _PATIENCE = 0.25
 _RECURRENT = ("LSTM", "GRU", "RNN")
@@ -94,4 +96,41 @@ def lost_mask(t: Training) -> Iterator[Evidence]:
         "keras.layers.Embedding(words, units, mask_zero=True)"
         if first["problem"] == "no_mask"
         else "",
+    )
+
+
+@rule(
+    "no_positions",
+    severity="warning",
+    why="Attention alone gives the same for any order of the steps: the model "
+    "sees a bag of them.",
+    page="doctor.md#no_positions",
+    needs="a probe batch of sequences, and a model that can be called",
+    known=lambda t: bool(t.curve(q.ORDER_ERROR)),
+    meant=lambda t: any("Attention" in each["class"] for each in t.layers),
+)
+def no_positions(t: Training) -> Iterator[Evidence]:
+    """Attention, and the order of the steps changes nothing.
+
+    Before training, the predictions of the probe with its steps in another
+    order differ by less than a thousandth of their standard deviation from
+    those in the order that they have. Only under harm. Known false alarm: sets,
+    where the order is nothing; guard: harm.
+    """
+    error = t.curve(q.ORDER_ERROR)
+    if not error or error.values[0] >= _BLIND or harm(t, 0.3) is None:
+        return
+    yield Evidence(
+        "",
+        (0, 0),
+        (
+            Measured(
+                "effect of another order of the steps, over the std of "
+                "predictions",
+                float(error.values[0]),
+                _BLIND,
+            ),
+        ),
+        "Add an embedding of the position to that of the token.",
+        "x = x + keras.layers.Embedding(length, width)(ops.arange(length))",
     )

@@ -1,10 +1,12 @@
 """Rules on the loss itself, and on predictions that ignore the inputs."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts.rules.agreement import agreement
 from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import (
     data_loss,
@@ -39,6 +41,9 @@ _ALONE = 0.95
 # of the targets' standard deviation.
 SAME = 0.01
 _CHECKS = 3
+# Samples of a class in the probe, none of which is predicted; and of the
+# planned epochs. Source: 0.5 ** 5 is 3 %.
+_FEWEST, _LATE = 5, 0.9
 
 
 @rule(
@@ -47,7 +52,7 @@ _CHECKS = 3
     why="A constant that ignores the inputs would do as well.",
     page="doctor.md#no_progress",
     needs="a loss in the logs",
-    known=lambda t: bool(skill(t)),
+    known=lambda t: bool(skill(t)) or agreement(t) is not None,
 )
 def no_progress(t: Training) -> Iterator[Evidence]:
     """After half of the epochs, less than 5 % of a constant's loss is gone.
@@ -55,7 +60,9 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     Skill, see `harm`, below 0.05, and at the present pace still at the planned
     end; below 0.2 where the validation loss never got below a constant's: the
     rest is memory. Known false alarm: slow plateaus, and tasks that hardly can
-    be learned; guard: half of the planned epochs must have passed.
+    be learned; guard: half of the planned epochs must have passed. Where the
+    loss is somebody's own, what predictions of the probe know of the labels
+    takes the place of the skill.
     """
     if t.ended_epochs < _HALF * t.planned_epochs:
         return
@@ -65,16 +72,14 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     hurt = harm(t, limit)
     if hurt is None or t.broken_at is not None:
         return
+    name = "share of the constant predictor's loss that is gone"
+    learned = skill(t).values
+    if not len(learned) or learned[-1] > hurt.skill + 1e-9:
+        name = "agreement of predictions and labels on the probe"
     yield Evidence(
         "",
         hurt.since,
-        (
-            Measured(
-                "share of the constant predictor's loss that is gone",
-                hurt.skill,
-                limit,
-            ),
-        ),
+        (Measured(name, hurt.skill, limit),),
         "First train on a few samples until they are memorized: if that fails, "
         "inputs, labels and loss do not fit together.",
         "kc.preflight(model, x, y)",
@@ -140,9 +145,11 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
 
     Standard deviation over the samples of the probe below 0.01, of outputs that
     are no probabilities below 0.01 of the targets', in three checks after the
-    start, two at least before the end. Only under harm. Known false alarm: the
-    first epochs of a slow plateau; guard: harm with little skill, a fifth of
-    the epochs.
+    start, two at least before the end. Only under harm; or, of a model that a
+    `train_step` of somebody's own trains without labels and whose output has
+    the shape of its input, after half of the epochs: a code that says nothing.
+    Known false alarm: the first epochs of a slow plateau; guard: harm with
+    little skill, a fifth of the epochs.
     """
     if t.ended_epochs < 0.2 * t.planned_epochs:
         return
@@ -151,15 +158,17 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
         curve = t.curve(q.PREDICTION_SPREAD, name)
         curve = Curve(*(column[curve.epochs >= 0] for column in curve))
         target = t.targets.get(name, {})
-        scale = 1.0
-        if head.get("kind") not in ("multiclass", "binary"):
+        scale, rebuilt = 1.0, _rebuilt_spread(t, head)
+        if rebuilt is not None:
+            scale = rebuilt
+        elif head.get("kind") not in ("multiclass", "binary"):
             scale = target.get("std") or 1.0
         same = curve.values < SAME * scale
         checks = min(_CHECKS, len(same))
         if (
             checks < (1 if t.has_ended else 2)
             or not held(same, checks)
-            or harm(t, 0.1) is None
+            or (rebuilt is None and harm(t, 0.1) is None)
         ):
             continue
         yield Evidence(
@@ -176,6 +185,19 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
             "learning rate that is too high, inputs that are not scaled.",
             part=name,
         )
+
+
+def _rebuilt_spread(t: Training, head: dict[str, Any]) -> float | None:
+    """Standard deviation of the input, if it is that which is to come out."""
+    own = bool(t.facts.get("own_step")) and not head.get("loss")
+    is_late = t.ended_epochs >= _HALF * t.planned_epochs
+    if not own or not is_late or t.targets or len(t.inputs) != 1:
+        return None
+    [given] = t.inputs
+    if [None, *(given.get("shape") or ())] != head.get("shape"):
+        return None
+    is_short = t.ended_epochs < 2 * _CHECKS
+    return None if is_short else given.get("std") or None
 
 
 @rule(
@@ -233,6 +255,58 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
             ),
             "Weight rare classes, and judge by macro F1 instead of accuracy.",
             'model.compile(..., metrics=[kc.metrics.F1Score(average="macro")])',
+            part=name,
+        )
+
+
+@rule(
+    "class_collapse",
+    severity="info",
+    why="A class that is too rare to be the likeliest is never predicted, "
+    "although the loss may have learned what speaks for it.",
+    page="imbalanced_classes.md",
+    needs="a probe batch of a classifier, and its labels",
+    known=lambda t: bool(t.curves(q.PROBE_RECALL)),
+    meant=lambda t: t.may_have("multiclass", "binary"),
+)
+def never_predicted(t: Training) -> Iterator[Evidence]:
+    """A class is never predicted, though the loss is on its way.
+
+    In the last tenth of the epochs, and the last two checks: of five samples of
+    the probe or more, none; were every second one found, that would be chance
+    in one case of thirty. Only to inform: probabilities may be right, and a
+    threshold below one half find the class. Known false alarm: classes of which
+    the probe holds few; guard: their number.
+    """
+    if t.ended_epochs < _LATE * t.planned_epochs:
+        return
+    for head in t.heads:
+        name = head["output"]
+        recall = t.curve(q.PROBE_RECALL, name)
+        counts = t.curve(q.PROBE_CLASS_COUNT, name)
+        steps = np.unique(recall.steps[recall.epochs >= 0])[-2:]
+        if len(steps) < 2 or len(counts.values) != len(recall.values):
+            continue
+        never = (recall.values == 0.0) & (counts.values >= _FEWEST)
+        both = [set(recall.indices[never & (recall.steps == s)]) for s in steps]
+        missed = sorted(both[0] & both[1])
+        if not missed:
+            continue
+        of_class = (recall.steps == steps[-1]) & (recall.indices == missed[0])
+        at = int(np.flatnonzero(of_class)[0])
+        yield Evidence(
+            name,
+            recall.at(at),
+            (
+                Measured("class", str(int(missed[0]))),
+                Measured("its samples in the probe", float(counts.values[at])),
+                Measured("of these predicted", 0.0),
+                Measured("classes that are never predicted", len(missed)),
+            ),
+            "Judge by the area under the precision-recall curve or macro F1, "
+            "and choose the threshold, or weight the class.",
+            'model.compile(..., metrics=[kc.metrics.F1Score(average="macro")])',
+            variant="never",
             part=name,
         )
 

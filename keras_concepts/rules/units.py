@@ -14,6 +14,13 @@ from keras_concepts.rules.training import Curve, Training, held
 # Of the units of a layer. Source: SageMaker Debugger and DeepDiagnosis, of
 # units in place of entries.
 MOST = 0.5
+# Of the units of a layer that were flat before the first step, and still are.
+_NEARLY_ALL = 0.9
+# RMS of a kernel times the root of its inputs, which initializers make 1.
+_HUGE = 100.0
+# Skill that a run should reach whose units were flat before the first step.
+# Source: calibrated, benchmarks/doctor.
+FROM_THE_START = 0.75
 _CHECKS = 3
 _RECTIFIED = {"relu", "relu6"}
 _BOUNDED = {"sigmoid", "tanh", "hard_sigmoid", "softsign", "hard_tanh"}
@@ -60,9 +67,13 @@ def saturated_units(t: Training) -> Iterator[Evidence]:
     """More than half of a bounded layer is nearly flat for most samples.
 
     In more than 90 % of samples the slope is less than 5 % of the steepest, in
-    three checks in a row, and only under harm. Known false alarm: outputs and
-    gates, which saturate when they are sure; guard: hidden layers alone,
-    recurrent ones not.
+    three checks in a row, and only under harm. Where nine of ten units were
+    flat before the first step, and still are, the layer hands on random signs:
+    there a skill of three quarters is asked. Gates of a recurrent layer count
+    as flat if it begins with kernels of a hundred times the usual size.
+
+    Known false alarm: outputs and gates, which saturate when they are sure;
+    guard: hidden layers alone, recurrent ones not.
     """
     yield from _worst(
         t,
@@ -74,7 +85,39 @@ def saturated_units(t: Training) -> Iterator[Evidence]:
         'keras.layers.Dense(units, activation="relu", '
         'kernel_initializer="he_normal")',
         enough=0.3,
+        enough_from_the_start=FROM_THE_START,
     )
+    yield from _flat_gates(t)
+
+
+def _flat_gates(t: Training) -> Iterator[Evidence]:
+    for variable in t.kernels:
+        layer = t.layer.get(variable.get("layer") or "", {})
+        shape = variable.get("shape") or ()
+        size = t.curve(q.EPOCH_WEIGHT_RMS, variable["path"])
+        if "recurrent_activation" not in layer or len(shape) != 2:
+            continue
+        if not size or size.epochs[0] >= 0:
+            continue
+        scale = float(size.values[0] * np.sqrt(shape[0]))
+        if scale < _HUGE or harm(t, FROM_THE_START) is None:
+            continue
+        yield Evidence(
+            variable["path"],
+            (0, 0),
+            (
+                Measured(
+                    "RMS of the initial kernel times root of its inputs",
+                    scale,
+                    _HUGE,
+                ),
+            ),
+            "Initialize the kernels with smaller numbers: gates that are flat "
+            "neither open nor close.",
+            f'{layer["class"]}(units, kernel_initializer="glorot_uniform")',
+            variant="gates",
+        )
+        return
 
 
 def _worst(
@@ -86,21 +129,19 @@ def _worst(
     code: str,
     *,
     enough: float,
+    enough_from_the_start: float | None = None,
 ) -> Iterator[Evidence]:
-    found: list[tuple[str, Curve]] = []
-    units = t.curves(q.UNITS)
-    heads = {head.get("layer") for head in t.heads}
-    for owner, counts in t.curves(quantity).items():
-        layer = t.layer.get(owner, {})
-        if layer.get("activation") not in functions or owner in heads:
-            continue
-        if "recurrent_activation" in layer or owner not in units:
-            continue
-        shares = counts._replace(values=counts.values / units[owner].values[-1])
-        checks = min(_CHECKS, len(shares.values))
-        if checks >= 2 and held(shares.values > MOST, checks):
-            found.append((owner, shares))
-    if not found or harm(t, enough) is None:
+    found = [
+        (owner, shares)
+        for owner, shares in _shares(t, quantity, functions)
+        if held(shares.values > MOST, max(min(_CHECKS, len(shares.values)), 2))
+    ]
+    if not found:
+        return
+    always = [each for each in found if _is_so_from_the_start(each[1])]
+    if always and enough_from_the_start is not None:
+        found, enough = always, enough_from_the_start
+    if harm(t, enough) is None:
         return
     owner, shares = found[0]
     yield Evidence(
@@ -113,6 +154,33 @@ def _worst(
         advice,
         code,
     )
+
+
+def _shares(
+    t: Training, quantity: Quantity, functions: set[str]
+) -> Iterator[tuple[str, Curve]]:
+    """Of each hidden layer with such a function the share of its units."""
+    units = t.curves(q.UNITS)
+    heads = {head.get("layer") for head in t.heads}
+    for owner, counts in t.curves(quantity).items():
+        layer = t.layer.get(owner, {})
+        if layer.get("activation") not in functions or owner in heads:
+            continue
+        if "recurrent_activation" in layer or owner not in units:
+            continue
+        count = units[owner].values[-1]
+        yield owner, counts._replace(values=counts.values / count)
+
+
+def is_saturated_from_the_start(t: Training) -> bool:
+    """Whether nearly all units of a layer have been flat all along."""
+    layers = _shares(t, q.SATURATED_UNITS, _BOUNDED)
+    return any(_is_so_from_the_start(shares) for _, shares in layers)
+
+
+def _is_so_from_the_start(shares: Curve) -> bool:
+    is_flat = shares.values > _NEARLY_ALL
+    return bool(shares.epochs[0] < 0 and len(is_flat) > 2 and is_flat.all())
 
 
 def perplexity(shares: np.ndarray) -> float:

@@ -6,7 +6,6 @@ import pytest
 
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
-    RareSchedule,
     TimeBudget,
     checks_of_an_epoch,
 )
@@ -24,7 +23,7 @@ class Clock:
 def test_no_limit_measures_all():
     budget = TimeBudget(None, compiles=True)
     assert budget.may_measure_steps
-    assert budget.allows()
+    assert budget.allows_look()
 
 
 def test_steps_that_are_not_compiled_are_measured_at_once():
@@ -37,12 +36,12 @@ def test_a_run_of_known_length_must_be_long_enough(steps, measures):
     clock = Clock()
     budget = TimeBudget(0.1, True, clock)
     budget.plan(steps, 1)
-    budget.step_begins(0)
+    _ = budget.allows_step(0)
     clock.now = 10.0
-    budget.step_begins(1)
+    _ = budget.allows_step(1)
     assert not budget.may_measure_steps
     clock.now = 11.0
-    budget.step_begins(2)
+    _ = budget.allows_step(2)
     assert budget.may_measure_steps is measures
 
 
@@ -52,22 +51,22 @@ def test_a_run_of_unknown_length_must_have_lasted():
     budget.plan(None, 3)
     for step, now in enumerate((0.0, 1.0, 40.0)):
         clock.now = now
-        budget.step_begins(step)
+        _ = budget.allows_step(step)
         assert not budget.may_measure_steps
     clock.now = 41.0
-    budget.step_begins(3)
+    _ = budget.allows_step(3)
     assert budget.may_measure_steps
 
 
 def test_what_is_spent_is_not_training():
     clock = Clock()
     budget = TimeBudget(0.1, True, clock)
-    with budget.spending():
+    with budget.spending(), budget.looking():
         clock.now += 1.0
     clock.now += 39.0
-    assert not budget.allows()  # 2 s of 39 s, where half of a tenth may go
+    assert not budget.allows_look()  # 2 s of 39 s, where half of a tenth may go
     clock.now += 1.0
-    assert budget.allows()
+    assert budget.allows_look()
 
 
 def test_spending_counts_also_what_fails():
@@ -97,31 +96,102 @@ def test_a_gate_is_shut_until_the_budget_allows():
     assert seen == list(range(6))
 
 
+def measured_steps(cost, steps, planned=None, schedules=(Schedule(),)):
+    """Which steps are measured, each taking 1 s, or `cost`: by schedule."""
+    clock = Clock()
+    budget = TimeBudget(0.1, False, clock)
+    budget.plan(planned, 1)
+    gates = [GatedSchedule(each, budget) for each in schedules]
+    found = [[] for _ in gates]
+    for gate in gates:
+        gate.begin_epoch(steps)
+    for step in range(steps):
+        due = [gate.due() for gate in gates]
+        clock.now += cost if any(due) else 1.0
+        for gate, steps_of, is_due in zip(gates, found, due, strict=True):
+            gate.advance(1, is_due)
+            if is_due:
+                steps_of.append(step)
+    return found
+
+
 @pytest.mark.parametrize(
     ("cost", "spacing"), [(1.0, 1), (1.02, 1), (1.29, 15), (2.0, 50)]
 )
 def test_costly_steps_are_measured_rarely(cost, spacing):
-    clock = Clock()
-    budget = TimeBudget(0.1, False, clock)
-    gate = RareSchedule(Schedule(), budget, clock=clock)
-    measured = []
-    for step in range(400):
-        due = gate.due()
-        clock.now += cost if due else 1.0
-        gate.advance(1, due)
-        if due and step > 70:
-            measured.append(step)
-    gaps = {b - a for a, b in itertools.pairwise(measured)}
-    assert gaps == {spacing}
+    [measured] = measured_steps(cost, 400)
+    late = [step for step in measured if step > 70]
+    assert {b - a for a, b in itertools.pairwise(late)} == {spacing}
+
+
+def test_all_monitors_measure_the_same_steps():
+    # The second would like every seventh.
+    schedules = Schedule(), Schedule(every=7)
+    first, second = measured_steps(1.29, 400, schedules=schedules)
+    assert set(second) <= set(first)
+    late = [step for step in second if step > 100]
+    assert {b - a for a, b in itertools.pairwise(late)} == {15}
+
+
+@pytest.mark.parametrize(("planned", "first"), [(50, 5), (100, 8), (5000, 8)])
+def test_of_a_short_run_few_steps_are_tried(planned, first):
+    # Eight are enough where steps take as long as here.
+    [measured] = measured_steps(1.34, planned, planned)
+    assert measured[:first] == list(range(first))
+    assert len(measured) - first <= 0.06 * planned
 
 
 def test_a_clock_that_stands_still():
-    gate = RareSchedule(Schedule(), TimeBudget(0.1, False), clock=lambda: 0.0)
+    gate = GatedSchedule(Schedule(), TimeBudget(0.1, False, clock=lambda: 0.0))
     for _ in range(100):
         gate.advance(1, gate.due())
 
 
-def test_a_run_is_looked_at_however_little_time_there_is():
+def looked_at(look, epochs=50, first=None, compiles=False):
+    """Epochs after which a run is looked at, each taking 1 s."""
+    clock = Clock()
+    budget = TimeBudget(0.1, compiles, clock)
+    budget.plan(4, epochs)
+
+    def take(seconds):
+        with budget.spending(), budget.looking():
+            clock.now += seconds
+
+    take(look if first is None else first)
+    found = []
+    for epoch in range(1, epochs + 1):
+        for step in range(4 * epoch - 4, 4 * epoch):
+            _ = budget.allows_step(step)
+            clock.now += 0.25
+        is_planned = checks_of_an_epoch(epoch, epochs)
+        if budget.allows_look() or (
+            is_planned and budget.allows_planned_look(epoch / epochs)
+        ):
+            take(look)
+            found.append(epoch)
+    return found
+
+
+def test_a_cheap_look_is_taken_often():
+    assert len(looked_at(0.01)) > 40
+
+
+def test_a_look_at_a_share_of_the_run_is_taken_when_it_is_planned():
+    assert looked_at(0.5) == [1, 5, 10, 25, 50]
+
+
+def test_costly_looks_are_taken_rarely():
+    # 12 % of the run may go into them, one at the end included.
+    assert looked_at(2.0) == [1]
+    assert looked_at(4.0) == []
+
+
+def test_the_first_look_of_what_is_compiled_says_little():
+    assert looked_at(0.01, first=10.0, compiles=True)[:4] == [1, 5, 10, 25]
+    assert looked_at(0.01, first=10.0) == []
+
+
+def test_when_looks_are_planned():
     assert [e for e in range(1, 51) if checks_of_an_epoch(e, 50)] == [
         *(1, 5, 10, 25, 50)
     ]

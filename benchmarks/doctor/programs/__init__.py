@@ -21,6 +21,8 @@ FAMILIES = (
     "faulty_statistics",
     "faulty_steps",
     "faulty_targets",
+    "fresh_healthy",
+    "fresh_faulty",
 )
 for _family in FAMILIES:
     _ = importlib.import_module(f"{__name__}.{_family}")

@@ -90,7 +90,8 @@ def cut(d: data.Data) -> data.Data:
 faulty("nouns-cut-off", "empty inputs", expected.CONSTANT_INPUT
        | expected.MEMORY, "nouns-gru", change=cut)
 faulty("backwards-no-positions", "no positions", expected.WEAK
-       | frozenset({"short_memory"}), "backwards-transformer",
+       | expected.POSITIONS | frozenset({"short_memory"}),
+       "backwards-transformer",
        net=transformer(2, 32, each_step=True, positions=False))
 faulty("backwards-one-way", "no positions", expected.WEAK
        | frozenset({"short_memory"}), "backwards-transformer",

@@ -19,6 +19,7 @@ from keras_concepts.instruments.data.rows import spread_rows
 
 MOST_TARGETS = 2048
 _MOST_ENTRIES = 2_000_000
+_QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.75, 0.9, 0.95, 0.99, 1.0)
 _SMALLEST = 1e-7  # probability, as Keras clips them
 
 
@@ -34,9 +35,10 @@ def constant_losses(
 
     Up to 2,048 labels, spread evenly, are compared with the same prediction in
     every row. Classes: their shares; answers: the mean of each column; numbers:
-    mean and median of each entry, and for relative losses the means that suit
-    them. With label smoothing also the smoothed shares. They are given as
-    logits where the loss takes logits, else as they are; the smallest loss
+    mean and median of each entry, for relative losses the means that suit them,
+    and for losses of somebody's own a few quantiles. With label smoothing also
+    the smoothed shares. They are given as logits where the loss takes logits,
+    else as they are; the smallest loss
     counts. `loss_weights` are left out, masks of the predictions too. A sum
     over the batch is scaled to the size of a batch.
 
@@ -54,7 +56,7 @@ def constant_losses(
     """
     if y.dtype.kind not in "fiub" or not len(y):
         return None, None
-    shape = _output_shape(head, y, form)
+    shape = output_shape(head, y, form)
     if shape is None:
         return None, None
     most = max(_MOST_ENTRIES // max(math.prod(shape[1:]), 1), 1)
@@ -74,7 +76,7 @@ def constant_losses(
         candidates = [*uniform, *classes.best()]
     except (ValueError, IndexError, TypeError):  # labels that do not fit
         return None, None
-    losses = _losses(loss, y, candidates, shape, sample_weight)
+    losses = losses_of(loss, y, candidates, shape, sample_weight)
     return (
         _smallest(losses, scale),
         _smallest(losses[: len(uniform)], scale),
@@ -101,7 +103,7 @@ def perfect_loss(
     is_smooth = smoothing and form in ("one_hot", "binary", "multi_label")
     if not (is_mixed or is_smooth or (name == "Poisson" and form == "real")):
         return 0.0
-    shape = _output_shape(head, y, form)
+    shape = output_shape(head, y, form)
     if shape is None or not len(y) or y.size != math.prod(shape):
         return 0.0
     rows = spread_rows(
@@ -126,7 +128,7 @@ def perfect_loss(
         if loss.kind != "multiclass":
             logits = logits - np.log1p(-labels)
         candidates = [logits if loss.from_logits else labels]
-    losses = _losses(loss, y, candidates, shape, sample_weight)
+    losses = losses_of(loss, y, candidates, shape, sample_weight)
     found = _smallest(losses, scale)
     return 0.0 if found is None else found
 
@@ -157,7 +159,7 @@ def objective_constant_loss(
     )
 
 
-def _output_shape(
+def output_shape(
     head: Mapping[str, Any], y: np.ndarray, form: LabelForm
 ) -> tuple[int, ...] | None:
     """Shape of the predictions for `y`, guessed from `y` if not known."""
@@ -284,6 +286,9 @@ class _Constants:
         yield self._means()
         yield _weighted_median(y, weight)
         name = self._loss.name
+        if self._loss.kind == "other" and len(np.unique(weight)) == 1:
+            # Such as a quantile loss.
+            yield from np.quantile(y, _QUANTILES, axis=0)
         if name == "MeanSquaredLogarithmicError" and y.min() > -1:
             average = np.average(np.log1p(y), axis=0, weights=weight)
             yield np.expm1(average)
@@ -339,28 +344,28 @@ def _weighted_median(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.take_along_axis(y, chosen, axis=0)[0]
 
 
-def _losses(
+def losses_of(
     loss: OutputLoss,
     y: np.ndarray,
-    constants: Sequence[np.ndarray],
+    predictions: Sequence[np.ndarray],
     shape: tuple[int, ...],
     sample_weight: np.ndarray | None,
 ) -> list[float]:
-    """The loss of each constant prediction, NaN where it fails."""
+    """The loss of each prediction, constant or not, NaN where it fails."""
 
-    def losses(y: Tensor, weight: Tensor, constants: list[Tensor]) -> Tensor:
+    def losses(y: Tensor, weight: Tensor, given: list[Tensor]) -> Tensor:
         found = []
-        for each in constants:
+        for each in given:
             y_pred = ops.broadcast_to(each, shape)
             found.append(ops.mean(loss.function(y, y_pred, weight)))
         return ops.stack(found)
 
-    fed = as_fed([y, sample_weight, [c.astype("float32") for c in constants]])
+    fed = as_fed([y, sample_weight, [p.astype("float32") for p in predictions]])
     try:
-        values = _backend.compiled(losses)(*fed)
+        values = _backend.compiled(losses, once=True)(*fed)
         return ops.convert_to_numpy(values).tolist()
     except Exception:  # of somebody's own loss, or of labels that do not fit
-        return [math.nan] * len(constants)
+        return [math.nan] * len(predictions)
 
 
 def _smallest(losses: list[float], scale: float) -> float | None:

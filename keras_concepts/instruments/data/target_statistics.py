@@ -18,6 +18,7 @@ from keras_concepts.instruments.data.labels import (
     label_form,
     shares_of,
 )
+from keras_concepts.instruments.data.right_loss import right_and_wrong_loss
 from keras_concepts.instruments.data.rows import (
     entries_per_row,
     spread_rows,
@@ -60,6 +61,7 @@ def target_facts(
         | `largest_share` | share of the most frequent class or answer |
         | `constant_loss`, `uniform_loss` | see `constant_losses` |
         | `perfect_loss` | see `perfect_loss` |
+        | `right_loss`, `wrong_loss` | see `right_and_wrong_loss` |
     """
     rows = spread_rows(
         len(y), max(_MOST_ENTRIES // entries_per_row(y), 64), seed=1
@@ -81,6 +83,8 @@ def target_facts(
         "constant_loss": None,
         "uniform_loss": None,
         "perfect_loss": 0.0,
+        "right_loss": None,
+        "wrong_loss": None,
     }
     if y.dtype.kind not in "fiub" or not y.size:
         return facts
@@ -93,6 +97,9 @@ def target_facts(
         facts |= {"constant_loss": constant, "uniform_loss": uniform}
         facts["perfect_loss"] = perfect_loss(
             head.loss, head.facts, y, form, sample_weight, batch_size
+        )
+        facts["right_loss"], facts["wrong_loss"] = right_and_wrong_loss(
+            head.loss, head.facts, y, form
         )
     return facts
 

@@ -150,7 +150,8 @@ class ForwardProbe:
         training: Mode of the layers.
         reduce: From `Signals` to a structure of tensors, computed in the same
             compiled function: what it does not ask for need not be kept.
-        few: Whether it is for a few uses, for which compiling takes too long.
+        few: For how many uses it is, if they are so few that compiling would
+            take too long.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class ForwardProbe:
         *,
         training: bool = True,
         reduce: Callable[[Signals], Any] | None = None,
-        few: bool = False,
+        few: int | None = None,
     ) -> None:
         if y is not None and not getattr(model, "compiled", False):
             raise ValueError(

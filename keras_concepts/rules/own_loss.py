@@ -1,0 +1,112 @@
+"""A loss of somebody's own that does not ask for the labels."""
+
+from collections.abc import Iterator
+
+from keras_concepts.rules.agreement import (
+    KNOWN,
+    RISEN,
+    agreement,
+    ignores_labels,
+    unknown_head,
+)
+from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.training import Training
+
+_CHECKS = 2
+_COSINE = "CosineSimilarity"
+
+
+@rule(
+    "head_loss_mismatch",
+    severity="warning",
+    why="A loss of one's own that is lower for wrong predictions falls while "
+    "the model gets worse.",
+    page="doctor.md#head_loss_mismatch",
+    needs="a probe batch with labels of the shape of the output",
+    known=lambda t: agreement(t) is not None,
+    meant=lambda t: unknown_head(t) is not None,
+)
+def own_loss(t: Training) -> Iterator[Evidence]:
+    """A loss of one's own is no lower for right predictions than for others.
+
+    The loss of predictions that equal the labels is as high as that of the same
+    predictions in another order (`without_labels`), or higher (`reversed`); and
+    in two checks predictions of the probe know no more of the labels than at
+    the start. Known false alarms: targets that the loss scales itself, costs,
+    risks of survival times, and pairs whose distance is small where the label
+    is 1; guards: predictions that agree with the labels either way, labels that
+    are no answers of a pair, and a single input, since labels may be one.
+    """
+    head, variant, curve = unknown_head(t), ignores_labels(t), agreement(t)
+    if head is None or variant is None or curve is None or len(t.inputs) > 1:
+        return
+    form = t.targets.get(head["output"], {}).get("form")
+    is_pair = form in ("binary", "multi_label") and variant == "reversed"
+    if is_pair or (form == "real" and head.get("activation") == "softmax"):
+        return
+    later = curve.epochs >= 0
+    first = float(curve.values[~later][0]) if not later.all() else 0.0
+    limit = min(KNOWN, max(first, 0.0) + RISEN)
+    last = curve.values[later][-_CHECKS:]
+    if len(last) < _CHECKS or not (last < limit).all():
+        return
+    target = t.targets[head["output"]]
+    yield Evidence(
+        head.get("layer") or head["output"],
+        (0, 0),
+        (
+            Measured("loss", str(head.get("loss"))),
+            Measured("loss of right predictions", target["right_loss"]),
+            Measured("loss of those of other rows", target["wrong_loss"]),
+            Measured(
+                "agreement of predictions and labels on the probe",
+                float(last[-1]),
+                limit,
+            ),
+        ),
+        "Turn the sign of the loss, or let it use the labels."
+        if variant == "reversed"
+        else "Let the loss compare the predictions with the labels.",
+        "assert loss(y, y) < loss(y, y[::-1])",
+        variant=variant,
+        part=head["output"],
+    )
+
+
+@rule(
+    "head_loss_mismatch",
+    severity="error",
+    why="The cosine of two single numbers is the product of their signs: their "
+    "sizes are not learned.",
+    page="doctor.md#head_loss_mismatch",
+    needs="what the model's outputs are and which loss each has",
+    known=lambda t: bool(t.heads),
+    meant=lambda t: any(h.get("loss") == _COSINE for h in t.heads),
+)
+def cosine_of_numbers(t: Training) -> Iterator[Evidence]:
+    """Cosine similarity of outputs of one unit.
+
+    Of outputs `(n, 1)` with targets of more than two values. Known false alarm:
+    targets that are signs; guard: those.
+    """
+    for head in t.heads:
+        target = t.targets.get(head["output"], {})
+        numbers = head.get("shape") is not None and len(head["shape"]) == 2
+        if head.get("loss") != _COSINE or not numbers or head["units"] != 1:
+            continue
+        if (target.get("distinct") or 0) <= 2:
+            continue
+        yield Evidence(
+            head.get("layer") or head["output"],
+            (0, 0),
+            (
+                Measured("loss", _COSINE),
+                Measured("units of the output", 1),
+                Measured("different targets", target["distinct"], 2),
+            ),
+            "Use the squared or the absolute error.",
+            'model.compile(loss="mean_squared_error")',
+            variant="cosine",
+            part=head["output"],
+        )
