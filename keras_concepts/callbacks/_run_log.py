@@ -10,7 +10,11 @@ import numpy as np
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
-from keras_concepts.instruments.facts import model_facts, run_facts
+from keras_concepts.instruments.facts import (
+    model_facts,
+    planned_facts,
+    run_facts,
+)
 from keras_concepts.recording import Recording
 
 # Of each model what Keras told the callbacks of its last `fit`, and the
@@ -88,8 +92,10 @@ class RunLog:
         self.is_whole = False
 
     def begin(self) -> None:
-        """Records the facts of a run whose model is built."""
-        self._record_facts()
+        """Records what is planned, and the facts of a model that is built."""
+        self._add_facts(planned_facts(self._params))
+        if self._model.built:
+            self._record_facts()
 
     @property
     def begun(self) -> bool:
@@ -164,7 +170,10 @@ class RunLog:
             step: Steps taken so far.
             logs: Of the callback.
         """
-        self._record_facts()  # a model may be built by its first step
+        # A model may be built by its first step; one with a `train_step` of its
+        # own may never be, and trains all the same.
+        if self._model.built or self._model.weights:
+            self._record_facts()
         self.last_step = step
         self._next_epoch = self.epoch(epoch) + 1
         is_first = self.recording.is_first
@@ -197,7 +206,7 @@ class RunLog:
         return any(others) and not used
 
     def _record_facts(self) -> None:
-        if not self._has_facts and self._model.built:
+        if not self._has_facts:
             self._has_facts = True
             self._add_facts(run_facts(self._model, self._params))
 

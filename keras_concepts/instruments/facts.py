@@ -58,8 +58,7 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         "backend": keras.backend.backend(),
         "dtype_policy": keras.config.dtype_policy().name,
         **model_facts(model),
-        "epochs": params.get("epochs"),
-        "steps_per_epoch": params.get("steps"),
+        **planned_facts(params),
         "batch_size": _backend.batch_size_of_fit(model),
         "jit_compile": bool(model.jit_compile),
         "run_eagerly": bool(model.run_eagerly),
@@ -83,6 +82,18 @@ def _is_own(model: Any, method: str) -> bool:
     function = getattr(type(model), method, None)
     module = getattr(function, "__module__", None) or ""
     return module.split(".")[0] != "keras" or method in vars(model)
+
+
+def planned_facts(params: dict[str, Any]) -> dict[str, Any]:
+    """How long a `fit` is to go on, which is known before its model is built.
+
+    Args:
+        params: What Keras tells its callbacks: `epochs` and `steps`.
+    """
+    return {
+        "epochs": params.get("epochs"),
+        "steps_per_epoch": params.get("steps"),
+    }
 
 
 def model_facts(model: Any) -> dict[str, Any]:

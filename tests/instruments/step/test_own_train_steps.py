@@ -13,6 +13,7 @@ from keras_concepts.callbacks import (
     GradientMonitor,
     NonFiniteGuard,
     PenaltyReporter,
+    TrainingDoctor,
 )
 from tests import autodiff
 
@@ -719,3 +720,34 @@ def test_a_monitor_of_two_fits_at_once_says_so():
 
     with pytest.warns(UserWarning, match="`fit` inside a `fit`"):
         fit(plain(), monitor, Between(inside))
+
+
+class Uncalled(Parts):
+    """Trains without ever being called, so that Keras never builds it."""
+
+    call = keras.Model.call
+
+    def train_step(self, data):
+        x, _ = data
+        part = self.encoder
+        variables = part.trainable_variables
+        _, found = gradients(lambda: ops.mean(part(x) ** 2), variables)
+        apply(self.optimizer, found, variables)
+        return {"loss": ops.ones(())}
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the others insist on it")
+def test_what_is_planned_is_known_of_a_model_that_is_never_built():
+    keras.utils.set_random_seed(0)
+    model = Uncalled()
+    _ = model.encoder(X), model.decoder(model.encoder(X))
+    model.compile(keras.optimizers.SGD(0.1))
+    model.optimizer.build(model.trainable_variables)
+    doctor = TrainingDoctor(sink=lambda text: None)
+    _ = fit(model, doctor, epochs=12)
+    assert not model.built
+    # Half of the epochs are given time.
+    early = [f for f in doctor.findings if f.noticed[0] < 5]
+    assert [f.rule for f in early] == []
+    assert doctor.recording.facts["epochs"] == 12
+    assert doctor.recording.facts["model"] == model.name
