@@ -131,7 +131,9 @@ def _extremes(cells: Cells) -> str:
     parts = []
     if np.isfinite(last).any():
         low, high = int(np.nanargmin(last)), int(np.nanargmax(last))
-        if len(names) == 1:
+        if len(names) > 1 and last[low] == last[high]:
+            parts.append(f"{shown(last[0])} in all rows at the end.")
+        elif len(names) == 1:
             parts.append(f"{shown(last[0])} at the end.")
         else:
             parts.append(
