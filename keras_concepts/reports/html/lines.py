@@ -115,6 +115,8 @@ def course(what: str, curve: Curve) -> str:
     if first == last and (curve.values == first).all():
         return f"{what} is {shown(first)} throughout"
     middle = ""
+    if len({*map(shown, curve.values)}) == 1:
+        return f"{what} is about {shown(first)} throughout"
     lowest, highest = curve.values.min(), curve.values.max()
     seen = {shown(first), shown(last)}
     if highest > max(first, last) and shown(highest) not in seen:

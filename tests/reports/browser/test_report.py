@@ -218,3 +218,7 @@ def test_a_live_page_reads_itself_again(tmp_path, browser, healthy):
     path.write_text(healthy.replace("<h1>", "<h1>later "))
     page.get_by_text("later").wait_for(timeout=5000)
     page.close()
+
+
+def test_a_big_page_is_small(deep):
+    assert len(deep.encode()) < 1_000_000
