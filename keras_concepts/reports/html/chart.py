@@ -25,7 +25,8 @@ class Key:
     Attributes:
         label: What it is.
         colour: Name of a variable of the page's style.
-        shape: `"line"`, `"dashed"`, `"dotted"` or `"area"`.
+        shape: `"line"`, `"dashed"`, `"dotted"`, `"area"` or, of an area that
+            other things shine through, `"shade"`.
     """
 
     label: str
@@ -103,8 +104,9 @@ def key_of(label: str, artist: Any) -> Key:
 
     label = printable(label)
     if not isinstance(artist, Line2D):
-        colour = to_hex(artist.get_facecolor())
-        return Key(label, COLOURS.get(colour, "muted"), "area")
+        face = artist.get_facecolor()
+        shape = "area" if face[3] > 0.5 else "shade"
+        return Key(label, COLOURS.get(to_hex(face), "muted"), shape)
     shapes = {"--": "dashed", ":": "dotted"}
     shape = shapes.get(artist.get_linestyle(), "line")
     return Key(label, COLOURS.get(to_hex(artist.get_color()), "muted"), shape)

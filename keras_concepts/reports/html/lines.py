@@ -143,7 +143,7 @@ def numbers_of(curves: Mapping[str, Curve]) -> Numbers:
         dict(zip(c.epochs.tolist(), c.values.tolist(), strict=True))
         for c in map(curve_in_order, curves.values())
     ]
-    epochs = sorted(set().union(*by_epoch))
+    epochs = sorted(int(epoch) for epoch in set().union(*by_epoch))
     kept = thinned(len(epochs))
     rows = [
         [
