@@ -108,7 +108,7 @@ def key_of(label: str, artist: Any) -> Key:
         shape = "area" if face[3] > 0.5 else "shade"
         return Key(label, COLOURS.get(to_hex(face), "muted"), shape)
     shapes = {"--": "dashed", ":": "dotted"}
-    shape = shapes.get(artist.get_linestyle(), "line")
+    shape = shapes.get(str(artist.get_linestyle()), "line")
     return Key(label, COLOURS.get(to_hex(artist.get_color()), "muted"), shape)
 
 
