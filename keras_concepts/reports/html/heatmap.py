@@ -292,7 +292,7 @@ def _numbers(cells: Cells, epochs: Epochs) -> Numbers:
     """Some of the cells as a table."""
     columns = thinned(len(cells.places), _MOST_COLUMNS)
     rows = thinned(len(cells.names), _MOST_ROWS)
-    header = ["", *(f"epoch {shown(cells.places[c])}" for c in columns)]
+    header = ["row", *(f"epoch {shown(cells.places[c])}" for c in columns)]
     table = [
         [
             cells.names[row],

@@ -205,7 +205,7 @@ def number_chart(finding: Finding, name: str) -> Chart | None:
     axes = figure.add_subplot()
     entries = _draw_bars(axes, numbers)
     height = figure.get_figheight() * 72.0
-    axes.set_position((0.03, 24.0 / height, 0.93, 1.0 - 26.0 / height))
+    axes.set_position((0.05, 24.0 / height, 0.89, 1.0 - 26.0 / height))
     rule = rule_in_words(finding)
     measures = (
         f"{printable(each.name)} is {_with_unit(value, each.unit)} where "
