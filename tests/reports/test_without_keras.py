@@ -17,7 +17,9 @@ for name in ("keras", "tensorflow", "jax", "torch"):
 from keras_concepts import quantities as q, reports
 from keras_concepts.recording import Recording
 
-extras = {{"matplotlib", "tensorboardX", "pandas", "mlflow", "wandb"}}
+extras = {{
+    "jinja2", "matplotlib", "tensorboardX", "pandas", "mlflow", "wandb"
+}}
 late = extras & set(sys.modules)
 if late:
     sys.exit(f"imported too early: {{late}}")
@@ -42,11 +44,13 @@ reports.print_recording(recording)
 for name, figure in reports.plot_recording(recording).items():
     figure.savefig({folder!r} + "/" + name + ".png")
 reports.write_tensorboard(recording, {folder!r} + "/logs")
+reports.write_report(recording, {folder!r} + "/report.html")
 """
 
 
 def test_reports_need_no_keras(tmp_path):
     pytest.importorskip("tensorboardX")
+    pytest.importorskip("jinja2")
     root = pathlib.Path(keras_concepts.__file__).parents[1]
     done = subprocess.run(
         [
@@ -65,3 +69,4 @@ def test_reports_need_no_keras(tmp_path):
     for picture in ("GradientMonitor.png", "TrainingDoctor.png"):
         assert (tmp_path / picture).stat().st_size > 1000
     assert len(list((tmp_path / "logs").iterdir())) == 1
+    assert "</html>" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -242,6 +242,8 @@ def _joint(curves: Sequence[Curve], reduced: Callable[..., Any]) -> Curve:
     )
     order = np.argsort(steps, kind="stable")
     shared, first = np.unique(steps[order], return_index=True)
+    if len(shared) == len(steps):  # one value per step needs no reducing
+        return Curve(epochs[order], shared, values[order], index[order])
     groups = np.split(values[order], first)[1:]
     return Curve(
         epochs[order][first],

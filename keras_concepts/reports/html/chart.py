@@ -13,6 +13,8 @@ from keras_concepts.reports.html.svg import COLOURS, WIDTH, svg_of
 # Rows of the table of numbers that stands below a chart.
 MOST_ROWS = 24
 TOP, BOTTOM, RIGHT = 24.0, 36.0, 12.0  # points beside the axes
+# Of the values, that the vertical axis spans at least.
+_LEAST_SPAN = 0.01
 CHARACTER = 6.4  # width in points, of a label of a tick
 
 
@@ -23,7 +25,8 @@ class Key:
     Attributes:
         label: What it is.
         colour: Name of a variable of the page's style.
-        shape: `"line"`, `"dashed"`, `"dotted"` or `"area"`.
+        shape: `"line"`, `"dashed"`, `"dotted"`, `"area"` or, of an area that
+            other things shine through, `"shade"`.
     """
 
     label: str
@@ -101,10 +104,11 @@ def key_of(label: str, artist: Any) -> Key:
 
     label = printable(label)
     if not isinstance(artist, Line2D):
-        colour = to_hex(artist.get_facecolor())
-        return Key(label, COLOURS.get(colour, "muted"), "area")
+        face = artist.get_facecolor()
+        shape = "area" if face[3] > 0.5 else "shade"
+        return Key(label, COLOURS.get(to_hex(face), "muted"), shape)
     shapes = {"--": "dashed", ":": "dotted"}
-    shape = shapes.get(artist.get_linestyle(), "line")
+    shape = shapes.get(str(artist.get_linestyle()), "line")
     return Key(label, COLOURS.get(to_hex(artist.get_color()), "muted"), shape)
 
 
@@ -123,7 +127,9 @@ def place_axes(figure: Any, axes: Any) -> None:
         axes.yaxis.set_minor_formatter("")
         axes.yaxis.set_major_locator(LogLocator(numticks=6))
     elif axes.get_yscale() == "linear":
+        _widen(axes)
         axes.yaxis.get_major_locator().set_params(nbins=5)
+        _say_factor(axes)
     labels = [label.get_text() for label in axes.get_yticklabels()]
     left = 16.0 + CHARACTER * max(map(len, labels), default=0)
     axes.set_position(
@@ -134,6 +140,29 @@ def place_axes(figure: Any, axes: Any) -> None:
             1.0 - (TOP + BOTTOM) / height,
         )
     )
+
+
+def _widen(axes: Any) -> None:
+    """So that a curve which hardly changes looks so."""
+    low, high = axes.get_ylim()
+    middle = (low + high) / 2.0
+    least = _LEAST_SPAN * abs(middle)
+    if high - low < least:
+        axes.set_ylim(middle - least / 2.0, middle + least / 2.0)
+
+
+def _say_factor(axes: Any) -> None:
+    """The power of ten that all ticks share, in the label above."""
+    formatter, ticks = axes.yaxis.get_major_formatter(), axes.yaxis
+    if not hasattr(formatter, "set_useOffset"):  # of fixed labels
+        return
+    formatter.set_useOffset(False)
+    formatter.set_locs(ticks.get_majorticklocs())
+    factor = formatter.get_offset()
+    if factor:
+        ticks.get_offset_text().set_visible(False)
+        label = axes.get_title(loc="left")
+        axes.set_title(f"{label} / {power_label(float(factor))}", loc="left")
 
 
 def label_above(axes: Any, text: str) -> None:

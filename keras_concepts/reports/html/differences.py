@@ -55,7 +55,7 @@ def results(trainings: Mapping[str, Training]) -> Numbers | None:
     if not rows:
         return None
     epochs = [str(t.ended_epochs) for t in trainings.values()]
-    return Numbers(["", *trainings], [["epochs", *epochs], *rows])
+    return Numbers(["logged", *trainings], [["epochs", *epochs], *rows])
 
 
 def differences(trainings: Mapping[str, Training]) -> Numbers:
@@ -78,7 +78,7 @@ def differences(trainings: Mapping[str, Training]) -> Numbers:
     if len(rows) > _MOST_ROWS:
         notes.append(f"{_MOST_ROWS} of {len(rows)} differences are shown.")
     notes.append(f"{same} other facts are the same.")
-    return Numbers(["", *trainings], rows[:_MOST_ROWS], " ".join(notes))
+    return Numbers(["fact", *trainings], rows[:_MOST_ROWS], " ".join(notes))
 
 
 def _facts(t: Training) -> Iterator[tuple[str, str]]:

@@ -172,7 +172,10 @@ def heatmap_chart(
     left = 12.0 + CHARACTER * max(map(len, labels), default=0)
     _place(axes, left, WIDTH - _BAR_ROOM, height)
     _place(bar, WIDTH - _BAR_ROOM + 8.0, WIDTH - _BAR_ROOM + 8.0 + _BAR, height)
-    _draw_bar(bar, span, share, mark, max(2, int(height / _TICK)))
+    if share or (values > 0.0).any():
+        _draw_bar(bar, span, share, mark, max(2, int(height / _TICK)))
+    else:
+        bar.set_axis_off()
     chart = chart_of(figure, name, title, caption, {}, _numbers(cells, epochs))
     return chart.with_legend(_legend(values, nonfinite, share, absent))
 
@@ -289,7 +292,7 @@ def _numbers(cells: Cells, epochs: Epochs) -> Numbers:
     """Some of the cells as a table."""
     columns = thinned(len(cells.places), _MOST_COLUMNS)
     rows = thinned(len(cells.names), _MOST_ROWS)
-    header = ["", *(f"epoch {shown(cells.places[c])}" for c in columns)]
+    header = ["row", *(f"epoch {shown(cells.places[c])}" for c in columns)]
     table = [
         [
             cells.names[row],

@@ -100,21 +100,24 @@ def set_scale(axes: Any, values: np.ndarray, share: bool = False) -> None:
 def course(what: str, curve: Curve) -> str:
     """How a curve went, in words: from where to where."""
     curve = curve_in_order(curve)
-    first, last = curve.values[0], curve.values[-1]
+    first, last = float(curve.values[0]), float(curve.values[-1])
     begin, end = (epoch_name(int(curve.epochs[at])) for at in (0, -1))
     if len(curve.values) == 1:
         return f"{what} is {shown(last)} {_in(end)}"
-    bad = np.flatnonzero(~np.isfinite(curve.values))
-    if len(bad):
-        when = epoch_name(int(curve.epochs[bad[0]]))
-        text = f"{what} is {shown(curve.values[bad[0]])} {_in(when)}"
-        if bad[0]:
-            before = shown(curve.values[bad[0] - 1])
+    bad = ~np.isfinite(curve.values)
+    if bad.any():
+        at = int(np.argmax(bad))
+        when = epoch_name(int(curve.epochs[at]))
+        text = f"{what} is {shown(float(curve.values[at]))} {_in(when)}"
+        if at:
+            before = shown(float(curve.values[at - 1]))
             text += f", after {shown(first)} at first and {before} just before"
         return text
     if first == last and (curve.values == first).all():
         return f"{what} is {shown(first)} throughout"
     middle = ""
+    if len({*map(shown, curve.values)}) == 1:
+        return f"{what} is about {shown(first)} throughout"
     lowest, highest = curve.values.min(), curve.values.max()
     seen = {shown(first), shown(last)}
     if highest > max(first, last) and shown(highest) not in seen:
@@ -141,7 +144,7 @@ def numbers_of(curves: Mapping[str, Curve]) -> Numbers:
         dict(zip(c.epochs.tolist(), c.values.tolist(), strict=True))
         for c in map(curve_in_order, curves.values())
     ]
-    epochs = sorted(set().union(*by_epoch))
+    epochs = sorted(int(epoch) for epoch in set().union(*by_epoch))
     kept = thinned(len(epochs))
     rows = [
         [

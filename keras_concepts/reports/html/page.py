@@ -200,7 +200,7 @@ def write_page(page: str, path: str | os.PathLike[str]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         _ = part.write_text(page, encoding="utf-8", newline="\n")
-        part.replace(path)
+        _ = part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

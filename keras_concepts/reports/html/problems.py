@@ -16,7 +16,7 @@ from keras_concepts.reports.doctor.verdict import (
     began,
 )
 from keras_concepts.reports.drawing.figure_style import TICK_SIZE
-from keras_concepts.reports.drawing.names import literal, printable
+from keras_concepts.reports.drawing.names import literal, printable, shorten
 from keras_concepts.reports.html.chart import (
     Chart,
     Numbers,
@@ -37,6 +37,7 @@ _BAR, _MOST_BARS = 46.0, 4  # points
 # Numbers that span a larger factor are drawn on a logarithmic scale.
 _FACTOR = 50.0
 _PINK = "#cc79a7"
+_LONGEST = 46  # characters
 _SEVERITIES = {"error": "Error", "warning": "Warning", "info": "Note"}
 
 
@@ -53,7 +54,8 @@ class ShownFinding:
         when: Since when, and when it was noticed.
         code: The change, as code.
         evidence: The same as a table, if there is any.
-        chart: The measured quantity over time, if one shows it.
+        charts: The measured quantity over time, if one shows it, and numbers
+            against thresholds that it does not show.
     """
 
     name: str
@@ -64,7 +66,7 @@ class ShownFinding:
     when: str
     code: str
     evidence: Numbers | None
-    chart: Chart | None
+    charts: Sequence[Chart]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,16 +101,17 @@ def shown_problems(
         epochs: Of the run.
         most_charts: How many findings have a chart, causes first.
     """
-    charts = dict(
-        itertools.islice(_charts(verdict.problems, t, epochs), most_charts)
-    )
+    found = itertools.islice(_charts(verdict.problems, t, epochs), most_charts)
+    charts: dict[str, list[Chart]] = {}
+    for name, chart in found:
+        charts.setdefault(name, []).append(chart)
     return [
         ShownProblem(
             number,
             problem.severity,
             *_first_and_rest(
                 [
-                    _shown_finding(finding, name, charts.get(name))
+                    _shown_finding(finding, name, charts.get(name, []))
                     for name, finding in _named(number, problem)
                 ]
             ),
@@ -149,11 +152,11 @@ def _charts(
         found = curve_of(finding, t)
         if found is not None:
             panel = Panel(number, finding, not is_effect, found)
-            chart = evidence_chart(panel, epochs, f"{name}-chart")
-        else:
-            chart = number_chart(finding, f"{name}-chart")
-        if chart is not None:
-            yield name, chart
+            yield name, evidence_chart(panel, epochs, f"{name}-chart")
+        if found is None or found.threshold is None:
+            chart = number_chart(finding, f"{name}-numbers")
+            if chart is not None:
+                yield name, chart
 
 
 def evidence_chart(panel: Panel, epochs: Epochs, name: str) -> Chart:
@@ -198,33 +201,11 @@ def number_chart(finding: Finding, name: str) -> Chart | None:
     numbers = [n for n in numbers if np.isfinite(n[1:]).all()][:_MOST_BARS]
     if not numbers:
         return None
-    values = np.abs([pair for _, *pair in numbers])
     figure = new_figure(_BAR * len(numbers) + 44.0)
     axes = figure.add_subplot()
-    if values.min() > 0.0 and values.max() > _FACTOR * values.min():
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(power_label)
-        axes.xaxis.set_minor_formatter("")
-    entries: dict[str, Any] = {}
-    for row, (_, value, threshold) in enumerate(numbers):
-        entries["measured"] = axes.barh(
-            row + 0.1, value, height=0.4, color="#0072b2"
-        )[0]
-        [entries["threshold"]] = axes.plot(
-            [threshold, threshold], [row - 0.2, row + 0.4], "--", color=_PINK
-        )
-        axes.text(
-            *(0.0, row - 0.24, literal(printable(str(numbers[row][0])))),
-            transform=axes.get_yaxis_transform(),
-            size=TICK_SIZE,
-            va="bottom",
-        )
-    axes.set_ylim(len(numbers) - 0.4, -0.85)
-    axes.set_yticks([])
-    axes.tick_params(labelsize=TICK_SIZE)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    entries = _draw_bars(axes, numbers)
     height = figure.get_figheight() * 72.0
-    axes.set_position((0.03, 24.0 / height, 0.93, 1.0 - 26.0 / height))
+    axes.set_position((0.05, 24.0 / height, 0.89, 1.0 - 26.0 / height))
     rule = rule_in_words(finding)
     measures = (
         f"{printable(each.name)} is {_with_unit(value, each.unit)} where "
@@ -235,17 +216,51 @@ def number_chart(finding: Finding, name: str) -> Chart | None:
     return chart_of(figure, name, f"{rule}: evidence", caption, entries)
 
 
+def _draw_bars(
+    axes: Any, numbers: Sequence[tuple[Measured, float, float]]
+) -> dict[str, Any]:
+    """A bar for each number; returns entries for the legend, by label."""
+    values = np.array([pair for _, *pair in numbers])
+    axes.locator_params(axis="x", nbins=5)
+    if values.min() > 0.0 and values.max() > _FACTOR * values.min():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(power_label)
+        axes.xaxis.set_minor_formatter("")
+    entries: dict[str, Any] = {}
+    for row, (measured, value, threshold) in enumerate(numbers):
+        entries["measured"] = axes.barh(
+            row + 0.1, value, height=0.4, color="#0072b2"
+        )[0]
+        [entries["threshold"]] = axes.plot(
+            [threshold, threshold], [row - 0.2, row + 0.4], "--", color=_PINK
+        )
+        [name] = shorten([printable(measured.name)], _LONGEST)
+        axes.text(
+            *(0.0, row - 0.24, literal(name)),
+            transform=axes.get_yaxis_transform(),
+            size=TICK_SIZE,
+            va="bottom",
+        )
+    axes.set_ylim(len(numbers) - 0.4, -0.85)
+    axes.set_yticks([])
+    axes.tick_params(labelsize=TICK_SIZE)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    return entries
+
+
 def _caption(finding: Finding, found: Shown) -> str:
     text = course(found.label, found.curve)
     text = f"{text[:1].upper()}{text[1:]}"
     if found.threshold is not None:
         text += f"; the threshold is {shown(found.threshold)}"
-    noticed = f"noticed in epoch {finding.noticed[0] + 1}"
-    return f"{text}. The problem holds {began(finding)}, {noticed}."
+    when = began(finding)
+    verb = "begins" if when.startswith("before") else "holds"
+    noticed = f"is noticed in epoch {finding.noticed[0] + 1}"
+    return f"{text}. The problem {verb} {when} and {noticed}."
 
 
 def _shown_finding(
-    finding: Finding, name: str, chart: Chart | None
+    finding: Finding, name: str, charts: Sequence[Chart]
 ) -> ShownFinding:
     when = began(finding)
     if finding.noticed[0] > finding.since[0]:
@@ -259,7 +274,7 @@ def _shown_finding(
         when,
         "\n".join(map(printable, finding.code.split("\n"))),
         _evidence(finding.evidence),
-        chart,
+        charts,
     )
 
 

@@ -128,14 +128,18 @@ def _sizes(
 def _extremes(cells: Cells) -> str:
     """Where the last values are smallest and largest, and first over last."""
     last, names = cells.last, cells.names
+    bad = int(cells.nonfinite.any(axis=1).sum())
+    when = "Of the last finite values" if bad else "At the end"
     parts = []
     if np.isfinite(last).any():
         low, high = int(np.nanargmin(last)), int(np.nanargmax(last))
-        if len(names) == 1:
+        if len(names) > 1 and last[low] == last[high]:
+            parts.append(f"{shown(last[0])} in all rows at the end.")
+        elif len(names) == 1:
             parts.append(f"{shown(last[0])} at the end.")
         else:
             parts.append(
-                f"At the end the smallest is {shown(last[low])} "
+                f"{when} the smallest is {shown(last[low])} "
                 f"({names[low]}) and the largest {shown(last[high])} "
                 f"({names[high]})."
             )
@@ -144,7 +148,6 @@ def _extremes(cells: Cells) -> str:
                     f"That of {names[0]}, the first, is "
                     f"{shown(last[0] / last[-1])} times that of the last."
                 )
-    bad = int(cells.nonfinite.any(axis=1).sum())
     if bad:
         parts.append(f"Not finite at some time in {bad} of {len(names)} rows.")
     return " ".join(parts) or "Nothing finite was measured."
@@ -181,7 +184,8 @@ def _unit_charts(t: Training, epochs: Epochs) -> tuple[list[Chart], list[str]]:
         caption = _worst_share(cells, meaning)
         if len(some) < len(shares):
             rest = len(shares) - len(some)
-            caption += f" {rest} more layers never had any."
+            plural = "" if rest == 1 else "s"
+            caption += f" {rest} other layer{plural} never had any."
         charts.append(
             heatmap_chart(name, title, caption, cells, epochs, share=True)
         )

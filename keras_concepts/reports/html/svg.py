@@ -53,7 +53,7 @@ def drawing() -> Iterator[None]:
         import matplotlib
     except ImportError as error:
         raise missing("HTML reports", "matplotlib", "report") from error
-    defaults = {
+    settings: Any = {
         key: value
         for key, value in matplotlib.rcParamsDefault.items()
         if key not in ("backend", "backend_fallback", "interactive", "timezone")
@@ -61,7 +61,7 @@ def drawing() -> Iterator[None]:
     with warnings.catch_warnings(), matplotlib.rc_context():
         # Names may have letters that no font here has: the reader's may.
         warnings.simplefilter("ignore")
-        matplotlib.rcParams.update({**defaults, **_SETTINGS})
+        matplotlib.rcParams.update(settings | _SETTINGS)
         yield
 
 

@@ -183,14 +183,15 @@ def test_accessible(text, visit, axe, scheme):
     page = visit(text, color_scheme=scheme, bypass_csp=True)
     page.evaluate(_OPEN_ALL)
     page.evaluate(axe)
-    found = page.evaluate("() => axe.run()")
-    assert len(found["passes"]) > 15
-    serious = [
-        (each["id"], each["help"], [node["html"] for node in each["nodes"]])
+    # Only colours differ in the dark.
+    rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    found = page.evaluate("rules => axe.run(rules)", rules)
+    assert len(found["passes"]) >= (1 if rules else 15)
+    violations = [
+        (each["id"], each["impact"], [node["html"] for node in each["nodes"]])
         for each in found["violations"]
-        if each["impact"] in ("serious", "critical")
     ]
-    assert serious == [], json.dumps(serious, indent=1)[:3000]
+    assert violations == [], json.dumps(violations, indent=1)[:3000]
 
 
 def test_empty(empty, visit, axe):
@@ -218,3 +219,7 @@ def test_a_live_page_reads_itself_again(tmp_path, browser, healthy):
     path.write_text(healthy.replace("<h1>", "<h1>later "))
     page.get_by_text("later").wait_for(timeout=5000)
     page.close()
+
+
+def test_pages_are_small(text):
+    assert len(text.encode()) < 1_000_000
