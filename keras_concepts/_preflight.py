@@ -21,7 +21,6 @@ from keras_concepts.instruments.data.array_facts import array_facts
 from keras_concepts.instruments.data.batch_facts import BatchFacts
 from keras_concepts.instruments.data.few_batches import (
     few_batches,
-    random_states_kept,
 )
 from keras_concepts.instruments.data.rows import (
     entries_per_row,
@@ -182,7 +181,11 @@ def preflight(
         validation_split,
         batch_size,
     )
-    with random_states_kept(), warnings.catch_warnings():
+    with (
+        _backend.kept_randomness(),
+        _backend.names_kept(),
+        warnings.catch_warnings(),
+    ):
         # Of Keras, which says some of it, and will again in `fit`.
         warnings.simplefilter("ignore")
         check = _Check(model, given, bool(shuffle), seconds)

@@ -96,11 +96,12 @@ def test_a_gate_is_shut_until_the_budget_allows():
     assert seen == list(range(6))
 
 
-def measured_steps(cost, steps, planned=None, schedules=(Schedule(),)):
+def measured_steps(cost, steps, planned=None, schedules=None):
     """Which steps are measured, each taking 1 s, or `cost`: by schedule."""
     clock = Clock()
     budget = TimeBudget(0.1, False, clock)
     budget.plan(planned, 1)
+    schedules = schedules or [Schedule()]
     gates = [GatedSchedule(each, budget) for each in schedules]
     found = [[] for _ in gates]
     for gate in gates:
@@ -142,9 +143,7 @@ def test_of_a_short_run_few_steps_are_tried(planned, first):
 
 
 def test_a_clock_that_stands_still():
-    gate = GatedSchedule(
-        Schedule(), TimeBudget(0.1, False, clock=lambda: 0.0)
-    )
+    gate = GatedSchedule(Schedule(), TimeBudget(0.1, False, clock=lambda: 0.0))
     for _ in range(100):
         gate.advance(1, gate.due())
 
