@@ -360,6 +360,15 @@ def kept_common_randomness() -> Iterator[None]:
             generator.state.assign(seed)
 
 
+def looked_at(
+    batches: Iterator[Any], look: Callable[[Any], None]
+) -> Iterator[Any]:
+    """The same batches, each shown to `look` before it is handed on."""
+    for batch in batches:
+        look(batch)
+        yield batch
+
+
 @contextlib.contextmanager
 def names_kept() -> Iterator[None]:
     """What is made inside the with-block takes no name from what comes later.
