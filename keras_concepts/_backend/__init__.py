@@ -31,16 +31,16 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `compiled_pass(function, variables, eager, few=None)`
 :   The function, made fast for many calls with tensors of the same shapes
     unless it is to run eagerly; with `few`, for so few calls, so that these
-    and compiling together take little time. It reads the values that the `variables` have
-    at each call; what it assigns to any variable is discarded.
+    and compiling together take little time. It reads the values that the
+    `variables` have at each call; what it assigns to any variable is discarded.
 
 `compiled(function, once=False)`
 :   The function, made fast for many eager calls with tensors of the same shapes
     where that takes a compiler, on JAX; or for a single call.
 
 `kept_randomness()`
-:   Context manager: the generators that belong to everybody (Python's, NumPy's
-    and the framework's) are afterwards as they were before.
+:   Context manager: the generators that belong to everybody (Python's, NumPy's,
+    Keras' and the framework's) are afterwards as they were before.
 
 `fixed_randomness(seed)`
 :   Context manager. What Keras draws from the backend's own random generator,
@@ -277,10 +277,6 @@ And `keras_internals.py`, for all of them:
 `in_symbolic_scope()`
 :   Whether Keras only asks a model for the shapes of its outputs.
 
-`kept_keras_state()`
-:   Context manager. Afterwards Keras' own seed and its counters of names are as
-    they were.
-
 `built_loss(model, y_true, y_pred)`
 :   Context manager. Gives a copy of the compiled loss, built for these shapes,
     which takes the place of the model's own inside; `None` if there is none.
@@ -320,7 +316,6 @@ from keras_concepts._backend.keras_internals import (
     in_symbolic_scope,
     is_functional,
     is_of_keras,
-    kept_keras_state,
     keras_mask,
     learning_rate_of_update,
     losses_of_outputs,
@@ -371,7 +366,6 @@ __all__ = [
     "in_symbolic_scope",
     "is_functional",
     "is_of_keras",
-    "kept_keras_state",
     "keras_mask",
     "learning_rate_of_update",
     "losses_of_outputs",

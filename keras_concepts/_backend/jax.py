@@ -16,7 +16,7 @@ from jax._src import core  # which trace is open: no public name tells
 
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
-    kept_python_randomness,
+    kept_common_randomness,
     looked_at,
     make_train_function,
 )
@@ -153,7 +153,7 @@ def is_in_trace(tensor: Any, trace: Any) -> bool:
 
 
 def kept_randomness() -> contextlib.AbstractContextManager[None]:
-    return kept_python_randomness()
+    return kept_common_randomness()
 
 
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:

@@ -334,23 +334,33 @@ def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
 
 
 @contextlib.contextmanager
-def kept_python_randomness() -> Iterator[None]:
-    """Puts Python's and NumPy's generators back to where they were.
+def kept_common_randomness() -> Iterator[None]:
+    """Puts the generators that no backend owns back to where they were.
 
-    And takes away that of Keras if it was made inside, by the first draw
-    without a seed: its own seed is drawn from Python's.
+    Python's, NumPy's, Keras' global one, and PyTorch's, whose loaders may feed
+    any backend.
     """
     name = "global_seed_generator"
-    keras_seeds = global_state.get_global_attribute(name)
+    generator = global_state.get_global_attribute(name)
+    seed = None
+    if generator is not None:
+        # A copy: the variable's own memory may be written to.
+        seed = ops.convert_to_numpy(generator.state.value).copy()
     python = random.getstate()
-    numpy = np.random.get_state()  # noqa: NPY002
+    numpy = np.random.get_state()  # noqa: NPY002, what others may draw from
+    torch: Any = sys.modules.get("torch")
+    loaders = None if torch is None else torch.random.get_rng_state()
     try:
         yield
     finally:
         random.setstate(python)
-        if keras_seeds is None:
-            global_state.set_global_attribute(name, None)
         np.random.set_state(numpy)  # noqa: NPY002
+        if torch is not None:
+            torch.random.set_rng_state(loaders)
+        # One that was made inside is gone: its seed was drawn from Python's.
+        global_state.set_global_attribute(name, generator)
+        if generator is not None:
+            generator.state.assign(seed)
 
 
 def looked_at(
@@ -551,28 +561,6 @@ def weight_decay(optimizer: Any, variable: Any) -> float:
     if muon and optimizer._should_use_adamw(variable):
         share = optimizer.adam_weight_decay
     return share if share and optimizer._use_weight_decay(variable) else 0.0
-
-
-@contextlib.contextmanager
-def kept_keras_state() -> Iterator[None]:
-    """Keras' own seed and counters of names are as they were afterwards."""
-    generator = global_state.get_global_attribute("global_seed_generator")
-    seed = None
-    if generator is not None:
-        # A copy: the variable's own memory may be written to.
-        seed = ops.convert_to_numpy(generator.state.value).copy()
-    names = global_state.get_global_attribute("object_name_uids")
-    counts = {} if names is None else dict(names)
-    try:
-        yield
-    finally:
-        global_state.set_global_attribute("global_seed_generator", generator)
-        if generator is not None:
-            generator.state.assign(seed)
-        global_state.set_global_attribute("object_name_uids", names)
-        if names is not None:
-            names.clear()
-            names.update(counts)
 
 
 @contextlib.contextmanager

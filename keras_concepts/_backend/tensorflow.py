@@ -15,7 +15,7 @@ from tensorflow.python.eager import context
 from tensorflow.python.ops import control_flow_util
 
 from keras_concepts._backend.keras_internals import (
-    kept_python_randomness,
+    kept_common_randomness,
     make_train_function,
     optimizer_variables,
     own_value,
@@ -114,7 +114,7 @@ def kept_randomness() -> Iterator[None]:
     # `tf.random.normal` and the like take their seeds from this generator
     # where they are called eagerly, after `tf.random.set_seed`.
     seeds = getattr(context.context(), "_rng", None)
-    with kept_python_randomness():
+    with kept_common_randomness():
         if seeds is None:
             yield
             return

@@ -15,7 +15,7 @@ from keras.src.backend.torch.core import get_device
 from keras_concepts._backend.fixed_part import FixedPart
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
-    kept_python_randomness,
+    kept_common_randomness,
     looked_at,
     make_train_function,
     optimizer_variables,
@@ -116,7 +116,7 @@ def compiled(
 @contextlib.contextmanager
 def kept_randomness() -> Iterator[None]:
     devices = range(torch.cuda.device_count())
-    with kept_python_randomness(), torch.random.fork_rng(devices):
+    with kept_common_randomness(), torch.random.fork_rng(devices):
         yield
 
 

@@ -18,7 +18,7 @@ _LONG_ENOUGH = 40.0
 _LOOKS, _STEPS = 0.5, 0.2
 # The looks that are planned in any case may take this share of the budget, or
 # each of them that one.
-_PLANNED_LOOKS, _CHEAP_LOOK = 1.2, 0.1
+_PLANNED_LOOKS, _CHEAP_LOOK = 1.0, 0.1
 # How many steps are measured to see what that costs, and how many are not; of
 # steps that take long, as few as fill a second, but not fewer than the second.
 # Of a short run they are no more than a tenth, but at least so many.

@@ -46,6 +46,7 @@ from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
 )
 from keras_concepts.instruments.data.data_watch import DataWatch
+from keras_concepts.instruments.row_operations import row_operations
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge
@@ -55,6 +56,9 @@ from keras_concepts.rules.training import ENDED
 _INSIDE = (64, 256, 1024, 4096, 16384)
 # Share of the steps of sequences that are padding, to look for masks.
 _PADDED = 0.05
+# Rows of a probe, and multiplications that they may take together in a forward
+# pass of a run with a time budget, though not for fewer rows than the last.
+_ROWS, _OPERATIONS, _FEW_ROWS = 256, 2e9, 32
 _ON_FINDING = ("report", "warn", "stop")
 OnFinding = str | Callable[[Finding], Any]
 
@@ -126,7 +130,8 @@ class TrainingDoctor(Monitor):
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, a few hundred
             rows on which signals and predictions are measured. Left out, 256
             rows of the training data, spread evenly if `fit` holds arrays, else
-            the first that it sees.
+            the first that it sees; of a large model fewer, but for
+            `time_budget=None`.
         record_to: File for the recording, appended to after each epoch. See
             `Recording`.
         on_finding: What to do with a new problem. `"report"` prints it in a
@@ -563,7 +568,15 @@ class TrainingDoctor(Monitor):
             return fed_probe(type(self).__name__, model, self.probe)
         if self._watch is None or not _backend.has_call(model):
             return None
-        return self._watch.probe()
+        return self._watch.probe(self._probe_rows(model))
+
+    def _probe_rows(self, model: Any) -> int:
+        """Of a large model as many as a batch has, or few."""
+        if self.time_budget is None:
+            return _ROWS
+        few = min(_FEW_ROWS, _backend.batch_size_of_fit(model) or _FEW_ROWS)
+        affordable = int(_OPERATIONS / max(row_operations(model), 1.0))
+        return max(min(_ROWS, affordable), few)
 
     def _check(self, epoch: int, step: int, ended: bool = False) -> None:
         if self._judge is None:

@@ -96,11 +96,12 @@ def test_a_gate_is_shut_until_the_budget_allows():
     assert seen == list(range(6))
 
 
-def measured_steps(cost, steps, planned=None, schedules=(Schedule(),)):
+def measured_steps(cost, steps, planned=None, schedules=None):
     """Which steps are measured, each taking 1 s, or `cost`: by schedule."""
     clock = Clock()
     budget = TimeBudget(0.1, False, clock)
     budget.plan(planned, 1)
+    schedules = schedules or [Schedule()]
     gates = [GatedSchedule(each, budget) for each in schedules]
     found = [[] for _ in gates]
     for gate in gates:
@@ -181,8 +182,8 @@ def test_a_look_at_a_share_of_the_run_is_taken_when_it_is_planned():
 
 
 def test_costly_looks_are_taken_rarely():
-    # 12 % of the run may go into them, one at the end included.
-    assert looked_at(2.0) == [1]
+    # A tenth of the run may go into them, one at the end included.
+    assert looked_at(1.6) == [1]
     assert looked_at(4.0) == []
 
 

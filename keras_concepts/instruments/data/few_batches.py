@@ -2,36 +2,13 @@
 
 import contextlib
 import itertools
-import random
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_concepts import _backend
-
-
-@contextlib.contextmanager
-def random_states_kept() -> Iterator[None]:
-    """What draws random numbers inside goes on afterwards as if it had not.
-
-    Python's, NumPy's, Keras' and PyTorch's own generators.
-    """
-    python = random.getstate()
-    numpy = np.random.get_state()  # noqa: NPY002, what others may draw from
-    # Any backend may be fed by a loader of PyTorch.
-    torch: Any = sys.modules.get("torch")
-    with contextlib.ExitStack() as stack:
-        if torch is not None:
-            state = torch.random.get_rng_state()
-            _ = stack.callback(torch.random.set_rng_state, state)
-        _ = stack.callback(np.random.set_state, numpy)
-        _ = stack.callback(random.setstate, python)
-        stack.enter_context(_backend.kept_keras_state())
-        yield
 
 
 def few_batches(
@@ -54,7 +31,11 @@ def few_batches(
         ValueError: It shuffles in a way that reading it would change.
     """
     started = time.monotonic()
-    with random_states_kept(), _generators_kept(data):
+    with (
+        _backend.kept_randomness(),
+        _backend.names_kept(),
+        _generators_kept(data),
+    ):
         batches = itertools.islice(_batches(owner, data), most)
         for batch in batches:
             yield batch
