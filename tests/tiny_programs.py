@@ -533,3 +533,109 @@ def padded_words():
 def masked_words():
     optimizer = keras.optimizers.Adam(2e-2)
     return recurrent(16, True) | {"optimizer": optimizer}
+
+
+@program
+def upside_down():
+    """A loss of somebody's own with the wrong sign."""
+    return {
+        "model": of_numbers(),
+        "data": numbers(),
+        "loss": lambda y, p: -keras.ops.mean((y - p) ** 2, axis=-1),
+    }
+
+
+@program
+def size_alone():
+    """A loss of somebody's own that does not look at the targets."""
+    return {
+        "model": of_numbers(),
+        "data": numbers(),
+        "loss": lambda y, p: keras.ops.mean(p**2 + 0.0 * y, axis=-1),
+    }
+
+
+@program
+def a_quantile():
+    """A loss of somebody's own that wants something else than the mean."""
+
+    def loss(y, p):
+        error = y - p
+        return keras.ops.mean(
+            keras.ops.maximum(0.8 * error, -0.2 * error), axis=-1
+        )
+
+    return {"model": of_numbers(), "data": numbers(), "loss": loss}
+
+
+@program
+def cosine_of_numbers():
+    return {
+        "model": of_numbers(),
+        "data": numbers(),
+        "loss": "cosine_similarity",
+    }
+
+
+@program
+def accuracy_of_entries():
+    """One-hot labels that have nothing to do with the images."""
+    x, y = rows()
+    y = np.random.default_rng(1).permutation(y)
+    return entries(x, y) | {"optimizer": keras.optimizers.Adam(3e-4)}
+
+
+def entries(x, y):
+    return {
+        "model": model_of(dense(32, "relu"), dense(10, "sigmoid")),
+        "data": (x, np.eye(10, dtype="float32")[y]),
+        "loss": "binary_crossentropy",
+        "metrics": ["binary_accuracy"],
+    }
+
+
+@program
+def accuracy_of_learned_entries():
+    return entries(*rows())
+
+
+class Places(layers.Layer):
+    def build(self, shape):
+        self.table = self.add_weight(shape=shape[1:], name="table")
+
+    def call(self, x):
+        return x + self.table
+
+
+def attention(*, positions):
+    """Is the mark in the first half of the steps?"""
+    random = np.random.default_rng(0)
+    x = random.integers(1, 5, (ROWS, 8))
+    place = random.integers(0, 8, ROWS)
+    x[np.arange(ROWS), place] = 0
+    source = keras.Input((8,), name="x")
+    y = layers.Embedding(5, 8, name="embedding")(source)
+    if positions:
+        y = Places(name="places")(y)
+    y = layers.MultiHeadAttention(2, 4, name="attention")(y, y)
+    y = layers.GlobalMaxPooling1D(name="pool")(y)
+    y = layers.Dense(16, "relu", name="dense")(y)
+    y = layers.Dense(1, "sigmoid", name="head")(y)
+    model = keras.Model(source, y, name="m")
+    return {
+        "model": model,
+        "data": (x, (place < 4).astype("float32")[:, None]),
+        "loss": "binary_crossentropy",
+        "optimizer": keras.optimizers.Adam(1e-2),
+        "epochs": 12,
+    }
+
+
+@program
+def without_positions():
+    return attention(positions=False)
+
+
+@program
+def with_positions():
+    return attention(positions=True)

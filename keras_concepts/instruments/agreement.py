@@ -145,8 +145,10 @@ def _of_numbers(
 ) -> dict[Quantity, np.ndarray]:
     units = target.shape[-1]
     target, predicted = target.reshape(-1, units), predicted.reshape(-1, units)
+    if not np.isfinite(target).all():
+        return {}
     spread = target.var(axis=0).mean()
-    if not np.isfinite(target).all() or not spread > 0.0:
+    if not spread > 0.0:
         return {}
     error = np.mean((predicted - target) ** 2)
     found = {q.PROBE_EXPLAINED: np.atleast_1d(1.0 - error / spread)}

@@ -46,6 +46,14 @@ FAULTY = {
     "slow_statistics": (["batch_norm_shift"], "fast_statistics"),
     "short_memory": (["short_memory"], "masked_words"),
     "padded_words": (["lost_mask"], "masked_words"),
+    "upside_down": (["head_loss_mismatch:reversed"], "a_quantile"),
+    "size_alone": (["head_loss_mismatch:without_labels"], "own_loss"),
+    "cosine_of_numbers": (["head_loss_mismatch:cosine"], "regression"),
+    "accuracy_of_entries": (
+        ["metric_disagrees:overstated"],
+        "accuracy_of_learned_entries",
+    ),
+    "without_positions": (["no_positions"], "with_positions"),
 }
 HEALTHY = sorted({sibling for _, sibling in FAULTY.values()})
 

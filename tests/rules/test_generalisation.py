@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 
+from keras_concepts import quantities as q
 from keras_concepts.rules import generalisation as rules
 from rule_facts import (
     STEPS,
+    add,
+    binary,
     classes,
     findings,
     found,
@@ -170,3 +173,45 @@ class TestMetric:
         made = run([head(), head(output="b")], [], [classes()], LEARNED)
         _ = log(made, "accuracy", [0.1] * 10)
         assert found("metric_disagrees", made) == []
+
+
+class TestOverstatedAccuracy:
+    @staticmethod
+    def of(logged, seen, key="binary_accuracy", counts=(25.0,) * 10):
+        made = of_entries([key], len(logged))
+        _ = log(made, key, logged)
+        _ = add(made, q.PROBE_CLASS_COUNT, [list(counts)] * 11)
+        return add(made, q.PROBE_ACCURACY, [0.1, *seen])
+
+    @pytest.mark.parametrize(
+        ("logged", "seen", "expected"),
+        [
+            ([0.9] * 10, [0.1] * 10, ["overstated"]),
+            ([0.9] * 4, [0.1] * 4, []),
+            ([0.9] * 10, [0.21] * 10, []),
+            ([0.9] * 10, [0.1] * 8 + [0.3] + [0.1], []),
+            ([0.45] * 10, [0.1] * 10, ["overstated"]),
+            ([0.39] * 10, [0.1] * 10, []),
+        ],
+    )
+    def test_thresholds(self, logged, seen, expected):
+        assert found("metric_disagrees", self.of(logged, seen)) == expected
+
+    def test_one_of_the_first_classes_is_enough(self):
+        made = self.of([0.9] * 10, [0.1] * 10, "top_k_categorical_accuracy")
+        assert found("metric_disagrees", made) == []
+
+    def test_most_are_of_one_class(self):
+        counts = (160.0,) + (10.0,) * 9
+        made = self.of([0.99] * 10, [0.64] * 10, counts=counts)
+        assert found("metric_disagrees", made) == ["overstated"]
+
+
+def of_entries(metrics, epochs):
+    """One-hot labels with an answer for each class, which learn nothing."""
+    return run(
+        [binary(units=10, shape=[None, 10], metrics=metrics)],
+        [],
+        [classes(form="multi_label", shape=[10], constant_loss=0.325)],
+        [0.325] * epochs,
+    )

@@ -112,6 +112,29 @@ class TestExploding:
         made = with_steps(made, update, [1.0] * 3)
         assert found("exploding_gradient", made) == expected
 
+    @pytest.mark.parametrize(
+        ("first", "losses", "known", "expected"),
+        [
+            (0.3, [900.0, 9.0, 2.0, 1.0], False, [""]),
+            (0.3, [900.0, 9.0, 2.0, 0.2], False, []),
+            (1.5, [900.0, 9.0, 2.0, 1.0], False, []),
+            (0.3, [900.0, 9.0, 2.0, 1.0], True, []),
+            (None, [900.0, 9.0, 2.0, 1.0], False, []),
+        ],
+    )
+    def test_a_loss_without_a_scale_that_only_grew(
+        self, first, losses, known, expected
+    ):
+        """It falls from the height to which the first steps have thrown it."""
+        target = numbers(constant_loss=1e4 if known else None)
+        made = run(
+            [regression()], [], [target], losses, epochs=20, variables=KERNELS
+        )
+        made = with_steps(made, [FAR, 0.1], [1.0] * 2)
+        if first is not None:
+            made.append(0, "", q.BATCH_LOSS, 0, first)
+        assert found("exploding_gradient", made) == expected
+
     def test_the_first_that_jumps_is_named(self):
         made = recording(variables=KERNELS)
         made = with_steps(made, [0.0, 0.0, FAR], [1.0] * 3)

@@ -101,3 +101,19 @@ def test_the_remedy_of_a_mask():
         (finding,) = findings("lost_mask", made)
         assert ("mask_zero" in finding.code) == code
         assert finding.evidence[1].value == "2"
+
+
+class TestNoPositions:
+    @pytest.mark.parametrize(
+        ("error", "losses", "expected"),
+        [
+            (memory._BLIND * 0.99, STUCK, [""]),
+            (memory._BLIND, STUCK, []),
+            (0.0, WELL, []),  # a bag is enough
+        ],
+    )
+    def test_order_that_changes_nothing(self, error, losses, expected):
+        layers = [layer("Functional", "m"), layer("MultiHeadAttention", "m/a")]
+        made = run([head()], [], [classes()], losses, layers=layers)
+        made.append(-1, "", q.ORDER_ERROR, 0, error)
+        assert found("no_positions", made) == expected

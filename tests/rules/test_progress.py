@@ -10,6 +10,7 @@ from rule_facts import (
     add,
     binary,
     classes,
+    entry,
     findings,
     found,
     head,
@@ -324,3 +325,66 @@ def test_label_shares():
     three = classes(form="multi_label", shares=[0.3, 0.2, 0.5])
     assert shares(binary(units=3), three) is None
     assert shares(regression(), numbers()) is None
+
+
+class TestNeverPredicted:
+    @staticmethod
+    def of(recalls, count=progress._FEWEST, losses=WELL):
+        made = run([head()], [], [classes()], losses)
+        counts = [[30.0] * 9 + [count]] * (len(recalls) + 1)
+        _ = add(made, q.PROBE_CLASS_COUNT, counts)
+        return add(
+            made,
+            q.PROBE_RECALL,
+            [[0.0] * 10, *([0.9] * 9 + [r] for r in recalls)],
+        )
+
+    @pytest.mark.parametrize(
+        ("recalls", "count", "expected"),
+        [
+            ([0.0] * 10, progress._FEWEST, ["never"]),
+            ([0.0] * 10, progress._FEWEST - 1, []),
+            ([0.5] * 8 + [0.0] * 2, 10, ["never"]),
+            ([0.0] * 8 + [0.1, 0.0], 10, []),
+            ([0.0] * 9 + [0.1], 10, []),
+        ],
+    )
+    def test_a_class(self, recalls, count, expected):
+        assert found("class_collapse", self.of(recalls, count)) == expected
+
+    def test_it_only_informs_at_the_end(self):
+        made = self.of([0.0] * 8, losses=WELL[:8])
+        assert found("class_collapse", made) == []
+        (finding,) = findings("class_collapse", self.of([0.0] * 10))
+        assert finding.severity == "info"
+        assert finding.evidence[0].value == "9"
+
+
+class TestCodesThatSayNothing:
+    """Without labels, and a `train_step` of somebody's own."""
+
+    @staticmethod
+    def of(spreads, shape=(20,), losses=WELL, loss=None, **facts):
+        own = {"own_step": ["train_step"]} | facts
+        made = run(
+            [head(loss=loss, kind="other", units=20, shape=[None, *shape])],
+            [entry(std=0.5)],
+            [],
+            losses,
+            **own,
+        )
+        return add(made, q.PREDICTION_SPREAD, spreads)
+
+    @pytest.mark.parametrize(
+        ("spread", "facts", "expected"),
+        [
+            (0.0049, {}, [""]),
+            (0.0051, {}, []),
+            (0.0, {"shape": (19,)}, []),  # a critic, say
+            (0.0, {"own_step": []}, []),
+            (0.0, {"losses": WELL[:4]}, []),
+        ],
+    )
+    def test_all_are_rebuilt_alike(self, spread, facts, expected):
+        made = self.of([0.3] + [spread] * 10, **facts)
+        assert found("constant_predictions", made) == expected

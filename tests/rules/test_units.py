@@ -11,6 +11,7 @@ from rule_facts import (
     findings,
     found,
     head,
+    kernel,
     layer,
     run,
 )
@@ -112,3 +113,51 @@ def test_several_layers_are_one_finding(rule):
 )
 def test_perplexity(shares, expected):
     assert units.perplexity(np.array(shares)) == pytest.approx(expected)
+
+
+SOME = [2.0, 1.6, 1.4, 1.2, 1.1, 1.0, 0.9, 0.85, 0.8, 0.8]  # skill up to 0.65
+NEARLY_ALL = units._NEARLY_ALL * COUNT
+
+
+class TestFlatFromTheStart:
+    @pytest.mark.parametrize(
+        ("counts", "losses", "expected"),
+        [
+            ([NEARLY_ALL + 1] * 11, SOME, [""]),
+            ([NEARLY_ALL] * 11, SOME, []),
+            ([LESS] + [NEARLY_ALL + 1] * 10, SOME, []),
+            ([NEARLY_ALL + 1] * 9 + [MORE] * 2, SOME, []),
+            ([NEARLY_ALL + 1] * 11, WELL, []),
+        ],
+    )
+    def test_units(self, counts, losses, expected):
+        made = recording("saturated_units", counts, losses)
+        assert found("saturated_units", made) == expected
+
+    def test_rectified_units_need_more_harm(self):
+        made = recording("dead_units", [COUNT] * 11, SOME)
+        assert found("dead_units", made) == []
+
+    @pytest.mark.parametrize(
+        ("scale", "kind", "losses", "expected"),
+        [
+            (units._HUGE + 1, "LSTM", SOME, ["gates"]),
+            (units._HUGE - 1, "LSTM", SOME, []),
+            (units._HUGE + 1, "LSTM", WELL, []),
+            (units._HUGE + 1, "Dense", SOME, []),
+        ],
+    )
+    def test_gates(self, scale, kind, losses, expected):
+        facts = {"recurrent_activation": "sigmoid"} if kind == "LSTM" else {}
+        layers = [layer(kind, "m/a", activation="tanh", **facts)]
+        made = run(
+            [head()],
+            [],
+            [classes()],
+            losses,
+            layers=layers,
+            variables=[kernel("m/a/kernel", shape=[16, 8])],
+        )
+        _ = add(made, q.EPOCH_WEIGHT_RMS, [scale / 4.0] * 11, "m/a/kernel")
+        _ = add(made, q.ACTIVATION_RMS, [1.0] * 11, "m/a")
+        assert found("saturated_units", made) == expected
