@@ -68,7 +68,14 @@ ALLOWED = {
     "_script": set(),
     "_watch": {"_after_keras", "callbacks", "recording", "reports", "rules"},
     "_run_folder": {"_watch", "callbacks"},
-    "cli": {"_run_folder", "_script", "recording", "reports", "rules"},
+    "cli": {
+        "__version__",
+        "_run_folder",
+        "_script",
+        "recording",
+        "reports",
+        "rules",
+    },
     **dict.fromkeys(PARTS, COMPUTE | PARTS | {"_dropout_family"}),
 }
 # The report of a model, not of a recording.
