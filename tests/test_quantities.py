@@ -38,6 +38,13 @@ WORDS = {
     "reports/doctor/panels.py": {"log"},
     "reports/gradients/curves.py": {"log"},
     "instruments/step/capture_updates.py": {"learning_rate"},
+    "reports/html/chart.py": {"log"},
+    "reports/html/differences.py": {"frozen", "units"},
+    "reports/html/lines.py": {"log"},
+    "reports/html/losses.py": {"penalty"},
+    "reports/html/page.py": {"checked"},
+    "reports/html/problems.py": {"log"},
+    "reports/html/sections.py": {"units"},
 }
 
 
