@@ -132,7 +132,11 @@ def _of_worst_layers(
     # Before training nothing has moved.
     updates = [x for x in rows if x.owner in kernels and x.epoch >= 0]
     found = (
-        ("error_attenuation", min, _ratios(rows, q.ERROR_ATTENUATION)),
+        (
+            str(q.ERROR_ATTENUATION),
+            min,
+            _ratios(rows, q.ERROR_ATTENUATION),
+        ),
         ("dead_share", max, _ratios(rows, q.ZERO_ACTIVATION_UNITS, q.UNITS)),
         ("saturated_share", max, _ratios(rows, q.SATURATED_UNITS, q.UNITS)),
         (
