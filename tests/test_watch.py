@@ -369,6 +369,8 @@ class TestSeveral:
 
     @pytest.mark.parametrize("change", ["compiled", "trained", "frozen", "set"])
     def test_a_model_that_was_changed_begins_another_run(self, change):
+        if change == "frozen" and BACKEND == "jax":
+            pytest.skip("Keras on JAX fits it only if it is compiled again")
         model = network()
         begun = model.get_weights()
         with watch() as doctor:
