@@ -74,7 +74,7 @@ def run_script(
 def _run_file(path: str, arguments: Sequence[str]) -> None:
     sys.argv = [path, *arguments]
     if os.path.isdir(path) or _is_archive(path):  # holding `__main__.py`
-        sys.path.pop(0)
+        _ = sys.path.pop(0)
         _ = runpy.run_path(path, run_name="__main__")
         return
     file = os.path.abspath(path)

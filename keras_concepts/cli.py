@@ -243,7 +243,7 @@ def _write(path: pathlib.Path, make: Callable[[], None]) -> None:
 def _tell(folder: RunFolder) -> None:
     """What was found, and where it was written to."""
     with quiet():
-        sys.stdout.flush()
+        _ = sys.stdout.flush()
     if folder.watch is None or not folder.doctors:
         folder.say(
             "no call of `fit` by Keras 3 was seen, so there is nothing to "
