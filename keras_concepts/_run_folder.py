@@ -9,9 +9,10 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from keras_concepts._watch import Watch
+from keras_concepts import _after_keras
 
 if TYPE_CHECKING:
+    from keras_concepts._watch import Watch
     from keras_concepts.callbacks import TrainingDoctor
 
 RECORDING = "recording.jsonl"
@@ -22,19 +23,24 @@ _MOST_REPORTS = 20
 
 
 class RunFolder:
-    """A folder for one execution of a script.
+    """A folder for one execution of a script, which runs in a with-block.
 
-    It is made when the first `fit` begins.
+    It is made when the first `fit` begins. Until the script imports Keras,
+    nothing else is imported either: a script may set environment variables
+    that NumPy reads when it is loaded.
 
     Args:
-        path: Folder, which need not exist.
+        path: Folder; one with a number appended if others use it already.
         script: As the user named it.
         reports: Whether to write HTML reports.
         options: Arguments of `TrainingDoctor`.
+        is_new: Whether the folder must not exist yet.
 
     Attributes:
-        watch: What has been seen.
+        watch: What has been seen, if the script has imported Keras.
         written: Reports that were written.
+        is_lost: Whether nothing can be written.
+        stream: The standard error.
     """
 
     def __init__(
@@ -44,25 +50,57 @@ class RunFolder:
         *,
         reports: bool,
         options: dict[str, Any],
+        is_new: bool = False,
     ) -> None:
         # A script may change the working directory.
         self.path = path.absolute()
         self.script = script
+        self.watch: Watch | None = None
         self.written: list[pathlib.Path] = []
-        self._reports = reports and _can_draw()
+        # The script may put another one there, or close it.
+        self.stream = sys.stderr
+        self._is_new = is_new
+        self.is_lost = self._is_made = False
+        self._reports = reports and self._can_draw()
+        self._options = options
         self._process = os.getpid()
-        self.watch = Watch(
-            self.path / RECORDING,
-            _nothing,
-            options,
-            at_begin=self._begin,
-            at_end=self._end,
-        )
+
+    def __enter__(self) -> "RunFolder":
+        _after_keras.run(self._begin_watching)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.watch is not None:
+            if self.is_of_this_process:
+                self.watch.wait()
+            self.watch.__exit__(*exception)
+
+    def _begin_watching(self) -> None:
+        from keras_concepts._watch import Watch
+
+        if self.is_of_this_process:
+            self.watch = Watch(
+                self.path / RECORDING,
+                _nothing,
+                self._options,
+                at_begin=self._begin,
+                at_end=self._end,
+            )
+            _ = self.watch.__enter__()
+
+    @property
+    def doctors(self) -> "list[TrainingDoctor]":
+        """Of each `fit` that was seen."""
+        return [] if self.watch is None else self.watch.doctors
 
     @property
     def is_of_this_process(self) -> bool:
         """Whether this is not a copy that a fork has made."""
         return self._process == os.getpid()
+
+    def say(self, text: str) -> None:
+        """Prints a line; standard output is the script's."""
+        say(text, self.stream)
 
     def report_path(self, number: int) -> pathlib.Path:
         """Where the report of a training run belongs.
@@ -75,15 +113,45 @@ class RunFolder:
         return (self.path / REPORT).with_stem(f"report-{number}")
 
     def _begin(self, doctor: "TrainingDoctor") -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        if doctor in self.watch.doctors:
+        if not self._is_made:
+            self._is_made = True
+            self._make(doctor)
+        if doctor in self.doctors:
             return
-        number = len(self.watch.doctors) + 1
+        number = len(self.doctors) + 1
         if self._reports and number <= _MOST_REPORTS:
-            doctor.report_to = self.report_path(number)
-        if number == 1:
-            live = f", live in {shown(self.report_path(1))}"
-            say(f"watching{live if self._reports else ''}")
+            doctor.report_to = doctor.report_to or self.report_path(number)
+            if number == 1:
+                self.say(f"watching, live in {shown(self.report_path(1))}")
+
+    def _make(self, doctor: "TrainingDoctor") -> None:
+        """Makes the folder; says so if nothing can be written to it."""
+        from keras_concepts._recording_writer import RecordingWriter
+
+        planned = self.path / RECORDING
+        file: pathlib.Path | None = None
+        try:
+            self._make_folder()
+            file = self.path / RECORDING
+            RecordingWriter(file, warns=False).release()
+        except (OSError, ValueError) as error:  # the script goes on
+            self.is_lost, self._reports, file = True, False, None
+            self.say(f"nothing is written to {shown(self.path)}: {error}")
+        if self.watch is not None:
+            self.watch.record_to = file
+        if doctor.record_to == planned:  # not one of the user's own
+            doctor.record_to = file
+
+    def _make_folder(self) -> None:
+        first, number = self.path, 2
+        while True:
+            try:
+                return self.path.mkdir(parents=True, exist_ok=not self._is_new)
+            except FileExistsError:  # of another that began in this second
+                if not first.is_dir():
+                    raise
+            self.path = first.with_name(f"{first.name}-{number}")
+            number += 1
 
     def _end(self, doctor: "TrainingDoctor") -> None:
         del doctor
@@ -91,59 +159,75 @@ class RunFolder:
 
     def finish(self) -> None:
         """Writes what is known once the script has ended."""
-        if self.watch.doctors:
+        if self.doctors:
             self._write_findings()
             self.written = [
                 pathlib.Path(doctor.report_to)
-                for doctor in self.watch.doctors
+                for doctor in self.doctors
                 if doctor.report_to and os.path.exists(doctor.report_to)
             ]
 
     def _write_findings(self) -> None:
+        if self.is_lost:
+            return
         runs = [
             {
                 "run": number,
                 "model": doctor.recording.facts.get("model"),
-                "recording": os.path.basename(doctor.record_to or ""),
+                "recording": self._named(doctor.record_to),
                 "findings": [each.to_json() for each in doctor.findings],
                 "checked": doctor.checked,
                 "unchecked": doctor.unchecked,
             }
-            for number, doctor in enumerate(self.watch.doctors, start=1)
+            for number, doctor in enumerate(self.doctors, start=1)
         ]
-        text = json.dumps({"script": self.script, "runs": runs}, indent=2)
-        with _no_failure(f"write {FINDINGS}"):
+        try:
+            text = json.dumps({"script": self.script, "runs": runs}, indent=2)
             _replace(self.path / FINDINGS, text)
+        except OSError as error:  # the script goes on
+            self.say(f"could not write {FINDINGS}: {error}")
 
+    def _named(self, path: Any) -> str | None:
+        """A recording: the name of a file in the folder, else the path."""
+        if path is None:
+            return None
+        path = pathlib.Path(path).absolute()
+        return path.name if path.parent == self.path else str(path)
 
-def _can_draw() -> bool:
-    """Whether what a report needs is installed; says so if not."""
-    needed = ("jinja2", "matplotlib")
-    missing = [m for m in needed if importlib.util.find_spec(m) is None]
-    if missing:
-        say(
-            f"no {REPORT}, since {' and '.join(missing)} is not installed: "
-            'pip install "keras-concepts[report]"'
-        )
-    return not missing
+    def _can_draw(self) -> bool:
+        """Whether what a report needs is installed; says so if not."""
+        needed = ("jinja2", "matplotlib")
+        missing = [m for m in needed if importlib.util.find_spec(m) is None]
+        if missing:
+            self.say(
+                f"no {REPORT}, since {' and '.join(missing)} is not "
+                'installed: pip install "keras-concepts[report]"'
+            )
+        return not missing
 
 
 def new_folder(name: str) -> pathlib.Path:
-    """`runs/<name>-<time>`, a path at which there is nothing yet."""
-    parent = pathlib.Path("runs")
+    """`runs/<name>-<time>`."""
     time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    path = parent / f"{name}-{time}"
-    number = 2
-    while path.exists():
-        path = parent / f"{name}-{time}-{number}"
-        number += 1
-    return path
+    return pathlib.Path("runs") / f"{name}-{time}"
 
 
-def say(text: str) -> None:
-    """Prints a line of this command; standard output is the script's."""
-    _ = sys.stderr.write(f"keras-concepts: {text}\n")
-    sys.stderr.flush()
+def say(text: str, stream: Any = None) -> None:
+    """Prints a line of this command to the standard error.
+
+    Args:
+        text: The line.
+        stream: Another one, which may be closed or missing.
+    """
+    with quiet():
+        stream = stream or sys.stderr
+        stream.write(f"keras-concepts: {text}\n")
+        stream.flush()
+
+
+def quiet() -> Any:
+    """Where to print to may be closed, missing or full: that is no failure."""
+    return contextlib.suppress(OSError, ValueError, AttributeError)
 
 
 def shown(path: pathlib.Path) -> str:
@@ -151,14 +235,6 @@ def shown(path: pathlib.Path) -> str:
     with contextlib.suppress(ValueError, OSError):
         return str(path.relative_to(pathlib.Path.cwd()))
     return str(path)
-
-
-@contextlib.contextmanager
-def _no_failure(what: str) -> Any:
-    try:
-        yield
-    except OSError as error:  # the script goes on
-        say(f"could not {what}: {error}")
 
 
 def _replace(path: pathlib.Path, text: str) -> None:

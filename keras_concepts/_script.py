@@ -1,18 +1,20 @@
 """Runs a training script in this process, as `python train.py` would."""
 
 import builtins
+import contextlib
 import importlib.machinery
 import importlib.util
 import io
 import os
 import runpy
-import signal
 import sys
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-_WATCH = os.path.join(os.path.dirname(__file__), "_watch.py")
+_HERE = os.path.dirname(__file__)
+# Whose frames nobody wants to see.
+_OURS = (__file__, os.path.join(_HERE, "_watch.py"))
 
 
 class Outcome(NamedTuple):
@@ -30,10 +32,15 @@ class Outcome(NamedTuple):
     def exit(self) -> None:
         """Ends this process as the script has ended."""
         if self.is_interrupted:
-            sys.stdout.flush()
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGINT)
+            raise Interrupted
         sys.exit(self.code)
+
+
+class Interrupted(BaseException):
+    """Ctrl-C has ended the script, and is to end this process.
+
+    Not a `KeyboardInterrupt`, which click turns into an exit code.
+    """
 
 
 def run_script(
@@ -67,7 +74,7 @@ def run_script(
 def _run_file(path: str, arguments: Sequence[str]) -> None:
     sys.argv = [path, *arguments]
     if os.path.isdir(path) or _is_archive(path):  # holding `__main__.py`
-        sys.path.pop(0)
+        _ = sys.path.pop(0)
         _ = runpy.run_path(path, run_name="__main__")
         return
     file = os.path.abspath(path)
@@ -88,6 +95,8 @@ def _run_module(name: str, arguments: Sequence[str]) -> None:
             name = f"{name}.__main__"
             spec = importlib.util.find_spec(name)
     except ImportError as error:
+        if not _is_of_the_way_to(name, error):  # by what is on it
+            raise
         raise SystemExit(
             f"{sys.executable}: Error while finding module specification for "
             f"{name!r} ({type(error).__name__}: {error})"
@@ -104,6 +113,12 @@ def _run_module(name: str, arguments: Sequence[str]) -> None:
         __package__=spec.parent,
         __cached__=spec.cached,
     )
+
+
+def _is_of_the_way_to(name: str, error: ImportError) -> bool:
+    """Whether what was not found is a module, or a package that it is in."""
+    missing = error.name
+    return missing is None or name == missing or name.startswith(f"{missing}.")
 
 
 def _execute(code: Any, **attributes: Any) -> None:
@@ -138,8 +153,9 @@ def _code_of(error: SystemExit) -> int:
     if error.code is None:
         return 0
     if isinstance(error.code, int):
-        return error.code & 0xFF
-    _ = sys.stderr.write(f"{error.code}\n")
+        return error.code
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        _ = sys.stderr.write(f"{error.code}\n")
     return 1
 
 
@@ -160,11 +176,12 @@ def _keep_own_frames(error: BaseException) -> None:
         errors += [each.__cause__, each.__context__]
         frames = list(_frames(each.__traceback__))
         if each is error:
-            while frames and frames[0].tb_frame.f_globals is not main:
-                del frames[0]
+            begun = [f.tb_frame.f_globals is main for f in frames]
+            if True in begun:
+                del frames[: begun.index(True)]
         own = None
         for frame in reversed(frames):
-            if frame.tb_frame.f_code.co_filename != _WATCH:
+            if frame.tb_frame.f_code.co_filename not in _OURS:
                 own = types.TracebackType(
                     own, frame.tb_frame, frame.tb_lasti, frame.tb_lineno
                 )

@@ -1,13 +1,15 @@
-"""The command `keras-concepts`: run a script, show and compare recordings."""
+"""The command `keras-concepts`: run a script, show and compare recordings.
+
+What needs NumPy or more is imported when it is used; see `RunFolder`.
+"""
 
 import pathlib
 import sys
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from keras_concepts import __version__
 from keras_concepts._run_folder import (
@@ -15,15 +17,14 @@ from keras_concepts._run_folder import (
     REPORT,
     RunFolder,
     new_folder,
+    quiet,
     say,
     shown,
 )
-from keras_concepts._script import Outcome, run_script
-from keras_concepts.recording import Recording
-from keras_concepts.reports import write_comparison, write_report
-from keras_concepts.reports.doctor import print_doctor
-from keras_concepts.reports.drawing.names import printable
-from keras_concepts.rules import Finding
+from keras_concepts._script import Interrupted, Outcome, run_script
+
+if TYPE_CHECKING:
+    from keras_concepts.recording import Recording
 
 _LEVELS = {"warning": ("warning", "error"), "error": ("error",)}
 _FAILED = 1
@@ -38,7 +39,17 @@ Examples:
 """
 
 
+class _Command(click.Group):
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except Interrupted:  # Python ends by the signal, and says nothing
+            sys.excepthook = lambda *error: None
+        raise KeyboardInterrupt
+
+
 @click.group(
+    cls=_Command,
     epilog=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -100,17 +111,16 @@ def run(
         script,
         reports=not no_report,
         options={"every": every},
+        is_new=out is None,
     )
-    with folder.watch:
+    with folder:
         outcome = run_script(script, arguments, is_module)
-        if folder.is_of_this_process:
-            folder.watch.wait()
     if not folder.is_of_this_process:  # a fork that went through the script
         outcome.exit()
     folder.finish()
     _tell(folder)
-    if outcome == Outcome(0) and _has_open(folder.watch.findings, fail_on):
-        say(f"exit code {_FAILED}, because of --fail-on {fail_on}")
+    if outcome == Outcome(0) and _has_open(folder, fail_on):
+        folder.say(f"exit code {_FAILED}, because of --fail-on {fail_on}")
         sys.exit(_FAILED)
     outcome.exit()
 
@@ -144,6 +154,9 @@ def report(
     """
     file = _file_in(recording)
     loaded = _loaded(file, number)
+    from keras_concepts.reports import write_report
+    from keras_concepts.reports.doctor import print_doctor
+
     print_doctor(loaded)
     if not no_report:
         out = out or file.with_name(REPORT)
@@ -168,6 +181,13 @@ def compare(
     Draws their losses and gradients, and lists the findings and what differs
     between the models, the data and the versions.
     """
+    from rich.console import Console
+    from rich.text import Text
+
+    from keras_concepts.reports import write_comparison
+    from keras_concepts.reports.doctor import print_doctor
+    from keras_concepts.reports.drawing.names import printable
+
     names = [str(first), str(second)]
     if names[0] == names[1]:
         names[1] += " (2)"
@@ -185,7 +205,9 @@ def _file_in(path: pathlib.Path) -> pathlib.Path:
     return path / RECORDING if path.is_dir() else path
 
 
-def _loaded(file: pathlib.Path, number: int | None) -> Recording:
+def _loaded(file: pathlib.Path, number: int | None) -> "Recording":
+    from keras_concepts.recording import Recording
+
     try:
         with warnings.catch_warnings(record=True) as caught:
             recording = Recording.load(file)
@@ -220,21 +242,30 @@ def _write(path: pathlib.Path, make: Callable[[], None]) -> None:
 
 def _tell(folder: RunFolder) -> None:
     """What was found, and where it was written to."""
-    if not folder.watch.doctors:
-        say(
+    with quiet():
+        _ = sys.stdout.flush()
+    if folder.watch is None or not folder.doctors:
+        folder.say(
             "no call of `fit` by Keras 3 was seen, so there is nothing to "
             "judge. Training loops that call no `fit` are not watched."
         )
         return
-    sys.stdout.flush()
-    folder.watch.summary(Console(stderr=True))
+    from rich.console import Console
+
+    with quiet():
+        folder.watch.summary(Console(file=folder.stream))
     if folder.written:
         first, *others = folder.written
         names = "".join(f", {path.name}" for path in others)
-        say(f"report{'s' if others else ''}: {shown(first)}{names}")
-    say(f"recording and findings: {shown(folder.path)}")
+        folder.say(f"report{'s' if others else ''}: {shown(first)}{names}")
+    if not folder.is_lost:
+        folder.say(f"recording and findings: {shown(folder.path)}")
 
 
-def _has_open(findings: list[Finding], level: str | None) -> bool:
+def _has_open(folder: RunFolder, level: str | None) -> bool:
     levels = _LEVELS.get(level or "", ())
-    return any(f.severity in levels and f.resolved is None for f in findings)
+    return any(
+        each.severity in levels and each.resolved is None
+        for doctor in folder.doctors
+        for each in doctor.findings
+    )

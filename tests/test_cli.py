@@ -239,6 +239,13 @@ class TestWithoutTraining:
             "try:\n    1 / 0\nexcept ZeroDivisionError:\n    {}['key']",
             "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
             "raise KeyboardInterrupt",
+            "import atexit\natexit.register(print, 'bye')\n"
+            "raise KeyboardInterrupt",
+            "import sys; sys.exit(2**70)",
+            "import sys; sys.stderr.close()",
+            "import sys; sys.stdout = sys.stderr = None",
+            # What reads environment variables when it is imported.
+            "import sys; print({'numpy', 'rich', 'keras'} & {*sys.modules})",
             "import threading\n"
             "threading.Thread(target=lambda: print('thread')).start()\n",
         ],
