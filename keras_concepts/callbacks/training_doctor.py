@@ -616,7 +616,8 @@ class TrainingDoctor(Monitor):
         if self.on_finding == "warn":
             warnings.warn(f"TrainingDoctor: {finding}", UserWarning, 2)
             return
-        _ = self.sink(f"TrainingDoctor: {finding.headline}")
+        with self._careful("print a finding"):
+            _ = self.sink(f"TrainingDoctor: {finding.headline}")
         if self.on_finding == "stop" and finding.severity == "error":
             self._trained.stop_training = True
 
