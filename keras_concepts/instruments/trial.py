@@ -68,7 +68,7 @@ class Trial:
         self._model = model
         self._batch = x, y, sample_weight
         # A graph of TensorFlow is quickly made; XLA must be told to hurry. On
-        # JAX each operation is compiled alone if they are not compiled together.
+        # JAX what is not compiled together is compiled operation by operation.
         is_jax = keras.backend.backend() == "jax"
         self._step = _backend.compiled_pass(
             self._stepped,
