@@ -157,6 +157,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     of the others and theirs. Both are `None` if the variables still hold them
     when the step begins; else the values after the step are put into `after`.
 
+`replica_count(model)`
+:   How many replicas of the model train, each on its part of a batch, of which
+    only the first is observed: those of `tf.distribute`.
+
 `has_other_workers(model)`
 :   Whether processes that run one program of the strategy must agree on every
     operation of a step (`tf.distribute.MultiWorkerMirroredStrategy`).
@@ -410,6 +414,7 @@ fill = active.fill
 fixed_randomness = active.fixed_randomness
 kept_randomness = active.kept_randomness
 has_other_workers = active.has_other_workers
+replica_count = active.replica_count
 has_float64 = active.has_float64
 has_nan = active.has_nan
 is_main_process = active.is_main_process

@@ -132,6 +132,10 @@ def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
+def replica_count(model: Any) -> int:
+    return int(model.distribute_strategy.num_replicas_in_sync)
+
+
 def has_other_workers(model: Any) -> bool:
     strategy = model.distribute_strategy
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):

@@ -1,7 +1,6 @@
 """How much of a training run's time may go into measuring."""
 
 import contextlib
-import itertools
 import math
 import statistics
 import time
@@ -19,12 +18,14 @@ _LOOKS, _STEPS = 0.5, 0.2
 # The looks that are planned in any case may take this share of the budget, or
 # each of them that one.
 _PLANNED_LOOKS, _CHEAP_LOOK = 1.0, 0.1
-# How many steps are measured to see what that costs, and how many are not; of
-# steps that take long, as few as fill a second, but not fewer than the second.
-# Of a short run they are no more than a tenth, but at least so many.
-_MEASURED, _PLAIN = (48, 8), (16, 4)
+# How many steps are measured to see what that costs, each beside one that is
+# not; of steps that take long, as few as fill a second, but not fewer than the
+# second. Of a short run they are no more than a tenth, but at least so many.
+_MOST, _LEAST = 32, 8
 _LONG = 1.0
-_SHARE_OF_RUN, _FEWEST = 0.1, (5, 3)
+_SHARE_OF_RUN, _FEWEST = 0.1, 5
+# The first ones may compile something.
+_FIRST = 2
 
 
 class TimeBudget:
@@ -174,7 +175,9 @@ class TimeBudget:
 
 
 class _Trial:
-    """Measures some steps, and then none, to learn what measuring costs.
+    """Measures every second step, to learn what measuring costs.
+
+    In turns, since the machine may be busy now and idle later.
 
     Args:
         share: Of the time of a plain step, that measuring may add.
@@ -187,49 +190,44 @@ class _Trial:
     def __init__(self, share: float, planned: int | None) -> None:
         self.spacing = 1
         self._share = share
-        # When each step began: first measured ones, and then plain ones.
-        self._times: list[list[float]] = [[], []]
-        self._limits = [_MEASURED, _PLAIN]
+        self._most, self._least = _MOST, _LEAST
         if planned is not None:
-            of_run = int(_SHARE_OF_RUN * planned)
-            self._limits = [
-                (min(most, max(of_run, few)), min(least, max(of_run, few)))
-                for (most, least), few in zip(
-                    self._limits, _FEWEST, strict=True
-                )
-            ]
+            few = max(int(_SHARE_OF_RUN * planned), _FEWEST)
+            self._most, self._least = min(_MOST, few), min(_LEAST, few)
+        self._begin: float | None = None
+        self._is_measured = self._is_over = False
+        # Seconds of steps that were not measured, and of those that were.
+        self._seconds: tuple[list[float], list[float]] = [], []
 
     def measures(self, now: float) -> bool | None:
         """Whether to measure the step that begins; `None` once it is over."""
-        for is_measured, times, limits in zip(
-            (True, False), self._times, self._limits, strict=True
-        ):
-            if _is_enough(times, *limits):
-                continue
-            times.append(now)
-            if not _is_enough(times, *limits):
-                return is_measured
-            if not is_measured:
-                self.spacing = self._interval()
-                return False
-        return None
+        if self._is_over:
+            return None
+        if self._begin is not None:
+            self._seconds[self._is_measured].append(now - self._begin)
+        self._begin = now
+        if not self._is_measured and self._is_enough():
+            self._is_over = True
+            self.spacing = self._interval()
+            return None
+        self._is_measured = not self._is_measured
+        return self._is_measured
+
+    def _is_enough(self) -> bool:
+        taken = len(self._seconds[True])
+        if taken < self._least:
+            return False
+        return taken >= self._most or sum(self._seconds[True]) > _LONG
 
     def _interval(self) -> int:
-        # The first two may have compiled something.
-        measured, plain = (
-            statistics.median(b - a for a, b in itertools.pairwise(times))
-            for times in (self._times[0][2:], self._times[1])
+        plain, measured = (
+            statistics.median(seconds[_FIRST:]) for seconds in self._seconds
         )
         if plain <= 0.0:  # a clock too coarse to tell
             return 1
-        return max(1, math.ceil((measured / plain - 1.0) / self._share))
-
-
-def _is_enough(times: list[float], most: int, least: int) -> bool:
-    """Whether steps that began then tell how long a step takes."""
-    if len(times) <= least:
-        return False
-    return len(times) > most or times[-1] - times[0] > _LONG
+        # Rounding must not make two of one.
+        cost = round(measured / plain - 1.0, 6)
+        return max(1, math.ceil(cost / self._share))
 
 
 class GatedSchedule(Schedule):

@@ -293,6 +293,12 @@ class TrainingDoctor(Monitor):
             self.time_budget, _backend.COMPILES and not model.run_eagerly
         )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
+        if _backend.replica_count(model) > 1:
+            self._note_missing(
+                "losses, penalties and batch statistics of replicas but the "
+                "first, which stands for all; batches of a data set cannot be "
+                "looked at, so pass a probe"
+            )
 
     @property
     def has_begun(self) -> bool:

@@ -67,12 +67,14 @@ class Trial:
         self.start = [_backend.snapshot(v) for v in self.variables]
         self._model = model
         self._batch = x, y, sample_weight
+        # A graph of TensorFlow is quickly made; XLA must be told to hurry. On
+        # JAX what is not compiled together is compiled operation by operation.
+        is_jax = keras.backend.backend() == "jax"
         self._step = _backend.compiled_pass(
             self._stepped,
             model.variables,
-            eager=not compiled,
-            # A graph of TensorFlow is quickly made; XLA must be told to hurry.
-            few=steps if keras.backend.backend() == "jax" else None,
+            eager=not compiled and not is_jax,
+            few=(steps if compiled else 1) if is_jax else None,
         )
 
     def gradients(

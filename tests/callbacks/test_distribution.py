@@ -11,7 +11,7 @@ import pytest
 COMMON = """
 import numpy as np, keras
 from keras_concepts.callbacks import (
-    GradientMonitor, NonFiniteGuard, PenaltyReporter
+    GradientMonitor, NonFiniteGuard, PenaltyReporter, TrainingDoctor
 )
 
 x = np.random.default_rng(0).normal(size=(64, 12)).astype("float32")
@@ -40,10 +40,16 @@ def train(callbacks):
     )
     return [keras.ops.convert_to_numpy(v) for v in model.variables]
 
+def doctor():
+    return TrainingDoctor(time_budget=None, sink=lambda text: None)
+
 def compare(scope):
-    alone = GradientMonitor()
-    train([alone])
+    alone, seen = GradientMonitor(), doctor()
+    train([alone, seen])
     with scope():
+        beside = doctor()
+        for a, b in zip(train([]), train([beside]), strict=True):
+            np.testing.assert_array_equal(a, b)
         plain = train([])
         monitor, reporter = GradientMonitor(), PenaltyReporter()
         watched = train([monitor, reporter])
@@ -56,6 +62,21 @@ def compare(scope):
     for a, b, c in zip(plain, watched, others, strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, c)
+    assert [f.rule for f in beside.findings] == [
+        f.rule for f in seen.findings
+    ]
+    assert seen.unchecked == [
+        each for each in beside.unchecked if "replicas" not in each
+    ]
+    for quantity in (
+        "probe_inference_loss", "probe_loss", "prediction_std", "error_rms",
+        "epoch_update_rms", "weight_penalty",
+    ):
+        a, b = (
+            each.recording.select(quantity=quantity) for each in (seen, beside)
+        )
+        assert a.step.tolist() == b.step.tolist() != []
+        np.testing.assert_allclose(a.value, b.value, rtol=1e-3, atol=1e-6)
     for quantity in ("gradient_norm", "gradient_rms", "gradient_max"):
         a = alone.recording.select(quantity=quantity)
         b = monitor.recording.select(quantity=quantity)

@@ -91,7 +91,7 @@ def test_a_gate_is_shut_until_the_budget_allows():
     for step in range(6):
         budget.may_measure_steps = step >= 3
         measured = gate.due()
-        assert measured == (step >= 3)
+        assert measured == (step in (3, 5))  # every second one is tried
         gate.advance(1, measured)
     assert seen == list(range(6))
 
@@ -138,8 +138,22 @@ def test_all_monitors_measure_the_same_steps():
 def test_of_a_short_run_few_steps_are_tried(planned, first):
     # Eight are enough where steps take as long as here.
     [measured] = measured_steps(1.34, planned, planned)
-    assert measured[:first] == list(range(first))
+    assert measured[:first] == list(range(0, 2 * first, 2))
     assert len(measured) - first <= 0.06 * planned
+
+
+def test_a_machine_that_is_busy_for_a_while():
+    # Steps take three times as long from the twentieth on.
+    clock = Clock()
+    gate = GatedSchedule(Schedule(), TimeBudget(0.1, False, clock))
+    measured = []
+    for step in range(400):
+        due = gate.due()
+        clock.now += (1.29 if due else 1.0) * (3.0 if step >= 20 else 1.0)
+        gate.advance(1, due)
+        if due and step > 100:
+            measured.append(step)
+    assert {b - a for a, b in itertools.pairwise(measured)} == {15}
 
 
 def test_a_clock_that_stands_still():
