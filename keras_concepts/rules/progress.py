@@ -278,7 +278,7 @@ def never_predicted(t: Training) -> Iterator[Evidence]:
     threshold below one half find the class. Known false alarm: classes of which
     the probe holds few; guard: their number.
     """
-    if t.ended_epochs < _LATE * t.planned_epochs:
+    if t.ended_epochs < _LATE * t.planned_epochs or harm(t, _FREQUENT_ONES):
         return
     for head in t.heads:
         name = head["output"]

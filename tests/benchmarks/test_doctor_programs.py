@@ -44,10 +44,16 @@ def test_every_yardstick_is_a_healthy_program(programs):
 def test_halves_are_of_like_size_and_hold_most_kinds(programs):
     from benchmarks.doctor.registry import half_of
 
-    halves = {name: half_of(p) for name, p in programs.items()}
+    parts = {name: half_of(p) for name, p in programs.items()}
+    fresh = {name for name, part in parts.items() if part == "fresh"}
+    assert len(fresh) >= 60
+    assert 20 < sum(programs[name].is_faulty for name in fresh) < 80
+    # A third part is neither half.
+    halves = {n: part for n, part in parts.items() if n not in fresh}
+    programs = {n: p for n, p in programs.items() if n not in fresh}
     tune = [name for name, half in halves.items() if half == "tune"]
     # What was looked at while rules were tuned is in no other half.
-    assert 1 / 3 < len(tune) / len(programs) < 2 / 3
+    assert 1 / 3 < len(tune) / len(halves) < 2 / 3
     kinds = {p.kind for p in programs.values()}
     scored = {programs[n].kind for n, half in halves.items() if half == "score"}
     assert len(scored) > 0.9 * len(kinds)
