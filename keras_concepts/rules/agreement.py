@@ -100,7 +100,9 @@ def _of_numbers(t: Training, name: str) -> Curve | None:
         & (squares < KNOWN)
         & (squares <= squares[0] + RISEN)
     )
-    is_lost |= explained < _RUNAWAY * max(-explained[0], 1.0)
+    # Logits of answers grow while they are learned.
+    if (t.targets.get(name, {}).get("distinct") or 0) > 2:
+        is_lost |= explained < _RUNAWAY * max(-explained[0], 1.0)
     values = np.fmax(explained, np.where(is_lost, -np.inf, squares))
     return curve._replace(values=values)
 

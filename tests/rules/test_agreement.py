@@ -101,6 +101,10 @@ class TestNumbers:
         for explained, expected in ((-99.0, 0.9025), (-101.0, -101.0)):
             made = of_numbers([-0.2] * 10 + [explained], ranks)
             assert last(made) == pytest.approx(expected)
+        logits = of_numbers(
+            [-0.2] * 10 + [-900.0], ranks, target={"distinct": 2}
+        )
+        assert last(logits) == pytest.approx(0.9025)
         far = of_numbers([-4e4] * 11, ranks)  # years, which the loss scales
         assert last(far) == pytest.approx(0.9025)
 
