@@ -2,4 +2,5 @@
 
 from keras_concepts.cli import main
 
-main(prog_name="keras-concepts")
+if __name__ == "__main__":
+    main(prog_name="keras-concepts")

@@ -67,7 +67,12 @@ ALLOWED = {
     | {"instruments", "reports", "rules", "_batches", "_check_masks"},
     "_script": set(),
     "_watch": {"_after_keras", "callbacks", "recording", "reports", "rules"},
-    "_run_folder": {"_watch", "callbacks"},
+    "_run_folder": {
+        "_after_keras",
+        "_recording_writer",
+        "_watch",
+        "callbacks",
+    },
     "cli": {
         "__version__",
         "_run_folder",
