@@ -201,6 +201,20 @@ class TestOverstatedAccuracy:
         made = self.of([0.9] * 10, [0.1] * 10, "top_k_categorical_accuracy")
         assert found("metric_disagrees", made) == []
 
+    def test_the_accuracy_of_classes(self):
+        made = self.of([0.9] * 10, [0.1] * 10, "sparse_categorical_accuracy")
+        assert found("metric_disagrees", made) == []
+
+    @pytest.mark.parametrize(
+        ("loss", "expected"), [(0.44, ["overstated"]), (0.46, [])]
+    )
+    def test_a_model_that_works_otherwise_at_inference(self, loss, expected):
+        """Batch normalization before its moving statistics have settled."""
+        made = self.of([0.9] * 10, [0.1] * 10)
+        _ = add(made, q.PROBE_LOSS, [0.3] * 11)
+        _ = add(made, q.PROBE_INFERENCE_LOSS, [loss] * 11)
+        assert found("metric_disagrees", made) == expected
+
     def test_most_are_of_one_class(self):
         counts = (160.0,) + (10.0,) * 9
         made = self.of([0.99] * 10, [0.64] * 10, counts=counts)

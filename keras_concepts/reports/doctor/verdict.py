@@ -215,10 +215,10 @@ def _count(count: int, noun: str) -> str:
 
 def _by_need(unchecked: Sequence[str]) -> list[str]:
     """Rules that need the same, together: `a, b (needs validation data)`."""
-    rules: dict[str, list[str]] = {}
+    rules: dict[str, dict[str, None]] = {}
     for each in unchecked:
         name, _, need = each.partition(": ")
-        rules.setdefault(need, []).append(name)
+        rules.setdefault(need, {})[name] = None
     return [
         ", ".join(names) + (f" (needs {need})" if need else "")
         for need, names in rules.items()
