@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from keras_concepts import _after_keras
+from keras_concepts._whole_file import replace_file
 
 if TYPE_CHECKING:
     from keras_concepts._watch import Watch
@@ -183,7 +184,7 @@ class RunFolder:
         ]
         try:
             text = json.dumps({"script": self.script, "runs": runs}, indent=2)
-            _replace(self.path / FINDINGS, text)
+            replace_file(self.path / FINDINGS, text)
         except OSError as error:  # the script goes on
             self.say(f"could not write {FINDINGS}: {error}")
 
@@ -235,16 +236,6 @@ def shown(path: pathlib.Path) -> str:
     with contextlib.suppress(ValueError, OSError):
         return str(path.relative_to(pathlib.Path.cwd()))
     return str(path)
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    """Writes a file that is always whole."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        _ = part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _nothing(finding: Any) -> None:

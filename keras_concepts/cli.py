@@ -59,10 +59,8 @@ def main() -> None:
 
 
 @main.command(
-    context_settings={
-        "ignore_unknown_options": True,
-        "allow_interspersed_args": False,
-    },
+    # What comes behind the script belongs to it.
+    context_settings={"allow_interspersed_args": False},
 )
 @click.option(
     "-m", "is_module", is_flag=True, help="SCRIPT is a module: -m pkg.train."

@@ -19,6 +19,7 @@ SMALL = {
     "_shown_as_text",
     "_types",
     "_validation",
+    "_whole_file",
 }
 KEEP = {
     "quantities",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts._whole_file import replace_file
 from keras_concepts.recording import Recording
 from keras_concepts.reports.doctor.epochs import Epochs
 from keras_concepts.reports.doctor.verdict import (
@@ -38,7 +39,6 @@ from keras_concepts.reports.html.lines import (
 from keras_concepts.reports.html.page import (
     sentence_of,
     template_of,
-    write_page,
 )
 from keras_concepts.reports.html.problems import ShownProblem, shown_problems
 from keras_concepts.reports.html.svg import drawing, new_figure
@@ -92,7 +92,7 @@ def write_comparison(
         OSError: The file cannot be written.
         ValueError: There is no recording, or there are more than six.
     """
-    write_page(comparison_html(recordings), path)
+    replace_file(path, comparison_html(recordings))
 
 
 def comparison_html(recordings: Mapping[str, Recording]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from keras_concepts._extras import missing
 from keras_concepts._validation import check_positive_int
+from keras_concepts._whole_file import replace_file
 from keras_concepts.recording import Recording
 from keras_concepts.reports.doctor.epochs import Epochs
 from keras_concepts.reports.doctor.verdict import (
@@ -55,7 +56,7 @@ def write_report(
         ValueError: `refresh` is below 1.
     """
     page = report_html(recording, title=title, refresh=refresh, judge=judge)
-    write_page(page, path)
+    replace_file(path, page)
 
 
 def report_html(
@@ -184,23 +185,3 @@ def _legible(value: Any) -> Any:
     if type(value) is not str or value.isprintable():
         return value
     return "".join(c if c in _SPACES else printable(c) for c in value)
-
-
-def write_page(page: str, path: str | os.PathLike[str]) -> None:
-    """Replaces a file by a page, all at once.
-
-    Args:
-        page: HTML.
-        path: File to write.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    path = pathlib.Path(path).resolve()
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        _ = part.write_text(page, encoding="utf-8", newline="\n")
-        _ = part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
