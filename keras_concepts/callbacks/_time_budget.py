@@ -1,11 +1,13 @@
 """How much of a training run's time may go into measuring."""
 
 import contextlib
+import gc
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
 
+from keras_concepts import _backend
 from keras_concepts.instruments.step.schedule import Schedule
 
 # Compiling the measured step takes this much longer than the plain one.
@@ -228,6 +230,24 @@ class _Trial:
         # Rounding must not make two of one.
         cost = round(measured / plain - 1.0, 6)
         return max(1, math.ceil(cost / self._share))
+
+
+@contextlib.contextmanager
+def aside(budget: TimeBudget) -> Iterator[None]:
+    """What is done beside a training run: it costs time, but changes nothing.
+
+    No random numbers are drawn, and no garbage is collected: a look makes so
+    many objects, and drops them again, that it would set off full collections,
+    which take as long as the look itself.
+    """
+    was_enabled = gc.isenabled()
+    with budget.spending(), _backend.kept_randomness():
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 class GatedSchedule(Schedule):

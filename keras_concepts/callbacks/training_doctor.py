@@ -1,8 +1,6 @@
 """What is wrong with a training run, and what to change."""
 
 import contextlib
-import dataclasses
-import gc
 import math
 import os
 import warnings
@@ -11,14 +9,15 @@ from typing import Any
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
-from keras_concepts._check_masks import check_masks
 from keras_concepts._shown_as_text import print_through
 from keras_concepts._validation import check_positive_int, check_probe
 from keras_concepts.callbacks._callback_list import (
     callbacks_of_fit,
     put_in_order,
 )
+from keras_concepts.callbacks._careful import Careful
 from keras_concepts.callbacks._checkup import Checkup
+from keras_concepts.callbacks._data_facts import DataFacts
 from keras_concepts.callbacks._live_report import LiveReport
 from keras_concepts.callbacks._monitor import (
     Monitor,
@@ -30,6 +29,7 @@ from keras_concepts.callbacks._run_log import end_run
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
     TimeBudget,
+    aside,
     checks_of_an_epoch,
 )
 from keras_concepts.callbacks._unfinished_run import (
@@ -45,8 +45,6 @@ from keras_concepts.callbacks.penalty_reporter import PenaltyReporter
 from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
 )
-from keras_concepts.instruments.data.data_watch import DataWatch
-from keras_concepts.instruments.row_operations import row_operations
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge
@@ -54,11 +52,6 @@ from keras_concepts.rules.training import ENDED
 
 # Steps of the first epoch at which a long one is looked at from inside.
 _INSIDE = (64, 256, 1024, 4096, 16384)
-# Share of the steps of sequences that are padding, to look for masks.
-_PADDED = 0.05
-# Rows of a probe, and multiplications that they may take together in a forward
-# pass of a run with a time budget, though not for fewer rows than the last.
-_ROWS, _OPERATIONS, _FEW_ROWS = 256, 2e9, 32
 _ON_FINDING = ("report", "warn", "stop")
 OnFinding = str | Callable[[Finding], Any]
 
@@ -240,17 +233,15 @@ class TrainingDoctor(Monitor):
         self._monitors: list[StepMonitor] = []
         self._checkup: Checkup | None = None
         self._live_report = LiveReport(self._report_live, self.time_budget)
-        self._watch: DataWatch | None = None
+        self._careful = Careful(type(self).__name__)
+        self._data: DataFacts | None = None
         self._trained: Any = None
-        self._missing: list[str] = []
         self._writers: list[Any] = []
-        self._said: set[str] = set()
         self._epoch = 0
         self._epochs = 0
         self._begun_at: list[int] = []  # by another `fit` that went on
         self._is_probed = self._is_broken = False
         self._has_bad_probe = False
-        self._knows_data = False
 
     @property
     def checked(self) -> list[str]:
@@ -261,7 +252,7 @@ class TrainingDoctor(Monitor):
     def unchecked(self) -> list[str]:
         """What could not be judged, and why."""
         unchecked = [] if self._judge is None else self._judge.unchecked
-        return [*unchecked, *self._missing]
+        return [*unchecked, *self._careful.missing]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._is_listed_again():
@@ -272,9 +263,8 @@ class TrainingDoctor(Monitor):
             self._start()
         model = self._trained = self.model
         with self._aside():
-            if not self._knows_data:
-                with self._careful("see the data"):
-                    self._watch = DataWatch(model)
+            if self._data is None or not self._data.are_known:
+                self._data = DataFacts(model, self._careful)
                 self._record_data_facts()
             for monitor in self._made_monitors(model):
                 self._begin_monitor(monitor)
@@ -294,7 +284,7 @@ class TrainingDoctor(Monitor):
         )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
         if _backend.replica_count(model) > 1:
-            self._note_missing(
+            self._careful.note(
                 "losses, penalties and batch statistics of replicas but the "
                 "first, which stands for all; batches of a data set cannot be "
                 "looked at, so pass a probe"
@@ -433,8 +423,8 @@ class TrainingDoctor(Monitor):
                 ended = not self._begun_at
                 self._check(self._epoch, self._step(), ended=ended)
         self._end_run()
-        if self._missing:
-            self.recording.record_facts({"missing": self._missing})
+        if self._careful.missing:
+            self.recording.record_facts({"missing": self._careful.missing})
         self._write()
         super().on_train_end(logs)
         if not self._begun_at:
@@ -447,10 +437,10 @@ class TrainingDoctor(Monitor):
         for monitor in self._monitors:
             with self._careful(f"end `{type(monitor).__name__}`"):
                 monitor.on_train_end()
-        if self._watch is not None:
-            self._watch.close()
+        if self._data is not None:
+            self._data.close()
         self._monitors = []
-        self._watch = self._trained = None
+        self._trained = None
 
     def _planned_epochs(self) -> int:
         if self._begun_at:
@@ -479,7 +469,7 @@ class TrainingDoctor(Monitor):
 
         def missing(what: str) -> None:
             # Nobody has attached the monitor by its name.
-            self._note_missing(what.replace(name, "`TrainingDoctor`"))
+            self._careful.note(what.replace(name, "`TrainingDoctor`"))
 
         monitor.record_into(self._log, missing)
         monitor.set_model(self._trained)
@@ -509,43 +499,13 @@ class TrainingDoctor(Monitor):
         else:  # that of the file is another one
             recording.facts["doctor"] = names
 
-    def _note_missing(self, sentence: str) -> None:
-        if sentence not in self._missing:
-            self._missing.append(sentence)
-
     def _gated(self, monitor: StepMonitor, inner: Schedule) -> Schedule:
         inside = self._inside if isinstance(monitor, GradientMonitor) else None
         return GatedSchedule(inner, self._budget, inside)
 
     def _record_data_facts(self) -> None:
-        """Records what is known of data and heads, until all is known."""
-        watch = self._watch
-        if watch is None or self._knows_data or not self._trained.built:
-            return
-        facts: dict[str, Any] = {}
-        with self._careful("see the data"):
-            data = watch.facts()
-            if data is None:
-                return
-            facts["fit"] = watch.fit_facts()
-            facts["heads"] = watch.head_facts()
-            facts["data"] = data
-            if data["source"] == "batches":
-                known = self.recording.facts.get("data", {})
-                data["step"] = known.get("step", self._step())
-            self._knows_data = watch.is_complete or self._epochs > 0
-            if not self._epochs and _is_padded(data):
-                facts["masks"] = self._mask_facts()
-        if facts:
-            self.recording.record_facts(facts)
-
-    def _mask_facts(self) -> list[dict[str, Any]]:
-        """Where a mask is lost, or is missing."""
-        batch = None if self._watch is None else self._watch.probe(16)
-        if batch is None or not _backend.has_call(self._trained):
-            return []
-        report = check_masks(self._trained, batch[0])
-        return [dataclasses.asdict(finding) for finding in report.findings]
+        if self._data is not None:
+            self._data.record(self.recording, self._step(), self._epochs)
 
     def _look(self, epoch: int, step: int, probed: bool = True) -> None:
         """Measures weights and, unless told not to, signals and predictions."""
@@ -572,17 +532,9 @@ class TrainingDoctor(Monitor):
     def _probe_batch(self, model: Any) -> Any:
         if self.probe is not None:
             return fed_probe(type(self).__name__, model, self.probe)
-        if self._watch is None or not _backend.has_call(model):
+        if self._data is None:
             return None
-        return self._watch.probe(self._probe_rows(model))
-
-    def _probe_rows(self, model: Any) -> int:
-        """Of a large model as many as a batch has, or few."""
-        if self.time_budget is None:
-            return _ROWS
-        few = min(_FEW_ROWS, _backend.batch_size_of_fit(model) or _FEW_ROWS)
-        affordable = int(_OPERATIONS / max(row_operations(model), 1.0))
-        return max(min(_ROWS, affordable), few)
+        return self._data.probe(affordable=self.time_budget is not None)
 
     def _check(self, epoch: int, step: int, ended: bool = False) -> None:
         if self._judge is None:
@@ -647,32 +599,8 @@ class TrainingDoctor(Monitor):
                     self.report_to, refresh=refresh, judge=self._judge
                 )
 
-    @contextlib.contextmanager
-    def _aside(self) -> Iterator[None]:
-        """What the doctor does costs time, and draws no random numbers."""
-        with (
-            self._budget.spending(),
-            _backend.kept_randomness(),
-            _without_collections(),
-        ):
-            yield
-
-    @contextlib.contextmanager
-    def _careful(self, what: str) -> Iterator[None]:
-        """What fails inside costs a measurement, and not the training run."""
-        try:
-            yield
-        except Exception as error:  # said once, and in `unchecked`
-            if what not in self._said:
-                self._said.add(what)
-                said = " ".join(str(error).split())[:300]
-                text = f"could not {what} ({type(error).__name__}: {said})"
-                self._missing.append(text)
-                warnings.warn(
-                    f"`TrainingDoctor` {text}. Training goes on.",
-                    UserWarning,
-                    stacklevel=2,
-                )
+    def _aside(self) -> contextlib.AbstractContextManager[None]:
+        return aside(self._budget)
 
 
 def _listed(log_to: Any) -> list[Any]:
@@ -682,31 +610,9 @@ def _listed(log_to: Any) -> list[Any]:
     return [*log_to] if isinstance(log_to, list | tuple) else [log_to]
 
 
-@contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """Puts the garbage collector off.
-
-    A look makes so many objects, and drops them again, that it would set off
-    full collections, which take as long as the look itself.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def _is_broken(logs: dict[str, Any] | None) -> bool:
     """Whether the loss of the epoch is NaN or infinite."""
     try:
         return not math.isfinite((logs or {}).get("loss", 0.0))
     except (TypeError, ValueError):  # anybody may log anything
         return False
-
-
-def _is_padded(data: dict[str, Any]) -> bool:
-    """Whether inputs of a run are sequences that end or begin with zeros."""
-    shares = [each.get("padding") or 0.0 for each in data["inputs"]]
-    return max(shares, default=0.0) > _PADDED

@@ -1,0 +1,51 @@
+"""Failures inside somebody's training run that must not end it."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+
+# Of an error's message.
+_MOST_CHARACTERS = 300
+
+
+class Careful:
+    """Turns failures into warnings: each costs a measurement, and no training.
+
+    Args:
+        name: Who warns.
+
+    Attributes:
+        missing: Sentences on what could not be done, and why.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.missing: list[str] = []
+        self._name = name
+        self._said: set[str] = set()
+
+    def note(self, sentence: str) -> None:
+        """Adds what is missing, once, without a warning."""
+        if sentence not in self.missing:
+            self.missing.append(sentence)
+
+    @contextlib.contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        """Warns, the first time, if the with-block fails.
+
+        Args:
+            what: Is done there, after "could not".
+        """
+        try:
+            yield
+        except Exception as error:  # said once, and in `missing`
+            if what in self._said:
+                return
+            self._said.add(what)
+            said = " ".join(str(error).split())[:_MOST_CHARACTERS]
+            text = f"could not {what} ({type(error).__name__}: {said})"
+            self.missing.append(text)
+            warnings.warn(
+                f"`{self._name}` {text}. Training goes on.",
+                UserWarning,
+                stacklevel=2,
+            )

@@ -1,0 +1,105 @@
+"""What the doctor records of data, labels and outputs."""
+
+import dataclasses
+from typing import Any
+
+from keras_concepts import _backend
+from keras_concepts._check_masks import check_masks
+from keras_concepts.callbacks._careful import Careful
+from keras_concepts.instruments.data.data_watch import DataWatch
+from keras_concepts.instruments.row_operations import row_operations
+from keras_concepts.recording import Recording
+
+# Share of the steps of sequences that are padding, to look for masks.
+_PADDED = 0.05
+# Rows of a probe, and multiplications that they may take together in a forward
+# pass of a run with a time budget, though not for fewer rows than the last.
+_ROWS, _OPERATIONS, _FEW_ROWS = 256, 2e9, 32
+# Rows of a batch in which masks are looked for.
+_MASK_ROWS = 16
+
+
+class DataFacts:
+    """Looks at the data of a running `fit` until they are known.
+
+    Args:
+        model: In `fit`.
+        careful: For what may fail.
+
+    Attributes:
+        are_known: Whether there is nothing more to find out.
+    """
+
+    def __init__(self, model: Any, careful: Careful) -> None:
+        self.are_known = False
+        self._model: Any = model
+        self._careful = careful
+        self._watch: DataWatch | None = None
+        with careful("see the data"):
+            self._watch = DataWatch(model)
+
+    def record(self, recording: Recording, step: int, epochs: int) -> None:
+        """Records the facts `fit`, `heads`, `data` and `masks`.
+
+        Args:
+            recording: Where to.
+            step: Steps taken by now.
+            epochs: Which have ended by now.
+        """
+        watch = self._watch
+        if watch is None or self.are_known or not self._model.built:
+            return
+        facts: dict[str, Any] = {}
+        with self._careful("see the data"):
+            data = watch.facts()
+            if data is None:
+                return
+            facts["fit"] = watch.fit_facts()
+            facts["heads"] = watch.head_facts()
+            facts["data"] = data
+            if data["source"] == "batches":
+                known = recording.facts.get("data", {})
+                data["step"] = known.get("step", step)
+            self.are_known = watch.is_complete or epochs > 0
+            if not epochs and _is_padded(data):
+                facts["masks"] = self._mask_facts(watch)
+        if facts:
+            recording.record_facts(facts)
+
+    def _mask_facts(self, watch: DataWatch) -> list[dict[str, Any]]:
+        """Where a mask is lost, or is missing."""
+        batch = watch.probe(_MASK_ROWS)
+        if batch is None or not _backend.has_call(self._model):
+            return []
+        report = check_masks(self._model, batch[0])
+        return [dataclasses.asdict(finding) for finding in report.findings]
+
+    def probe(self, affordable: bool) -> tuple[Any, Any, Any] | None:
+        """Rows of the training data, `(x, y, sample_weight)`, if known.
+
+        Args:
+            affordable: Whether there are to be fewer for a large model.
+        """
+        if self._watch is None or not _backend.has_call(self._model):
+            return None
+        rows = _affordable_rows(self._model) if affordable else _ROWS
+        return self._watch.probe(rows)
+
+    def close(self) -> None:
+        """Lets go of the data, and of the model."""
+        if self._watch is not None:
+            self._watch.close()
+        self._watch = self._model = None
+
+
+def _affordable_rows(model: Any) -> int:
+    """Of a large model as many as a batch has, or few."""
+    few = min(_FEW_ROWS, _backend.batch_size_of_fit(model) or _FEW_ROWS)
+    affordable = int(_OPERATIONS / max(row_operations(model), 1.0))
+    return max(min(_ROWS, affordable), few)
+
+
+def _is_padded(data: dict[str, Any]) -> bool:
+    """Whether inputs of a run are sequences that end or begin with zeros."""
+    shares = [each.get("padding") or 0.0 for each in data["inputs"]]
+    return max(shares, default=0.0) > _PADDED
