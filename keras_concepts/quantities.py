@@ -939,6 +939,23 @@ RENAMED: Mapping[str, tuple[Quantity, ...]] = {
 }
 
 
+# Keys that monitors add to the logs of an epoch.
+MONITOR_LOGS = frozenset(
+    {
+        "batch_norm_shift",
+        "dead_units",
+        "error_attenuation",
+        "gradient_attenuation",
+        "gradient_norm",
+        "memory_horizon",
+        "penalty",
+        "penalty_share",
+        "saturated_units",
+        "update_ratio",
+    }
+)
+
+
 def concept_of(monitor: str) -> Concept | None:
     """The concept that a monitor measures; `None` if it is not one of these.
 

@@ -47,6 +47,11 @@ def label(cls):
     return cls.__name__
 
 
+def test_the_vocabulary_has_what_monitors_log():
+    keys = {key for each in CALLBACKS for key in each.log_keys}
+    assert keys == kc.quantities.MONITOR_LOGS
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_exported_names_exist_and_are_sorted(package):
     module = importlib.import_module(f"keras_concepts.{package}")

@@ -28,6 +28,8 @@ _HEIGHT = 210.0
 _DATA = "data loss"
 _LONGEST_NAME = 40
 _MOST_LINES, _MOST_METRICS = 5, 6
+# A share below this looks like 0 where an axis ends at 1.
+_VISIBLE = 0.05
 
 
 def loss_charts(t: Training, epochs: Epochs) -> list[Chart]:
@@ -88,11 +90,16 @@ def loss_chart(t: Training, epochs: Epochs) -> Chart:
 
 
 def metric_charts(t: Training, epochs: Epochs) -> list[Chart]:
-    """Of what else `fit` logs, training and validation in one chart."""
+    """Of what else `fit` logs, training and validation in one chart.
+
+    What a monitor logs has its charts elsewhere.
+    """
     charts = []
     logs = t.curves(q.LOG)
     keys = dict.fromkeys(key.removeprefix("val_") for key in logs)
-    for number, key in enumerate(each for each in keys if each != "loss"):
+    shown_elsewhere = {"loss", str(q.LEARNING_RATE), *q.MONITOR_LOGS}
+    metrics = [key for key in keys if key not in shown_elsewhere]
+    for number, key in enumerate(metrics):
         curves = {
             each: logs[each]
             for each in (key, f"val_{key}")
@@ -103,6 +110,7 @@ def metric_charts(t: Training, epochs: Epochs) -> list[Chart]:
             labelled = dict(zip(names[1:], curves.values(), strict=True))
             values = np.concatenate([c.values for c in curves.values()])
             share = bool(((values >= 0.0) & (values <= 1.0)).all())
+            share &= bool((values >= _VISIBLE).any())
             charts.append(
                 line_chart(
                     *(f"metric-{number}", names[0], labelled, epochs),

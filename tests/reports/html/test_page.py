@@ -147,6 +147,17 @@ def test_a_run_without_problems(course, judged_by):
     assert "1 rule could judge" in said
 
 
+def test_what_a_monitor_logs_is_no_metric(course):
+    for key in ("recall", "gradient_norm", "update_ratio", "learning_rate"):
+        for epoch in range(4):
+            at = 10 * (epoch + 1)
+            course.append(epoch, key, q.LOG, at, 0.001, monitor=q.FIT)
+    said = words(reports.report_html(course))
+    assert "recall is 0.001 throughout" in said
+    for key in ("gradient_norm", "update_ratio", "learning_rate"):
+        assert f"{key} is" not in said
+
+
 @pytest.mark.parametrize(
     "monitor", [None, "GradientMonitor", "PenaltyReporter"]
 )
