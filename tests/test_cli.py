@@ -172,6 +172,11 @@ if __name__ == "__main__":
             "verbose=0, callbacks=[keras.callbacks.LambdaCallback("
             "on_epoch_end=lambda epoch, logs: print('e', flush=True))]",
         )
+        # Whoever runs the tests in the background may ignore the signal.
+        text = (
+            "import signal\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        ) + text
         (tmp_path / "train.py").write_text(text)
         with subprocess.Popen(
             [sys.executable, "-m", "keras_concepts", "run", "train.py"],
@@ -180,8 +185,6 @@ if __name__ == "__main__":
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Whoever runs the tests in the background may ignore the signal.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             assert process.stdout is not None
             try:

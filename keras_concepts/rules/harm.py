@@ -236,7 +236,7 @@ def harm(t: Training, enough: float) -> Harm | None:
     curve = _best_skill(t)
     count, planned = len(curve.values), t.planned_epochs
     least = patience(planned)
-    if count < least or _is_a_first_try(t):
+    if count < least or is_a_first_try(t):
         return None
     low = np.array(
         [_is_low(curve.values[: n + 1], planned, enough) for n in range(count)]
@@ -312,7 +312,7 @@ def patience(planned: int) -> int:
     return min(planned, max(few, math.ceil(PATIENCE * planned)))
 
 
-def _is_a_first_try(t: Training) -> bool:
+def is_a_first_try(t: Training) -> bool:
     """Whether the run is short, and perhaps one call of `fit` of many."""
     steps, planned = t.facts.get("steps_per_epoch"), t.planned_epochs
     few = planned < _FEWEST_EPOCHS

@@ -11,6 +11,7 @@ from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import (
     data_loss,
     harm,
+    is_a_first_try,
     reference_loss,
     scale_of_validation,
     skill,
@@ -275,10 +276,13 @@ def never_predicted(t: Training) -> Iterator[Evidence]:
     In the last tenth of the epochs, and the last two checks: of five samples of
     the probe or more, none; were every second one found, that would be chance
     in one case of thirty. Only to inform: probabilities may be right, and a
-    threshold below one half find the class. Known false alarm: classes of which
-    the probe holds few; guard: their number.
+    threshold below one half find the class. Known false alarms: classes of
+    which the probe holds few, and a run that has hardly begun; guards: their
+    number, and 5 epochs or 300 steps.
     """
-    if t.ended_epochs < _LATE * t.planned_epochs or harm(t, _FREQUENT_ONES):
+    if t.ended_epochs < _LATE * t.planned_epochs or is_a_first_try(t):
+        return
+    if harm(t, _FREQUENT_ONES):
         return
     for head in t.heads:
         name = head["output"]

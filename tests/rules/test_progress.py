@@ -329,8 +329,8 @@ def test_label_shares():
 
 class TestNeverPredicted:
     @staticmethod
-    def of(recalls, count=progress._FEWEST, losses=WELL):
-        made = run([head()], [], [classes()], losses)
+    def of(recalls, count=progress._FEWEST, losses=WELL, **facts):
+        made = run([head()], [], [classes()], losses, **facts)
         counts = [[30.0] * 9 + [count]] * (len(recalls) + 1)
         _ = add(made, q.PROBE_CLASS_COUNT, counts)
         return add(
@@ -351,6 +351,19 @@ class TestNeverPredicted:
     )
     def test_a_class(self, recalls, count, expected):
         assert found("class_collapse", self.of(recalls, count)) == expected
+
+    @pytest.mark.parametrize(
+        ("epochs", "steps", "expected"),
+        [(4, 74, []), (4, 75, ["never"]), (5, 1, ["never"])],
+    )
+    def test_a_run_that_has_hardly_begun(self, epochs, steps, expected):
+        made = self.of(
+            [0.0] * epochs,
+            losses=WELL[-epochs:],
+            epochs=epochs,
+            steps_per_epoch=steps,
+        )
+        assert found("class_collapse", made) == expected
 
     def test_it_only_informs_at_the_end(self):
         made = self.of([0.0] * 8, losses=WELL[:8])
