@@ -164,11 +164,12 @@ class TrainingDoctor(Monitor):
     >>> import keras, numpy as np
     >>> import keras_concepts as kc
     >>> model = keras.Sequential(
-    ...     [keras.Input((4,)), keras.layers.Dense(1)]  # no sigmoid
+    ...     [keras.Input((2,)), keras.layers.Dense(1)]  # no sigmoid
     ... )
     >>> model.compile("adam", "binary_crossentropy")
     >>> doctor = kc.callbacks.TrainingDoctor(on_finding=lambda finding: None)
-    >>> x, y = np.eye(4), np.array([0.0, 1.0, 0.0, 1.0])
+    >>> x = np.array([[1, 2], [-1, -2], [2, 1], [-2, -1]])
+    >>> y = np.array([0.0, 1.0, 0.0, 1.0])
     >>> history = model.fit(x, y, verbose=0, callbacks=[doctor])
     >>> finding = doctor.findings[0]
     >>> finding.rule, finding.severity, finding.since
