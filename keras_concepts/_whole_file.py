@@ -18,7 +18,7 @@ def replace_file(path: str | os.PathLike[str], text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         _ = part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
+        _ = part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
