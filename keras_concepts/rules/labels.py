@@ -369,6 +369,8 @@ _PER_BATCH = 0.6
 _IN_RUNS = 0.7
 # Share of validation rows of classes that training does not have.
 _UNSEEN = 0.1
+# Rows of a split per class, for its marginal to say anything.
+_ROWS_PER_CLASS = 5
 # Half of the sum of differences of two marginals.
 _APART = 0.6
 
@@ -459,6 +461,11 @@ def _split(
     length = max(len(theirs), len(mine))
     theirs = [*theirs, *[0.0] * (length - len(theirs))]
     mine = [*mine, *[0.0] * (length - len(mine))]
+    # By chance, too, few rows lack classes.
+    classes = sum(a > 0 or b > 0 for a, b in zip(theirs, mine, strict=True))
+    rows = min(validation["rows"], t.data.get("rows") or validation["rows"])
+    if rows < _ROWS_PER_CLASS * classes:
+        return None
     unseen = sum(a for a, b in zip(theirs, mine, strict=True) if b == 0)
     apart = sum(abs(a - b) for a, b in zip(theirs, mine, strict=True)) / 2
     if unseen < _UNSEEN and apart < _APART:

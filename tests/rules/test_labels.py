@@ -211,6 +211,21 @@ def test_a_split_of_sorted_rows(theirs, expected):
     assert found("sorted_labels", recording) == []
 
 
+@pytest.mark.parametrize(("rows", "expected"), [(49, []), (50, ["validation"])])
+def test_a_split_into_few_rows_lacks_classes_by_chance(rows, expected):
+    theirs = unseen(labels._UNSEEN + 0.01)
+    assert sum(share > 0 for share in theirs) == 10
+    validation = {"rows": rows, "targets": [{"output": "", "shares": theirs}]}
+    recording = run(
+        [head()],
+        [],
+        [in_order(shares=[0.125] * 8)],
+        fit={"validation_split": 0.2},
+        validation=validation,
+    )
+    assert found("sorted_labels", recording) == expected
+
+
 def test_a_split_of_sorted_binary_labels():
     validation = {
         "rows": 100,
