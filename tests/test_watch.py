@@ -516,7 +516,7 @@ class TestSeveral:
                 seen[name] = [
                     each.recording.facts["model"] for each in doctor.doctors
                 ]
-            except Exception as error:
+            except Exception as error:  # a thread's own is lost: asserted below
                 errors.append(error)
                 together.abort()
 
