@@ -459,7 +459,7 @@ class _Writer:
         self.rows.append(len(recording))
         self.findings.append(list(findings))
         np.random.default_rng()
-        # A tracker may draw from the global generator, as W&B does for names.
+        # A tracker may draw from the global generator.
         _ = np.random.normal()  # noqa: NPY002
         if self.error is not None:
             raise self.error
