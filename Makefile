@@ -44,7 +44,7 @@ RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3
 PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test test-without-keras browser lint types package bench clean
+.PHONY: help demo smoke test test-long test-without-keras browser lint types package bench clean
 
 help: ## list the targets
 	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [JOBS=2] [PYTHON=python3]'
@@ -78,6 +78,9 @@ ifeq ($(BACKEND)$(ARGS),jax)
 else
 	$(PYTEST) $(or $(ARGS),$(ELSEWHERE))
 endif
+
+test-long: $(ENV)/.installed-test ## run the tests that take minutes each, and that `make test` skips
+	$(PYTEST) --long -m long $(or $(ARGS),tests)
 
 smoke: $(ENV)/.installed-test ## run a few tests of each kind: a minute
 	$(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -q $(SMOKE)

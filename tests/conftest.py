@@ -8,12 +8,32 @@ import pytest
 HAS_KERAS = importlib.util.find_spec("keras") is not None
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="also run the tests marked `long`, which take minutes",
+    )
+
+
 def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "long: takes minutes; `make test-long` runs it"
+    )
     config.addinivalue_line(
         "markers",
         "optimized: compares bits, exact sums or extremes of compiled code, "
         "so `make test` lets JAX optimize as it does for users",
     )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--long"):
+        return
+    skipped = pytest.mark.skip(reason="takes minutes: needs --long")
+    for item in items:
+        if "long" in item.keywords:
+            item.add_marker(skipped)
 
 
 @pytest.fixture(autouse=True, scope="module")
