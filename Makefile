@@ -4,6 +4,8 @@
 BACKEND ?= tensorflow
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+# Of Keras: a version, `oldest` (that pyproject.toml allows) or `nightly`.
+KERAS ?=
 ARGS ?=
 JOBS ?= 2
 EXAMPLE ?= vanishing_gradients
@@ -12,7 +14,11 @@ BACKENDS := tensorflow jax torch
 EXAMPLES := $(sort $(basename $(notdir $(wildcard examples/*.py))))
 empty :=
 space := $(empty) $(empty)
-ENVIRONMENTS := $(BACKENDS) lint without-keras browser
+OLDEST := $(shell sed -n 's/^dependencies = .*"keras>=\([0-9.]*\)".*/\1/p' pyproject.toml)
+KERAS_PACKAGE := $(if $(filter nightly,$(KERAS)),keras-nightly,keras==$(KERAS:oldest=$(OLDEST)))
+# An environment a backend, and one for a backend with another Keras.
+OF_BACKENDS := $(sort $(BACKENDS) $(BACKEND)$(addprefix -keras-,$(KERAS)))
+ENVIRONMENTS := $(OF_BACKENDS) lint without-keras browser
 # Tested once, where there is no Keras.
 WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_figures.py tests/test_quantities.py tests/test_recording.py tests/rules tests/reports
 # One test or a few of each kind: imports, a metric, loss, regularizer, constraint,
@@ -38,7 +44,7 @@ ifeq ($(filter $(EXAMPLE),$(EXAMPLES)),)
 $(error EXAMPLE must be one of: $(EXAMPLES). Received: EXAMPLE=$(EXAMPLE))
 endif
 
-ENV := .venv/$(BACKEND)
+ENV := .venv/$(BACKEND)$(addprefix -keras-,$(KERAS))
 LINT := .venv/lint/bin
 RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3
 PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
@@ -47,7 +53,7 @@ PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help demo smoke test test-long test-without-keras browser lint types package bench clean
 
 help: ## list the targets
-	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [JOBS=2] [PYTHON=python3]'
+	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [KERAS=oldest|nightly|...] [ARGS=...] [JOBS=2] [PYTHON=python3]'
 	@echo 'make demo [EXAMPLE=$(subst $(space),|,$(EXAMPLES))]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
@@ -115,6 +121,12 @@ clean: ## remove the environments and all that was built
 	rm -rf .venv dist build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Two packages bring the module `keras`: one at a time.
+define install_keras
+.venv/$1/bin/python -m pip uninstall --quiet --yes keras keras-nightly
+	.venv/$1/$(PIP_INSTALL) '$(KERAS_PACKAGE)'
+endef
+
 # Each stamp is written last, so an installation that was broken off is taken
 # up again, and an environment that was broken off while it was made is made
 # anew.
@@ -134,19 +146,21 @@ $(ENVIRONMENTS:%=.venv/%/.created): .venv/%/.created:
 	.venv/$*/$(PIP_INSTALL) --upgrade 'pip>=25.1'
 	@touch $@
 
-$(BACKENDS:%=.venv/%/.installed-demo): .venv/%/.installed-demo: pyproject.toml | .venv/%/.created
-	$(if $(filter torch,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
-	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,report,examples]'
+$(OF_BACKENDS:%=.venv/%/.installed-demo): .venv/%/.installed-demo: pyproject.toml | .venv/%/.created
+	$(if $(filter torch%,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
+	.venv/$*/$(PIP_INSTALL) -e '.[$(firstword $(subst -, ,$*)),plot,report,examples]'
+	$(if $(findstring -keras-,$*),$(call install_keras,$*))
 	@touch $@
 
-$(BACKENDS:%=.venv/%/.installed-text): .venv/%/.installed-text: .venv/%/.installed-demo
+$(OF_BACKENDS:%=.venv/%/.installed-text): .venv/%/.installed-text: .venv/%/.installed-demo
 	.venv/$*/$(PIP_INSTALL) -e '.[text]'
 	.venv/$*/$(PIP_INSTALL) --no-deps 'german-nouns>=1.2'
 	@touch $@
 
-$(BACKENDS:%=.venv/%/.installed-test): .venv/%/.installed-test: pyproject.toml | .venv/%/.created
-	$(if $(filter torch,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
-	.venv/$*/$(PIP_INSTALL) -e '.[$*,plot,report,tensorboard,examples]' --group test
+$(OF_BACKENDS:%=.venv/%/.installed-test): .venv/%/.installed-test: pyproject.toml | .venv/%/.created
+	$(if $(filter torch%,$*),.venv/$*/$(PIP_INSTALL) '$(TORCH)')
+	.venv/$*/$(PIP_INSTALL) -e '.[$(firstword $(subst -, ,$*)),plot,report,tensorboard,examples]' --group test
+	$(if $(findstring -keras-,$*),$(call install_keras,$*))
 	@touch $(@D)/.installed-demo $@
 
 .venv/without-keras/.installed: pyproject.toml | .venv/without-keras/.created

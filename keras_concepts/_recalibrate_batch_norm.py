@@ -198,7 +198,7 @@ def _check(model: Any) -> None:
             f"{model.name!r}, which has not been called yet."
         )
     for layer in TrainingPass(model).layers:
-        if layer.renorm:
+        if getattr(layer, "renorm", False):  # Keras 3.13 and newer
             raise ValueError(
                 "`recalibrate_batch_norm` does not know batch renormalization, "
                 "which is no other model at inference. Received: layer "

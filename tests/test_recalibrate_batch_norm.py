@@ -7,6 +7,7 @@ from keras import layers
 
 import keras_concepts as kc
 from batch_norms import moments
+from older_keras import needs_renorm
 
 X = np.random.default_rng(0).normal(3.0, 2.0, (21, 6)).astype("float32")
 BATCHES = [X[:8], X[8:16], X[16:]]  # the last is a smaller one
@@ -196,13 +197,17 @@ def test_errors():
             kc.recalibrate_batch_norm(model, data)
     with pytest.raises(ValueError, match="`batch_size`"):
         kc.recalibrate_batch_norm(model, X, 0)
-    with pytest.raises(ValueError, match="renorm=True"):
-        kc.recalibrate_batch_norm(network(renorm=True), X)
     with pytest.raises(ValueError, match="was built"):
         kc.recalibrate_batch_norm(keras.Sequential([layers.Dense(1)]), X)
     model.trainable = False
     with pytest.raises(ValueError, match="frozen"):
         kc.recalibrate_batch_norm(model, X)
+
+
+@needs_renorm
+def test_batch_renormalization_is_refused():
+    with pytest.raises(ValueError, match="renorm=True"):
+        kc.recalibrate_batch_norm(network(renorm=True), X)
 
 
 class InferenceInFit(keras.Model):

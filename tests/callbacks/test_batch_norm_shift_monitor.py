@@ -11,6 +11,7 @@ from keras import layers
 import keras_concepts as kc
 from batch_norms import MovingStatistics, moments
 from keras_concepts.callbacks import BatchNormShiftMonitor, SignalMonitor
+from older_keras import needs_renorm
 
 X = np.random.default_rng(0).normal(3.0, 2.0, (24, 6)).astype("float32")
 Y = (X[:, :3] - 3.0).argmax(axis=1)
@@ -386,6 +387,7 @@ def test_a_layer_that_is_always_in_training_mode():
     assert_recorded(monitor, "norm", 0, oracle)
 
 
+@needs_renorm
 @pytest.mark.parametrize("clipping", [None, {"rmax": 1.5, "dmax": 0.5}])
 def test_batch_renormalization(clipping):
     """By what the layer normalizes, found from its outputs."""
@@ -528,7 +530,7 @@ def test_floatx_float64():
             [
                 keras.Input((6,)),
                 layers.BatchNormalization(name="norm"),
-                kc.layers.MonitoredBatchNormalization(renorm=True),
+                kc.layers.MonitoredBatchNormalization(),
                 layers.Dense(3, "softmax"),
                 kc.layers.ActivationProbe(),
             ]

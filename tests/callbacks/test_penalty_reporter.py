@@ -9,11 +9,13 @@ import keras_concepts as kc
 from autodiff import gradients
 from keras_concepts.callbacks import GradientMonitor, PenaltyReporter
 from keras_concepts.regularizers import L1, L1L2, L2, GroupLasso
+from older_keras import as_regularizer
 
 LOSS = keras.losses.SparseCategoricalCrossentropy
 BATCH = 24  # the last of 64 rows are a batch of 16
 
 
+@as_regularizer
 def squared(x):
     return 0.02 * ops.sum(ops.square(x) * ops.abs(x))
 

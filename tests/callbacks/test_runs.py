@@ -18,6 +18,7 @@ from keras_concepts.callbacks import (
     SignalMonitor,
 )
 from keras_concepts.regularizers import GroupLasso
+from older_keras import as_regularizer
 
 X = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
 Y = X[:, :1]
@@ -357,7 +358,7 @@ class Everything(keras.Model):
             4,
             "relu",
             kernel_regularizer=keras.regularizers.L1L2(0.1, 0.1),
-            bias_regularizer=lambda x: keras.ops.sum(x**4),
+            bias_regularizer=as_regularizer(lambda x: keras.ops.sum(x**4)),
             activity_regularizer="l2",
         )
         self.heads = {name: layers.Dense(1, name=name) for name in "ab"}

@@ -15,6 +15,7 @@ from keras_concepts.callbacks import (
     PenaltyReporter,
     TrainingDoctor,
 )
+from older_keras import as_regularizer
 from tests import autodiff
 
 BACKEND = keras.backend.backend()
@@ -550,6 +551,7 @@ def test_a_layer_that_is_unfrozen_appears():
 
 
 def test_the_guard_names_a_penalty():
+    @as_regularizer
     def broken(values):
         return ops.mean(ops.log(values - 1e6))
 
