@@ -32,7 +32,6 @@ COMPILED = {
     "three_steps": {"steps_per_execution": 3},
 }
 ACCUMULATION = (None, 2)
-STEPS = 6  # of an epoch
 WEIGHTS = ("none", "class", "sample")
 # The others are `long`: each trains three models.
 FEW = (
@@ -126,10 +125,10 @@ def train(policy, arguments, accumulation, weights, digits, callbacks):
 def monitors(digits):
     probe = digits[0][44:], digits[1][44:]
     return [
-        GradientMonitor(max_samples=STEPS),
+        GradientMonitor(max_samples=None),
         SignalMonitor(probe=probe),
         PenaltyReporter(),
-        BatchNormShiftMonitor(max_samples=STEPS),
+        BatchNormShiftMonitor(max_samples=None),
         NonFiniteGuard(),
         TrainingDoctor(probe=probe, time_budget=None, sink=lambda text: None),
     ]
