@@ -3,12 +3,13 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_concepts import quantities
-from keras_concepts._recording_file import Entries, damage, is_header
+from keras_concepts._recording_file import DAMAGE, Entries, is_header
 from keras_concepts._recording_format_1 import upgraded
+from keras_concepts._recording_lines import ROWS
 
 
 @dataclasses.dataclass
@@ -73,13 +74,41 @@ def written_runs(path: pathlib.Path) -> dict[int, WrittenRun]:
     if file != stat.st_ino or start > stat.st_size:
         start, runs = 0, {}
     entries = Entries(path, start)
-    for entry in upgraded(entries):
+    for entry in upgraded(entries, _beginnings(entries)):
         try:
             _read(entry, runs)
-        except (KeyError, TypeError, ValueError) as error:
-            raise damage(path, entry) from error
+        except DAMAGE as error:
+            raise entries.damage(entry["line"]) from error
     _known[name] = stat.st_ino, entries.end, runs
     return runs
+
+
+def forget(path: pathlib.Path) -> None:
+    """To be called when a file was written anew."""
+    _ = _known.pop(os.path.realpath(path), None)
+
+
+def _beginnings(entries: Entries) -> Iterator[dict[str, Any]]:
+    """All entries, but of rows only which epoch and steps they are of."""
+    for line in entries.lines():
+        rows = ROWS.match(line)
+        if (
+            rows
+            and line.endswith(b"}\n")
+            and not entries.is_after_half_a_line()
+        ):
+            run, monitor, epoch, last_step, _, _ = rows.groups()
+            yield {
+                "line": entries.line,
+                "run": int(run),
+                "monitor": monitor.decode("ascii"),
+                "epoch": int(epoch),
+                "last_step": int(last_step),
+            }
+        else:
+            entry = entries.parsed(line)
+            if entry is not None:
+                yield entry
 
 
 def _read(entry: dict[str, Any], runs: dict[int, WrittenRun]) -> None:
@@ -98,8 +127,10 @@ def _read(entry: dict[str, Any], runs: dict[int, WrittenRun]) -> None:
                     e: n for e, n in runs[number].steps.items() if e < first
                 }
                 runs[number].steps = kept
-    elif entry.get("steps"):
-        taken = _steps_taken(entry["monitor"], max(entry["steps"]))
+    elif entry.get("last_step", -1) >= 0 or entry.get("steps"):
+        last = entry.get("last_step")
+        last = max(entry["steps"]) if last is None else last
+        taken = _steps_taken(entry["monitor"], last)
         epoch = entry["epoch"]
         run.steps[epoch] = max(taken, run.steps.get(epoch, 0))
 
