@@ -9,12 +9,15 @@ import pathlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
+_T = TypeVar("_T")
 FORMAT = "keras-concepts recording"
 VERSION = 3
 # Longer than any header, and than any line: no other file is read to its end.
 _LONGEST_HEADER, _LONGEST_LINE = 1 << 24, 1 << 28
+# Of runs, epochs and steps.
+_LARGEST = 1 << 62
 # What comes of reading an entry that is none.
 DAMAGE = (
     AttributeError,
@@ -25,6 +28,7 @@ DAMAGE = (
     ValueError,
 )
 _SEAL = re.compile(rb', "crc": (\d{1,10})\}\s*$')
+_LONGEST_SEAL = 24
 
 
 class Entries:
@@ -86,12 +90,11 @@ class Entries:
         self._half = 0
         if entry is not None:
             _check_version(self.path, entry)
-        seal = _SEAL.search(line)
-        if seal is not None and (
-            entry is None
-            or zlib.crc32(line[: seal.start()] + b"}") != int(seal[1])
-        ):
-            raise self.damage(self.line)
+        seal = _SEAL.search(line, max(0, len(line) - _LONGEST_SEAL))
+        if seal is not None:
+            crc = zlib.crc32(b"}", zlib.crc32(memoryview(line)[: seal.start()]))
+            if entry is None or crc != int(seal[1]):
+                raise self.damage(self.line)
         if entry is None:
             self._half = self.line
             return None
@@ -121,6 +124,20 @@ def encoded(entries: Iterable[dict[str, Any]]) -> bytes:
 def is_header(entry: dict[str, Any] | None) -> bool:
     """Whether an entry is what a monitor writes before its first row."""
     return entry is not None and entry.get("format") == FORMAT
+
+
+def typed(kind: type[_T], value: Any) -> _T:
+    """A value of an entry, if it is what it should be.
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: It is no count, and -1 neither.
+    """
+    if type(value) is not kind:
+        raise TypeError(f"Expected {kind.__name__}.")
+    if isinstance(value, int) and not -1 <= value < _LARGEST:
+        raise ValueError("Expected a count.")
+    return value
 
 
 def _sealed(entry: dict[str, Any]) -> bytes:

@@ -18,9 +18,9 @@ from keras_concepts._recording_rows import Series
 # The beginning of a line, to be told from others without parsing it: run,
 # monitor, epoch, last step, owner and quantity.
 ROWS = re.compile(
-    rb'\{"run": (\d{1,9}), "monitor": "([^"\\]*)", "epoch": (-?\d{1,9}), '
+    rb'\{"run": (\d{1,9}), "monitor": "([ !#-[\]-~]*)", "epoch": (-?\d{1,9}), '
     rb'"last_step": (-?\d{1,18}), "owner": "((?:[^"\\]|\\.)*)", '
-    rb'"quantity": "([^"\\]*)", '
+    rb'"quantity": "([ !#-[\]-~]*)", '
 )
 # From so many numbers on a column is a string.
 _LONG = 8

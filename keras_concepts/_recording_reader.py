@@ -3,20 +3,16 @@
 import pathlib
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from keras_concepts import quantities
-from keras_concepts._recording_file import DAMAGE, Entries, is_header
+from keras_concepts._recording_file import DAMAGE, Entries, is_header, typed
 from keras_concepts._recording_format_1 import upgraded
 from keras_concepts._recording_left_out import epochs_of
 from keras_concepts._recording_lines import Columns
 from keras_concepts._recording_rows import Run, Series, keep
 from keras_concepts._recording_runs import replaced_runs
 from keras_concepts._recording_thinning import stays
-
-_T = TypeVar("_T")
-# Of runs and epochs.
-_LARGEST = 1 << 31
 
 
 class RecordingReader:
@@ -49,15 +45,15 @@ class RecordingReader:
         self._leave_out_replaced_epochs()
 
     def _read(self, entry: dict[str, Any]) -> None:
-        number = _typed(int, entry["run"])
+        number = typed(int, entry["run"])
         run = self.runs.setdefault(number, Run(number))
         if "quantity" in entry:
             self._read_rows(entry, run)
         elif "facts" in entry:
-            self._read_facts(_typed(dict, entry["facts"]), run)
+            self._read_facts(typed(dict, entry["facts"]), run)
         elif is_header(entry):
-            run.identity = _typed(str, entry.get("identity", ""))
-            _add(_typed(str, entry.get("monitor", "")), run)
+            run.identity = typed(str, entry.get("identity", ""))
+            _add(typed(str, entry.get("monitor", "")), run)
         else:
             self._leave_out(entry, run)
 
@@ -82,7 +78,7 @@ class RecordingReader:
             Series(
                 run.number,
                 monitor,
-                _typed(int, entry["epoch"]),
+                typed(int, entry["epoch"]),
                 _interned(entry["owner"]),
                 quantity,
                 steps,
@@ -94,13 +90,13 @@ class RecordingReader:
     def _read_facts(self, facts: dict[str, Any], run: Run) -> None:
         resumed = facts.get("resumed")
         if resumed is not None:
-            _ = _typed(int, resumed["run"]), _typed(int, resumed["epoch"])
+            _ = typed(int, resumed["run"]), typed(int, resumed["epoch"])
         run.facts.update(facts)
 
     def _leave_out(self, entry: dict[str, Any], run: Run) -> None:
         """What the recording had left out when this line was written."""
-        monitors = {*_typed(list, entry["monitors"])}
-        left_out = epochs_of(_typed(dict, entry["left_out"]))
+        monitors = {*typed(list, entry["monitors"])}
+        left_out = epochs_of(typed(dict, entry["left_out"]))
         for group, epochs in left_out.items():
             run.left_out.setdefault(group, set()).update(epochs)
         is_kept = stays(left_out)
@@ -112,7 +108,7 @@ class RecordingReader:
             )
         )
         if entry.get("judged"):
-            run.judged = _typed(dict, entry["judged"])
+            run.judged = typed(dict, entry["judged"])
             run.judged_at = len(self.series)
 
     def _leave_out_replaced_epochs(self) -> None:
@@ -143,12 +139,3 @@ def _interned(name: Any) -> str:
 def _add(monitor: str, run: Run) -> None:
     if monitor and monitor not in run.monitors:
         run.monitors.append(monitor)
-
-
-def _typed(kind: type[_T], value: Any) -> _T:
-    """A value of an entry, if it is what it should be."""
-    if type(value) is not kind:
-        raise TypeError(f"Expected {kind.__name__}.")
-    if kind is int and not -1 <= value < _LARGEST:
-        raise ValueError("Expected a count.")
-    return value

@@ -1,6 +1,7 @@
 """The rows of a recording, and what is known of each run."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -119,6 +120,8 @@ def series_of(
         ValueError: `steps`, `values` and `index` differ in length.
     """
     values = _compact(np.atleast_1d(np.asarray(values)))
+    if isinstance(steps, int):
+        steps = _one_step(steps)
     steps = np.atleast_1d(np.asarray(steps, dtype=np.int64))
     if index is not None:
         index = np.atleast_1d(np.asarray(index, dtype=np.int64))
@@ -136,6 +139,14 @@ def series_of(
     return Series(
         run, monitor, int(epoch), owner, quantity, steps, index, values, is_copy
     )
+
+
+@functools.lru_cache(4)
+def _one_step(step: int) -> np.ndarray:
+    """The same array for all that is measured between two steps."""
+    steps = np.array([step], np.int64)
+    steps.flags.writeable = False
+    return steps
 
 
 def _compact(values: np.ndarray) -> np.ndarray:

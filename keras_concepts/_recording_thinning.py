@@ -10,7 +10,8 @@ that what is compared with each other stays complete. These stay:
 - the 4 epochs in which some curve was highest above its median, and the 4 in
   which one was lowest below it, in terms of its standard deviation;
 - the first 4 epochs, and the last, in which a curve ceased to be finite;
-- of the epochs between, 8 or more: each time every second one is left out.
+- of the epochs between, 8 or more, spread evenly: each time half of them are
+  left out.
 
 What is measured in steps and what is measured by looks between two epochs are
 thinned apart, each by the epochs in which it was measured.
@@ -166,7 +167,7 @@ def _thinned(
 
 
 def _halved(group: Sequence[Series]) -> tuple[list[int], int]:
-    """Every second epoch of those between, and the bytes that they take."""
+    """Half of the epochs between, and the bytes that they take."""
     sizes: dict[int, int] = defaultdict(int)
     for each in group:
         sizes[each.epoch] += _bytes(each)
@@ -177,8 +178,31 @@ def _halved(group: Sequence[Series]) -> tuple[list[int], int]:
         between = [epoch for epoch in between if epoch not in kept]
     if len(between) < 2 * _BETWEEN:
         return [], 0
-    left_out = between[1::2]
+    left_out = _densest(epochs, between, len(between) // 2)
     return left_out, sum(sizes[epoch] for epoch in left_out)
+
+
+def _densest(
+    epochs: Sequence[int], between: Sequence[int], count: int
+) -> list[int]:
+    """The epochs without which the others are spread most evenly.
+
+    One after another, that with the least distance between its neighbours.
+
+    Args:
+        epochs: All, sorted.
+        between: Those of them that may be left out.
+        count: How many are to be.
+    """
+    left = np.array(epochs)
+    is_free = np.isin(left, between)
+    found: list[int] = []
+    for _ in range(count):
+        spans = np.where(is_free[1:-1], left[2:] - left[:-2], left[-1] + 2)
+        place = 1 + int(np.argmin(spans))
+        found.append(int(left[place]))
+        left, is_free = np.delete(left, place), np.delete(is_free, place)
+    return sorted(found)
 
 
 def _events(group: Sequence[Series], between: Sequence[int]) -> set[int]:
