@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from keras_concepts import quantities
 from keras_concepts._recording_lines import ROWS
 from keras_concepts._recording_rows import Run
-from keras_concepts._recording_thinning import group_of
 
 # Far more than any run has, so that damage does not fill the memory.
 _MOST = 1 << 24
@@ -61,14 +59,11 @@ class Gone:
         rows = ROWS.match(line)
         if rows is None:
             return True
-        run, monitor, epoch, _, owner, quantity = rows.groups()
+        run, monitor, epoch, _, group = rows.groups()
         if int(run) != self._run.number or monitor not in self._monitors:
             return True
-        name = quantity.decode("ascii")
-        if not quantities.is_known(name):
-            return True
-        group = group_of(name, bool(owner))
-        return int(epoch) not in self._run.left_out.get(group, ())
+        left_out = self._run.left_out.get(group.decode(), ())
+        return int(epoch) not in left_out
 
 
 def _ranges(epochs: Iterable[int]) -> list[list[int]]:

@@ -1,47 +1,86 @@
-"""A series of rows as a line of a file, and the other way round.
+"""Series of rows as lines of a file, and the other way round.
 
-Short columns are lists of numbers. A long one is a string: the type and the
-base64 of its bytes, least significant first, such as `"f4:AACAPwAAAEA="`. It is
-a third as long, and is read thirty times as fast.
+What a monitor measured at the same steps of an epoch is one line: all owners,
+quantities and steps once, and the values one series after another. A few
+numbers are a list. More of them are a string: the type and the base64 of the
+bytes, least significant first, such as `"f4:AACAPwAAAEA="`, which is a third as
+long and is read thirty times as fast.
 """
 
 import base64
 import binascii
+import itertools
 import math
+import operator
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from keras_concepts._recording_rows import Series
+from keras_concepts._recording_thinning import group_of
 
 # The beginning of a line, to be told from others without parsing it: run,
-# monitor, epoch, last step, owner and quantity.
+# monitor, epoch, last step and what it is thinned together with.
 ROWS = re.compile(
     rb'\{"run": (\d{1,9}), "monitor": "([ !#-[\]-~]*)", "epoch": (-?\d{1,9}), '
-    rb'"last_step": (-?\d{1,18}), "owner": "((?:[^"\\]|\\.)*)", '
-    rb'"quantity": "([ !#-[\]-~]*)", '
+    rb'"last_step": (-?\d{1,18}), "group": "([a-z]*)", '
 )
 # From so many numbers on a column is a string.
 _LONG = 8
+# Most series of a line: one that is damaged should not take too many with it.
+_MOST = 1024
 _TYPES = {code: np.dtype(f"<{code}") for code in ("i4", "i8", "f4", "f8")}
 
 
-def entry_of(series: Series) -> dict[str, Any]:
-    """A series as a JSON object."""
+def entries_of(series: Iterable[Series]) -> Iterator[dict[str, Any]]:
+    """Series as JSON objects, one or more in each."""
+    together: list[Series] = []
+    group = ""
+    for each in series:
+        belongs = group_of(each.quantity, bool(each.owner))
+        if together and not (
+            belongs == group
+            and len(together) < _MOST
+            and _are_alike(together[0], each)
+        ):
+            yield _entry_of(together, group)
+            together = []
+        together.append(each)
+        group = belongs
+    if together:
+        yield _entry_of(together, group)
+
+
+def _are_alike(one: Series, other: Series) -> bool:
+    return (
+        (one.run, one.monitor, one.epoch)
+        == (other.run, other.monitor, other.epoch)
+        and one.kept_index is None
+        and other.kept_index is None
+        and one.kept_values.dtype == other.kept_values.dtype
+        and np.array_equal(one.steps, other.steps)
+    )
+
+
+def _entry_of(together: list[Series], group: str) -> dict[str, Any]:
+    first = together[0]
+    by_owner = itertools.groupby(together, operator.attrgetter("owner"))
     entry = {
-        "run": series.run,
-        "monitor": series.monitor,
-        "epoch": series.epoch,
-        # So far in front, it is found without parsing the line.
-        "last_step": int(series.steps.max(initial=-1)),
-        "owner": series.owner,
-        "quantity": series.quantity,
-        "steps": _written(series.steps),
-        "values": _written(series.kept_values),
+        "run": first.run,
+        "monitor": first.monitor,
+        "epoch": first.epoch,
+        "last_step": int(first.steps.max(initial=-1)),
+        "group": group,
+        "of": [
+            [owner, [s.quantity for s in those]] for owner, those in by_owner
+        ],
+        "steps": _written(first.steps),
+        "values": _written(np.concatenate([s.kept_values for s in together])),
     }
-    if series.kept_index is not None:
-        entry["index"] = _written(series.kept_index)
+    if first.kept_index is not None:
+        entry["index"] = _written(first.kept_index)
     return entry
 
 

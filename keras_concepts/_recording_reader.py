@@ -47,8 +47,11 @@ class RecordingReader:
     def _read(self, entry: dict[str, Any]) -> None:
         number = typed(int, entry["run"])
         run = self.runs.setdefault(number, Run(number))
-        if "quantity" in entry:
+        if "of" in entry:
             self._read_rows(entry, run)
+        elif "quantity" in entry:  # before format 3
+            of = [[entry["owner"], [entry["quantity"]]]]
+            self._read_rows(entry | {"of": of}, run)
         elif "facts" in entry:
             self._read_facts(typed(dict, entry["facts"]), run)
         elif is_header(entry):
@@ -61,31 +64,31 @@ class RecordingReader:
         monitor = _interned(entry["monitor"])
         if monitor != quantities.FIT:
             _add(monitor, run)
-        quantity = _interned(entry["quantity"])
-        if not quantities.is_known(quantity):
-            if quantity not in self.unknown:
-                self.unknown.append(quantity)
-            quantity = quantities.USER_PREFIX + quantity
+        names = [
+            (_interned(owner), self._known(quantity))
+            for owner, measured in entry["of"]
+            for quantity in typed(list, measured)
+        ]
+        epoch = typed(int, entry["epoch"])
         steps = self._columns.steps(entry["steps"])
         values = self._columns.numbers(entry["values"])
         index = entry.get("index")
         if index is not None:
             index = self._columns.integers(index)
-        last = steps if index is None else index
-        if not len(steps) == len(values) == len(last):
-            raise ValueError("Columns of different length.")
-        self.series.append(
-            Series(
-                run.number,
-                monitor,
-                typed(int, entry["epoch"]),
-                _interned(entry["owner"]),
-                quantity,
-                steps,
-                index,
-                values,
-            )
-        )
+            values = values.reshape(1, len(index))
+        rows = values.reshape(len(names), len(steps))
+        self.series += [
+            Series(run.number, monitor, epoch, *name, steps, index, row)
+            for name, row in zip(names, rows, strict=True)
+        ]
+
+    def _known(self, quantity: Any) -> str:
+        quantity = _interned(quantity)
+        if quantities.is_known(quantity):
+            return quantity
+        if quantity not in self.unknown:
+            self.unknown.append(quantity)
+        return quantities.USER_PREFIX + quantity
 
     def _read_facts(self, facts: dict[str, Any], run: Run) -> None:
         resumed = facts.get("resumed")

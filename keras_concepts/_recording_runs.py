@@ -95,7 +95,7 @@ def _beginnings(entries: Entries) -> Iterator[dict[str, Any]]:
             and line.endswith(b"}\n")
             and not entries.is_after_half_a_line()
         ):
-            run, monitor, epoch, last_step, _, _ = rows.groups()
+            run, monitor, epoch, last_step, _ = rows.groups()
             yield {
                 "line": entries.line,
                 "run": int(run),

@@ -10,7 +10,7 @@ from typing import Any
 from keras_concepts._held_file import HeldFile, hold
 from keras_concepts._recording_file import FORMAT, VERSION, encoded
 from keras_concepts._recording_left_out import Gone, left_out_entry
-from keras_concepts._recording_lines import entry_of
+from keras_concepts._recording_lines import entries_of
 from keras_concepts._recording_rows import Run, Series
 from keras_concepts._recording_runs import WrittenRun, forget, written_runs
 
@@ -156,12 +156,13 @@ class RecordingWriter:
     ) -> Iterator[dict[str, Any]]:
         """Rows from some series on, and where rows were left out of all."""
         run = self._run
-        for place in range(first, len(series) + 1):
-            is_due = self._says_left_out or not first
-            if is_due and run.left_out and place == max(first, run.judged_at):
-                yield left_out_entry(run, {each.monitor for each in series})
-            if place < len(series) and not series[place].is_copy:
-                yield entry_of(series[place])
+        place = max(first, run.judged_at)
+        own = (each for each in series[first:place] if not each.is_copy)
+        yield from entries_of(own)
+        if run.left_out and (self._says_left_out or not first):
+            yield left_out_entry(run, {each.monitor for each in series})
+        own = (each for each in series[place:] if not each.is_copy)
+        yield from entries_of(own)
 
     def _header(self) -> dict[str, Any]:
         header = {"format": FORMAT, "version": VERSION, "run": self._run.number}
