@@ -20,6 +20,7 @@ The file says what was left out (`left_out`), and so a recording that is read
 has the rows that the one in memory had.
 """
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -45,6 +46,7 @@ RUN, STEPS, LOOKS = "run", "steps", "looks"
 LeftOut = Mapping[str, Iterable[int]]
 
 
+@functools.lru_cache(4096)
 def group_of(name: str, has_owner: bool) -> str:
     """What is thinned together; `""` for what always stays.
 
@@ -69,13 +71,10 @@ def stays(left_out: LeftOut) -> Callable[[Series], bool]:
         left_out: Epochs of each group.
     """
     epochs = {group: frozenset(found) for group, found in left_out.items()}
-    groups: dict[tuple[str, bool], str] = {}
 
     def is_kept(series: Series) -> bool:
-        key = series.quantity, bool(series.owner)
-        if key not in groups:
-            groups[key] = group_of(*key)
-        return series.epoch not in epochs.get(groups[key], ())
+        group = group_of(series.quantity, bool(series.owner))
+        return series.epoch not in epochs.get(group, ())
 
     return is_kept
 
@@ -95,14 +94,17 @@ class Thinning:
         self.bytes = self._rows = self._seen = 0
         self._epochs: set[int] = set()
         self._look(series)
-        # Where little could be left out, not again after each epoch.
+        self._wait()
+
+    def _wait(self) -> None:
+        """Where little can be left out, that is not tried after each epoch."""
         self._next = (1.0 + (1.0 - _ENOUGH) / 2.0) * self.bytes
 
     def _look(self, series: Sequence[Series]) -> None:
         for each in series[self._seen :]:
             self.bytes += _bytes(each)
             self._rows += len(each.steps)
-            if each.quantity == q.LOG:
+            if group_of(each.quantity, bool(each.owner)) == RUN:
                 self._epochs.add(each.epoch)
         self._seen = len(series)
 
@@ -128,6 +130,7 @@ class Thinning:
             left_out[RUN] = _halved(groups[RUN])[0]
         if is_large:
             left_out |= _thinned(groups, self.bytes - _ENOUGH * MOST_BYTES)
+            self._wait()
         return {group: found for group, found in left_out.items() if found}
 
 

@@ -1,5 +1,6 @@
 """Writing the rows of a recording to its file."""
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -46,6 +47,7 @@ class RecordingWriter:
         self._entries: list[dict[str, Any]] = []
         self._written = 0
         self._lines = 0  # of series, of which some may have been left out
+        self._thinned: set[str] = set()  # monitors of rows that were left out
         self._says_left_out = False
         try:
             self.runs: dict[int, WrittenRun] = written_runs(path)
@@ -102,6 +104,7 @@ class RecordingWriter:
             is_kept: Whether a series stays.
         """
         self._written = sum(map(is_kept, series[: self._written]))
+        self._thinned.update(s.monitor for s in series if not s.is_copy)
         self._says_left_out = True
 
     def compact(self, series: Sequence[Series]) -> None:
@@ -113,16 +116,15 @@ class RecordingWriter:
         Args:
             series: All that were recorded, and are not left out.
         """
-        held = hold(self.path)
-        if self._lines < 2 * len(series) or held is not self._hold:
+        if self._lines < 2 * len(series):
             return
-        gone = Gone(self._run, {each.monitor for each in series})
-        try:
-            held.rewrite(self.path, filter(gone.stays, held.lines()))
-        except OSError:
-            return
-        forget(self.path)
-        self._lines = len(series)
+        gone = Gone(self._run, self._thinned)
+        with contextlib.suppress(OSError):
+            held = hold(self.path)
+            if held is self._hold:
+                held.rewrite(self.path, filter(gone.stays, held.lines()))
+                forget(self.path)
+                self._lines = len(series)
 
     def release(self) -> None:
         """Lets other processes write to the file, until the next `write`."""
@@ -160,7 +162,7 @@ class RecordingWriter:
         own = (each for each in series[first:place] if not each.is_copy)
         yield from entries_of(own)
         if run.left_out and (self._says_left_out or not first):
-            yield left_out_entry(run, {each.monitor for each in series})
+            yield left_out_entry(run, self._thinned)
         own = (each for each in series[place:] if not each.is_copy)
         yield from entries_of(own)
 
