@@ -32,13 +32,23 @@ class Recording:
     A recording knows numpy and nothing else: it can be loaded, judged and drawn
     on a machine without Keras.
 
-    With a `path`, every `flush()` appends what came since the last one, as one
-    JSON object per line. A process killed while writing loses at most the lines
-    after its last flush: `load` leaves out a last line that is not whole. A
-    file that already holds a recording is continued, never overwritten: with
-    another monitor of the same run, or with the next run, whose steps are
-    counted on. If the file is deleted in the meantime, the next flush begins it
-    again, with all rows of this recording.
+    With a `path`, every `flush()` appends what came since the last one, as
+    lines of JSON, each with a checksum. A process killed while writing loses at
+    most the lines after its last flush: `load` leaves out a last line that is
+    not whole. A file that already holds a recording is continued, never
+    overwritten: with another monitor of the same run, or with the next run,
+    whose steps are counted on. If the file is deleted in the meantime, the next
+    flush begins it again, with all rows of this recording.
+
+    Memory and file are bounded. Once there are more than a million rows, which
+    take more than 128 MiB, `flush` leaves out whole epochs, of all owners
+    alike. These stay: what is measured of the run and not of its layers (the
+    logs for example; of 2,048 epochs at most), what comes once in a run, the
+    first 4 and the last 8 epochs, those in which a curve was furthest from its
+    median or ceased to be finite, and 8 or more between, spread evenly. The
+    file says the same: it is written anew when half of its lines are left out.
+    What a judge had found by then is kept with the rows, so that `diagnose`
+    gives what the training doctor gave. `runs[...].left_out` has the epochs.
 
     One process writes to a file. It holds the file until the recording is
     closed (`close`, or the end of a `with` block) or no longer referred to, and
