@@ -39,7 +39,7 @@ def entries_of(series: Iterable[Series]) -> Iterator[dict[str, Any]]:
     together: list[Series] = []
     group = ""
     for each in series:
-        belongs = group_of(each.quantity, bool(each.owner))
+        belongs = group_of(each)
         if together and not (
             belongs == group
             and len(together) < _MOST

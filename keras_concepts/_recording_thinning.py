@@ -47,21 +47,20 @@ LeftOut = Mapping[str, Iterable[int]]
 
 
 @functools.lru_cache(4096)
-def group_of(name: str, has_owner: bool) -> str:
-    """What is thinned together; `""` for what always stays.
-
-    Args:
-        name: Of a quantity.
-        has_owner: Whether it is measured of somebody, and not of the run.
-    """
+def _group(name: str, has_owner: bool, has_index: bool) -> str:
     quantity = q.described(name)
     if quantity.cadence == "once":
         return ""
     if quantity.cadence == "step":
         return STEPS
-    if quantity.owner == "log" or not (has_owner or quantity.indexed_by):
-        return RUN
-    return LOOKS
+    is_of_run = quantity.owner == "log" or not has_owner
+    return RUN if is_of_run and not has_index else LOOKS
+
+
+def group_of(series: Series) -> str:
+    """What a series is thinned together with; `""` if it always stays."""
+    has_index = series.kept_index is not None
+    return _group(series.quantity, bool(series.owner), has_index)
 
 
 def stays(left_out: LeftOut) -> Callable[[Series], bool]:
@@ -73,8 +72,7 @@ def stays(left_out: LeftOut) -> Callable[[Series], bool]:
     epochs = {group: frozenset(found) for group, found in left_out.items()}
 
     def is_kept(series: Series) -> bool:
-        group = group_of(series.quantity, bool(series.owner))
-        return series.epoch not in epochs.get(group, ())
+        return series.epoch not in epochs.get(group_of(series), ())
 
     return is_kept
 
@@ -104,7 +102,7 @@ class Thinning:
         for each in series[self._seen :]:
             self.bytes += _bytes(each)
             self._rows += len(each.steps)
-            if group_of(each.quantity, bool(each.owner)) == RUN:
+            if group_of(each) == RUN:
                 self._epochs.add(each.epoch)
         self._seen = len(series)
 
@@ -123,8 +121,7 @@ class Thinning:
             return {}
         groups: dict[str, list[Series]] = defaultdict(list)
         for each in series:
-            group = group_of(each.quantity, bool(each.owner))
-            groups[group].append(each)
+            groups[group_of(each)].append(each)
         left_out = {}
         if is_long:
             left_out[RUN] = _halved(groups[RUN])[0]
