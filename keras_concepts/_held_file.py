@@ -44,6 +44,8 @@ class HeldFile:
                 "process is recording to. Give each process a file of its own, "
                 "or wait until the other one has ended."
             )
+        with contextlib.suppress(OSError):  # of a process that was killed
+            _part_of(pathlib.Path(os.path.realpath(path))).unlink()
 
     @property
     def size(self) -> int:
@@ -88,9 +90,10 @@ class HeldFile:
             OSError: That cannot be done. The file is as it was.
         """
         path = pathlib.Path(os.path.realpath(path))
-        part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        part = _part_of(path)
         with _mutex:
-            other = part.open("w+b")
+            part.unlink(missing_ok=True)
+            other = part.open("a+b")
             try:
                 shutil.copymode(path, part)
                 other.writelines(lines)
@@ -126,6 +129,11 @@ class HeldFile:
 
     def _close(self) -> None:
         self._file.close()
+
+
+def _part_of(path: pathlib.Path) -> pathlib.Path:
+    """The file that is to take the place of another; its holder's alone."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def hold(path: pathlib.Path) -> HeldFile:

@@ -214,6 +214,21 @@ class TestFile:
         assert done.stdout == "refused\n"
         assert rows(Recording.load(path)) == rows(recording)
 
+    def test_what_a_killed_process_left_is_removed(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        (tmp_path / ".run.jsonl.tmp").write_bytes(b"half a ")
+        recorded(3, path).close()
+        assert os.listdir(tmp_path) == ["run.jsonl"]
+
+    def test_a_link_stays_one(self, tmp_path):
+        (tmp_path / "disk").mkdir()
+        path = tmp_path / "run.jsonl"
+        path.symlink_to(tmp_path / "disk" / "a.jsonl")
+        recording = recorded(150, path)
+        assert recording.runs[0].left_out
+        assert path.is_symlink()
+        assert rows(Recording.load(path)) == rows(recording)
+
     def test_without_space_for_both_the_old_file_goes_on(
         self, tmp_path, monkeypatch
     ):
