@@ -53,7 +53,7 @@ def simulate(epochs: int, variables: int, path: str) -> dict[str, float]:
             "layer": f"net/block_{i}",
             "role": q.WEIGHT,
             "trainable": True,
-            "shape": [1024, 1024],
+            "shape": [2048, 1024],
         }
         for i in range(variables)
     ]

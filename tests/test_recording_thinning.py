@@ -214,6 +214,30 @@ class TestFile:
         assert done.stdout == "refused\n"
         assert rows(Recording.load(path)) == rows(recording)
 
+    def test_a_file_that_is_replaced_while_it_is_opened(
+        self, tmp_path, monkeypatch
+    ):
+        """Its holder writes it anew, and then lets go of it."""
+        from keras_concepts import _held_file
+
+        path = tmp_path / "run.jsonl"
+        recorded(3, path).close()
+        lock, calls = _held_file._lock, []
+
+        def replace_and_lock(descriptor):
+            if not calls:
+                copy = tmp_path / "copy"
+                copy.write_bytes(path.read_bytes())
+                copy.replace(path)
+            calls.append(descriptor)
+            return lock(descriptor)
+
+        monkeypatch.setattr(_held_file, "_lock", replace_and_lock)
+        with Recording(path, monitor="Guard") as recording:
+            recording.append(3, "", q.CHECKED, 400, 1.0)
+        assert len(calls) == 2
+        assert len(Recording.load(path).select(monitor="Guard")) == 1
+
     def test_what_a_killed_process_left_is_removed(self, tmp_path):
         path = tmp_path / "run.jsonl"
         (tmp_path / ".run.jsonl.tmp").write_bytes(b"half a ")
