@@ -23,7 +23,6 @@ has the rows that the one in memory had.
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -124,9 +123,10 @@ class Thinning:
             groups[group_of(each)].append(each)
         left_out = {}
         if is_long:
-            left_out[RUN] = _halved(groups[RUN])[0]
+            left_out[RUN] = _Group(groups[RUN]).halve()[0]
         if is_large:
-            left_out |= _thinned(groups, self.bytes - _ENOUGH * MOST_BYTES)
+            too_many = self.bytes - _ENOUGH * MOST_BYTES
+            left_out |= _thinned(groups[STEPS], groups[LOOKS], too_many)
             self._wait()
         return {group: found for group, found in left_out.items() if found}
 
@@ -141,108 +141,139 @@ def _bytes(series: Series) -> int:
 
 
 def _thinned(
-    groups: Mapping[str, list[Series]], too_many: float
+    steps: Sequence[Series], looks: Sequence[Series], too_many: float
 ) -> dict[str, list[int]]:
-    """What to leave out of the groups, of the larger one first.
+    """What to leave out of two groups, of the larger one first.
 
     Args:
-        groups: Series of each.
+        steps: What is measured in steps.
+        looks: What is measured between two epochs.
         too_many: Bytes to save.
     """
-    left_out: dict[str, list[int]] = {STEPS: [], LOOKS: []}
-    sizes = {g: sum(map(_bytes, groups.get(g, ()))) for g in left_out}
-    rest = {g: list(groups.get(g, ())) for g in left_out}
-    while too_many > 0 and sizes:
-        group = max(sizes, key=lambda each: sizes[each])
-        epochs, saved = _halved(rest[group])
+    groups = {STEPS: _Group(steps), LOOKS: _Group(looks)}
+    left_out: dict[str, list[int]] = {name: [] for name in groups}
+    while too_many > 0.0 and groups:
+        name = max(groups, key=lambda each: groups[each].size)
+        epochs, saved = groups[name].halve()
         if not epochs:
-            del sizes[group]
-            continue
-        left_out[group] += epochs
-        gone = frozenset(epochs)
-        rest[group] = [s for s in rest[group] if s.epoch not in gone]
-        sizes[group] -= saved
+            del groups[name]
+        left_out[name] += epochs
         too_many -= saved
-    return {group: sorted(epochs) for group, epochs in left_out.items()}
+    return {name: sorted(epochs) for name, epochs in left_out.items()}
 
 
-def _halved(group: Sequence[Series]) -> tuple[list[int], int]:
-    """Half of the epochs between, and the bytes that they take."""
-    sizes: dict[int, int] = defaultdict(int)
-    for each in group:
-        sizes[each.epoch] += _bytes(each)
-    epochs = sorted(sizes)
-    between = epochs[_FIRST:-_LAST]
-    if len(between) >= 2 * _BETWEEN:
-        kept = _events(group, between)
-        between = [epoch for epoch in between if epoch not in kept]
-    if len(between) < 2 * _BETWEEN:
-        return [], 0
-    left_out = _densest(epochs, between, len(between) // 2)
-    return left_out, sum(sizes[epoch] for epoch in left_out)
+class _Group:
+    """Series that are thinned together.
+
+    Args:
+        series: Of some curves, each in some epochs.
+    """
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        self._epochs = np.unique([each.epoch for each in series])
+        columns = {epoch: i for i, epoch in enumerate(self._epochs.tolist())}
+        rows: dict[tuple[str, str, str], int] = {}
+        for each in series:
+            key = each.monitor, each.quantity, each.owner
+            _ = rows.setdefault(key, len(rows))
+        shape = len(rows), len(columns)
+        self._sizes = np.zeros(len(columns))
+        # Of each curve and epoch.
+        self._lowest = np.full(shape, np.nan)
+        self._highest = np.full(shape, np.nan)
+        self._is_broken = np.zeros(shape, bool)
+        for each in series:
+            column = columns[each.epoch]
+            self._sizes[column] += _bytes(each)
+            low, high, is_broken = _range(each.kept_values)
+            at = rows[each.monitor, each.quantity, each.owner], column
+            self._lowest[at] = np.fmin(self._lowest[at], low)
+            self._highest[at] = np.fmax(self._highest[at], high)
+            self._is_broken[at] |= is_broken
+
+    @property
+    def size(self) -> float:
+        """Bytes of all epochs."""
+        return float(self._sizes.sum())
+
+    def halve(self) -> tuple[list[int], float]:
+        """Leaves out half of the epochs between that nothing speaks for.
+
+        Returns:
+            The epochs, and the bytes that they took; none if there are few.
+        """
+        is_free = np.zeros(len(self._epochs), bool)
+        is_free[_FIRST:-_LAST] = True
+        if is_free.sum() >= 2 * _BETWEEN:
+            is_free[self._events(np.flatnonzero(is_free))] = False
+        count = int(is_free.sum())
+        if count < 2 * _BETWEEN:
+            return [], 0.0
+        gone = _densest(self._epochs, is_free, count // 2)
+        epochs, saved = self._epochs[gone], self._sizes[gone].sum()
+        self._epochs = np.delete(self._epochs, gone)
+        self._sizes = np.delete(self._sizes, gone)
+        for name in ("_lowest", "_highest", "_is_broken"):
+            setattr(self, name, np.delete(getattr(self, name), gone, axis=1))
+        return sorted(epochs.tolist()), float(saved)
+
+    def _events(self, between: np.ndarray) -> np.ndarray:
+        """Which of some columns show what must not be left out."""
+        low, high = self._lowest, self._highest
+        both = np.ma.masked_invalid(np.concatenate([low, high], axis=1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            middle = np.ma.median(both, axis=1).filled(0.0)[:, None]
+            spread = np.ma.std(both, axis=1).filled(0.0)[:, None]
+        usable = np.isfinite(low) & np.isfinite(spread) & (spread > 0.0)
+        spread = np.where(spread > 0.0, spread, 1.0)
+        above = np.where(usable, (high - middle) / spread, 0.0).max(axis=0)
+        below = np.where(usable, (middle - low) / spread, 0.0).max(axis=0)
+        begins = np.diff(self._is_broken, axis=1, prepend=False)
+        begins = (begins & self._is_broken).any(axis=0)[between].nonzero()[0]
+        return np.concatenate(
+            [
+                between[np.argsort(-above[between], kind="stable")[:_EXTREME]],
+                between[np.argsort(-below[between], kind="stable")[:_EXTREME]],
+                between[begins[:_BROKEN]],
+                between[begins[-1:]],
+            ]
+        )
 
 
-def _densest(
-    epochs: Sequence[int], between: Sequence[int], count: int
-) -> list[int]:
+def _range(values: np.ndarray) -> tuple[float, float, bool]:
+    """Least and largest finite value, and whether others are not finite."""
+    if not len(values):
+        return np.nan, np.nan, False
+    low, high = float(values.min()), float(values.max())
+    if np.isfinite(high - low):
+        return low, high, False
+    finite = values[np.isfinite(values)]
+    if len(finite) == len(values):  # of both signs, and very large
+        return low, high, False
+    if not len(finite):
+        return np.nan, np.nan, True
+    return float(finite.min()), float(finite.max()), True
+
+
+def _densest(epochs: np.ndarray, is_free: np.ndarray, count: int) -> list[int]:
     """The epochs without which the others are spread most evenly.
 
     One after another, that with the least distance between its neighbours.
 
     Args:
-        epochs: All, sorted.
-        between: Those of them that may be left out.
+        epochs: Sorted.
+        is_free: Which of them may be left out: neither the first nor the last.
         count: How many are to be.
+
+    Returns:
+        Their places.
     """
-    left = np.array(epochs)
-    is_free = np.isin(left, between)
+    left = np.arange(len(epochs))
     found: list[int] = []
     for _ in range(count):
-        spans = np.where(is_free[1:-1], left[2:] - left[:-2], left[-1] + 2)
+        spans = epochs[left[2:]] - epochs[left[:-2]]
+        spans = np.where(is_free[left[1:-1]], spans, np.inf)
         place = 1 + int(np.argmin(spans))
         found.append(int(left[place]))
-        left, is_free = np.delete(left, place), np.delete(is_free, place)
-    return sorted(found)
-
-
-def _events(group: Sequence[Series], between: Sequence[int]) -> set[int]:
-    """Epochs in which something happened that must not be left out."""
-    curves: dict[Any, dict[int, tuple[float, float, bool]]] = defaultdict(dict)
-    for each in group:
-        values = each.kept_values
-        finite = values[np.isfinite(values)]
-        low, high = (
-            (float(finite.min()), float(finite.max()))
-            if len(finite)
-            else (np.nan, np.nan)
-        )
-        key = each.monitor, each.quantity, each.owner
-        curves[key][each.epoch] = low, high, len(finite) < len(values)
-    above = dict.fromkeys(between, 0.0)
-    below = dict.fromkeys(between, 0.0)
-    broken: set[int] = set()
-    for curve in curves.values():
-        epochs = sorted(curve)
-        table = np.array([curve[epoch] for epoch in epochs])
-        low, high, is_broken = table.T
-        broken.update(
-            epochs[i] for i in np.flatnonzero(np.diff(is_broken, prepend=0) > 0)
-        )
-        known = np.isfinite(low)
-        if not known.any():
-            continue
-        middle = float(np.median((low + high)[known])) / 2.0
-        spread = float(np.std(np.concatenate([low[known], high[known]])))
-        if not 0.0 < spread < np.inf:
-            continue
-        for epoch, lowest, highest in zip(epochs, low, high, strict=True):
-            if epoch in above and np.isfinite(lowest):
-                above[epoch] = max(above[epoch], (highest - middle) / spread)
-                below[epoch] = max(below[epoch], (middle - lowest) / spread)
-    found = sorted(broken.intersection(between))
-    return {
-        *sorted(above, key=lambda e: -above[e])[:_EXTREME],
-        *sorted(below, key=lambda e: -below[e])[:_EXTREME],
-        *found[:_BROKEN],
-        *found[-1:],
-    }
+        left = np.delete(left, place)
+    return found

@@ -122,6 +122,18 @@ class TestThinning:
         at = recording.select(OWNERS[2], q.GRADIENT_RMS, epoch=63)
         assert np.isnan(at.value).all()
 
+    def test_huge_and_constant_values_are_no_obstacle(self):
+        def change(epoch, i, values):
+            return values * 0.0 if i else np.where(values > 1.0, 1e38, -3e38)
+
+        recording = recorded(120, change=change)
+        assert recording._thinning.bytes < 1.3 * thinning.MOST_BYTES
+        recording = Recording(monitor="GradientMonitor")
+        for epoch, end in grow(recording, range(120)):
+            recording.append(epoch, "a", "user/b", end, (-1e300) ** (epoch % 2))
+            recording.flush()
+        assert recording.runs[0].left_out
+
     def test_what_comes_once_in_a_run_stays(self):
         recording = Recording(monitor="NonFiniteGuard")
         for epoch, end in grow(recording, range(199)):
