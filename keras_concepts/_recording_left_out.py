@@ -1,5 +1,6 @@
 """The line of a file that says what is left out of a recording."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,6 +24,14 @@ def left_out_entry(run: Run, monitors: set[str]) -> dict[str, Any]:
         "left_out": {g: _ranges(found) for g, found in run.left_out.items()},
         "judged": run.judged,
     }
+
+
+def as_json(verdict: dict[str, Any]) -> dict[str, Any]:
+    """A verdict as it will be read; an empty one if JSON cannot hold it."""
+    try:
+        return json.loads(json.dumps(verdict, allow_nan=False, default=float))
+    except (TypeError, ValueError):
+        return {}
 
 
 def epochs_of(ranges: dict[str, Any]) -> dict[str, set[int]]:

@@ -49,7 +49,7 @@ class Series:
     @property
     def values(self) -> np.ndarray:
         """float64 `(n,)`."""
-        return self.kept_values.astype(np.float64)
+        return self.kept_values.astype(np.float64, copy=False)
 
     @property
     def layer(self) -> str:

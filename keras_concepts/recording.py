@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_concepts import quantities
 from keras_concepts._extras import missing
+from keras_concepts._recording_left_out import as_json
 from keras_concepts._recording_reader import RecordingReader
 from keras_concepts._recording_rows import (
     Run,
@@ -289,7 +290,7 @@ class Recording:
         if self._writer is not None:
             self._writer.leave_out(self._series, is_kept)
         run.gone += keep(self._series, is_kept, [])
-        run.judged, run.judged_at = run.verdict, len(self._series)
+        run.judged, run.judged_at = as_json(run.verdict), len(self._series)
         self._thinning.begin(self._series)
         if self._writer is not None:
             self._writer.write(self._series)

@@ -382,5 +382,25 @@ def test_a_finding_that_was_withdrawn_is_known(epochs, tmp_path):
     assert later.checked == judge.checked
 
 
+@pytest.mark.usefixtures("small_bound")
+@pytest.mark.parametrize(
+    ("verdict", "kept"),
+    [
+        ({"found": [np.float32(0.5)]}, {"found": [0.5]}),
+        ({"found": [np.nan]}, {}),
+        ({"found": [object()]}, {}),
+    ],
+)
+def test_a_verdict_that_is_no_json_does_no_harm(verdict, kept, tmp_path):
+    path = tmp_path / "run.jsonl"
+    recording = Recording(path, monitor="TrainingDoctor")
+    for _ in grow(recording, range(100)):
+        recording.runs[0].verdict = verdict
+        recording.flush()
+    loaded = Recording.load(path)
+    assert rows(loaded) == rows(recording)
+    assert loaded.runs[0].judged == recording.runs[0].judged == kept
+
+
 def test_rules_have_keys_of_their_own():
     assert len({rule.key for rule in RULES}) == len(RULES)
