@@ -143,11 +143,11 @@ def attempt(act, path):
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)
 class TestDamage:
     def test_a_refusal_names_the_line(self, damage, whole, tmp_path):
-        attack(damage, whole, tmp_path / "run.jsonl", range(250))
+        attack(damage, whole, tmp_path / "run.jsonl", range(120))
 
     @pytest.mark.long
     def test_of_many_kinds(self, damage, whole, tmp_path):
-        attack(damage, whole, tmp_path / "run.jsonl", range(250, 4250))
+        attack(damage, whole, tmp_path / "run.jsonl", range(120, 4120))
 
 
 def attack(damage, whole, path, seeds):
