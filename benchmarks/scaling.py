@@ -219,7 +219,8 @@ def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
     points = [(s, v) for s, v in zip(sizes, values, strict=True) if v > 0.0]
     if len(points) < 2:
         return float("nan")
-    return float(np.polyfit(*np.log(np.array(points)).T, 1)[0])
+    log_sizes, log_values = np.log(np.array(points)).T
+    return float(np.polyfit(log_sizes, log_values, 1)[0])
 
 
 def show(

@@ -229,7 +229,8 @@ class _Group:
         above = np.where(usable, (high - middle) / spread, 0.0).max(axis=0)
         below = np.where(usable, (middle - low) / spread, 0.0).max(axis=0)
         begins = np.diff(self._is_broken, axis=1, prepend=False)
-        begins = (begins & self._is_broken).any(axis=0)[between].nonzero()[0]
+        begins = np.logical_or.reduce(begins & self._is_broken, axis=0)
+        begins = np.flatnonzero(begins[between])
         return np.concatenate(
             [
                 between[np.argsort(-above[between], kind="stable")[:_EXTREME]],
