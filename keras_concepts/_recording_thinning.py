@@ -226,8 +226,10 @@ class _Group:
             spread = np.ma.std(both, axis=1).filled(0.0)[:, None]
         usable = np.isfinite(low) & np.isfinite(spread) & (spread > 0.0)
         spread = np.where(spread > 0.0, spread, 1.0)
-        above = np.where(usable, (high - middle) / spread, 0.0).max(axis=0)
-        below = np.where(usable, (middle - low) / spread, 0.0).max(axis=0)
+        with np.errstate(over="ignore"):
+            up, down = (high - middle) / spread, (middle - low) / spread
+        above = np.where(usable, up, 0.0).max(axis=0)
+        below = np.where(usable, down, 0.0).max(axis=0)
         begins = np.diff(self._is_broken, axis=1, prepend=False)
         begins = np.logical_or.reduce(begins & self._is_broken, axis=0)
         begins = np.flatnonzero(begins[between])

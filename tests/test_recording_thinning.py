@@ -130,7 +130,9 @@ class TestThinning:
         assert recording._thinning.bytes < 1.3 * thinning.MOST_BYTES
         recording = Recording(monitor="GradientMonitor")
         for epoch, end in grow(recording, range(120)):
-            recording.append(epoch, "a", "user/b", end, (-1e300) ** (epoch % 2))
+            recording.append(epoch, "a", "user/b", end, 1e308 * (-1) ** epoch)
+            recording.append(epoch, "b", "user/b", end, np.nan)  # never any
+            recording.append(epoch, "c", "user/b", [], [])
             recording.flush()
         assert recording.runs[0].left_out
 
