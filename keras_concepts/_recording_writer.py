@@ -151,7 +151,7 @@ class RecordingWriter:
         if not first:
             self._written = len(series)
             self._lines = 0
-        self._lines += len(series) - first
+        self._lines += max(0, len(series) - first)  # facts come alone
 
     def _rows(
         self, series: Sequence[Series], first: int

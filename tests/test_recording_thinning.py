@@ -187,6 +187,7 @@ class TestFile:
         )
         sizes = []
         for epoch, end in grow(recording, range(1, 400)):
+            recording.record_facts({"b": 2})
             other.append(epoch, "", q.CHECKED_STEPS, end, 1.0)
             recording.flush()
             other.flush()
