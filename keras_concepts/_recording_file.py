@@ -56,6 +56,7 @@ class Entries:
         self.line = 0
         self._start = start
         self._half = 0  # line before this one, if that was not whole
+        self._has_seals = False  # since format 3
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for line in self.lines():
@@ -90,11 +91,15 @@ class Entries:
         self._half = 0
         if entry is not None:
             _check_version(self.path, entry)
+            if is_header(entry):
+                self._has_seals = entry["version"] >= 3
         seal = _SEAL.search(line, max(0, len(line) - _LONGEST_SEAL))
         if seal is not None:
             crc = zlib.crc32(b"}", zlib.crc32(memoryview(line)[: seal.start()]))
             if entry is None or crc != int(seal[1]):
                 raise self.damage(self.line)
+        elif entry is not None and self._has_seals:
+            raise self.damage(self.line)
         if entry is None:
             self._half = self.line
             return None

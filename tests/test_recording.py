@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from keras_concepts import quantities as q
+from keras_concepts._recording_file import encoded
 from keras_concepts.recording import Recording
 
 try:
@@ -34,9 +35,13 @@ def small(path=None):
     return recording
 
 
-def unsealed(path):
-    """The text of a file, without the checksums of its lines."""
-    return re.sub(r', "crc": \d+}', "}", path.read_text())
+def edited(path, **names):
+    """The bytes of a file in which names are others, with new checksums."""
+    lines = re.sub(r', "crc": \d+}', "}", path.read_text())
+    for old, new in names.items():
+        lines = lines.replace(f'"{old}"', f'"{new}"')
+    lines = lines.replace('"epoch": 1', '"epoch": 1, "more": 2')
+    return encoded(map(json.loads, lines.splitlines()))
 
 
 def rows(recording):
@@ -346,8 +351,7 @@ class TestDamage:
     def test_quantities_of_a_newer_version(self, tmp_path):
         path = tmp_path / "run.jsonl"
         small(path).flush()
-        text = unsealed(path).replace('"batch_loss"', '"loss_of_tomorrow"')
-        path.write_text(text.replace('"epoch": 1', '"epoch": 1, "more": 2'))
+        path.write_bytes(edited(path, batch_loss="loss_of_tomorrow"))
         with pytest.warns(UserWarning, match="loss_of_tomorrow.*Upgrade"):
             recording = Recording.load(path)
         assert recording.select("", "user/loss_of_tomorrow").step.tolist() == [

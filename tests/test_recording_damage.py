@@ -6,6 +6,7 @@ import pathlib
 import random
 import re
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -119,7 +120,10 @@ def change_a_value(data, rng):
         *({"looks": [[0, 1 << 60]]}, {"resumed": 1}, {"resumed": {"run": []}}),
     )
     entry[key] = rng.choice(others)
-    lines[at] = json.dumps(entry).encode() + b"\n"
+    is_sealed = entry.pop("crc", None) is not None
+    line = json.dumps(entry).encode()
+    seal = b', "crc": %d}' % zlib.crc32(line)
+    lines[at] = (line[:-1] + seal if is_sealed else line) + b"\n"
     return b"".join(lines)
 
 
@@ -152,8 +156,7 @@ class TestDamage:
 
 def attack(damage, whole, path, seeds):
     """Damages files of all formats, and reads and continues them."""
-    unsealed = re.sub(rb', "crc": \d+}', b"}", whole)
-    formats = whole, unsealed, FORMAT_1.read_bytes(), FORMAT_2.read_bytes()
+    formats = whole, FORMAT_1.read_bytes(), FORMAT_2.read_bytes()
     path.write_bytes(whole)
     known = set(rows(Recording.load(path)))
     refused = 0
@@ -170,6 +173,13 @@ def attack(damage, whole, path, seeds):
             if continued is not None:
                 continued.close()
     assert refused
+
+
+def test_a_line_without_its_checksum_is_damaged(whole, tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(re.sub(rb', "crc": \d+}', b"}", whole))
+    with pytest.raises(ValueError, match=r"^Line 1 of"):
+        Recording.load(path)
 
 
 class TestBoundedWork:
