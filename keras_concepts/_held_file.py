@@ -1,11 +1,14 @@
 """A file that one process appends to, and no other."""
 
 import contextlib
+import io
 import os
 import pathlib
+import shutil
 import sys
 import threading
 import weakref
+from collections.abc import Iterable, Iterator
 
 if sys.platform == "win32":
     import msvcrt
@@ -33,8 +36,7 @@ class HeldFile:
 
     def __init__(self, path: pathlib.Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b", buffering=0)
-        weakref.finalize(self, self._file.close).atexit = False
+        self._open(path.open("a+b", buffering=0))
         if not _lock(self._file.fileno()):
             self._file.close()
             raise BlockingIOError(
@@ -42,6 +44,8 @@ class HeldFile:
                 "process is recording to. Give each process a file of its own, "
                 "or wait until the other one has ended."
             )
+        with contextlib.suppress(OSError):  # of a process that was killed
+            _part_of(pathlib.Path(os.path.realpath(path))).unlink()
 
     @property
     def size(self) -> int:
@@ -69,6 +73,46 @@ class HeldFile:
                     _ = self._file.truncate(size)
                 raise
 
+    def lines(self) -> Iterator[bytes]:
+        """All lines, from the beginning."""
+        with open(self._file.fileno(), "rb", closefd=False) as file:
+            _ = file.seek(0)
+            yield from file
+
+    def rewrite(self, path: pathlib.Path, lines: Iterable[bytes]) -> None:
+        """Puts another file in the place of this one, at once.
+
+        Args:
+            path: The name of the file.
+            lines: Of the other one.
+
+        Raises:
+            OSError: That cannot be done. The file is as it was.
+        """
+        path = pathlib.Path(os.path.realpath(path))
+        part = _part_of(path)
+        with _mutex:
+            part.unlink(missing_ok=True)
+            other = part.open("a+b")
+            try:
+                shutil.copymode(path, part)
+                other.writelines(lines)
+                other.flush()
+                if not _lock(other.fileno()):
+                    raise BlockingIOError(f"{part} cannot be locked.")
+                _ = part.replace(path)
+            except BaseException:
+                other.close()
+                part.unlink(missing_ok=True)
+                raise
+            self._file.close()
+            self._open(os.fdopen(os.dup(other.fileno()), "a+b", buffering=0))
+            other.close()
+
+    def _open(self, file: io.FileIO) -> None:
+        self._file = file
+        weakref.finalize(self, file.close).atexit = False
+
     def is_at(self, path: pathlib.Path) -> bool:
         """Whether this is the file that bears the name now."""
         if self._file.closed:
@@ -87,12 +131,18 @@ class HeldFile:
         self._file.close()
 
 
+def _part_of(path: pathlib.Path) -> pathlib.Path:
+    """The file that is to take the place of another; its holder's alone."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 def hold(path: pathlib.Path) -> HeldFile:
     """The file, to be shared by all who write to it in this process."""
     with _mutex:
         name = os.path.realpath(path)
         held = _held.get(name)
-        if held is None or not held.is_at(path):
+        while held is None or not held.is_at(path):
+            # Which another process may write anew before it can be locked.
             held = _held[name] = HeldFile(path)
         return held
 

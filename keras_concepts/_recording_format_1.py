@@ -1,10 +1,11 @@
 """Reading the first format of recordings, whose rows said less."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from keras_concepts import quantities as q
+from keras_concepts._recording_file import DAMAGE, Entries
 
 _INDEXED_BY_VALUE = {
     "dead_unit",
@@ -39,39 +40,53 @@ _UNITS = {
 }
 
 
-def upgraded(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Entries of format 2 in place of those of format 1; others as they are.
+def upgraded(
+    entries: Entries, found: Iterator[dict[str, Any]] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Entries of later formats in place of those of format 1.
 
     Format 1 did not say who wrote a row. Where several monitors wrote the same
     name, the rows beside it tell: each monitor wrote its rows in one go.
+
+    Args:
+        entries: Of a file.
+        found: Those to look at, by default all.
+
+    Raises:
+        ValueError: An entry is not what it should be.
     """
     run, version, monitor = -1, 0, ""
     has_rows = True  # since the last header
     start: int | None = None  # step of the first signals of a run
-    for entry, after in itertools.pairwise(itertools.chain(entries, [{}])):
-        if "format" in entry:
-            version, monitor, start = entry["version"], "", None
-            # All monitors of a run wrote their headers before its first row.
-            run = run + has_rows if version == 1 else entry["run"]
-            has_rows = False
-            yield entry | {"run": run}
-            if version == 1:
-                yield {"run": run, "facts": entry["metadata"]}
-            continue
-        has_rows = True
-        if version != 1:
-            yield entry
-            continue
-        monitor = _monitor(
-            entry["quantity"], str(after.get("quantity")), monitor
-        )
-        new = _entry(entry, run, monitor)
-        if monitor == "SignalMonitor" and entry["steps"]:
-            start = entry["steps"][0] if start is None else start
-            # Measured before the first epoch, not after it.
-            if entry["steps"][0] == start:
-                new["epoch"] = -1
-        yield new
+    found = iter(entries) if found is None else found
+    for entry, after in itertools.pairwise(itertools.chain(found, [{}])):
+        try:
+            if "format" in entry:
+                version, monitor, start = entry["version"], "", None
+                # All monitors of a run wrote their headers before its first
+                # row.
+                run = run + has_rows if version == 1 else entry["run"]
+                has_rows = False
+                yield entry | {"run": run}
+                if version == 1:
+                    facts = {"run": run, "facts": entry["metadata"]}
+                    yield facts | {"line": entry["line"]}
+                continue
+            has_rows = True
+            if version != 1:
+                yield entry
+                continue
+            following = str(after.get("quantity"))
+            monitor = _monitor(entry["quantity"], following, monitor)
+            new = _entry(entry, run, monitor)
+            if monitor == "SignalMonitor" and entry["steps"]:
+                start = entry["steps"][0] if start is None else start
+                # Measured before the first epoch, not after it.
+                if entry["steps"][0] == start:
+                    new["epoch"] = -1
+            yield new
+        except DAMAGE as error:
+            raise entries.damage(entry["line"]) from error
 
 
 def _monitor(quantity: str, following: str, before: str) -> str:
@@ -90,6 +105,7 @@ def _entry(entry: dict[str, Any], run: int, monitor: str) -> dict[str, Any]:
     elif quantity in _INDEXED_BY_ORDER:
         index = list(range(len(values)))
     return {
+        "line": entry["line"],
         "run": run,
         "monitor": monitor,
         "epoch": entry["epoch"],

@@ -1,16 +1,20 @@
 """The rows of a recording, and what is known of each run."""
 
 import dataclasses
-import math
+import functools
 import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Series:
     """Rows of one quantity of one owner, measured in one epoch.
+
+    Most numbers come from a device as float32: they are kept so, which loses
+    nothing, and given back as float64.
 
     Attributes:
         run: Number of the `fit`, from 0.
@@ -20,8 +24,8 @@ class Series:
             entry, or `""` for the run; `quantity` knows which.
         quantity: Name in `keras_concepts.quantities`.
         steps: Steps taken before each was measured, int64 `(n,)`.
-        index: Unit, channel or lag of each, int64 `(n,)`; -1 for none.
-        values: float64 `(n,)`.
+        kept_index: `index`, or `None` if no row has one.
+        kept_values: `values`, as float32 if that is exact.
         is_copy: Whether another monitor writes the same to the file.
     """
 
@@ -31,9 +35,21 @@ class Series:
     owner: str
     quantity: str
     steps: np.ndarray
-    index: np.ndarray
-    values: np.ndarray
+    kept_index: np.ndarray | None
+    kept_values: np.ndarray
     is_copy: bool = False
+
+    @property
+    def index(self) -> np.ndarray:
+        """Unit, channel or lag of each, int64 `(n,)`; -1 for none."""
+        if self.kept_index is None:
+            return np.full(self.steps.shape, -1)
+        return self.kept_index
+
+    @property
+    def values(self) -> np.ndarray:
+        """float64 `(n,)`."""
+        return self.kept_values.astype(np.float64, copy=False)
 
     @property
     def layer(self) -> str:
@@ -52,12 +68,24 @@ class Run:
         monitors: Those that recorded it.
         facts: What is known of the run beside its rows: the model's layers and
             variables, loss, metrics, optimizer, versions and so on.
+        left_out: Epochs of which no rows are left, of each group of quantities;
+            see `_recording_thinning`.
+        verdict: What a judge has found by now, as JSON. It cannot be had again
+            from the rows once some have been left out.
+        judged: The verdict when rows were left out for the last time.
+        judged_at: How many series there were then, of the recording.
+        gone: How many series were left out while the run was recorded.
     """
 
     number: int
     identity: str = ""
     monitors: list[str] = dataclasses.field(default_factory=list)
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, set[int]] = dataclasses.field(default_factory=dict)
+    verdict: dict[str, Any] = dataclasses.field(default_factory=dict)
+    judged: dict[str, Any] = dataclasses.field(default_factory=dict)
+    judged_at: int = 0
+    gone: int = 0
 
     def layer_of(self, variable: str) -> str:
         """Path of the layer that a variable belongs to.
@@ -75,23 +103,83 @@ class Run:
         return layers[variable]
 
 
-def entry_of(series: Series) -> dict[str, Any]:
-    """A series as one JSON object."""
-    # JSON has no NaN and no infinity; `float` reads them from a string.
-    values = [v if math.isfinite(v) else str(v) for v in series.values.tolist()]
-    entry = {
-        "run": series.run,
-        "monitor": series.monitor,
-        "epoch": series.epoch,
-        "owner": series.owner,
-        "quantity": series.quantity,
-        "steps": series.steps.tolist(),
-        "index": series.index.tolist(),
-        "values": values,
-    }
-    if (series.index < 0).all():
-        del entry["index"]
-    return entry
+def series_of(
+    run: int,
+    monitor: str,
+    epoch: int,
+    owner: str,
+    quantity: str,
+    steps: Any,
+    values: Any,
+    index: Any = None,
+    is_copy: bool = False,
+) -> Series:
+    """Rows from what was measured; see `Recording.append`.
+
+    Raises:
+        ValueError: `steps`, `values` and `index` differ in length.
+    """
+    values = _compact(np.atleast_1d(np.asarray(values)))
+    if isinstance(steps, int):
+        steps = _one_step(steps)
+    steps = np.atleast_1d(np.asarray(steps, dtype=np.int64))
+    if index is not None:
+        index = np.atleast_1d(np.asarray(index, dtype=np.int64))
+        # All channels of a layer are measured at one step.
+        steps = np.repeat(steps, len(values)) if len(steps) == 1 else steps
+    shape = steps.shape if index is None else index.shape
+    if values.ndim != 1 or not steps.shape == values.shape == shape:
+        raise ValueError(
+            "`steps`, `values` and `index` of `Recording.append` must have "
+            f"the same length. Received: steps of shape {steps.shape}, "
+            f"values of shape {values.shape}, index of shape {shape}."
+        )
+    if index is not None and (index < 0).all():
+        index = None
+    return Series(
+        run, monitor, int(epoch), owner, quantity, steps, index, values, is_copy
+    )
+
+
+@functools.lru_cache(4)
+def _one_step(step: int) -> np.ndarray:
+    """The same array for all that is measured between two steps."""
+    steps = np.array([step], np.int64)
+    steps.flags.writeable = False
+    return steps
+
+
+def _compact(values: np.ndarray) -> np.ndarray:
+    """A copy as float32 if every value has one that is equal, else float64."""
+    if values.dtype == np.float32:
+        return values.copy()  # perhaps a column of a much larger array
+    values = values.astype(np.float64)
+    with np.errstate(over="ignore"):
+        short = values.astype(np.float32)
+    return short if np.array_equal(short, values, equal_nan=True) else values
+
+
+def keep(
+    series: list[Series],
+    is_kept: Callable[[Series], bool],
+    runs: Iterable[Run],
+) -> int:
+    """Leaves the other rows out of a recording.
+
+    Args:
+        series: Of the recording, which is changed.
+        is_kept: Whether a series stays.
+        runs: Of the recording.
+
+    Returns:
+        How many series are gone.
+    """
+    kept = np.fromiter(map(is_kept, series), bool, len(series))
+    for run in runs:
+        run.judged_at = int(kept[: run.judged_at].sum())
+    gone = len(series) - int(kept.sum())
+    series[:] = [s for s, stays in zip(series, kept, strict=True) if stays]
+    return gone
 
 
 def warn_renamed(old: str, new: str) -> None:

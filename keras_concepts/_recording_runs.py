@@ -3,12 +3,13 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_concepts import quantities
-from keras_concepts._recording_file import Entries, damage, is_header
+from keras_concepts._recording_file import DAMAGE, Entries, is_header, typed
 from keras_concepts._recording_format_1 import upgraded
+from keras_concepts._recording_lines import ROWS
 
 
 @dataclasses.dataclass
@@ -49,10 +50,8 @@ class WrittenRun:
         return 0 if initial is None else first - initial
 
 
-_KEPT = (
-    *("model", "parameters", "ended", "resumed"),
-    *("first_epoch", "initial_epoch", "first_step", "initial_step"),
-)
+_COUNTS = ("first_epoch", "initial_epoch", "first_step", "initial_step")
+_KEPT = ("model", "parameters", "ended", "resumed", *_COUNTS)
 # Of each file how far it was read, so that the next `fit` reads on from there.
 _known: dict[str, tuple[int, int, dict[int, WrittenRun]]] = {}
 
@@ -73,35 +72,77 @@ def written_runs(path: pathlib.Path) -> dict[int, WrittenRun]:
     if file != stat.st_ino or start > stat.st_size:
         start, runs = 0, {}
     entries = Entries(path, start)
-    for entry in upgraded(entries):
+    for entry in upgraded(entries, _beginnings(entries)):
         try:
             _read(entry, runs)
-        except (KeyError, TypeError, ValueError) as error:
-            raise damage(path, entry) from error
+        except DAMAGE as error:
+            raise entries.damage(entry["line"]) from error
     _known[name] = stat.st_ino, entries.end, runs
     return runs
 
 
+def forget(path: pathlib.Path) -> None:
+    """To be called when a file was written anew."""
+    _ = _known.pop(os.path.realpath(path), None)
+
+
+def _beginnings(entries: Entries) -> Iterator[dict[str, Any]]:
+    """All entries, but of rows only which epoch and steps they are of."""
+    for line in entries.lines():
+        rows = ROWS.match(line)
+        if (
+            rows
+            and line.endswith(b"}\n")
+            and not entries.is_after_half_a_line()
+        ):
+            run, monitor, epoch, last_step, _ = rows.groups()
+            yield {
+                "line": entries.line,
+                "run": int(run),
+                "monitor": monitor.decode("ascii"),
+                "epoch": int(epoch),
+                "last_step": int(last_step),
+            }
+        else:
+            entry = entries.parsed(line)
+            if entry is not None:
+                yield entry
+
+
 def _read(entry: dict[str, Any], runs: dict[int, WrittenRun]) -> None:
-    run = runs.setdefault(entry["run"], WrittenRun(entry["run"]))
+    number = typed(int, entry["run"])
+    run = runs.setdefault(number, WrittenRun(number))
     if is_header(entry):
-        run.identity = entry.get("identity", "")
-        if entry.get("monitor") and entry["monitor"] not in run.monitors:
-            run.monitors.append(entry["monitor"])
+        run.identity = typed(str, entry.get("identity", ""))
+        monitor = typed(str, entry.get("monitor", ""))
+        if monitor and monitor not in run.monitors:
+            run.monitors.append(monitor)
     elif "facts" in entry:
-        facts = entry["facts"]
-        run.facts |= {key: facts[key] for key in _KEPT if key in facts}
-        if "resumed" in facts:
-            first = facts["resumed"]["epoch"]
-            for number in replaced_runs(run.number, runs):
-                kept = {
-                    e: n for e, n in runs[number].steps.items() if e < first
-                }
-                runs[number].steps = kept
-    elif entry.get("steps"):
-        taken = _steps_taken(entry["monitor"], max(entry["steps"]))
-        epoch = entry["epoch"]
-        run.steps[epoch] = max(taken, run.steps.get(epoch, 0))
+        _read_facts(typed(dict, entry["facts"]), run, runs)
+    elif "epoch" in entry:
+        last = entry.get("last_step")
+        if last is None:  # before format 3
+            last = max(entry["steps"], default=-1)
+        if typed(int, last) >= 0:
+            taken = _steps_taken(entry["monitor"], last)
+            epoch = typed(int, entry["epoch"])
+            run.steps[epoch] = max(taken, run.steps.get(epoch, 0))
+
+
+def _read_facts(
+    facts: dict[str, Any], run: WrittenRun, runs: dict[int, WrittenRun]
+) -> None:
+    for key in _COUNTS:
+        if facts.get(key) is not None:
+            _ = typed(int, facts[key])
+    run.facts |= {key: facts[key] for key in _KEPT if key in facts}
+    if facts.get("resumed") is None:
+        return
+    resumed = facts["resumed"]
+    _, first = typed(int, resumed["run"]), typed(int, resumed["epoch"])
+    for number in replaced_runs(run.number, runs):
+        steps = runs[number].steps
+        runs[number].steps = {e: n for e, n in steps.items() if e < first}
 
 
 def replaced_runs(number: int, runs: Mapping[int, Any]) -> list[int]:

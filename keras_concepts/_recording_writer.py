@@ -1,15 +1,19 @@
 """Writing the rows of a recording to its file."""
 
+import contextlib
+import itertools
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from keras_concepts._held_file import HeldFile, hold
 from keras_concepts._recording_file import FORMAT, VERSION, encoded
-from keras_concepts._recording_rows import Run, Series, entry_of
-from keras_concepts._recording_runs import WrittenRun, written_runs
+from keras_concepts._recording_left_out import Gone, left_out_entry
+from keras_concepts._recording_lines import entries_of
+from keras_concepts._recording_rows import Run, Series
+from keras_concepts._recording_runs import WrittenRun, forget, written_runs
 
 # Of each file that could not be written, the run that was warned of it.
 _warned: dict[str, str] = {}
@@ -42,6 +46,9 @@ class RecordingWriter:
         # What is not in the file yet: the header and facts, and series.
         self._entries: list[dict[str, Any]] = []
         self._written = 0
+        self._lines = 0  # of series, of which some may have been left out
+        self._thinned: set[str] = set()  # monitors of rows that were left out
+        self._says_left_out = False
         try:
             self.runs: dict[int, WrittenRun] = written_runs(path)
         except BaseException:
@@ -74,7 +81,8 @@ class RecordingWriter:
         Raises:
             OSError: The file cannot be written, unless it `warns`.
         """
-        if not self._entries and len(series) <= self._written:
+        is_new = self._entries or self._says_left_out
+        if not is_new and len(series) <= self._written:
             return
         try:
             self._append(series)
@@ -83,8 +91,40 @@ class RecordingWriter:
                 raise
             self._warn(error)
         else:
-            self._entries = []
+            self._entries, self._says_left_out = [], False
             self._written = max(self._written, len(series))
+
+    def leave_out(
+        self, series: Sequence[Series], is_kept: Callable[[Series], bool]
+    ) -> None:
+        """Lets the next `write` say that some epochs are left out.
+
+        Args:
+            series: All that were recorded, from which nothing is removed yet.
+            is_kept: Whether a series stays.
+        """
+        self._written = sum(map(is_kept, series[: self._written]))
+        self._thinned.update(s.monitor for s in series if not s.is_copy)
+        self._says_left_out = True
+
+    def compact(self, series: Sequence[Series]) -> None:
+        """Writes the file anew without rows that are left out.
+
+        It does so once they are half of it. Where there is no space for both
+        files, the old one stays.
+
+        Args:
+            series: All that were recorded, and are not left out.
+        """
+        if self._lines < 2 * len(series):
+            return
+        gone = Gone(self._run, self._thinned)
+        with contextlib.suppress(OSError):
+            held = hold(self.path)
+            if held is self._hold:
+                held.rewrite(self.path, filter(gone.stays, held.lines()))
+                forget(self.path)
+                self._lines = len(series)
 
     def release(self) -> None:
         """Lets other processes write to the file, until the next `write`."""
@@ -101,8 +141,7 @@ class RecordingWriter:
         elif held is not self._hold and self._header() not in entries:
             entries, first = self._going_on()
         self._hold = held
-        rows = [entry_of(each) for each in series[first:] if not each.is_copy]
-        text = encoded([*entries, *rows])
+        text = encoded(itertools.chain(entries, self._rows(series, first)))
         try:
             held.append(text, encoded([self._header()]))
         except OSError as error:
@@ -111,6 +150,21 @@ class RecordingWriter:
             ) from error
         if not first:
             self._written = len(series)
+            self._lines = 0
+        self._lines += max(0, len(series) - first)  # facts come alone
+
+    def _rows(
+        self, series: Sequence[Series], first: int
+    ) -> Iterator[dict[str, Any]]:
+        """Rows from some series on, and where rows were left out of all."""
+        run = self._run
+        place = max(first, run.judged_at)
+        own = (each for each in series[first:place] if not each.is_copy)
+        yield from entries_of(own)
+        if run.left_out and (self._says_left_out or not first):
+            yield left_out_entry(run, self._thinned)
+        own = (each for each in series[place:] if not each.is_copy)
+        yield from entries_of(own)
 
     def _header(self) -> dict[str, Any]:
         header = {"format": FORMAT, "version": VERSION, "run": self._run.number}

@@ -13,17 +13,17 @@ import numpy as np
 
 from keras_concepts import quantities
 from keras_concepts._extras import missing
-from keras_concepts._recording_file import (
-    Entries,
-    damage,
-    is_header,
+from keras_concepts._recording_left_out import as_json
+from keras_concepts._recording_reader import RecordingReader
+from keras_concepts._recording_rows import (
+    Run,
+    Series,
+    keep,
+    series_of,
+    warn_renamed,
 )
-from keras_concepts._recording_format_1 import upgraded
-from keras_concepts._recording_rows import Run, Series, warn_renamed
-from keras_concepts._recording_runs import (
-    WrittenRun,
-    replaced_runs,
-)
+from keras_concepts._recording_runs import WrittenRun, replaced_runs
+from keras_concepts._recording_thinning import Thinning, stays
 from keras_concepts._recording_writer import RecordingWriter
 
 
@@ -33,13 +33,23 @@ class Recording:
     A recording knows numpy and nothing else: it can be loaded, judged and drawn
     on a machine without Keras.
 
-    With a `path`, every `flush()` appends what came since the last one, as one
-    JSON object per line. A process killed while writing loses at most the lines
-    after its last flush: `load` leaves out a last line that is not whole. A
-    file that already holds a recording is continued, never overwritten: with
-    another monitor of the same run, or with the next run, whose steps are
-    counted on. If the file is deleted in the meantime, the next flush begins it
-    again, with all rows of this recording.
+    With a `path`, every `flush()` appends what came since the last one, as
+    lines of JSON, each with a checksum. A process killed while writing loses at
+    most the lines after its last flush: `load` leaves out a last line that is
+    not whole. A file that already holds a recording is continued, never
+    overwritten: with another monitor of the same run, or with the next run,
+    whose steps are counted on. If the file is deleted in the meantime, the next
+    flush begins it again, with all rows of this recording.
+
+    Memory and file are bounded. Once there are more than a million rows, which
+    take more than 128 MiB, `flush` leaves out whole epochs, of all owners
+    alike. These stay: what is measured of the run and not of its layers (the
+    logs for example; of 2,048 epochs at most), what comes once in a run, the
+    first 4 and the last 8 epochs, those in which a curve was furthest from its
+    median or ceased to be finite, and 8 or more between, spread evenly. The
+    file says the same: it is written anew when half of its lines are left out.
+    What a judge had found by then is kept with the rows, so that `diagnose`
+    gives what the training doctor gave. `runs[...].left_out` has the epochs.
 
     One process writes to a file. It holds the file until the recording is
     closed (`close`, or the end of a `with` block) or no longer referred to, and
@@ -109,6 +119,7 @@ class Recording:
         self.is_first = True
         self._runs: dict[int, Run] = {}
         self._series: list[Series] = []
+        self._thinning = Thinning()
         self._earlier: dict[int, WrittenRun] = {}
         self._others: list[str] = []  # monitors of the run in the file
         self._writer: RecordingWriter | None = None
@@ -236,31 +247,16 @@ class Recording:
                 `values` and `index` differ in length.
         """
         _ = quantities.described(quantity)
-        values = np.atleast_1d(np.asarray(values, dtype=np.float64))
-        steps = np.atleast_1d(np.asarray(steps, dtype=np.int64))
-        if index is None:
-            index = np.full(values.shape, -1)
-        else:
-            # All channels of a layer are measured at one step.
-            index = np.atleast_1d(np.asarray(index, dtype=np.int64))
-            steps = np.repeat(steps, len(values)) if len(steps) == 1 else steps
-        if values.ndim != 1 or not steps.shape == values.shape == index.shape:
-            raise ValueError(
-                "`steps`, `values` and `index` of `Recording.append` must have "
-                f"the same length. Received: steps of shape {steps.shape}, "
-                f"values of shape {values.shape}, index of shape {index.shape}."
-            )
-        monitor = self.monitor if monitor is None else monitor
         self._series.append(
-            Series(
+            series_of(
                 self.run,
-                monitor,
-                int(epoch),
+                self.monitor if monitor is None else monitor,
+                epoch,
                 owner,
                 str(quantity),
                 steps,
-                index,
                 values,
+                index,
                 is_copy,
             )
         )
@@ -275,11 +271,30 @@ class Recording:
     def flush(self) -> None:
         """Appends the rows added since the last flush to `path`, if any.
 
+        Of a recording that has become large it leaves out some epochs, in
+        memory and in the file.
+
         Raises:
             OSError: `path` cannot be written, unless `on_error="warn"`.
         """
         if self._writer is not None:
             self._writer.write(self._series)
+        left_out = self._thinning.plan(self._series)
+        if left_out:
+            self._leave_out(left_out)
+
+    def _leave_out(self, left_out: dict[str, list[int]]) -> None:
+        run, is_kept = self._runs[self.run], stays(left_out)
+        for group, epochs in left_out.items():
+            run.left_out.setdefault(group, set()).update(epochs)
+        if self._writer is not None:
+            self._writer.leave_out(self._series, is_kept)
+        run.gone += keep(self._series, is_kept, [])
+        run.judged, run.judged_at = as_json(run.verdict), len(self._series)
+        self._thinning.begin(self._series)
+        if self._writer is not None:
+            self._writer.write(self._series)
+            self._writer.compact(self._series)
 
     def close(self) -> None:
         """Flushes, and lets other processes write to the file.
@@ -306,69 +321,20 @@ class Recording:
             ValueError: `path` is not a recording, was written by a newer
                 version, or a line other than the last is damaged.
         """
-        path = pathlib.Path(path)
+        found = RecordingReader(pathlib.Path(path))
         recording = cls()
-        recording._runs = {}
-        unknown: dict[str, None] = {}
-        for entry in upgraded(Entries(path)):
-            try:
-                recording._read(entry, unknown)
-            except (KeyError, TypeError, ValueError) as error:
-                raise damage(path, entry) from error
-        recording.run = max(recording._runs)
-        recording._leave_out_replaced_epochs()
-        if unknown:
+        recording._runs, recording._series = found.runs, found.series
+        recording.run = max(found.runs)
+        if found.unknown:
             warnings.warn(
                 f"{path} holds quantities that this version of keras-concepts "
-                f"does not know: {', '.join(unknown)}. They are read as "
+                f"does not know: {', '.join(found.unknown)}. They are read as "
                 f"`{quantities.USER_PREFIX}...`. Upgrade keras-concepts to see "
                 "them in reports.",
                 UserWarning,
                 stacklevel=2,
             )
         return recording
-
-    def _read(self, entry: dict[str, Any], unknown: dict[str, None]) -> None:
-        number = int(entry["run"])
-        run = self._runs.setdefault(number, Run(number))
-        if is_header(entry):
-            run.identity = entry.get("identity", "")
-            monitor = entry.get("monitor")
-            if monitor and monitor not in run.monitors:
-                run.monitors.append(monitor)
-        elif "facts" in entry:
-            run.facts.update(entry["facts"])
-        elif "quantity" in entry:
-            if entry["monitor"] not in (*run.monitors, "", quantities.FIT):
-                run.monitors.append(entry["monitor"])
-            self.run = number
-            quantity = entry["quantity"]
-            if not quantities.is_known(quantity):
-                unknown[quantity] = None
-                quantity = quantities.USER_PREFIX + quantity
-            self.append(
-                entry["epoch"],
-                entry["owner"],
-                quantity,
-                entry["steps"],
-                [float(value) for value in entry["values"]],
-                index=entry.get("index"),
-                monitor=entry["monitor"],
-            )
-
-    def _leave_out_replaced_epochs(self) -> None:
-        """Of runs that broke off, what a resumed run has repeated."""
-        first: dict[int, int] = {}
-        for number, run in self._runs.items():
-            for replaced in replaced_runs(number, self._runs):
-                epoch = run.facts["resumed"]["epoch"]
-                first[replaced] = min(epoch, first.get(replaced, epoch))
-        if first:
-            self._series = [
-                series
-                for series in self._series
-                if series.epoch < first.get(series.run, series.epoch + 1)
-            ]
 
     def select(
         self,
@@ -477,7 +443,8 @@ class Recording:
     @property
     def index(self) -> np.ndarray:
         """Unit, channel or lag of each row; -1 for none."""
-        return _concatenate([s.index for s in self._series], np.int64)
+        columns = [s.index for s in self._series]
+        return _concatenate(columns, np.int64)
 
     @property
     def value(self) -> np.ndarray:

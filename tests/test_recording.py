@@ -1,18 +1,27 @@
+import contextlib
 import errno
 import json
 import math
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
+import tempfile
 import warnings
 
 import numpy as np
 import pytest
 
 from keras_concepts import quantities as q
+from keras_concepts._recording_file import encoded
 from keras_concepts.recording import Recording
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
 
 FORMAT_1 = pathlib.Path(__file__).parent / "recordings" / "format_1.jsonl"
 
@@ -24,6 +33,15 @@ def small(path=None):
     recording.append(1, "", q.BATCH_LOSS, 2, 1 / 3)
     recording.append(1, "n", q.MEAN_SHIFT, 2, [0.5, 0.25], index=[0, 1])
     return recording
+
+
+def edited(path, **names):
+    """The bytes of a file in which names are others, with new checksums."""
+    lines = re.sub(r', "crc": \d+}', "}", path.read_text())
+    for old, new in names.items():
+        lines = lines.replace(f'"{old}"', f'"{new}"')
+    lines = lines.replace('"epoch": 1', '"epoch": 1, "more": 2')
+    return encoded(map(json.loads, lines.splitlines()))
 
 
 def rows(recording):
@@ -256,10 +274,10 @@ class TestFile:
     def test_a_newer_format_is_refused_and_kept(self, tmp_path):
         path = tmp_path / "run.jsonl"
         small(path).flush()
-        newer = path.read_text().replace('"version": 2', '"version": 3')
+        newer = path.read_text().replace('"version": 3', '"version": 4')
         path.write_text(newer)
         for attempt in (Recording, Recording.load):
-            with pytest.raises(ValueError, match=r"Upgrade.*format 3"):
+            with pytest.raises(ValueError, match=r"Upgrade.*format 4"):
                 attempt(path)
         assert path.read_text() == newer
 
@@ -333,8 +351,7 @@ class TestDamage:
     def test_quantities_of_a_newer_version(self, tmp_path):
         path = tmp_path / "run.jsonl"
         small(path).flush()
-        text = path.read_text().replace('"batch_loss"', '"loss_of_tomorrow"')
-        path.write_text(text.replace('"epoch": 1', '"epoch": 1, "more": 2'))
+        path.write_bytes(edited(path, batch_loss="loss_of_tomorrow"))
         with pytest.warns(UserWarning, match="loss_of_tomorrow.*Upgrade"):
             recording = Recording.load(path)
         assert recording.select("", "user/loss_of_tomorrow").step.tolist() == [
@@ -357,6 +374,21 @@ def fill_the_disk(monkeypatch, recording):
             return getattr(file, name)
 
     monkeypatch.setattr(recording._writer._hold, "_file", Full())
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """Nobody may make files in the folder; root becomes somebody."""
+    was_root = os.geteuid() == 0
+    os.chmod(folder, 0o555)
+    if was_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if was_root:
+            os.seteuid(0)
+        os.chmod(folder, 0o755)
 
 
 class TestFullDisk:
@@ -409,6 +441,63 @@ class TestFullDisk:
         loaded = Recording.load(path)
         assert loaded.select(monitor="SignalMonitor").step.tolist() == [0, 1, 2]
         assert loaded.facts == {"step": 2}
+
+    @pytest.mark.skipif(resource is None, reason="needs limits of files")
+    def test_a_file_that_may_not_grow(self, tmp_path):
+        """The system itself refuses, in the middle of a line."""
+        path = tmp_path / "run.jsonl"
+        recording = Recording(path, monitor="GradientMonitor", on_error="warn")
+        values = np.random.default_rng(0).normal(size=10_000)
+
+        def record(epochs):
+            written = 0
+            for epoch in range(epochs):
+                steps = np.arange(10_000) + 10_000 * epoch
+                recording.append(epoch, "a", q.GRADIENT_RMS, steps, values)
+                recording.flush()
+                loaded = len(Recording.load(path))
+                assert loaded in (written, len(recording))
+                written = loaded
+            return written
+
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        limit = 1 << 20  # others of this process write less
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.warns(UserWarning, match="cannot be written") as caught:
+                written = record(epochs=20)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert len(caught) == 1
+        assert 0 < written < len(recording)
+        assert path.read_bytes().endswith(b"}\n")
+        with Recording(path) as following:  # the next run goes on
+            assert following.next_epoch == written // 10_000
+            following.append(99, "b", q.GRADIENT_RMS, following.next_step, 1.0)
+        recording.close()
+        assert len(Recording.load(path)) == len(recording) + 1
+
+    @pytest.mark.skipif(resource is None, reason="needs permissions of folders")
+    def test_a_folder_that_may_no_longer_be_written_to(self):
+        """What is open stays writable; a file that is gone cannot be begun."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "run.jsonl"
+            recording = Recording(path, monitor="A", on_error="warn")
+            recording.append(0, "", q.BATCH_LOSS, 0, 1.0)
+            recording.flush()
+            with read_only(folder):
+                recording.append(0, "", q.BATCH_LOSS, 1, 1.0)
+                recording.flush()
+                assert len(Recording.load(path)) == 2
+            path.unlink()
+            recording.append(0, "", q.BATCH_LOSS, 2, 1.0)
+            with read_only(folder):
+                with pytest.warns(UserWarning, match="cannot be written"):
+                    recording.flush()
+                recording.flush()
+                assert not path.exists()
+            recording.flush()
+            assert rows(Recording.load(path)) == rows(recording)
 
     def test_on_error_is_one_of_two(self):
         with pytest.raises(ValueError, match=r"'raise' or 'warn'.*'ignore'"):
@@ -684,7 +773,26 @@ class TestFormat1:
         shifts = recording.select("m/n", q.MEAN_SHIFT)
         assert shifts.index.tolist() == [0, 1, 2] * 2
 
-    def test_is_continued_in_format_2(self, tmp_path):
+    def test_format_2(self):
+        """Of two runs, of which the second resumes the first."""
+        loaded = Recording.load(FORMAT_1.with_name("format_2.jsonl"))
+        lines = FORMAT_1.with_name("format_2.jsonl").read_text().splitlines()
+        old = [e for e in map(json.loads, lines) if "quantity" in e]
+        # The third epoch of the first run was repeated.
+        old = [e for e in old if (e["run"], e["epoch"]) != (0, 2)]
+        assert len(old) == len(list(loaded)) == 25
+        for entry, series in zip(old, loaded, strict=True):
+            expected = [float(value) for value in entry["values"]]
+            np.testing.assert_array_equal(series.values, expected)
+            assert series.steps.tolist() == entry["steps"]
+            none = [-1] * len(expected)
+            assert series.index.tolist() == entry.get("index", none)
+            names = series.run, series.monitor, series.epoch, series.owner
+            assert names == tuple(
+                entry[key] for key in ("run", "monitor", "epoch", "owner")
+            )
+
+    def test_is_continued_in_the_present_format(self, tmp_path):
         path = tmp_path / "run.jsonl"
         path.write_bytes(FORMAT_1.read_bytes())
         recording = Recording(path, monitor="GradientMonitor")

@@ -12,8 +12,9 @@ from keras_concepts.instruments.predictions import equal_columns
 from keras_concepts.instruments.roles import roles_of
 from keras_concepts.quantities import Quantity
 
-# Entries of a variable that are looked at: of larger ones a sample.
-_MOST_ENTRIES = 2**16
+# Entries of a variable that are looked at: of larger ones a sample. And those
+# of a model, in which each variable of more than its share has that.
+_MOST_ENTRIES, _MOST_IN_ALL = 2**16, 2**25
 # Weights of a kernel that are compared between its units.
 _MOST_INPUTS = 64
 _MOST_UNITS = 256
@@ -23,7 +24,8 @@ class WeightHistory:
     """Remembers the weights of a model at its first and last measurement.
 
     Of a variable with more than 65,536 entries as many are looked at, spread
-    evenly: the numbers are those of a sample, and memory stays small.
+    evenly: the numbers are those of a sample, and memory stays small, at 8
+    bytes each. Of a model with more than 512 variables they are fewer.
 
     Args:
         model: A built model. It is not kept.
@@ -40,19 +42,25 @@ class WeightHistory:
             role in (q.WEIGHT, q.SCORE)
             for role in roles_of(variables, names, model)
         ]
-        self._first = [_sample(variable) for variable in variables]
+        share = _MOST_IN_ALL // max(1, len(variables))
+        self._entries = max(1, min(_MOST_ENTRIES, share))
+        self._first = self._samples()
         self._last = self._first
+
+    def _samples(self) -> list[np.ndarray]:
+        return [_sample(each, self._entries) for each in self._variables]
 
     def rows(self) -> dict[str, dict[Quantity, float]]:
         """What to record of each variable now."""
         rows: dict[str, dict[Quantity, float]] = {}
         variables = self._variables
-        now = [_sample(variable) for variable in variables]
+        now = self._samples()
         for i, path in enumerate(self.paths):
+            values = now[i].astype(np.float64)
             rows[path] = {
-                q.EPOCH_WEIGHT_RMS: _rms(now[i]),
-                q.EPOCH_UPDATE_RMS: _rms(now[i] - self._last[i]),
-                q.DISTANCE_RMS: _rms(now[i] - self._first[i]),
+                q.EPOCH_WEIGHT_RMS: _rms(values),
+                q.EPOCH_UPDATE_RMS: _rms(values - self._last[i]),
+                q.DISTANCE_RMS: _rms(values - self._first[i]),
             }
             if self._is_kernel[i] and len(variables[i].shape) == 2:
                 rows[path][q.EQUAL_COLUMNS] = _equal_columns(variables[i])
@@ -60,14 +68,14 @@ class WeightHistory:
         return rows
 
 
-def _sample(variable: Any) -> np.ndarray:
+def _sample(variable: Any, most: int) -> np.ndarray:
     entries = _on_host(variable)
     if entries is None:
         entries = keras.ops.reshape(variable, (-1,))
     else:
         entries = entries.reshape(-1)
-    stride = -(-entries.shape[0] // _MOST_ENTRIES)
-    return _float64(entries[::stride] if stride > 1 else entries)
+    stride = -(-entries.shape[0] // most)
+    return _float32(entries[::stride] if stride > 1 else entries)
 
 
 def _equal_columns(kernel: Any) -> float:
@@ -75,7 +83,8 @@ def _equal_columns(kernel: Any) -> float:
     entries = _on_host(kernel)
     if entries is None:
         entries = kernel
-    return equal_columns(_float64(entries[:_MOST_INPUTS, :_MOST_UNITS]))
+    few = _float32(entries[:_MOST_INPUTS, :_MOST_UNITS])
+    return equal_columns(few.astype(np.float64))
 
 
 def _on_host(variable: Any) -> np.ndarray | None:
@@ -83,13 +92,12 @@ def _on_host(variable: Any) -> np.ndarray | None:
     return _backend.known_value(keras.ops.convert_to_tensor(variable))
 
 
-def _float64(values: Any) -> np.ndarray:
-    """Values in float32, in the type in which they are compared."""
+def _float32(values: Any) -> np.ndarray:
     if not isinstance(values, np.ndarray):
         values = keras.ops.cast(values, "float32")
         values = keras.ops.convert_to_numpy(values)
     # A copy: some share the memory of the variable.
-    return values.astype(np.float32).astype(np.float64)
+    return values.astype(np.float32)
 
 
 def _rms(values: np.ndarray) -> float:

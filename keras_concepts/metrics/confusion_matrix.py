@@ -21,6 +21,9 @@ from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_names import checked_class_names
 from keras_concepts.metrics._counting import count, count_unknown
 
+# A matrix of so many classes takes 2 or 3 GB.
+_MOST_CLASSES = 1 << 14
+
 
 @serializable
 class ConfusionMatrix(Agreement):
@@ -28,7 +31,8 @@ class ConfusionMatrix(Agreement):
 
     Row i, column j holds the number of rows of class i that were predicted as
     class j, as in `sklearn.metrics.confusion_matrix`. Memory is one
-    float64 per cell, or three float32.
+    float64 per cell, or three float32: 2 to 3 GB for 16,384 classes, of which
+    there can be no more.
 
     In `fit` and `evaluate` the matrix is not logged: Keras would print the mean
     of its cells on the progress bar. Keep the metric, and ask for its
@@ -99,6 +103,14 @@ class ConfusionMatrix(Agreement):
         self.normalize = normalize
 
     def _build(self, num_classes: int) -> None:
+        if num_classes > _MOST_CLASSES:
+            raise ValueError(
+                "`num_classes` of `ConfusionMatrix` must be at most "
+                f"{_MOST_CLASSES}: the matrix would take "
+                f"{8e-9 * num_classes**2:.0f} GB. `F1Score(average=None)` and "
+                "`ClassificationReport` take a few numbers per class. "
+                f"Received: num_classes={num_classes}."
+            )
         shown = None if self.class_names is None else len(self.class_names)
         if shown not in (None, num_classes):
             raise ValueError(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import itertools
 import re
 import weakref
 from collections import Counter
@@ -42,9 +41,11 @@ class NewRows:
 
     def of(self, recording: Recording) -> list[Series]:
         """Those rows; all of a recording that was not seen before."""
-        seen = self._seen.get(recording, 0)
-        new = list(itertools.islice(recording, seen, None))
-        self._seen[recording] = seen + len(new)
+        rows = list(recording)
+        # What a long recording leaves out is never among its last rows.
+        gone = sum(run.gone for run in recording.runs)
+        new = rows[max(0, self._seen.get(recording, 0) - gone) :]
+        self._seen[recording] = len(rows) + gone
         return new
 
 

@@ -238,10 +238,12 @@ def harm(t: Training, enough: float) -> Harm | None:
     least = patience(planned)
     if count < least or is_a_first_try(t):
         return None
-    low = np.array(
-        [_is_low(curve.values[: n + 1], planned, enough) for n in range(count)]
-    )
     checks = min(_CHECKS, least)
+    low = np.zeros(count, bool)
+    for n in range(count - 1, -1, -1):  # back to where it was not low
+        low[n] = _is_low(curve.values[: n + 1], planned, enough)
+        if not low[n]:
+            break
     if not low[-checks:].all():
         return None
     if count < planned and _falls_fast(curve.values):

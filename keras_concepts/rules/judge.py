@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
@@ -53,17 +54,51 @@ class Judge:
             What is found for the first time.
         """
         index = self._index.update()
-        return self._judge(Training(index, index.size, position))
+        new = self._judge(Training(index, index.size, position))
+        index.keep_verdict(self._verdict())
+        return new
 
     def replay(self) -> None:
         """Judges at each moment at which a doctor has judged.
 
-        Without a doctor in the recording, at the end of each epoch.
+        Without a doctor in the recording, at the end of each epoch. Where the
+        recording has left out rows, that begins with the verdict before it did.
         """
         index = self._index.update()
-        checks = [(place + 1, at) for place, at in index.checks]
-        for end, position in checks or _ends_of_epochs(index):
+        verdict, place_then = index.last_verdict
+        if verdict:
+            self._go_on_from(verdict)
+        checks = [
+            (place + 1, at) for place, at in index.checks if place >= place_then
+        ]
+        if not index.checks:
+            checks = _ends_of_epochs(index)
+        for end, position in checks:
             _ = self._judge(Training(index, end, position))
+
+    def _verdict(self) -> dict[str, Any]:
+        """All that a later check depends on, as JSON."""
+        found = [
+            {"rule": rule.key, "part": part, "finding": finding.to_json()}
+            for (rule, _, part), finding in self._found.items()
+        ]
+        return {
+            "found": found,
+            "checked": self.checked,
+            "unchecked": self.unchecked,
+        }
+
+    def _go_on_from(self, verdict: dict[str, Any]) -> None:
+        """Takes over what `_verdict` gave; of rules that are known."""
+        rules = {rule.key: rule for rule in self._rules}
+        for each in verdict["found"]:
+            if each["rule"] in rules:
+                finding = Finding.from_json(each["finding"])
+                key = rules[each["rule"]], finding.variant, each["part"]
+                self._found[key] = finding
+        self.checked = verdict["checked"]
+        self.unchecked = verdict["unchecked"]
+        self._explain()
 
     @property
     def training(self) -> Training:

@@ -36,6 +36,11 @@ class Rule:
     is_known: Callable[[Training], bool]
     is_meant: Callable[[Training], bool]
 
+    @property
+    def key(self) -> str:
+        """Tells it from others of its name."""
+        return f"{self.name}:{self.function.__name__}"
+
 
 RULES: list[Rule] = []
 

@@ -73,15 +73,25 @@ class Index:
     def __init__(self, recording: Recording, run: int) -> None:
         self.recording = recording
         self.run = run
+        self._begin()
+
+    def _begin(self) -> None:
         self.rows: dict[str, dict[str, tuple[list[int], list[Series]]]] = {}
         # Of each quantity and owner all rows so far, and how many of them the
         # first, the first two, ... of its series hold.
         self._joined: dict[tuple[str, str], tuple[Curve, np.ndarray]] = {}
         self.checks: list[tuple[int, Position]] = []
         self.size = 0
+        self._gone = self._series_gone
+
+    @property
+    def _series_gone(self) -> int:
+        return sum(run.gone for run in self.recording.runs)
 
     def update(self) -> Self:
         """Takes in the rows that were added since the last call."""
+        if self._gone != self._series_gone:  # some were left out
+            self._begin()
         series = self.recording._series
         runs = {run.number: run for run in self.recording.runs}
         names = runs[self.run].facts.get("doctor") if self.run in runs else None
@@ -101,6 +111,23 @@ class Index:
                 self.checks.append((place, position))
         self.size = len(series)
         return self
+
+    def keep_verdict(self, verdict: dict[str, Any]) -> None:
+        """Lets the recording keep what was found by now.
+
+        It cannot be found again once the recording has left out rows.
+        """
+        for run in self.recording.runs:
+            if run.number == self.run:
+                run.verdict = verdict
+
+    @property
+    def last_verdict(self) -> tuple[dict[str, Any], int]:
+        """What was found before rows were left out, and of how many series."""
+        for run in self.recording.runs:
+            if run.number == self.run and run.judged:
+                return run.judged, run.judged_at
+        return {}, 0
 
     @property
     def position(self) -> Position:
@@ -133,7 +160,7 @@ class Index:
             return _EMPTY
         joined = self._joined.get((quantity, owner))
         if joined is None or len(joined[1]) < known:
-            joined = _joined(series)
+            joined = _joined(series, joined)
             self._joined[quantity, owner] = joined
         curve, ends = joined
         if known == len(ends):
@@ -141,15 +168,30 @@ class Index:
         return Curve(*(column[: ends[known - 1]] for column in curve))
 
 
-def _joined(series: list[Series]) -> tuple[Curve, np.ndarray]:
-    lengths = [len(each.steps) for each in series]
+def _joined(
+    series: list[Series], before: tuple[Curve, np.ndarray] | None
+) -> tuple[Curve, np.ndarray]:
+    """All rows, and how many the first, the first two, ... series hold.
+
+    Args:
+        series: Of one quantity and owner.
+        before: The same of the first of them, to go on with.
+    """
+    done = 0 if before is None else len(before[1])
+    new = series[done:]
+    lengths = [len(each.steps) for each in new]
     curve = Curve(
-        np.repeat([each.epoch for each in series], lengths),
-        np.concatenate([each.steps for each in series]),
-        np.concatenate([each.values for each in series]),
-        np.concatenate([each.index for each in series]),
+        np.repeat([each.epoch for each in new], lengths),
+        np.concatenate([each.steps for each in new]),
+        np.concatenate([each.values for each in new]),
+        np.concatenate([each.index for each in new]),
     )
-    return curve, np.cumsum(lengths)
+    ends = np.cumsum(lengths)
+    if before is None:
+        return curve, ends
+    rows, known = before
+    joined = Curve(*map(np.concatenate, zip(rows, curve, strict=True)))
+    return joined, np.concatenate([known, ends + known[-1]])
 
 
 class Training:
@@ -258,7 +300,9 @@ class Training:
             for epoch in self.logs(owner).epochs.tolist()
         }
         if found:
-            return len(found)
+            # Of a very long run, the recording leaves out some.
+            left_out = self._run.left_out if self._run else {}
+            return len(found.union(left_out.get("run", ())))
         # A `train_step` that logs nothing.
         looks = self.curves(q.EPOCH_WEIGHT_RMS).values()
         return max((int(c.epochs[-1]) + 1 for c in looks), default=0)

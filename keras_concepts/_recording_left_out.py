@@ -1,0 +1,85 @@
+"""The line of a file that says what is left out of a recording."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from keras_concepts._recording_lines import ROWS
+from keras_concepts._recording_rows import Run
+
+# Far more than any run has, so that damage does not fill the memory.
+_MOST = 1 << 24
+
+
+def left_out_entry(run: Run, monitors: set[str]) -> dict[str, Any]:
+    """What is left out of a run by now, as a JSON object.
+
+    Args:
+        run: Which run.
+        monitors: Whose rows are left out.
+    """
+    return {
+        "run": run.number,
+        "monitors": sorted(monitors),
+        "left_out": {g: _ranges(found) for g, found in run.left_out.items()},
+        "judged": run.judged,
+    }
+
+
+def as_json(verdict: dict[str, Any]) -> dict[str, Any]:
+    """A verdict as it will be read; an empty one if JSON cannot hold it."""
+    try:
+        return json.loads(json.dumps(verdict, allow_nan=False, default=float))
+    except (TypeError, ValueError):
+        return {}
+
+
+def epochs_of(ranges: dict[str, Any]) -> dict[str, set[int]]:
+    """The epochs of each group that an entry says are left out.
+
+    Raises:
+        TypeError: It says something else.
+        ValueError: It says something else.
+    """
+    left_out: dict[str, set[int]] = {}
+    for group, pairs in ranges.items():
+        found = left_out[group] = set()
+        for first, last in pairs:
+            if not 0 <= last - first <= _MOST:
+                raise ValueError("Expected the first and the last epoch.")
+            found.update(range(first, last + 1))
+    return left_out
+
+
+class Gone:
+    """Which lines of a file say nothing any more.
+
+    Args:
+        run: With the epochs that are left out of it.
+        monitors: Whose rows are left out.
+    """
+
+    def __init__(self, run: Run, monitors: set[str]) -> None:
+        self._run = run
+        self._monitors = {each.encode() for each in monitors}
+
+    def stays(self, line: bytes) -> bool:
+        """Whether a line is not one of these."""
+        rows = ROWS.match(line)
+        if rows is None:
+            return True
+        run, monitor, epoch, _, group = rows.groups()
+        if int(run) != self._run.number or monitor not in self._monitors:
+            return True
+        left_out = self._run.left_out.get(group.decode(), ())
+        return int(epoch) not in left_out
+
+
+def _ranges(epochs: Iterable[int]) -> list[list[int]]:
+    ranges: list[list[int]] = []
+    for epoch in sorted(epochs):
+        if ranges and ranges[-1][1] == epoch - 1:
+            ranges[-1][1] = epoch
+        else:
+            ranges.append([epoch, epoch])
+    return ranges
