@@ -12,7 +12,7 @@ BACKENDS := tensorflow jax torch
 EXAMPLES := $(sort $(basename $(notdir $(wildcard examples/*.py))))
 empty :=
 space := $(empty) $(empty)
-ENVIRONMENTS := $(BACKENDS) lint without-keras browser
+ENVIRONMENTS := $(BACKENDS) lint without-keras browser docs
 # Tested once, where there is no Keras.
 WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_figures.py tests/test_quantities.py tests/test_recording.py tests/rules tests/reports
 # One test or a few of each kind: imports, a metric, loss, regularizer, constraint,
@@ -44,7 +44,7 @@ RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3
 PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test test-long test-without-keras browser lint types package bench clean
+.PHONY: help demo smoke test test-long test-without-keras browser lint types package docs docs-serve figures bench clean
 
 help: ## list the targets
 	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [JOBS=2] [PYTHON=python3]'
@@ -105,6 +105,15 @@ package: .venv/lint/.installed ## build sdist and wheel, check what is in them
 	$(LINT)/python -m build
 	$(LINT)/python .ci/check_wheel.py dist
 
+docs: .venv/docs/.installed ## build the site, in site/
+	PYTHONPATH=docs/_build .venv/docs/bin/zensical build --clean --strict
+
+docs-serve: .venv/docs/.installed ## show the site, and what you change in it
+	PYTHONPATH=docs/_build .venv/docs/bin/zensical serve
+
+figures: $(ENV)/.installed-demo ## measure what the concept pages show: figures and numbers
+	$(RUN) $(ENV)/bin/python docs/concepts/measured.py $(ARGS)
+
 bench: $(ENV)/.installed-test ## run every script in benchmarks/
 	set -e; for script in benchmarks/*.py; do \
 		echo "== $$script"; \
@@ -157,6 +166,10 @@ $(BACKENDS:%=.venv/%/.installed-test): .venv/%/.installed-test: pyproject.toml |
 .venv/browser/.installed: pyproject.toml | .venv/browser/.created
 	.venv/browser/$(PIP_INSTALL) --group browser
 	.venv/browser/$(PIP_INSTALL) --no-deps -e .
+	@touch $@
+
+.venv/docs/.installed: pyproject.toml | .venv/docs/.created
+	.venv/docs/$(PIP_INSTALL) --group docs
 	@touch $@
 
 .venv/lint/.installed: pyproject.toml | .venv/lint/.created
