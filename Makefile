@@ -93,9 +93,11 @@ test-without-keras: .venv/without-keras/.installed ## run the tests of what need
 browser: .venv/browser/.installed ## look at HTML reports in Chromium, which must be there: a minute
 	MPLBACKEND=Agg .venv/browser/bin/python -m pytest $(or $(ARGS),$(BROWSER))
 
-lint: .venv/lint/.installed ## check format and style
+lint: .venv/lint/.installed ## check format, style, spelling and phrases
 	$(LINT)/ruff format --check
 	$(LINT)/ruff check
+	$(LINT)/codespell
+	$(LINT)/python .ci/check_english.py
 
 types: .venv/lint/.installed .venv/tensorflow/.installed-test ## check types
 	$(LINT)/pyright --pythonpath .venv/tensorflow/bin/python
