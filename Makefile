@@ -44,7 +44,7 @@ RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3
 PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test test-long test-without-keras browser lint types package docs docs-serve figures bench clean
+.PHONY: help demo smoke test test-long test-without-keras browser lint types package wheel-runs docs docs-serve figures bench clean
 
 help: ## list the targets
 	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [ARGS=...] [JOBS=2] [PYTHON=python3]'
@@ -106,8 +106,19 @@ package: .venv/lint/.installed ## build sdist and wheel, check what is in them
 	rm -rf dist
 	$(LINT)/python -m build
 	$(LINT)/python .ci/check_wheel.py dist
+	$(LINT)/twine check --strict dist/*
+
+# With the packages of the torch environment, of which pip installs none here.
+wheel-runs: .venv/torch/.installed-test ## install the wheel into a clean environment; run the README's example
+	rm -rf .venv/wheel
+	$(PYTHON) -m venv .venv/wheel
+	.venv/wheel/$(PIP_INSTALL) --no-deps dist/*.whl
+	ls -d "$(CURDIR)"/.venv/torch/lib/python3*/site-packages \
+		> "$$(ls -d .venv/wheel/lib/python3*/site-packages)/others.pth"
+	cd .venv && KERAS_BACKEND=torch wheel/bin/python ../.ci/run_readme.py
 
 docs: .venv/docs/.installed ## build the site, in site/
+	.venv/docs/bin/jupytext --quiet --to ipynb docs/guides/in_ten_minutes.md
 	PYTHONPATH=docs/_build .venv/docs/bin/zensical build --clean --strict
 
 docs-serve: .venv/docs/.installed ## show the site, and what you change in it

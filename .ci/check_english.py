@@ -72,13 +72,14 @@ def files() -> Iterator[pathlib.Path]:
 
 
 def main() -> None:
+    """Print what was found, and fail if it is anything."""
     wrong = []
     for path in files():
         text = path.read_text(encoding="utf-8")
         read = prose_of_markdown if path.suffix == ".md" else prose_of_python
         for number, line in read(text):
             wrong += [
-                f"{path.relative_to(ROOT)}:{number}: {match[0]!r}: write {use!r}"
+                f"{path.relative_to(ROOT)}:{number}: {match[0]!r} is {use!r}"
                 for pattern, use in FOUND
                 for match in pattern.finditer(line)
             ]

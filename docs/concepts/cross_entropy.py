@@ -21,7 +21,8 @@ def measure() -> Measured:
     # The wrong one of two classes is ahead by so much.
     logits = np.stack([GAPS, np.zeros_like(GAPS)], axis=1)
     labels = np.ones(len(GAPS), dtype="int32")
-    p = keras.ops.softmax(logits)
+    # As an array, since Keras looks for the logits behind a TensorFlow tensor.
+    p = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
     of_p = keras.losses.sparse_categorical_crossentropy(labels, p)
     loss = kc.losses.CrossEntropy(from_logits=True, reduction=None)
     curves = {

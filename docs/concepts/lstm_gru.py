@@ -10,7 +10,7 @@ from keras_concepts.callbacks import SignalMonitor
 from keras_concepts.initializers import Chrono
 from measured import Measured
 
-STEPS, UNITS = 100, 32
+STEPS, UNITS = 60, 32
 
 
 def recurrent_layers() -> dict[str, Any]:
@@ -56,6 +56,6 @@ def draw(series: dict[str, Any], figure: Any) -> None:
         yscale="log",
         xlabel="steps back from the end of the sequence",
         title="gradient of the state over that at the last step, untrained",
-        ylim=(1e-21, 10.0),
+        ylim=(1e-16, 10.0),
     )
     axes.legend()

@@ -41,7 +41,7 @@ CONCEPTS = (
     "f1",
     "cross_entropy",
 )
-# A number and the comment that names it.
+# A number and the comment that names it
 SHOWN = re.compile(r"(?P<number>[^\s|(*]+)<!-- (?P<name>\w+) -->")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 DARK = {
@@ -133,7 +133,7 @@ def main() -> None:
             for concept in options.concepts
             for mistake in mistakes(HERE / f"{concept}.md", numbers[concept])
         ]
-        sys.exit("\n".join(wrong))
+        sys.exit("\n".join(wrong) or 0)
     IMAGES.mkdir(exist_ok=True)
     os.environ.setdefault("MPLBACKEND", "Agg")
     sys.modules["measured"] = sys.modules["__main__"]
