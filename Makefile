@@ -18,7 +18,7 @@ OLDEST := $(shell sed -n 's/^dependencies = .*"keras>=\([0-9.]*\)".*/\1/p' pypro
 KERAS_PACKAGE := $(if $(filter nightly,$(KERAS)),keras-nightly,keras==$(KERAS:oldest=$(OLDEST)))
 # An environment a backend, and one for a backend with another Keras.
 OF_BACKENDS := $(sort $(BACKENDS) $(BACKEND)$(addprefix -keras-,$(KERAS)))
-ENVIRONMENTS := $(OF_BACKENDS) lint without-keras browser
+ENVIRONMENTS := $(OF_BACKENDS) lint without-keras browser docs
 # Tested once, where there is no Keras.
 WITHOUT_KERAS := tests/test_architecture.py tests/test_derived.py tests/test_figures.py tests/test_quantities.py tests/test_recording.py tests/rules tests/reports
 # One test or a few of each kind: imports, a metric, loss, regularizer, constraint,
@@ -50,7 +50,7 @@ RUN := KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3
 PIP_INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test test-long test-without-keras browser lint types package bench clean
+.PHONY: help demo smoke test test-long test-without-keras browser lint types package wheel-runs docs docs-serve figures bench clean
 
 help: ## list the targets
 	@echo 'make TARGET [BACKEND=tensorflow|jax|torch] [KERAS=oldest|nightly|...] [ARGS=...] [JOBS=2] [PYTHON=python3]'
@@ -99,9 +99,11 @@ test-without-keras: .venv/without-keras/.installed ## run the tests of what need
 browser: .venv/browser/.installed ## look at HTML reports in Chromium, which must be there: a minute
 	MPLBACKEND=Agg .venv/browser/bin/python -m pytest $(or $(ARGS),$(BROWSER))
 
-lint: .venv/lint/.installed ## check format and style
+lint: .venv/lint/.installed ## check format, style, spelling and phrases
 	$(LINT)/ruff format --check
 	$(LINT)/ruff check
+	$(LINT)/codespell
+	$(LINT)/python .ci/check_english.py
 
 types: .venv/lint/.installed .venv/tensorflow/.installed-test ## check types
 	$(LINT)/pyright --pythonpath .venv/tensorflow/bin/python
@@ -110,6 +112,26 @@ package: .venv/lint/.installed ## build sdist and wheel, check what is in them
 	rm -rf dist
 	$(LINT)/python -m build
 	$(LINT)/python .ci/check_wheel.py dist
+	$(LINT)/twine check --strict dist/*
+
+# With the packages of the torch environment, of which pip installs none here.
+wheel-runs: .venv/torch/.installed-test ## install the wheel into a clean environment; run the README's example
+	rm -rf .venv/wheel
+	$(PYTHON) -m venv .venv/wheel
+	.venv/wheel/$(PIP_INSTALL) --no-deps dist/*.whl
+	ls -d "$(CURDIR)"/.venv/torch/lib/python3*/site-packages \
+		> "$$(ls -d .venv/wheel/lib/python3*/site-packages)/others.pth"
+	cd .venv && KERAS_BACKEND=torch wheel/bin/python ../.ci/run_readme.py
+
+docs: .venv/docs/.installed ## build the site, in site/
+	.venv/docs/bin/jupytext --quiet --to ipynb docs/guides/in_ten_minutes.md
+	PYTHONPATH=docs/_build .venv/docs/bin/zensical build --clean --strict
+
+docs-serve: .venv/docs/.installed ## show the site, and what you change in it
+	PYTHONPATH=docs/_build .venv/docs/bin/zensical serve
+
+figures: $(ENV)/.installed-demo ## measure what the concept pages show: figures and numbers
+	$(RUN) $(ENV)/bin/python docs/concepts/measured.py $(ARGS)
 
 bench: $(ENV)/.installed-test ## run every script in benchmarks/
 	set -e; for script in benchmarks/*.py; do \
@@ -171,6 +193,10 @@ $(OF_BACKENDS:%=.venv/%/.installed-test): .venv/%/.installed-test: pyproject.tom
 .venv/browser/.installed: pyproject.toml | .venv/browser/.created
 	.venv/browser/$(PIP_INSTALL) --group browser
 	.venv/browser/$(PIP_INSTALL) --no-deps -e .
+	@touch $@
+
+.venv/docs/.installed: pyproject.toml | .venv/docs/.created
+	.venv/docs/$(PIP_INSTALL) --group docs
 	@touch $@
 
 .venv/lint/.installed: pyproject.toml | .venv/lint/.created

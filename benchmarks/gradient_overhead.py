@@ -143,8 +143,8 @@ def _words(length: int) -> Callable[[np.random.Generator, int], np.ndarray]:
 # Without a compiler, a recurrent layer runs its steps one by one.
 LENGTH = {"torch": 20, "tensorflow": 40}.get(BACKEND, 60)
 
-# Epochs are as long as in real trainings (MNIST: 469 batches of 128), for the
-# monitor measures a number of steps an epoch, not a share of them.
+# Epochs are as long as in real training runs (MNIST: 469 batches of 128), since
+# the monitor measures a number of steps per epoch, not a share of them.
 CASES = {
     "mlp": Case(mlp, _images(784), 10, 469, 128),
     "cnn": Case(cnn, _images(28, 28, 1), 10, 300, 64),
@@ -354,7 +354,7 @@ def measure(case: Case, rounds: int) -> dict[str, Result]:
 def side_by_side(
     case: Case, data: dict[str, Any], callbacks: list[Any], rounds: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of the epochs of two trainings that take turns.
+    """Seconds of the epochs of two training runs that take turns.
 
     Both start from the same weights and so are at the same ones all the way.
 

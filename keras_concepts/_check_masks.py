@@ -23,7 +23,7 @@ from keras_concepts.instruments.recorded_calls import (
 
 @dataclasses.dataclass(frozen=True)
 class MaskReport:
-    """What `check_masks` found. True in an `if` or `assert` if it is nothing.
+    """What `check_masks` found. True in an `if` or `assert` if no mask is lost.
 
     Attributes:
         findings: What is wrong, in the order of the model's calls.

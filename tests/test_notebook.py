@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 
 import keras
 import pytest
@@ -25,6 +26,28 @@ model.compile("sgd", "binary_crossentropy")
 doctor = kc.callbacks.TrainingDoctor(sink=lambda text: None)
 history = model.fit(x, y, epochs=2, verbose=0, callbacks=[doctor])
 """
+
+
+GUIDE = ROOT / "docs" / "guides" / "in_ten_minutes.md"
+
+
+def test_the_notebook_is_the_page():
+    jupytext = pytest.importorskip("jupytext")
+    page = jupytext.read(GUIDE)
+    notebook = nbformat.read(GUIDE.with_suffix(".ipynb"), as_version=4)
+    assert [(cell.cell_type, cell.source) for cell in page.cells] == [
+        (cell.cell_type, cell.source) for cell in notebook.cells
+    ]
+
+
+def test_the_guide_runs(capsys):
+    code = re.findall(r"^```python\n(.+?)^```", GUIDE.read_text(), re.S | re.M)
+    names = {}
+    for cell in code:
+        exec(compile(cell, GUIDE.name, "exec"), names)
+    printed = capsys.readouterr().out
+    assert "vanishing_gradient" in printed
+    assert printed.count("No problem found in 6 epochs.") == 1
 
 
 def test_the_doctor_is_its_report(tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ class Chrono(keras.initializers.Initializer):
             initializers: with an integer or `None` each call of one
             initializer gives the same values.
         cell: `"lstm"` or `"gru"`, the order of the gates. Needed only where
-            nobody can tell: in a cell of your own, or in a `GRU` with
+            it is not known: in a cell of your own, or in a `GRU` with
             `reset_after=False` that is made inside another layer's `call`.
 
     Raises:

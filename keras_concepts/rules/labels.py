@@ -378,8 +378,8 @@ _APART = 0.6
 @rule(
     "sorted_labels",
     severity="error",
-    why="Batches of few classes each pull the weights to and fro, and a split "
-    "of sorted data trains on other classes than it is validated on.",
+    why="Batches of few classes each pull the weights back and forth, and a "
+    "split of sorted data trains on other classes than it is validated on.",
     page="doctor.md#sorted_labels",
     needs="class labels in the order of the data",
     known=lambda t: any(

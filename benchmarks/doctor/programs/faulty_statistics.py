@@ -48,7 +48,7 @@ for _name, _sane, _arguments in (
     faulty(_name, "batch norm gap", expected.BATCH_NORM, _sane, **_arguments)
 
 
-# Learned by heart.
+# Memorised.
 def memorizes(rows: int, noise: float = 0.0) -> Any:
     if not noise:
         return changes.only(rows)

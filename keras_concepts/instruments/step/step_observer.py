@@ -73,7 +73,7 @@ class StepObserver(Generic[Samples]):
         return taken - self._first_step
 
     def start_at(self, step: int) -> None:
-        """Numbers the first step anew, before it is taken."""
+        """Gives the first step another number, before it is taken."""
         self._first_step = self._step = self._epoch_start = step
 
     def begin_epoch(self, steps: int | None) -> None:

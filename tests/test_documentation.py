@@ -1,0 +1,107 @@
+"""Links lead somewhere, code can be read, every public name has its page."""
+
+import ast
+import importlib
+import pathlib
+import re
+
+import pytest
+
+import keras_concepts as kc
+
+ROOT = pathlib.Path(__file__).parents[1]
+REPOSITORY = "https://github.com/keras-concepts/keras-concepts/blob/main/"
+FOLDERS = ("benchmarks", "callbacks", "docs", "examples")
+PAGES = sorted(ROOT.glob("*.md")) + sorted(
+    page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md")
+)
+MODULES = (
+    "callbacks",
+    "constraints",
+    "initializers",
+    "instruments",
+    "layers",
+    "losses",
+    "metrics",
+    "regularizers",
+    "reports",
+    "rules",
+)
+
+
+def name_of(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def without_code(text):
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+
+
+def anchors(page):
+    """Of headings as GitHub and the site make them, and those given by hand."""
+    text = page.read_text(encoding="utf-8")
+    found = set(re.findall(r'<a id="([^"]+)"', text))
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    for heading in re.findall(r"^#+ (.+)$", prose, re.MULTILINE):
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        found.add(re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", plain)))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links(page):
+    text = without_code(page.read_text(encoding="utf-8"))
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    for link in links:
+        if link.startswith(REPOSITORY):
+            target = ROOT / link.removeprefix(REPOSITORY)
+            anchor = ""
+        elif "://" in link:
+            continue
+        else:
+            path, _, anchor = link.partition("#")
+            target = page.parent / path if path else page
+        if anchor.startswith("only-"):  # one image for each theme
+            anchor = ""
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_code_is_python(page):
+    text = page.read_text(encoding="utf-8")
+    for code in re.findall(r"^```python\n(.+?)^```", text, re.S | re.M):
+        _ = ast.parse(code)
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "\n".join(
+        page.read_text(encoding="utf-8")
+        for page in (ROOT / "docs" / "reference").glob("*.md")
+    )
+    shown = re.findall(r"^::: keras_concepts\.(\S+)$", text, re.MULTILINE)
+    assert len(shown) == len(set(shown))
+    names = {
+        name for name in kc.__all__ if name not in (*MODULES, "recording")
+    } - {"quantities"}
+    for module in MODULES:
+        public = importlib.import_module(f"keras_concepts.{module}").__all__
+        names |= {f"{module}.{name}" for name in public}
+    # Shown where they belong: at the top, and among the rules.
+    names -= {"rules.Finding", "reports.sparsity", "rules.diagnose"}
+    assert set(shown) >= names
+    for name in shown:
+        module, _, attribute = f"keras_concepts.{name}".rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute)
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().split()) < 900
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        name = page.relative_to(ROOT / "docs").as_posix()
+        assert f"- {name}\n" in navigation
