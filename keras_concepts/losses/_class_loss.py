@@ -18,7 +18,13 @@ from keras_concepts._labels.targets import (
 )
 from keras_concepts._labels.weights import aligned
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_between, check_choice
+from keras_concepts._validation import (
+    check_choice,
+    checked_bool,
+    checked_int,
+    checked_name,
+    checked_number,
+)
 from keras_concepts.losses._log_probabilities import logits_of
 
 # What labels hold: class numbers, a label for each class, or as shapes say.
@@ -65,17 +71,19 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         name: str,
         dtype: Any,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
         owner = type(self).__name__
+        name = checked_name(owner, name)
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
         check_choice(owner, "labels", labels, ("auto", "sparse", "dense"))
+        binary = checked_bool(owner, "binary", binary)
         if binary and labels == "sparse":
             raise ValueError(
                 f'`labels` of `{owner}` cannot be "sparse" with '
                 "`binary=True`: each class has a label of its own. Received: "
                 f"labels={labels!r} and binary={binary!r}."
             )
-        self.from_logits = from_logits
-        self.axis = axis
+        self.from_logits = checked_bool(owner, "from_logits", from_logits)
+        self.axis = checked_int(owner, "axis", axis)
         self.binary = binary
         self.ignore_class = checked_ignored(owner, ignore_class)
         self.labels: Form = labels
@@ -200,8 +208,9 @@ class EntryLoss(ClassLoss):
     def __init__(self, *, label_smoothing: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
-        check_between(owner, "label_smoothing", label_smoothing, 0, 1)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = checked_number(
+            owner, "label_smoothing", label_smoothing, low=0, high=1
+        )
 
     def _highest(self) -> float:
         # Those of a softmax are normalized, whatever their sum.

@@ -24,10 +24,11 @@ def plain(owner: str, name: str, weights: Any) -> Plain | None:
         return None
     if isinstance(weights, str):
         raise ValueError(
-            f"`{name}` of `{owner}` cannot be {weights!r}: a loss sees one "
+            f"`{name}` of `{owner}` cannot be a string: a loss sees one "
             "batch at a time, and not how frequent the classes are. Compute "
             "the weights from all labels `y`: "
-            "`len(y) / (classes * numpy.bincount(y))`."
+            "`len(y) / (classes * numpy.bincount(y))`. "
+            f"Received: {name}={weights!r}."
         )
     keys: list[int] = []
     try:
@@ -35,7 +36,7 @@ def plain(owner: str, name: str, weights: Any) -> Plain | None:
             # As a dict that `fit` takes; JSON knows no keys but strings.
             keys, weights = list(map(int, weights)), list(weights.values())
         array = np.asarray(weights, "float64")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.asarray(np.nan)
     if array.ndim > 1 or not np.all(np.isfinite(array) & (array >= 0)):
         raise ValueError(

@@ -12,6 +12,7 @@ from keras_concepts._labels.ranges import as_labels
 from keras_concepts._labels.rows import Rows
 from keras_concepts._labels.shapes import (
     check_axes,
+    check_axis,
     classes_last,
     fits,
     reshaped,
@@ -19,7 +20,7 @@ from keras_concepts._labels.shapes import (
 )
 from keras_concepts._numerics.dtypes import as_float
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_choice, plain
+from keras_concepts._validation import check_choice, checked_int, plain
 from keras_concepts.metrics._class_counts import (
     AVERAGES,
     ClassCounts,
@@ -64,12 +65,17 @@ class EntryCounts(ClassCounts):
         several = isinstance(thresholds, list | tuple)
         values = list(thresholds) if several else [thresholds]
         if thresholds is not None and not all(
-            isinstance(t, int | float) and 0 <= t <= 1 for t in values
+            isinstance(t, int | float)
+            and not isinstance(t, bool)
+            and 0 <= t <= 1
+            for t in values or [None]
         ):
             raise ValueError(
                 f"`thresholds` of `{owner}` must lie in [0, 1]. "
                 f"Received: thresholds={thresholds!r}."
             )
+        if class_id is not None:
+            class_id = checked_int(owner, "class_id", class_id)
         binary = average == "binary"
         class_ids = options.get("class_ids")
         if class_ids is not None and (binary or class_id is not None):
@@ -166,6 +172,7 @@ class EntryCounts(ClassCounts):
         """Labels and scores of one shape, with the classes last."""
         owner = type(self).__name__
         check_axes(owner, scores)
+        check_axis(owner, scores, self.axis)
         y_true = as_labels(owner, y_true)
         given, shape = shape_of(y_true), tuple(scores.shape)
         rank = None if given is None else len(given)

@@ -107,6 +107,12 @@ class ClassificationReport(ClassCounts):
     ) -> None:
         if threshold is not None:
             check_probability("ClassificationReport", "threshold", threshold)
+        if not isinstance(class_scores, list | tuple):
+            raise TypeError(
+                "`class_scores` of `ClassificationReport` must be a list of "
+                f"names, such as ['f1']. Received: class_scores="
+                f"{class_scores!r}."
+            )
         for score in class_scores:
             check_choice(
                 "ClassificationReport", "class_scores", score, tuple(SCORES)
