@@ -13,7 +13,12 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts._shown_as_text import show_text
 from keras_concepts._types import Tensor
-from keras_concepts._validation import checked_bool, checked_int, checked_number
+from keras_concepts._validation import (
+    checked_bool,
+    checked_int,
+    checked_number,
+    checked_seed,
+)
 from keras_concepts.instruments.owners import owner_names
 
 
@@ -117,7 +122,7 @@ def check_gradients(
     tolerance = checked_number(owner, "tolerance", tolerance, above=0)
     max_entries = checked_int(owner, "max_entries", max_entries, low=1)
     training = checked_bool(owner, "training", training)
-    seed = checked_int(owner, "seed", seed, low=0)
+    seed = checked_seed(owner, seed)
     if isinstance(component, keras.losses.Loss):
         function, names, tensors = _of_loss(component, inputs)
     elif isinstance(component, keras.Layer):

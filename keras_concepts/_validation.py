@@ -8,6 +8,8 @@ from typing import Any
 
 # Beyond that, numbers of classes would not fit into 32 bits.
 _MOST_PLACES = 2**30
+# The largest float32.
+_HIGHEST = (2 - 2.0**-23) * 2.0**127
 # Its square times a count has to be a float32.
 _HIGHEST_BETA = 1e9
 # Up to here a float holds every integer.
@@ -62,6 +64,21 @@ def checked_int(
             f"Received: an integer of {given.bit_length()} bits."
         )
     return given
+
+
+def checked_seed(owner: str, seed: Any) -> int:
+    """A seed as a Python value, as Keras and NumPy take it.
+
+    Raises:
+        TypeError: If it is no integer.
+        ValueError: If it is none of 32 bits, or negative.
+    """
+    seed = checked_int(owner, "seed", seed, low=0)
+    if seed >= 2**32:
+        raise ValueError(
+            f"`seed` of `{owner}` must be below 2**32. Received: seed={seed}."
+        )
+    return seed
 
 
 def check_positive_int(owner: str, name: str, value: Any) -> None:
@@ -120,6 +137,11 @@ def checked_number(
         wanted += f" and above {above}"
     if abs(given) > _EXACT:  # too large for the integers of a backend
         given = _as_float(given)
+    if math.isfinite(given) and abs(given) > _HIGHEST:
+        raise ValueError(
+            f"`{name}` of `{owner}` must be at most {_HIGHEST:.2g}, the "
+            f"largest float32. Received: {name}={value!r}."
+        )
     inside = (
         (not finite or math.isfinite(given))
         and (low is None or given >= low)

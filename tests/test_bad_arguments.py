@@ -46,14 +46,14 @@ def used(component):
     return None  # a constraint or monitor, which only a training run uses
 
 
-def tried(cls, arguments, name, value):
+def tried(cls, arguments, name, value, *, use):
     """Makes, saves, loads and uses a class; says what is wrong, if anything."""
     try:
         component = cls(**{**arguments, name: value})
         if hasattr(component, "get_config"):
             text = json.dumps(component.get_config())
             component = cls.from_config(json.loads(text))
-        result = used(component)
+        result = used(component) if use else None
     except Exception as error:
         # The one class with two names: Keras' files know it by the plain one.
         owners = {f"`{cls.__name__}", f"`Monitored{cls.__name__}"}
@@ -68,7 +68,15 @@ def tried(cls, arguments, name, value):
 
 @pytest.mark.filterwarnings("ignore:.*below 0 or above 1")
 @pytest.mark.parametrize("cls", PARTS + CALLBACKS, ids=label)
-def test_is_refused_in_words_or_works(cls, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("values", "use"),
+    [
+        (hostile.few_values, False),
+        pytest.param(hostile.values, True, marks=pytest.mark.long),
+    ],
+    ids=["made", "used"],
+)
+def test_is_refused_in_words_or_works(cls, values, use, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     given = specimens.ARGUMENTS.get(cls) or ARGUMENTS.get(cls, {})
     starts = [given] if cls in CALLBACKS or cls not in METRICS else [given, {}]
@@ -76,11 +84,11 @@ def test_is_refused_in_words_or_works(cls, monkeypatch, tmp_path):
     for name in inspect.signature(cls).parameters:
         if name == "kwargs":
             continue
-        for value in hostile.values():
+        for value in values():
             for arguments in starts:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", DeprecationWarning)
-                    said = tried(cls, arguments, name, value)
+                    said = tried(cls, arguments, name, value, use=use)
                 if said:
                     wrong.append(f"{name}={value!r}: {said}"[:300])
     assert not wrong, "\n".join(wrong[:9])

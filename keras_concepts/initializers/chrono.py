@@ -8,7 +8,12 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_choice, checked_number
+from keras_concepts._validation import (
+    check_choice,
+    checked_number,
+    checked_seed,
+    plain,
+)
 
 
 @serializable
@@ -72,6 +77,8 @@ class Chrono(keras.initializers.Initializer):
     ) -> None:
         check_choice("Chrono", "cell", cell, ["lstm", "gru", None])
         self.max_lag = checked_number("Chrono", "max_lag", max_lag, low=2)
+        if isinstance(plain(seed), int):  # or a generator, or its config
+            seed = checked_seed("Chrono", seed)
         self.seed = seed
         self.cell = cell
         # Keras' own, for its rules of seeds.

@@ -7,7 +7,7 @@ import keras
 
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import checked_int, checked_number
+from keras_concepts._validation import checked_number, checked_seed
 
 
 @serializable
@@ -55,7 +55,7 @@ class MonteCarloDropout(keras.layers.Dropout):
         if noise_shape is not None:
             _check_noise_shape(noise_shape)
         if seed is not None:
-            seed = checked_int("MonteCarloDropout", "seed", seed)
+            seed = checked_seed("MonteCarloDropout", seed)
         super().__init__(rate, noise_shape=noise_shape, seed=seed, **kwargs)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:

@@ -16,6 +16,7 @@ from keras_concepts._labels.targets import (
     binary_targets,
     categorical_targets,
 )
+from keras_concepts._labels.tensors import PREDICTIONS, WEIGHTS, as_tensor
 from keras_concepts._labels.weights import aligned
 from keras_concepts._types import Tensor
 from keras_concepts._validation import (
@@ -103,7 +104,9 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The losses before weights and reduction."""
-        y_pred = ops.convert_to_tensor(y_pred, self._computed_in)
+        owner = type(self).__name__
+        y_pred = as_tensor(owner, PREDICTIONS, y_pred)
+        y_pred = ops.cast(y_pred, self._computed_in)
         batch = self._read(y_true, y_pred)
         batch = self._checked(batch, batch.counted)
         return self._losses(batch, None).losses
@@ -113,7 +116,7 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
     ) -> Tensor:
         mask = _backend.keras_mask(y_pred)
         dtype, owner = self._computed_in, type(self).__name__
-        y_pred = ops.convert_to_tensor(y_pred, dtype)
+        y_pred = ops.cast(as_tensor(owner, PREDICTIONS, y_pred), dtype)
         batch = self._read(y_true, y_pred)
         counted = batch.counted
         entries = batch.y_pred.shape[:-1]
@@ -123,7 +126,8 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
             counted = mask if counted is None else counted * mask
         batch = batch._replace(counted=counted)
         if sample_weight is not None:
-            sample_weight = ops.convert_to_tensor(sample_weight, dtype)
+            sample_weight = as_tensor(owner, WEIGHTS, sample_weight)
+            sample_weight = ops.cast(sample_weight, dtype)
             sample_weight = aligned(
                 owner, "sample_weight", sample_weight, entries
             )

@@ -9,6 +9,8 @@ from keras import ops
 from keras_concepts._types import Tensor
 
 ClassWeights: TypeAlias = float | Sequence[float] | Mapping[int, float]
+# No float32 is larger.
+_HIGHEST = float(np.finfo("float32").max)
 # The same as plain Python values.
 Plain: TypeAlias = float | list[float] | dict[int, float]
 
@@ -38,7 +40,7 @@ def plain(owner: str, name: str, weights: Any) -> Plain | None:
         array = np.asarray(weights, "float64")
     except (TypeError, ValueError, OverflowError):
         array = np.asarray(np.nan)
-    if array.ndim > 1 or not np.all(np.isfinite(array) & (array >= 0)):
+    if array.ndim > 1 or not np.all((array >= 0) & (array <= _HIGHEST)):
         raise ValueError(
             f"`{name}` of `{owner}` must be a number, one number per class or "
             "a dict from class to number, of at least 0. "

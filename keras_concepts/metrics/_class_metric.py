@@ -22,7 +22,8 @@ from keras_concepts._validation import (
 _IMPOSSIBLE_LABELS = (
     "The result of `{owner}` is NaN because some labels are impossible: class "
     "numbers that are none of the classes, or labels per class that do not lie "
-    "between 0 and 1, or, where each row is of one class, do not sum to 1. To "
+    "between 0 and 1, or, where each row is of one class, do not sum to 1 (or "
+    "some sample weights are neither 0 nor at least 1e-30). To "
     "leave out what has no label, give it a number of its own, such as -1, and "
     "pass that as `ignore_class`."
 )

@@ -18,7 +18,7 @@ from keras_concepts._labels.shapes import (
     reshaped,
     shape_of,
 )
-from keras_concepts._numerics.dtypes import as_float
+from keras_concepts._labels.tensors import as_scores
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, checked_int, plain
 from keras_concepts.metrics._class_counts import (
@@ -118,7 +118,7 @@ class EntryCounts(ClassCounts):
 
     def _add_entries(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         mask = self._mask(y_pred)
-        y_true, scores = self._entries(y_true, as_float(y_pred))
+        y_true, scores = self._entries(y_true, y_pred)
         kept = unsorted = None
         if self.top_k is not None:
             self._check_top_k(scores.shape[-1])
@@ -168,9 +168,10 @@ class EntryCounts(ClassCounts):
         labels = Columns(positive + ops.zeros_like(predictions.amounts))
         count_hits(self._counts, rows, labels, predictions)
 
-    def _entries(self, y_true: Any, scores: Tensor) -> tuple[Tensor, Tensor]:
+    def _entries(self, y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
         """Labels and scores of one shape, with the classes last."""
         owner = type(self).__name__
+        scores = as_scores(owner, y_pred)
         check_axes(owner, scores)
         check_axis(owner, scores, self.axis)
         y_true = as_labels(owner, y_true)
