@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._batches import dense_inputs
 from keras_concepts._shown_as_text import show_text
 from keras_concepts._types import Tensor
 from keras_concepts._validation import (
@@ -196,7 +197,9 @@ def _of_layer(
     layer: Any, inputs: Any, training: bool
 ) -> tuple[Function, list[str], list[Tensor]]:
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-    flat = [ops.convert_to_tensor(x) for x in keras.tree.flatten(arguments)]
+    flat = keras.tree.flatten(
+        dense_inputs("check_gradients", "inputs", arguments)
+    )
     dtype = layer.compute_dtype
     flat = [ops.cast(x, dtype) if _is_float(x) else x for x in flat]
     if not layer.built:

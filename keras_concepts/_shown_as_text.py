@@ -19,6 +19,12 @@ def printable(name: str) -> str:
     return _NOT_ASCII.sub(_shown, name)
 
 
+def literal(text: str) -> str:
+    """A text for a figure: no `$` begins a formula, each line is printable."""
+    lines = [printable(line) for line in text.split("\n")]
+    return "\n".join(lines).replace("$", r"\$")
+
+
 def _shown(match: re.Match[str]) -> str:
     character = match[0]
     if character.isprintable():

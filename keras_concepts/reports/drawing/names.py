@@ -6,15 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from keras_concepts._shown_as_text import printable
+from keras_concepts._shown_as_text import literal, printable
 
 _OF_LAYER = "/_"
 _GAP = "..."
-
-
-def literal(text: str) -> str:
-    """A text for a figure, in which no `$` begins a formula."""
-    return text.replace("$", r"\$")
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
