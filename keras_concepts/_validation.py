@@ -202,18 +202,13 @@ def checked_path(
     return value
 
 
-def checked_name(owner: str, name: Any) -> str | None:
-    """A name as it was given, or `None`.
-
-    Raises:
-        TypeError: If it is no string.
-    """
+def check_name(owner: str, name: Any) -> None:
+    """Raises unless a name is a string, or `None`."""
     if not isinstance(name, str | None):
         raise TypeError(
             f"`name` of `{owner}` must be a string. "
             f"Received: name={name!r} of type {type(name).__name__}."
         )
-    return name
 
 
 def checked_callable(

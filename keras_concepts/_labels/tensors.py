@@ -81,7 +81,8 @@ def _array(owner: str, what: str, value: Any) -> Any:
     try:
         array = np.asarray(value)
         if array.dtype.kind == "O" and hasattr(value, "to_numpy"):
-            array = value.to_numpy("float64", na_value=np.nan)
+            holder: Any = value
+            array = holder.to_numpy("float64", na_value=np.nan)
     except (TypeError, ValueError):
         _refuse(owner, what, _described(value), f"{_DENSE} {_NAMES}")
     if not array.dtype.isnative:

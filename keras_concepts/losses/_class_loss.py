@@ -21,9 +21,9 @@ from keras_concepts._labels.weights import aligned
 from keras_concepts._types import Tensor
 from keras_concepts._validation import (
     check_choice,
+    check_name,
     checked_bool,
     checked_int,
-    checked_name,
     checked_number,
 )
 from keras_concepts.losses._log_probabilities import logits_of
@@ -73,7 +73,7 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         dtype: Any,
     ) -> None:
         owner = type(self).__name__
-        name = checked_name(owner, name)
+        check_name(owner, name)
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         check_choice(owner, "labels", labels, ("auto", "sparse", "dense"))
         binary = checked_bool(owner, "binary", binary)
