@@ -58,6 +58,8 @@ class TestFunctions:
             if kind != "list":  # of inputs, one for each
                 _ = FUNCTIONS[name](model, held), kind
 
+    # Of JAX and NumPy, on the way to the error.
+    @pytest.mark.filterwarnings("ignore:Data type alias:DeprecationWarning")
     def test_refuse_what_does_not(self, name, model):
         before = model.get_weights()
         if name == "recalibrate_batch_norm":
