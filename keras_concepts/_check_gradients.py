@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,15 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._batches import dense_inputs
 from keras_concepts._shown_as_text import show_text
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_above, check_positive_int
+from keras_concepts._validation import (
+    checked_bool,
+    checked_int,
+    checked_number,
+    checked_seed,
+)
 from keras_concepts.instruments.owners import owner_names
 
 
@@ -112,8 +119,11 @@ def check_gradients(
 
         ```
     """
-    check_above("check_gradients", "tolerance", tolerance, 0)
-    check_positive_int("check_gradients", "max_entries", max_entries)
+    owner = "check_gradients"
+    tolerance = checked_number(owner, "tolerance", tolerance, above=0)
+    max_entries = checked_int(owner, "max_entries", max_entries, low=1)
+    training = checked_bool(owner, "training", training)
+    seed = checked_seed(owner, seed)
     if isinstance(component, keras.losses.Loss):
         function, names, tensors = _of_loss(component, inputs)
     elif isinstance(component, keras.Layer):
@@ -124,10 +134,11 @@ def check_gradients(
             "`keras.losses.Loss`. Received: component="
             f"{component!r} of type {type(component).__name__}."
         )
-    if not tensors:
+    if not any(math.prod(tensor.shape) for tensor in tensors):
         raise ValueError(
             "`check_gradients` needs an input or trainable weight of floating "
-            f"point. Received: component={component!r}."
+            "point, with at least one entry. Received: shapes "
+            f"{[tuple(tensor.shape) for tensor in tensors]} of {component!r}."
         )
 
     def repeatable(tensors: list[Tensor]) -> list[Tensor]:
@@ -166,6 +177,11 @@ Function = Callable[[list[Tensor]], list[Tensor]]
 def _of_loss(
     loss: Any, inputs: Any
 ) -> tuple[Function, list[str], list[Tensor]]:
+    if not isinstance(inputs, tuple | list) or len(inputs) != 2:
+        raise ValueError(
+            "`inputs` of `check_gradients` must be `(y_true, y_pred)` for a "
+            f"loss. Received: inputs of type {type(inputs).__name__}."
+        )
     y_true, y_pred = inputs
     flat = [
         ops.convert_to_tensor(x, loss.dtype) for x in keras.tree.flatten(y_pred)
@@ -181,7 +197,9 @@ def _of_layer(
     layer: Any, inputs: Any, training: bool
 ) -> tuple[Function, list[str], list[Tensor]]:
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-    flat = [ops.convert_to_tensor(x) for x in keras.tree.flatten(arguments)]
+    flat = keras.tree.flatten(
+        dense_inputs("check_gradients", "inputs", arguments)
+    )
     dtype = layer.compute_dtype
     flat = [ops.cast(x, dtype) if _is_float(x) else x for x in flat]
     if not layer.built:

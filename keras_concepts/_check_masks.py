@@ -6,10 +6,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import keras
-
 from keras_concepts import _backend
-from keras_concepts._batches import check_model
+from keras_concepts._batches import check_model, dense_inputs
 from keras_concepts._shown_as_text import show_text
 from keras_concepts.instruments.masks.mask_finding import MaskFinding
 from keras_concepts.instruments.masks.mask_trace import MaskTrace
@@ -115,7 +113,7 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
     (0.25, 'right')
     """
     check_model("check_masks", model)
-    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
+    inputs = dense_inputs("check_masks", "inputs", inputs)
 
     def passed(
         alter: Alter | None = None, inputs: Any = inputs

@@ -13,9 +13,9 @@ from keras_concepts._backend import (
     fixed_randomness,
     flatten_layers,
 )
-from keras_concepts._batches import check_model
+from keras_concepts._batches import check_model, dense_inputs
 from keras_concepts._dropout_family import dropout_on
-from keras_concepts._validation import check_positive_int
+from keras_concepts._validation import check_positive_int, checked_seed
 
 # How far the sum of a row of probabilities may be from 1, for half precision.
 _TOLERANCE = 1e-2
@@ -119,6 +119,8 @@ def mc_predict(
     check_model("mc_predict", model)
     check_positive_int("mc_predict", "samples", samples)
     check_positive_int("mc_predict", "batch_size", batch_size)
+    if seed is not None:
+        seed = checked_seed("mc_predict", seed)
     x = keras.tree.map_structure(_array, x)
     _check_stateless(model)
     with (
@@ -257,7 +259,7 @@ def _array(x: Any) -> np.ndarray:
             "concatenate the batches, or call it for each. Received: "
             f"{type(x).__name__}."
         )
-    return keras.ops.convert_to_numpy(x)
+    return keras.ops.convert_to_numpy(dense_inputs("mc_predict", "x", x))
 
 
 def _fed(batch: Any) -> Any:

@@ -1,14 +1,15 @@
 """Moving statistics that are those of the data."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_concepts._batches import as_fed, check_model
+from keras_concepts import _backend
+from keras_concepts._batches import as_fed, check_model, dense_inputs
 from keras_concepts._numerics.moments import Moments
 from keras_concepts._validation import check_positive_int
 from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
@@ -80,16 +81,17 @@ def recalibrate_batch_norm(
     >>> [round(float(w[0]), 3) for w in model.get_weights()[2:]]
     [3.0, 4.667]
     """
-    check_model("recalibrate_batch_norm", model)
-    check_positive_int("recalibrate_batch_norm", "batch_size", batch_size)
+    owner = "recalibrate_batch_norm"
+    check_model(owner, model)
+    check_positive_int(owner, "batch_size", batch_size)
     if steps is not None:
-        check_positive_int("recalibrate_batch_norm", "steps", steps)
+        check_positive_int(owner, "steps", steps)
     _check(model)
     training = TrainingPass(model)
     found = [_Population() for _ in training.layers]
     batches = itertools.islice(_batches(data, batch_size), steps)
     for number, x in enumerate(batches, start=1):
-        moments = training.moments(as_fed(x))
+        moments = training.moments(as_fed(dense_inputs(owner, "data", x)))
         for layer, population, calls in zip(
             training.layers, found, moments, strict=True
         ):
@@ -146,6 +148,11 @@ class _Population:
 
 def _batches(data: Any, batch_size: int) -> Iterator[Any]:
     """Inputs, batch after batch."""
+    if isinstance(data, str | bytes | Set) or not _backend.is_dense(data):
+        raise TypeError(
+            "`data` of `recalibrate_batch_norm` must be dense arrays, or "
+            f"batches of them. Received: a {type(data).__name__}."
+        )
     if isinstance(data, list | tuple | dict) or hasattr(data, "shape"):
         if isinstance(data, list | tuple) and len(data) == 1:
             [data] = data

@@ -1,13 +1,35 @@
 """Text of what is shown: in notebooks, and through somebody's own function."""
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 
+_NOT_ASCII = re.compile(r"[^ -~]")
 # Of text that does not go to a terminal.
 _WIDTH = 80
+
+
+def printable(name: str) -> str:
+    """A name that shows control characters as text, so that none is obeyed."""
+    if name.isprintable():
+        return name
+    return _NOT_ASCII.sub(_shown, name)
+
+
+def literal(text: str) -> str:
+    """A text for a figure: no `$` begins a formula, each line is printable."""
+    lines = [printable(line) for line in text.split("\n")]
+    return "\n".join(lines).replace("$", r"\$")
+
+
+def _shown(match: re.Match[str]) -> str:
+    character = match[0]
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def show_text(self: Any, printer: Any, cycle: bool) -> None:

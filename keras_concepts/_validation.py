@@ -1,8 +1,19 @@
 """Argument checks that share one form of message."""
 
-import numbers
-from collections.abc import Collection, Sequence
+import math
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
+
+# Beyond that, numbers of classes would not fit into 32 bits.
+_MOST_PLACES = 2**30
+# The largest float32.
+_HIGHEST = (2 - 2.0**-23) * 2.0**127
+# Its square times a count has to be a float32.
+_HIGHEST_BETA = 1e9
+# Up to here a float holds every integer.
+_EXACT = 2**53
 
 
 def plain(value: Any) -> Any:
@@ -12,18 +23,208 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def check_positive_int(owner: str, name: str, value: Any) -> None:
-    """Raises unless `value` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+def checked_bool(owner: str, name: str, value: Any) -> bool:
+    """A flag as a Python value. A string would count as true.
+
+    Raises:
+        TypeError: If it is neither true nor false, nor 1 nor 0.
+    """
+    given = plain(value)
+    if isinstance(given, int) and given in (0, 1):
+        return bool(given)
+    raise TypeError(
+        f"`{name}` of `{owner}` must be True or False. "
+        f"Received: {name}={value!r} of type {type(value).__name__}."
+    )
+
+
+def checked_int(
+    owner: str, name: str, value: Any, low: int | None = None
+) -> int:
+    """An integer as a Python value.
+
+    Raises:
+        TypeError: If it is none.
+        ValueError: If it is below `low`, or too large for a size.
+    """
+    given = plain(value)
+    if isinstance(given, bool) or not isinstance(given, int):
         raise TypeError(
             f"`{name}` of `{owner}` must be an integer. "
             f"Received: {name}={value!r} of type {type(value).__name__}."
         )
-    if value < 1:
+    if low is not None and given < low:
         raise ValueError(
-            f"`{name}` of `{owner}` must be at least 1. "
+            f"`{name}` of `{owner}` must be at least {low}. "
             f"Received: {name}={value!r}."
         )
+    if abs(given) > sys.maxsize:
+        raise ValueError(
+            f"`{name}` of `{owner}` must be at most {sys.maxsize}. "
+            f"Received: an integer of {given.bit_length()} bits."
+        )
+    return given
+
+
+def checked_seed(owner: str, seed: Any) -> int:
+    """A seed as a Python value, as Keras and NumPy take it.
+
+    Raises:
+        TypeError: If it is no integer.
+        ValueError: If it is none of 32 bits, or negative.
+    """
+    seed = checked_int(owner, "seed", seed, low=0)
+    if seed >= 2**32:
+        raise ValueError(
+            f"`seed` of `{owner}` must be below 2**32. Received: seed={seed}."
+        )
+    return seed
+
+
+def check_positive_int(owner: str, name: str, value: Any) -> None:
+    """Raises unless `value` is an integer of at least 1."""
+    _ = checked_int(owner, name, value, low=1)
+
+
+def checked_size(owner: str, name: str, value: Any, low: int = 1) -> int:
+    """How many places a state has: an integer from `low` to 2**30."""
+    size = checked_int(owner, name, value, low)
+    if size > _MOST_PLACES:
+        raise ValueError(
+            f"`{name}` of `{owner}` must be at most {_MOST_PLACES}. "
+            f"Received: {name}={value!r}."
+        )
+    return size
+
+
+def checked_number(
+    owner: str,
+    name: str,
+    value: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    finite: bool = True,
+) -> int | float:
+    """A number as a Python value.
+
+    Args:
+        owner: What has the argument.
+        name: Name of the argument.
+        value: What was given.
+        low: The least that is allowed.
+        high: The most.
+        above: What it must be greater than.
+        finite: Whether NaN and infinity are refused.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is not in its range.
+    """
+    given = plain(value)
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError(
+            f"`{name}` of `{owner}` must be a number. "
+            f"Received: {name}={value!r} of type {type(value).__name__}."
+        )
+    wanted = "be finite"
+    if low is not None and high is not None:
+        wanted = f"lie between {low} and {high}"
+    elif low is not None:
+        wanted += f" and at least {low}"
+    elif above is not None:
+        wanted += f" and above {above}"
+    if abs(given) > _EXACT:  # too large for the integers of a backend
+        given = _as_float(given)
+    if math.isfinite(given) and abs(given) > _HIGHEST:
+        raise ValueError(
+            f"`{name}` of `{owner}` must be at most {_HIGHEST:.2g}, the "
+            f"largest float32. Received: {name}={value!r}."
+        )
+    inside = (
+        (not finite or math.isfinite(given))
+        and (low is None or given >= low)
+        and (high is None or given <= high)
+        and (above is None or given > above)
+    )
+    if not inside:
+        raise ValueError(
+            f"`{name}` of `{owner}` must {wanted}. Received: {name}={value!r}."
+        )
+    return given
+
+
+def checked_beta(owner: str, beta: Any) -> float:
+    """How many times recall counts, as a Python value.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is not above 0, or too large to be squared.
+    """
+    beta = checked_number(owner, "beta", beta, above=0)
+    if beta > _HIGHEST_BETA:
+        raise ValueError(
+            f"`beta` of `{owner}` must be at most {_HIGHEST_BETA:g}. "
+            f"Received: beta={beta!r}."
+        )
+    return beta
+
+
+def _as_float(number: int | float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
+def checked_path(
+    owner: str, name: str, value: Any
+) -> str | os.PathLike[str] | None:
+    """A path, or `None`, as it was given. A number would be an open file.
+
+    Raises:
+        TypeError: If it is anything else.
+        ValueError: If it is empty.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(
+            f"`{name}` of `{owner}` must be a path. "
+            f"Received: {name}={value!r} of type {type(value).__name__}."
+        )
+    if not os.fspath(value):
+        raise ValueError(
+            f"`{name}` of `{owner}` must be a path, or None for none. "
+            f"Received: {name}={value!r}."
+        )
+    return value
+
+
+def check_name(owner: str, name: Any) -> None:
+    """Raises unless a name is a string, or `None`."""
+    if not isinstance(name, str | None):
+        raise TypeError(
+            f"`name` of `{owner}` must be a string. "
+            f"Received: name={name!r} of type {type(name).__name__}."
+        )
+
+
+def checked_callable(
+    owner: str, name: str, value: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A function as it was given.
+
+    Raises:
+        TypeError: If it cannot be called.
+    """
+    if not callable(value):
+        raise TypeError(
+            f"`{name}` of `{owner}` must be a function. "
+            f"Received: {name}={value!r} of type {type(value).__name__}."
+        )
+    return value
 
 
 def check_probe(owner: str, probe: Any, least: int = 1) -> None:
@@ -55,20 +256,11 @@ def _either(options: Sequence[str]) -> str:
 def check_choice(
     owner: str, name: str, value: Any, choices: Collection[Any]
 ) -> None:
-    """Raises unless `value` is one of `choices`."""
-    if value not in choices:
+    """Raises unless `value` is one of `choices`, strings or `None`."""
+    if not isinstance(value, str | None) or value not in choices:
         raise ValueError(
             f"Invalid `{name}` argument value. `{name}` of `{owner}` must be "
             f"one of: {', '.join(map(repr, choices))}. "
-            f"Received: {name}={value!r}."
-        )
-
-
-def check_at_least(owner: str, name: str, value: float, low: float) -> None:
-    """Raises unless `value` is a number of at least `low`."""
-    if not value >= low:
-        raise ValueError(
-            f"`{name}` of `{owner}` must be at least {low}. "
             f"Received: {name}={value!r}."
         )
 
@@ -77,44 +269,10 @@ def check_probability(owner: str, name: str, value: Any) -> None:
     """Raises unless `value` is a float in (0, 1], or a sequence of such."""
     numbers = plain(value)
     values = numbers if isinstance(numbers, list | tuple) else [numbers]
-    for each in values:
+    for each in values or [None]:
         if not isinstance(each, float) or not 0 < each <= 1:
             raise ValueError(
                 f"Invalid `{name}` argument value. `{name}` of `{owner}` must "
                 f"be a Python float above 0 and at most 1. "
                 f"Received: {name}={value!r}."
             )
-
-
-def check_between(
-    owner: str, name: str, value: float, low: float, high: float
-) -> None:
-    """Raises unless `value` lies in `[low, high]`."""
-    if not low <= value <= high:
-        raise ValueError(
-            f"`{name}` of `{owner}` must lie between {low} and {high}. "
-            f"Received: {name}={value!r}."
-        )
-
-
-def check_above(owner: str, name: str, value: float, low: float) -> None:
-    """Raises unless `value` is a number above `low`."""
-    if not value > low:
-        raise ValueError(
-            f"`{name}` of `{owner}` must be above {low}. "
-            f"Received: {name}={value!r}."
-        )
-
-
-def check_non_negative(owner: str, name: str, value: Any) -> None:
-    """Raises unless `value` is a finite Python number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(
-            f"`{name}` of `{owner}` must be a number. "
-            f"Received: {name}={value!r} of type {type(value).__name__}."
-        )
-    if not 0.0 <= value < float("inf"):
-        raise ValueError(
-            f"`{name}` of `{owner}` must be finite and at least 0. "
-            f"Received: {name}={value!r}."
-        )

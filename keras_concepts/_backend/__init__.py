@@ -22,6 +22,10 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     function that is being traced) or lies on an accelerator, unless it is to
     wait for that.
 
+`is_dense(value)`
+:   Whether it is neither a sparse, a ragged, a nested nor a quantized tensor of
+    this backend. True of anything that is no tensor.
+
 `value_and_grad(function, tensors, has_aux=False)`
 :   `function(tensors)`, a scalar, and its gradient with respect to each of the
     floating-point `tensors`; zeros where it does not depend on one. With
@@ -420,6 +424,7 @@ has_nan = active.has_nan
 is_main_process = active.is_main_process
 isolate = active.isolate
 is_in_trace = active.is_in_trace
+is_dense = active.is_dense
 known_value = active.known_value
 norms_and_peaks = active.norms_and_peaks
 observed_train_functions = active.observed_train_functions

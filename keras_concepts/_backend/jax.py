@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import math
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -58,6 +59,12 @@ def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
         return None
     on_host = all(device.platform == "cpu" for device in tensor.devices())
     return np.asarray(tensor) if on_host or wait else None
+
+
+def is_dense(value: Any) -> bool:
+    # Whoever has such a tensor has imported this.
+    sparse = sys.modules.get("jax.experimental.sparse")
+    return sparse is None or not isinstance(value, sparse.JAXSparse)
 
 
 def value_and_grad(

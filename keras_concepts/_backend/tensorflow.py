@@ -57,6 +57,11 @@ def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
     return tensor.numpy()
 
 
+def is_dense(value: Any) -> bool:
+    composite = tf.SparseTensor | tf.RaggedTensor | tf.IndexedSlices
+    return not isinstance(value, composite)
+
+
 def value_and_grad(
     function: Callable[[list[Tensor]], Any],
     tensors: list[Tensor],

@@ -67,6 +67,14 @@ def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
     return tensor.numpy()
 
 
+def is_dense(value: Any) -> bool:
+    return not isinstance(value, torch.Tensor) or (
+        value.layout == torch.strided
+        and not value.is_nested
+        and not value.is_quantized
+    )
+
+
 def value_and_grad(
     function: Callable[[list[Tensor]], Any],
     tensors: list[Tensor],

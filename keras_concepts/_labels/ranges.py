@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._labels.tensors import LABELS, as_tensor
 from keras_concepts._numerics.dtypes import cast, dtype_of
 from keras_concepts._types import Tensor
 
@@ -20,6 +21,8 @@ from keras_concepts._types import Tensor
 _ROUNDING = 0.01
 # So do the sums of rows of them.
 _ROUNDING_OF_SUMS = 0.02
+# Smaller ones leave the range in which float32 has all its digits.
+_LEAST_WEIGHT = 1e-30
 # Finite differences move probabilities a little past 0 and 1; logits lie there
 # by far.
 _OVERSHOOT = 0.1
@@ -31,32 +34,13 @@ def as_labels(owner: str, y_true: Any) -> Tensor:
     Fewer bits may not hold every class number that labels are compared with.
 
     Raises:
-        TypeError: If they are strings or other objects.
+        TypeError: If they are no numbers.
     """
-    dtype = getattr(_first(y_true), "dtype", None)
-    # TensorFlow has a dtype for strings.
-    if (
-        isinstance(_first(y_true), str | bytes)
-        or getattr(dtype, "kind", "") in ("U", "S", "O")
-        or "string" in str(dtype)
-    ):
-        raise TypeError(
-            f"Labels of `{owner}` must be numbers. Received: strings or other "
-            "objects. Turn names into class numbers first: "
-            "`classes, numbers = numpy.unique(names, return_inverse=True)`."
-        )
-    y_true = ops.convert_to_tensor(y_true)
+    y_true = as_tensor(owner, LABELS, y_true)
     if dtype_of(y_true).startswith(("bool", "uint", "int8", "int16")):
         return ops.cast(y_true, "int32")
     if dtype_of(y_true).startswith(("float8", "float16", "bfloat16")):
         return ops.cast(y_true, "float32")
-    return y_true
-
-
-def _first(y_true: Any) -> Any:
-    """The first number of nested lists, or an array as it is."""
-    while isinstance(y_true, list | tuple) and y_true:
-        y_true = y_true[0]
     return y_true
 
 
@@ -204,6 +188,26 @@ def not_probabilities(
     if counts is not None:
         bad = bad & (counts != 0)
     return bad if bad.any() else None
+
+
+def vanishing(owner: str, weights: Tensor) -> Tensor | None:
+    """Which weights are so small that products with them lose their digits.
+
+    Raises:
+        ValueError: If there are such weights and they can be read.
+    """
+    values = known(weights)
+    if values is None:
+        return ops.logical_and(weights != 0, ops.abs(weights) < _LEAST_WEIGHT)
+    sizes = np.abs(values)
+    small = (sizes > 0) & (sizes < _LEAST_WEIGHT)
+    if small.any():
+        raise ValueError(
+            f"Sample weights of `{owner}` must be 0, or at least "
+            f"{_LEAST_WEIGHT:g}. Multiply all of them by one number. "
+            f"Received: weights down to {sizes[small].min():g}."
+        )
+    return None
 
 
 def known(tensor: Tensor) -> np.ndarray | None:

@@ -17,8 +17,9 @@ from keras_concepts._labels.class_amounts import (
 from keras_concepts._labels.ignored import differs, has_other_class
 from keras_concepts._labels.predictions import probabilities
 from keras_concepts._labels.shapes import match, with_class_axis
+from keras_concepts._labels.tensors import WEIGHTS, as_scores, as_tensor
 from keras_concepts._labels.weights import aligned
-from keras_concepts._numerics.dtypes import as_float, cast, dtype_of, multiply
+from keras_concepts._numerics.dtypes import cast, dtype_of, multiply
 from keras_concepts._types import Tensor
 
 
@@ -111,7 +112,7 @@ def read_rows(
         ValueError: If shapes do not fit each other; if a label is impossible,
             where labels can be read.
     """
-    y_pred = with_class_axis(owner, as_float(y_pred))
+    y_pred = with_class_axis(owner, as_scores(owner, y_pred))
     y_true, scores, form = match(
         owner,
         ranges.as_labels(owner, y_true),
@@ -125,9 +126,10 @@ def read_rows(
     single = form == "sparse" or num_classes == 1
 
     factors = []
-    answered = None
+    answered = vanishing = None
     if mask is not None:
-        factors.append(_row_factors(owner, "mask", mask, "int32", scores))
+        mask = _row_factors(owner, "mask", mask, scores)
+        factors.append(ops.cast(mask, "int32"))
     if ignore_class is None:
         pass
     elif single or 0 <= ignore_class < num_classes:
@@ -146,11 +148,12 @@ def read_rows(
     else:
         answered = ops.cast(differs(y_true, ignore_class), "int32")
     if sample_weight is not None:
-        factors.append(
-            _row_factors(
-                owner, "sample_weight", sample_weight, "float32", scores
-            )
+        sample_weight = as_tensor(owner, WEIGHTS, sample_weight)
+        sample_weight = _row_factors(
+            owner, "sample_weight", sample_weight, scores
         )
+        vanishing = ranges.vanishing(owner, sample_weight)
+        factors.append(ops.cast(sample_weight, "float32"))
     weights = functools.reduce(multiply, factors) if factors else None
 
     true: Classes
@@ -172,14 +175,14 @@ def read_rows(
         if counted is not None:
             y_true = ops.where(counted != 0, y_true, ops.zeros_like(y_true))
         true = Columns(ops.cast(y_true, _amount_dtype(y_true)))
+    impossible = ranges.both(impossible, vanishing)
     return Rows(true, _flat(scores), weights, answered, impossible)
 
 
 def _row_factors(
-    owner: str, name: str, factors: Any, dtype: str, scores: Tensor
+    owner: str, name: str, factors: Tensor, scores: Tensor
 ) -> Tensor:
     """One factor per row, `(rows, 1)`, from the shape that a user gives."""
-    factors = ops.cast(ops.convert_to_tensor(factors), dtype)
     factors = aligned(
         owner, name, factors, scores.shape[:-1], stretch_first=True
     )

@@ -54,6 +54,7 @@ def match(
         ValueError: If the labels are of another shape, or their form follows
             from a length that is not known.
     """
+    check_axis(owner, y_pred, axis)
     if y_pred.shape[axis] is None:
         raise ValueError(
             f"`{owner}` must know the number of classes. Received: y_pred of "
@@ -160,6 +161,17 @@ def check_axes(owner: str, y_pred: Tensor) -> None:
             f"Predictions of `{owner}` must have at least one axis, and the "
             "number of their axes must be known. "
             f"Received: y_pred.shape={shape_of(y_pred)}."
+        )
+
+
+def check_axis(owner: str, y_pred: Tensor, axis: int) -> None:
+    """Raises unless predictions have an axis of this number."""
+    axes = len(y_pred.shape)
+    if not -axes <= axis < axes:
+        raise ValueError(
+            f"`axis` of `{owner}` must be an axis of the predictions, which "
+            f"have {axes}. Received: axis={axis} and y_pred.shape="
+            f"{tuple(y_pred.shape)}."
         )
 
 

@@ -10,6 +10,7 @@ from keras_concepts._labels.ignored import differs
 from keras_concepts._labels.ranges import as_labels, misnumbered, not_shares
 from keras_concepts._labels.shapes import (
     check_axes,
+    check_axis,
     match,
     shape_of,
     with_class_axis,
@@ -89,6 +90,7 @@ def categorical_targets(
 ) -> Targets:
     """Targets of one class out of several."""
     check_axes(owner, y_pred)
+    check_axis(owner, y_pred, axis)
     y_true = as_labels(owner, y_true)
     given = (
         f"y_true.shape={shape_of(y_true)}, "

@@ -1,7 +1,5 @@
 """Dtypes of tensors, and the least that changes them."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
@@ -16,13 +14,6 @@ def dtype_of(tensor: Tensor) -> str:
 def cast(tensor: Tensor, dtype: str) -> Tensor:
     """A tensor in a dtype, untouched if it has it already."""
     return tensor if dtype_of(tensor) == dtype else ops.cast(tensor, dtype)
-
-
-def as_float(tensor: Any) -> Tensor:
-    """A tensor of floats of at most 32 bits."""
-    tensor = ops.convert_to_tensor(tensor)
-    small = dtype_of(tensor) in ("float16", "bfloat16", "float32")
-    return tensor if small else ops.cast(tensor, "float32")
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:

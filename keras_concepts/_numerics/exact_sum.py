@@ -31,6 +31,8 @@ from keras_concepts._numerics.words import exact_floats, two_sum
 from keras_concepts._types import Tensor
 
 _BASE = 2.0**16
+# All totals together; of more, float32 cannot hold the sums and products.
+_MOST = 2.0**126
 # From how many totals on it pays to touch only those that change.
 _MANY = 2**14
 
@@ -67,8 +69,9 @@ class ExactSum:
         """
         words = ops.reshape(self._read(), (-1, self._size))
         totals = ops.sum(words, axis=0)
-        # Infinite ones would come out as NaN in some results only.
-        known = ops.logical_and(totals[-1] == 0, ops.isfinite(totals[1:-1]))
+        # Beyond float32, results would be NaN or 0 by chance.
+        size = ops.sum(ops.abs(totals[1:-1]))
+        known = ops.logical_and(totals[-1] == 0, size < _MOST)
         words = ops.where(known, words[:, 1:-1], float("nan"))
         return ops.reshape(words, (-1, *self.shape))
 

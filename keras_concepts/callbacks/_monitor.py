@@ -11,7 +11,7 @@ import keras
 
 from keras_concepts import _backend
 from keras_concepts._figures import kept_from_pyplot
-from keras_concepts._validation import check_positive_int
+from keras_concepts._validation import check_positive_int, checked_path
 from keras_concepts.callbacks._callback_list import (
     callbacks_of_fit,
     is_in_an_outer_fit,
@@ -48,7 +48,9 @@ class Monitor(keras.callbacks.Callback):
         self, *, record_to: str | os.PathLike[str] | None = None
     ) -> None:
         super().__init__()
-        self.record_to = record_to
+        self.record_to = checked_path(
+            type(self).__name__, "record_to", record_to
+        )
         self.recording = Recording()
         self._log: RunLog | None = None
         self._shared: RunLog | None = None

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_concepts import _backend, derived
 from keras_concepts import quantities as q
+from keras_concepts._validation import checked_path
 from keras_concepts.callbacks._monitor import SampledMonitor
 from keras_concepts.instruments.gradients.gradient_tap import (
     GradientSamples,
@@ -150,7 +151,9 @@ class GradientMonitor(SampledMonitor):
         tensorboard: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(every, max_samples=max_samples, record_to=record_to)
-        self.tensorboard = tensorboard
+        self.tensorboard = checked_path(
+            "GradientMonitor", "tensorboard", tensorboard
+        )
         self._writer: Any = None
         self._recent: list[GradientSamples] = []
 

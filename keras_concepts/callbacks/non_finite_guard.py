@@ -10,7 +10,11 @@ import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts._shown_as_text import show_text
-from keras_concepts._validation import check_positive_int
+from keras_concepts._validation import (
+    check_positive_int,
+    checked_bool,
+    checked_callable,
+)
 from keras_concepts.callbacks._monitor import StepMonitor
 from keras_concepts.instruments.non_finite.fault import Fault
 from keras_concepts.instruments.non_finite.non_finite_tap import (
@@ -152,10 +156,11 @@ class NonFiniteGuard(StepMonitor):
     ) -> None:
         super().__init__(record_to=record_to)
         check_positive_int("NonFiniteGuard", "check_every", check_every)
-        self.stop = stop
-        self.before_update = before_update
+        owner = "NonFiniteGuard"
+        self.stop = checked_bool(owner, "stop", stop)
+        self.before_update = checked_bool(owner, "before_update", before_update)
         self.check_every = check_every
-        self.sink = sink
+        self.sink = checked_callable(owner, "sink", sink)
         self.found: NonFinite | None = None
 
     def on_epoch_begin(

@@ -9,7 +9,11 @@ import numpy as np
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
-from keras_concepts._validation import check_positive_int, check_probe
+from keras_concepts._validation import (
+    check_positive_int,
+    check_probe,
+    checked_bool,
+)
 from keras_concepts.callbacks._monitor import Monitor
 from keras_concepts.callbacks._probe import fed_probe, probe_errors
 from keras_concepts.instruments.model_loss import NoLossError
@@ -159,7 +163,7 @@ class SignalMonitor(Monitor):
         self.probe = probe
         self.every_epochs = every_epochs
         self.every = every
-        self.training = training
+        self.training = checked_bool("SignalMonitor", "training", training)
         self._batch: Any = None
         self._probe: ForwardProbe | None = None
         self._summary = SignalSummary()

@@ -10,7 +10,13 @@ from typing import Any
 from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts._shown_as_text import print_through
-from keras_concepts._validation import check_positive_int, check_probe
+from keras_concepts._validation import (
+    check_positive_int,
+    check_probe,
+    checked_callable,
+    checked_number,
+    checked_path,
+)
 from keras_concepts.callbacks._callback_list import (
     callbacks_of_fit,
     put_in_order,
@@ -199,17 +205,19 @@ class TrainingDoctor(Monitor):
         super().__init__(record_to=record_to)
         if probe is not None:
             check_probe("TrainingDoctor", probe)
-        if not callable(on_finding) and on_finding not in _ON_FINDING:
+        if not callable(on_finding) and not (
+            isinstance(on_finding, str) and on_finding in _ON_FINDING
+        ):
             raise ValueError(
                 "`on_finding` of `TrainingDoctor` must be 'report', 'warn', "
                 "'stop' or a callable. "
                 f"Received: on_finding={on_finding!r}."
             )
         check_positive_int("TrainingDoctor", "every", every)
-        if time_budget is not None and not time_budget > 0.0:
-            raise ValueError(
-                "`time_budget` of `TrainingDoctor` must be above 0, or None. "
-                f"Received: time_budget={time_budget!r}."
+        owner = "TrainingDoctor"
+        if time_budget is not None:
+            time_budget = checked_number(
+                owner, "time_budget", time_budget, above=0, finite=False
             )
         for writer in _listed(log_to):
             if not callable(getattr(writer, "write", None)):
@@ -222,8 +230,8 @@ class TrainingDoctor(Monitor):
         self.on_finding = on_finding
         self.every = every
         self.time_budget = time_budget
-        self.report_to = report_to
-        self.sink = sink
+        self.report_to = checked_path(owner, "report_to", report_to)
+        self.sink = checked_callable(owner, "sink", sink)
         self.log_to = log_to
         self.prints_verdict = True
         self.findings: list[Finding] = []

@@ -8,7 +8,7 @@ from keras import ops
 from keras_concepts._backend import learning_rate_of_update, running_optimizer
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_non_negative
+from keras_concepts._validation import checked_number
 
 
 @serializable
@@ -67,8 +67,9 @@ class SoftThreshold(keras.constraints.Constraint):
     """
 
     def __init__(self, strength: float) -> None:
-        check_non_negative("SoftThreshold", "strength", strength)
-        self.strength = strength
+        self.strength = checked_number(
+            "SoftThreshold", "strength", strength, low=0
+        )
 
     def __call__(self, w: Tensor) -> Tensor:
         optimizer = running_optimizer()

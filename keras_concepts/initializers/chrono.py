@@ -8,7 +8,12 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_at_least, check_choice
+from keras_concepts._validation import (
+    check_choice,
+    checked_number,
+    checked_seed,
+    plain,
+)
 
 
 @serializable
@@ -70,13 +75,14 @@ class Chrono(keras.initializers.Initializer):
     def __init__(
         self, max_lag: float, seed: Any = None, *, cell: str | None = None
     ) -> None:
-        check_at_least("Chrono", "max_lag", max_lag, 2)
         check_choice("Chrono", "cell", cell, ["lstm", "gru", None])
-        self.max_lag = max_lag
+        self.max_lag = checked_number("Chrono", "max_lag", max_lag, low=2)
+        if isinstance(plain(seed), int):  # or a generator, or its config
+            seed = checked_seed("Chrono", seed)
         self.seed = seed
         self.cell = cell
         # Keras' own, for its rules of seeds.
-        self._lags = keras.initializers.RandomUniform(1, max_lag - 1, seed)
+        self._lags = keras.initializers.RandomUniform(1, self.max_lag - 1, seed)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
         shape = tuple(int(size) for size in shape)

@@ -13,6 +13,7 @@ from keras_concepts._numerics.batch_statistics import (
 from keras_concepts._numerics.words import add_to, total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
+from keras_concepts._validation import checked_int, checked_number
 from keras_concepts.layers._measured import measured_variable
 
 
@@ -94,11 +95,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def __init__(
         self, axis: int = -1, momentum: float = 0.99, **kwargs: Any
     ) -> None:
+        owner = "MonitoredBatchNormalization"
+        axis = checked_int(owner, "axis", axis)
+        # Beyond that, moving statistics grow without end.
+        momentum = checked_number(owner, "momentum", momentum, low=0, high=1)
         super().__init__(axis=axis, momentum=momentum, **kwargs)
         self._measured: _Untracked | None = None
 
     def build(self, input_shape: Any) -> None:
         """Makes the weights, and what is measured beside them."""
+        axes = len(input_shape)
+        if not -axes <= self.axis < axes:
+            raise ValueError(
+                "`axis` of `MonitoredBatchNormalization` must be an axis of "
+                f"the inputs, which have {axes}. "
+                f"Received: axis={self.axis} and inputs of shape {input_shape}."
+            )
         super().build(input_shape)
         self._measured = _Untracked(
             measured_variable(6, input_shape[self.axis], "measured")

@@ -7,6 +7,7 @@ import keras
 
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
+from keras_concepts._validation import checked_number, checked_seed
 
 
 @serializable
@@ -50,8 +51,25 @@ class MonteCarloDropout(keras.layers.Dropout):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        rate = checked_number("MonteCarloDropout", "rate", rate, low=0, high=1)
+        if noise_shape is not None:
+            _check_noise_shape(noise_shape)
+        if seed is not None:
+            seed = checked_seed("MonteCarloDropout", seed)
         super().__init__(rate, noise_shape=noise_shape, seed=seed, **kwargs)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Drops units, whatever `training` says."""
         return super().call(inputs, training=True)
+
+
+def _check_noise_shape(noise_shape: Any) -> None:
+    if not isinstance(noise_shape, list | tuple) or not all(
+        size is None or (isinstance(size, int) and size > 0)
+        for size in noise_shape
+    ):
+        raise ValueError(
+            "`noise_shape` of `MonteCarloDropout` must hold a positive "
+            "integer, or None for the size of the inputs, for each of their "
+            f"axes. Received: noise_shape={noise_shape!r}."
+        )

@@ -9,7 +9,7 @@ import numpy as np
 from keras_concepts._labels.shapes import form_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_above
+from keras_concepts._validation import checked_number
 
 # Published temperatures lie between 1 and 5.
 _LOWEST, _HIGHEST = 0.01, 100.0
@@ -68,7 +68,9 @@ class TemperatureScaling(keras.layers.Layer):
     """
 
     def __init__(self, initial: float = 1.0, **kwargs: Any) -> None:
-        check_above("TemperatureScaling", "initial", initial, 0.0)
+        initial = checked_number(
+            "TemperatureScaling", "initial", initial, above=0.0
+        )
         super().__init__(**kwargs)
         self.initial = initial
         self.supports_masking = True

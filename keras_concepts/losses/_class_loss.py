@@ -16,9 +16,16 @@ from keras_concepts._labels.targets import (
     binary_targets,
     categorical_targets,
 )
+from keras_concepts._labels.tensors import PREDICTIONS, WEIGHTS, as_tensor
 from keras_concepts._labels.weights import aligned
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_between, check_choice
+from keras_concepts._validation import (
+    check_choice,
+    check_name,
+    checked_bool,
+    checked_int,
+    checked_number,
+)
 from keras_concepts.losses._log_probabilities import logits_of
 
 # What labels hold: class numbers, a label for each class, or as shapes say.
@@ -65,17 +72,19 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         name: str,
         dtype: Any,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
         owner = type(self).__name__
+        check_name(owner, name)
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
         check_choice(owner, "labels", labels, ("auto", "sparse", "dense"))
+        binary = checked_bool(owner, "binary", binary)
         if binary and labels == "sparse":
             raise ValueError(
                 f'`labels` of `{owner}` cannot be "sparse" with '
                 "`binary=True`: each class has a label of its own. Received: "
                 f"labels={labels!r} and binary={binary!r}."
             )
-        self.from_logits = from_logits
-        self.axis = axis
+        self.from_logits = checked_bool(owner, "from_logits", from_logits)
+        self.axis = checked_int(owner, "axis", axis)
         self.binary = binary
         self.ignore_class = checked_ignored(owner, ignore_class)
         self.labels: Form = labels
@@ -95,7 +104,9 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The losses before weights and reduction."""
-        y_pred = ops.convert_to_tensor(y_pred, self._computed_in)
+        owner = type(self).__name__
+        y_pred = as_tensor(owner, PREDICTIONS, y_pred)
+        y_pred = ops.cast(y_pred, self._computed_in)
         batch = self._read(y_true, y_pred)
         batch = self._checked(batch, batch.counted)
         return self._losses(batch, None).losses
@@ -105,7 +116,7 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
     ) -> Tensor:
         mask = _backend.keras_mask(y_pred)
         dtype, owner = self._computed_in, type(self).__name__
-        y_pred = ops.convert_to_tensor(y_pred, dtype)
+        y_pred = ops.cast(as_tensor(owner, PREDICTIONS, y_pred), dtype)
         batch = self._read(y_true, y_pred)
         counted = batch.counted
         entries = batch.y_pred.shape[:-1]
@@ -115,7 +126,8 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
             counted = mask if counted is None else counted * mask
         batch = batch._replace(counted=counted)
         if sample_weight is not None:
-            sample_weight = ops.convert_to_tensor(sample_weight, dtype)
+            sample_weight = as_tensor(owner, WEIGHTS, sample_weight)
+            sample_weight = ops.cast(sample_weight, dtype)
             sample_weight = aligned(
                 owner, "sample_weight", sample_weight, entries
             )
@@ -200,8 +212,9 @@ class EntryLoss(ClassLoss):
     def __init__(self, *, label_smoothing: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
-        check_between(owner, "label_smoothing", label_smoothing, 0, 1)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = checked_number(
+            owner, "label_smoothing", label_smoothing, low=0, high=1
+        )
 
     def _highest(self) -> float:
         # Those of a softmax are normalized, whatever their sum.

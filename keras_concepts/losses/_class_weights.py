@@ -9,6 +9,8 @@ from keras import ops
 from keras_concepts._types import Tensor
 
 ClassWeights: TypeAlias = float | Sequence[float] | Mapping[int, float]
+# No float32 is larger.
+_HIGHEST = float(np.finfo("float32").max)
 # The same as plain Python values.
 Plain: TypeAlias = float | list[float] | dict[int, float]
 
@@ -24,10 +26,11 @@ def plain(owner: str, name: str, weights: Any) -> Plain | None:
         return None
     if isinstance(weights, str):
         raise ValueError(
-            f"`{name}` of `{owner}` cannot be {weights!r}: a loss sees one "
+            f"`{name}` of `{owner}` cannot be a string: a loss sees one "
             "batch at a time, and not how frequent the classes are. Compute "
             "the weights from all labels `y`: "
-            "`len(y) / (classes * numpy.bincount(y))`."
+            "`len(y) / (classes * numpy.bincount(y))`. "
+            f"Received: {name}={weights!r}."
         )
     keys: list[int] = []
     try:
@@ -35,9 +38,9 @@ def plain(owner: str, name: str, weights: Any) -> Plain | None:
             # As a dict that `fit` takes; JSON knows no keys but strings.
             keys, weights = list(map(int, weights)), list(weights.values())
         array = np.asarray(weights, "float64")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.asarray(np.nan)
-    if array.ndim > 1 or not np.all(np.isfinite(array) & (array >= 0)):
+    if array.ndim > 1 or not np.all((array >= 0) & (array <= _HIGHEST)):
         raise ValueError(
             f"`{name}` of `{owner}` must be a number, one number per class or "
             "a dict from class to number, of at least 0. "

@@ -8,7 +8,7 @@ from keras import ops
 from keras_concepts._labels.predictions import probabilities
 from keras_concepts._labels.targets import Targets
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_at_least, check_choice
+from keras_concepts._validation import check_choice, checked_number
 from keras_concepts.losses._class_loss import ClassLoss, Losses
 
 
@@ -45,9 +45,8 @@ class OverlapLoss(ClassLoss):
         super().__init__(**kwargs)
         owner = type(self).__name__
         check_choice(owner, "over", over, ("batch", "sample"))
-        check_at_least(owner, "smooth", smooth, 0)
         self.over = over
-        self.smooth = smooth
+        self.smooth = checked_number(owner, "smooth", smooth, low=0)
 
     @abc.abstractmethod
     def _costs(self) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_at_least, check_between
+from keras_concepts._validation import checked_number
 from keras_concepts.losses._class_loss import EntryLoss, Form
 from keras_concepts.losses._class_weights import (
     ClassWeights,
@@ -142,15 +142,16 @@ class FocalCrossEntropy(EntryLoss):
             ignore_class=ignore_class,
             labels=labels,
         )
-        check_at_least("FocalCrossEntropy", "gamma", gamma, 0)
-        self.gamma = gamma
+        self.gamma = checked_number("FocalCrossEntropy", "gamma", gamma, low=0)
         self.alpha = plain("FocalCrossEntropy", "alpha", alpha)
         if binary and self.alpha is not None:
             shares = self.alpha
             if isinstance(shares, dict):
                 shares = list(shares.values())
             highest = float(np.max(shares))
-            check_between("FocalCrossEntropy", "alpha", highest, 0, 1)
+            _ = checked_number(
+                "FocalCrossEntropy", "alpha", highest, low=0, high=1
+            )
 
     def _terms(self, targets: Tensor, logits: Tensor) -> Tensor:
         if self.alpha is None and self.binary:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from keras_concepts._registration import serializable
-from keras_concepts._validation import check_above
+from keras_concepts._validation import checked_beta
 from keras_concepts.losses._class_loss import Form
 from keras_concepts.losses._overlap import OverlapLoss
 
@@ -106,8 +106,7 @@ class SoftFBeta(OverlapLoss):
             name=name,
             dtype=dtype,
         )
-        check_above("SoftFBeta", "beta", beta, 0)
-        self.beta = beta
+        self.beta = checked_beta("SoftFBeta", beta)
 
     def _costs(self) -> tuple[float, float]:
         square = self.beta**2

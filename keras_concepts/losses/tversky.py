@@ -3,7 +3,7 @@
 from typing import Any
 
 from keras_concepts._registration import serializable
-from keras_concepts._validation import check_at_least
+from keras_concepts._validation import checked_number
 from keras_concepts.losses._class_loss import Form
 from keras_concepts.losses._overlap import OverlapLoss
 
@@ -119,10 +119,8 @@ class Tversky(OverlapLoss):
             name=name,
             dtype=dtype,
         )
-        check_at_least("Tversky", "alpha", alpha, 0)
-        check_at_least("Tversky", "beta", beta, 0)
-        self.alpha = alpha
-        self.beta = beta
+        self.alpha = checked_number("Tversky", "alpha", alpha, low=0)
+        self.beta = checked_number("Tversky", "beta", beta, low=0)
 
     def _costs(self) -> tuple[float, float]:
         return self.alpha, self.beta

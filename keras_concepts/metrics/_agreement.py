@@ -9,7 +9,7 @@ from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._labels.predictions import above, largest
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
-from keras_concepts._validation import check_probability
+from keras_concepts._validation import check_probability, plain
 from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
 from keras_concepts.metrics._counting import count_hits
 
@@ -38,7 +38,14 @@ class Agreement(CountingMetric):
         super().__init__(name, dtype, **options)
         self._direction = "up"  # what EarlyStopping's `mode="auto"` reads
         if threshold is not None:
-            check_probability(type(self).__name__, "threshold", threshold)
+            owner = type(self).__name__
+            threshold = plain(threshold)
+            if isinstance(threshold, list | tuple):
+                raise TypeError(
+                    f"`threshold` of `{owner}` must be one number. "
+                    f"Received: threshold={threshold!r}."
+                )
+            check_probability(owner, "threshold", threshold)
         self.threshold = threshold
         if self.num_classes is not None:
             self._build(self.num_classes)

@@ -11,7 +11,12 @@ from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_choice, check_positive_int, plain
+from keras_concepts._validation import (
+    check_choice,
+    checked_int,
+    checked_number,
+    plain,
+)
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import CountingMetric, ReadingOptions
 from keras_concepts.metrics._counting import add_mean, count_hits, count_unknown
@@ -63,12 +68,14 @@ class ClassCounts(CountingMetric):
         owner = type(self).__name__
         check_choice(owner, "absent", absent, ("zero", "skip"))
         if top_k is not None:
-            check_positive_int(owner, "top_k", top_k)
+            top_k = checked_int(owner, "top_k", top_k, low=1)
         self.average = average
         self.threshold = plain(threshold)
         self.top_k = top_k
         self.class_ids = checked_class_ids(owner, class_ids)
-        self.zero_division = zero_division
+        self.zero_division = checked_number(
+            owner, "zero_division", zero_division, finite=False
+        )
         self.absent = absent
         self._counts_by_class = average not in ("samples", "binary")
         if self.num_classes is not None:
@@ -229,19 +236,26 @@ class ClassCounts(CountingMetric):
 
 
 def checked_class_ids(owner: str, class_ids: Any) -> list[int] | None:
-    """Class numbers as a list of Python integers.
+    """Class numbers as a list of different Python integers.
 
     Raises:
         TypeError: If they are no sequence of integers.
+        ValueError: If there are none, or one comes twice.
     """
     if class_ids is None:
         return None
     ids = plain(class_ids)
     if not isinstance(ids, list | tuple | range) or not all(
-        isinstance(number, int) for number in ids
+        isinstance(number, int) and not isinstance(number, bool)
+        for number in ids
     ):
         raise TypeError(
             f"`class_ids` of `{owner}` must be a list of class numbers. "
             f"Received: class_ids={class_ids!r}."
+        )
+    if not ids or len(set(ids)) < len(ids):
+        raise ValueError(
+            f"`class_ids` of `{owner}` must hold at least one class, and each "
+            f"once. Received: class_ids={class_ids!r}."
         )
     return list(ids)

@@ -12,12 +12,18 @@ from keras_concepts._labels.ignored import checked_ignored
 from keras_concepts._labels.ranges import both, not_probabilities
 from keras_concepts._labels.rows import Rows, read_rows
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_choice, check_positive_int
+from keras_concepts._validation import (
+    check_choice,
+    checked_bool,
+    checked_int,
+    checked_size,
+)
 
 _IMPOSSIBLE_LABELS = (
     "The result of `{owner}` is NaN because some labels are impossible: class "
     "numbers that are none of the classes, or labels per class that do not lie "
-    "between 0 and 1, or, where each row is of one class, do not sum to 1. To "
+    "between 0 and 1, or, where each row is of one class, do not sum to 1 (or "
+    "some sample weights are neither 0 nor at least 1e-30). To "
     "leave out what has no label, give it a number of its own, such as -1, and "
     "pass that as `ignore_class`."
 )
@@ -86,13 +92,13 @@ class ClassMetric(keras.Metric):
         owner = type(self).__name__
         check_choice(owner, "labels", labels, ("auto", "sparse", "dense"))
         if num_classes is not None:
-            check_positive_int(owner, "num_classes", num_classes)
+            num_classes = checked_size(owner, "num_classes", num_classes)
         self.num_classes = num_classes
         self.labels: Literal["auto", "sparse", "dense"] = labels
-        self.from_logits = from_logits
+        self.from_logits = checked_bool(owner, "from_logits", from_logits)
         self.ignore_class = checked_ignored(owner, ignore_class)
-        self.axis = axis
-        self.use_mask = use_mask
+        self.axis = checked_int(owner, "axis", axis)
+        self.use_mask = checked_bool(owner, "use_mask", use_mask)
         # How many updates met impossible labels, and scores that are none.
         self._alarms = self.add_variable(
             (2,), "zeros", dtype="float32", name="alarms"

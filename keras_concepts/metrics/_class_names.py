@@ -21,8 +21,10 @@ def checked_class_names(owner: str, class_names: Any) -> list[str] | None:
     """
     if class_names is None:
         return None
-    if isinstance(class_names, str | bytes | Mapping | Set) or not hasattr(
-        class_names, "__iter__"
+    if (
+        isinstance(class_names, str | bytes | Mapping | Set)
+        or not hasattr(class_names, "__iter__")
+        or getattr(class_names, "shape", None) == ()
     ):
         raise TypeError(
             f"`class_names` of `{owner}` must be a list of names, in the order "

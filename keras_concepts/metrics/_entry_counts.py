@@ -12,14 +12,15 @@ from keras_concepts._labels.ranges import as_labels
 from keras_concepts._labels.rows import Rows
 from keras_concepts._labels.shapes import (
     check_axes,
+    check_axis,
     classes_last,
     fits,
     reshaped,
     shape_of,
 )
-from keras_concepts._numerics.dtypes import as_float
+from keras_concepts._labels.tensors import as_scores
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_choice, plain
+from keras_concepts._validation import check_choice, checked_int, plain
 from keras_concepts.metrics._class_counts import (
     AVERAGES,
     ClassCounts,
@@ -64,12 +65,17 @@ class EntryCounts(ClassCounts):
         several = isinstance(thresholds, list | tuple)
         values = list(thresholds) if several else [thresholds]
         if thresholds is not None and not all(
-            isinstance(t, int | float) and 0 <= t <= 1 for t in values
+            isinstance(t, int | float)
+            and not isinstance(t, bool)
+            and 0 <= t <= 1
+            for t in values or [None]
         ):
             raise ValueError(
                 f"`thresholds` of `{owner}` must lie in [0, 1]. "
                 f"Received: thresholds={thresholds!r}."
             )
+        if class_id is not None:
+            class_id = checked_int(owner, "class_id", class_id)
         binary = average == "binary"
         class_ids = options.get("class_ids")
         if class_ids is not None and (binary or class_id is not None):
@@ -112,7 +118,7 @@ class EntryCounts(ClassCounts):
 
     def _add_entries(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         mask = self._mask(y_pred)
-        y_true, scores = self._entries(y_true, as_float(y_pred))
+        y_true, scores = self._entries(y_true, y_pred)
         kept = unsorted = None
         if self.top_k is not None:
             self._check_top_k(scores.shape[-1])
@@ -162,10 +168,12 @@ class EntryCounts(ClassCounts):
         labels = Columns(positive + ops.zeros_like(predictions.amounts))
         count_hits(self._counts, rows, labels, predictions)
 
-    def _entries(self, y_true: Any, scores: Tensor) -> tuple[Tensor, Tensor]:
+    def _entries(self, y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
         """Labels and scores of one shape, with the classes last."""
         owner = type(self).__name__
+        scores = as_scores(owner, y_pred)
         check_axes(owner, scores)
+        check_axis(owner, scores, self.axis)
         y_true = as_labels(owner, y_true)
         given, shape = shape_of(y_true), tuple(scores.shape)
         rank = None if given is None else len(given)

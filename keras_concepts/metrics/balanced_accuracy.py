@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
+from keras_concepts._validation import checked_bool
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 
@@ -73,7 +74,7 @@ class BalancedAccuracy(Agreement):
             axis=axis,
             use_mask=use_mask,
         )
-        self.adjusted = adjusted
+        self.adjusted = checked_bool("BalancedAccuracy", "adjusted", adjusted)
 
     def result(self) -> Any:
         true, _, hits = ops.unstack(total_of(self._words(), self._computing))

@@ -12,7 +12,7 @@ from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_positive_int
+from keras_concepts._validation import checked_beta, checked_int, checked_size
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric
 from keras_concepts.metrics._counting import count, count_unknown
@@ -87,14 +87,11 @@ class BestThresholdFBeta(ClassMetric):
             use_mask=use_mask,
         )
         self._direction = "up"  # what EarlyStopping's `mode="auto"` reads
-        check_positive_int("BestThresholdFBeta", "bins", bins)
-        if beta <= 0 or bins < 2:
-            raise ValueError(
-                "`beta` of `BestThresholdFBeta` must be above 0 and `bins` at "
-                f"least 2. Received: beta={beta!r} and bins={bins!r}."
-            )
-        self.beta = beta
-        self.bins = bins
+        owner = "BestThresholdFBeta"
+        self.beta = checked_beta(owner, beta)
+        self.bins = checked_size(owner, "bins", bins, low=2)
+        if class_id is not None:
+            class_id = checked_int(owner, "class_id", class_id)
         self.class_id = class_id
         self._counts = ExactSum(self, "positive_and_all", (2, bins))
 

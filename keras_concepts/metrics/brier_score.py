@@ -8,6 +8,7 @@ from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
+from keras_concepts._validation import checked_bool
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric
 from keras_concepts.metrics._counting import add_mean, count_unknown
@@ -81,7 +82,9 @@ class BrierScore(ClassMetric):
             use_mask=use_mask,
         )
         self._direction = "down"  # what EarlyStopping's `mode="auto"` reads
-        self.scale_by_half = scale_by_half
+        self.scale_by_half = checked_bool(
+            "BrierScore", "scale_by_half", scale_by_half
+        )
         self._sums = ExactSum(self, "error_and_weight", (2,))
 
     def update_state(

@@ -16,7 +16,7 @@ from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_choice, check_positive_int
+from keras_concepts._validation import check_choice, checked_size
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_metric import ClassMetric
 from keras_concepts.metrics._counting import count, count_unknown
@@ -112,10 +112,9 @@ class CalibrationError(ClassMetric):
             use_mask=use_mask,
         )
         self._direction = "down"  # what EarlyStopping's `mode="auto"` reads
-        check_positive_int("CalibrationError", "bins", bins)
         check_choice("CalibrationError", "norm", norm, ("l1", "l2", "max"))
         check_choice("CalibrationError", "spacing", spacing, ("even", "logit"))
-        self.bins = bins
+        self.bins = checked_size("CalibrationError", "bins", bins)
         self.norm = norm
         self.spacing = spacing
         self._sums = ExactSum(self, "confidence_hits_and_weight", (3, bins))

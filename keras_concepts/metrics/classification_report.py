@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_concepts._registration import serializable
-from keras_concepts._shown_as_text import ShownText
+from keras_concepts._shown_as_text import ShownText, printable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice, check_probability
 from keras_concepts.metrics import _scores
@@ -107,6 +107,12 @@ class ClassificationReport(ClassCounts):
     ) -> None:
         if threshold is not None:
             check_probability("ClassificationReport", "threshold", threshold)
+        if not isinstance(class_scores, list | tuple):
+            raise TypeError(
+                "`class_scores` of `ClassificationReport` must be a list of "
+                f"names, such as ['f1']. Received: class_scores="
+                f"{class_scores!r}."
+            )
         for score in class_scores:
             check_choice(
                 "ClassificationReport", "class_scores", score, tuple(SCORES)
@@ -204,7 +210,7 @@ class ClassificationReport(ClassCounts):
         if (support == support.round()).all():
             support = support.astype("int64")
         ids = range(len(support)) if self.class_ids is None else self.class_ids
-        names = self.class_names or [str(number) for number in ids]
+        names = [*map(printable, self.class_names or map(str, ids))]
         values = [self._by_class(score) for score in SCORES]
         columns = [keras.ops.convert_to_numpy(column) for column in values]
         lines = [

@@ -10,7 +10,7 @@ from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_choice
+from keras_concepts._validation import check_choice, checked_number
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._counting import count
@@ -91,7 +91,9 @@ class CohenKappa(Agreement):
             "CohenKappa", "weights", weights, (None, "linear", "quadratic")
         )
         self.weights = weights
-        self.zero_division = zero_division
+        self.zero_division = checked_number(
+            "CohenKappa", "zero_division", zero_division, finite=False
+        )
         self._disagreement = ExactSum(self, "disagreement", (1,))
 
     def _add(self, rows: Rows, labels: Indices, predictions: Indices) -> None:

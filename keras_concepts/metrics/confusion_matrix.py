@@ -15,6 +15,7 @@ from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
 from keras_concepts._registration import serializable
+from keras_concepts._shown_as_text import literal
 from keras_concepts._validation import check_choice
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._agreement import Agreement
@@ -165,10 +166,8 @@ class ConfusionMatrix(Agreement):
         image = ax.imshow(matrix, cmap="Blues", vmin=0.0, vmax=highest)
         _ = ax.figure.colorbar(image, ax=ax)
         _ = ax.set(xlabel="predicted class", ylabel="true class")
-        # In a name, a `$` begins no formula.
         names = [
-            str(name).replace("$", r"\$")
-            for name in (self.class_names or range(size))
+            literal(str(name)) for name in (self.class_names or range(size))
         ]
         if size <= 20 or self.class_names:
             ax.set_yticks(range(size), names)

@@ -5,7 +5,11 @@ from typing import Any, Literal
 
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_choice, check_probability
+from keras_concepts._validation import (
+    check_choice,
+    check_probability,
+    checked_beta,
+)
 from keras_concepts.metrics import _scores
 from keras_concepts.metrics._class_counts import AVERAGES, Average, ClassCounts
 
@@ -113,11 +117,12 @@ class FBetaScore(ClassCounts):
     ) -> None:
         owner = type(self).__name__
         check_choice(owner, "average", average, AVERAGES)
-        if not isinstance(beta, float) or beta <= 0:
+        if not isinstance(beta, float) or not beta > 0:
             raise ValueError(
                 f"Invalid `beta` argument value. `beta` of `{owner}` must be a "
                 f"Python float above 0. Received: beta={beta!r}."
             )
+        beta = checked_beta(owner, beta)
         if threshold is not None:
             check_probability(owner, "threshold", threshold)
         super().__init__(

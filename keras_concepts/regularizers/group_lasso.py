@@ -1,14 +1,13 @@
 """A penalty that makes whole groups of weights zero together."""
 
 import math
-import numbers
 from typing import Any
 
 from keras import ops
 
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_non_negative
+from keras_concepts._validation import checked_int, checked_number
 from keras_concepts.regularizers.penalty import Penalty
 
 
@@ -50,14 +49,10 @@ class GroupLasso(Penalty):
     """
 
     def __init__(self, strength: float = 0.01, axis: int = -2) -> None:
-        check_non_negative("GroupLasso", "strength", strength)
-        if isinstance(axis, bool) or not isinstance(axis, numbers.Integral):
-            raise TypeError(
-                "`axis` of `GroupLasso` must be an integer. "
-                f"Received: axis={axis!r} of type {type(axis).__name__}."
-            )
-        self.strength = strength
-        self.axis = axis
+        self.strength = checked_number(
+            "GroupLasso", "strength", strength, low=0
+        )
+        self.axis = checked_int("GroupLasso", "axis", axis)
 
     def terms(self, x: Tensor) -> dict[str, Tensor]:
         self._check_rank(x)

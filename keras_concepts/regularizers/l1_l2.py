@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
-from keras_concepts._validation import check_non_negative
+from keras_concepts._validation import checked_number
 from keras_concepts.regularizers.penalty import Penalty
 
 
@@ -39,8 +39,7 @@ class L1(Penalty):
     """
 
     def __init__(self, l1: float = 0.01) -> None:
-        check_non_negative("L1", "l1", l1)
-        self.l1 = l1
+        self.l1 = checked_number("L1", "l1", l1, low=0)
 
     def terms(self, x: Tensor) -> dict[str, Tensor]:
         return {"l1": l1_penalty(x, self.l1)}
@@ -79,8 +78,7 @@ class L2(Penalty):
     """
 
     def __init__(self, l2: float = 0.01) -> None:
-        check_non_negative("L2", "l2", l2)
-        self.l2 = l2
+        self.l2 = checked_number("L2", "l2", l2, low=0)
 
     def terms(self, x: Tensor) -> dict[str, Tensor]:
         return {"l2": l2_penalty(x, self.l2)}
@@ -120,10 +118,8 @@ class L1L2(Penalty):
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        check_non_negative("L1L2", "l1", l1)
-        check_non_negative("L1L2", "l2", l2)
-        self.l1 = l1
-        self.l2 = l2
+        self.l1 = checked_number("L1L2", "l1", l1, low=0)
+        self.l2 = checked_number("L1L2", "l2", l2, low=0)
 
     def terms(self, x: Tensor) -> dict[str, Tensor]:
         return {"l1": l1_penalty(x, self.l1), "l2": l2_penalty(x, self.l2)}

@@ -178,7 +178,9 @@ def _summaries(new: Iterable[Series]) -> dict[tuple[int, int], list[Any]]:
 def _tag(series: Series, name: str) -> str:
     # Of `SignalMonitor (2)` the second part.
     _, space, number = series.monitor.partition(" ")
-    return "/".join(filter(None, [name + space + number, series.owner]))
+    return "/".join(
+        filter(None, [name + space + number, printable(series.owner)])
+    )
 
 
 def _histogram(tag: str, values: np.ndarray) -> list[Any]:

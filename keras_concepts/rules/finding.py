@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal, NamedTuple, Self
 
-from keras_concepts._shown_as_text import show_text
+from keras_concepts._shown_as_text import printable, show_text
 
 Severity = Literal["info", "warning", "error"]
 Position = tuple[int, int]
@@ -103,7 +103,7 @@ class Finding:
     @property
     def headline(self) -> str:
         """What, where and since when, in one line."""
-        where = f" in {self.owner}" if self.owner else ""
+        where = f" in {printable(self.owner)}" if self.owner else ""
         return f"{self.severity}: {self.rule}{where}, {_since(self)}."
 
     def to_json(self) -> dict[str, Any]:
@@ -139,9 +139,10 @@ class Finding:
             else "",
             f"  {self.why}" if self.why else "",
             f"  Advice: {self.advice}" if self.advice else "",
-            f"    {self.code}" if self.code else "",
         ]
-        return "\n".join(line for line in lines if line)
+        # Names may hold anything; only code has lines of its own.
+        lines += [f"    {line}" for line in self.code.split("\n") if line]
+        return "\n".join(printable(line) for line in lines if line)
 
 
 def _since(finding: Finding) -> str:

@@ -133,6 +133,8 @@ def _fractions(
         "probabilities",
     ):
         return None
+    if target["mean"] is None:  # no row, or NaN alone
+        return None
     return _evidence(
         head,
         "fractions",

@@ -20,6 +20,8 @@ from rule_facts import (
         (head(units=11, shape=[None, 11]), classes(min=1, max=10), []),
         (head(), classes(min=-1), ["range"]),
         (head(), classes(form="real", max=0.9, min=0.0), ["fractions"]),
+        # Of no row, nothing is known.
+        (head(), classes(form="real", mean=None, min=None, max=None), []),
         (head(), classes(shape=[1]), []),
         (head(), classes(shape=[10], form="one_hot", max=1), ["form"]),
         (

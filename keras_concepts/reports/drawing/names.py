@@ -6,21 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from keras_concepts._shown_as_text import literal, printable
+
 _OF_LAYER = "/_"
 _GAP = "..."
-
-
-def printable(name: str) -> str:
-    """A name that shows control characters as text, so that none is obeyed."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode()
-        for c in name
-    )
-
-
-def literal(text: str) -> str:
-    """A text for a figure, in which no `$` begins a formula."""
-    return text.replace("$", r"\$")
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
@@ -127,9 +116,11 @@ def _without_beginning(names: Sequence[str]) -> Sequence[str]:
     pairs = zip(first, last, strict=False)
     shared = sum(1 for _ in itertools.takewhile(lambda x: x[0] == x[1], pairs))
     for end in range(shared, 0, -1):
-        rests = [name[end:] for name in names]
-        if first[end - 1] in "_/." and all(x[:1].isalpha() for x in rests):
-            return rests
+        # Only the next letters, not whole rests: names may be megabytes long.
+        if first[end - 1] in "_/." and all(
+            name[end : end + 1].isalpha() for name in names
+        ):
+            return [name[end:] for name in names]
     return names
 
 
