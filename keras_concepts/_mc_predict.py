@@ -8,12 +8,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_concepts._backend import (
-    batch_predictor,
-    fixed_randomness,
-    flatten_layers,
-)
-from keras_concepts._batches import check_model
+from keras_concepts import _backend
+from keras_concepts._batches import agreed, check_agreed, check_model
 from keras_concepts._dropout_family import dropout_on
 from keras_concepts._validation import check_positive_int
 
@@ -120,11 +116,12 @@ def mc_predict(
     check_positive_int("mc_predict", "samples", samples)
     check_positive_int("mc_predict", "batch_size", batch_size)
     x = keras.tree.map_structure(_array, x)
+    check_agreed("mc_predict", "x", model, x)
     _check_stateless(model)
     with (
         dropout_on(model) as layers,
         _seeded(model, seed),
-        batch_predictor(model) as predict,
+        _backend.batch_predictor(model) as predict,
     ):
         if not layers:
             _check_random(model, predict, next(_batches(x, batch_size)))
@@ -186,7 +183,7 @@ def _sample(predict: Callable[[Any], Any], batch: Any, samples: int) -> Any:
 
 
 def _stacked(*outputs: Any) -> np.ndarray:
-    return np.stack([keras.ops.convert_to_numpy(output) for output in outputs])
+    return np.stack([_backend.on_host(output) for output in outputs])
 
 
 def _summary(
@@ -257,7 +254,7 @@ def _array(x: Any) -> np.ndarray:
             "concatenate the batches, or call it for each. Received: "
             f"{type(x).__name__}."
         )
-    return keras.ops.convert_to_numpy(x)
+    return _backend.on_host(x)
 
 
 def _fed(batch: Any) -> Any:
@@ -273,7 +270,7 @@ def _check_random(
     """
     batch = _fed(batch)
     first, *others = (
-        [keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)]
+        [_backend.on_host(x) for x in keras.tree.flatten(outputs)]
         for outputs in (predict(batch) for _ in range(_AT_ONCE))
     )
     if all(
@@ -292,7 +289,7 @@ def _check_random(
 
 
 def _check_stateless(model: Any) -> None:
-    for layer in flatten_layers(model):
+    for layer in _backend.flatten_layers(model):
         if getattr(layer, "stateful", False):
             raise ValueError(
                 "`mc_predict` passes each batch through the model many times, "
@@ -305,16 +302,21 @@ def _check_stateless(model: Any) -> None:
 def _seeded(model: Any, seed: int | None) -> Iterator[None]:
     """Gives each random state in the model a start of its own for a while."""
     weights = {id(variable) for variable in model.weights}
-    states = [v for v in model.variables if id(v) not in weights]
+    # Others that are no weights hold what layers measure of themselves.
+    states = [
+        variable
+        for variable in model.variables
+        if id(variable) not in weights and "int" in variable.dtype
+    ]
     # Copies: an array may share its memory with the variable.
-    before = [np.array(keras.ops.convert_to_numpy(state)) for state in states]
+    before = [np.array(_backend.on_host(state)) for state in states]
     if seed is None:
-        seed = random.getrandbits(32)
+        seed = agreed(model, random.getrandbits(32))
     draw = np.random.default_rng(seed)
     for state in states:
         state.assign(np.array([draw.integers(2**31), 0], state.dtype))
     try:
-        with fixed_randomness(int(draw.integers(2**31))):
+        with _backend.fixed_randomness(int(draw.integers(2**31))):
             yield
     finally:
         for state, value in zip(states, before, strict=True):

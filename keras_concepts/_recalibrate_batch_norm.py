@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_concepts._batches import as_fed, check_model
+from keras_concepts import _backend
+from keras_concepts._batches import as_fed, check_agreed, check_model
 from keras_concepts._numerics.moments import Moments
 from keras_concepts._validation import check_positive_int
 from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
@@ -89,7 +89,9 @@ def recalibrate_batch_norm(
     found = [_Population() for _ in training.layers]
     batches = itertools.islice(_batches(data, batch_size), steps)
     for number, x in enumerate(batches, start=1):
-        moments = training.moments(as_fed(x))
+        x = as_fed(x)
+        check_agreed("recalibrate_batch_norm", "data", model, x)
+        moments = training.moments(x)
         for layer, population, calls in zip(
             training.layers, found, moments, strict=True
         ):
@@ -134,7 +136,7 @@ class _Population:
     def add(self, batch: Moments) -> None:
         """Takes a batch in."""
         added, mean, rest, squares = (
-            ops.convert_to_numpy(x).astype("float64") for x in batch
+            _backend.on_host(x).astype("float64") for x in batch
         )
         before = self.count
         self.count = before + added

@@ -85,7 +85,9 @@ ALLOWED = {
     **dict.fromkeys(PARTS, COMPUTE | PARTS | {"_dropout_family"}),
 }
 # The report of a model, not of a recording.
-OF_A_MODEL = {"keras_concepts.reports.sparsity": {"instruments"}}
+OF_A_MODEL = {
+    "keras_concepts.reports.sparsity": {"_backend", "_batches", "instruments"}
+}
 KERAS_FREE = KEEP | JUDGE | {"rules", "reports", "_after_keras", "__init__"}
 BACKENDS = {"jax", "tensorflow", "torch"}
 

@@ -157,7 +157,7 @@ class ActivationProbe(keras.layers.Layer):
                 "`ActivationProbe.statistics` needs a layer that is built. "
                 f"Received: {self.name!r}, which has not been called yet."
             )
-        state = keras.ops.convert_to_numpy(self.state.value)
+        state = _backend.on_host(self.state.value)
         count, zeros, flats = (
             total_of(state[row : row + 2], "float64")
             for row in (1, _ZEROS, _FLATS)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._numerics.batch_statistics import (
     batch_against_moving,
     is_training,
@@ -139,7 +140,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 f"is built. Received: {self.name!r}, which has not been "
                 "called yet."
             )
-        words = ops.convert_to_numpy(self._measured.variable.value)
+        words = _backend.on_host(self._measured.variable.value)
         shift, ratio, batches = (
             total_of(words[i : i + 2], "float64") for i in (0, 2, 4)
         )
