@@ -40,13 +40,24 @@ def check_model(owner: str, model: Any) -> None:
     """
     if isinstance(model, keras.Layer):
         return
-    hint = ""
-    if isinstance(getattr(model, "module", None), keras.Layer):
-        hint = " Pass what it wraps, `model.module`."
     raise TypeError(
         f"`model` of `{owner}` must be a `keras.Model` or another "
-        f"`keras.Layer`. Received: a {type(model).__name__}.{hint}"
+        f"`keras.Layer`. Received: a {type(model).__name__}."
+        f"{hint_for_wrapper(model)}"
     )
+
+
+def hint_for_wrapper(model: Any) -> str:
+    """A sentence to add to an error, if `model` wraps one of Keras.
+
+    As PyTorch's `DistributedDataParallel` does.
+
+    Args:
+        model: What was received.
+    """
+    if isinstance(getattr(model, "module", None), keras.Layer):
+        return " Pass what it wraps, `model.module`."
+    return ""
 
 
 def agreed(model: Any, value: Any) -> Any:
@@ -82,8 +93,8 @@ def check_agreed(owner: str, argument: str, model: Any, arrays: Any) -> None:
     every = _backend.gathered(model, digest.hexdigest())
     if len(set(every)) > 1:
         raise ValueError(
-            f"`{argument}` of `{owner}` must be the same on all "
-            f"{len(every)} processes that train the model together, which "
-            "compute with it together. Received: another one on each. Read it "
-            "from the same rows everywhere, not from each process's share."
+            f"`{argument}` of `{owner}` must be the same on all {len(every)} "
+            "processes, which compute with the model together. Received: "
+            "different values. Pass the same rows on every process, not each "
+            "process's share of the data."
         )

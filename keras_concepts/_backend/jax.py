@@ -440,6 +440,7 @@ class StepBuffer:
     def append(self, row: Tensor, peaks: Tensor) -> None:
         carried = isinstance(self.state[2], jax.core.Tracer)
         if isinstance(row, jax.core.Tracer) and not carried:
+            _check_one_device()
             jax.debug.callback(self._append, row, peaks, ordered=True)
         else:
             self._append(row, peaks)
@@ -459,6 +460,21 @@ class StepBuffer:
 
     def clear(self) -> None:
         self.state = self._empty()
+
+
+def _check_one_device() -> None:
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return
+    devices = distribution.device_mesh.devices.size
+    if devices > 1:
+        raise ValueError(
+            "`GradientTap` cannot measure a step that `jax.jit` compiles for "
+            "several devices: from there JAX sends no rows in order. Train "
+            "with `model.fit` and `callbacks.GradientMonitor`, which measures "
+            "under every distribution. Received: a distribution over "
+            f"{devices} devices."
+        )
 
 
 class Switches:

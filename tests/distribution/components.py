@@ -42,6 +42,10 @@ class Job:
         self.processes = processes
         self.parts = processes if data_parts is None else data_parts
 
+    def wrap(self, model):
+        """What trains the model."""
+        return model
+
     def own(self, array):
         """Of each global batch the rows that this process gives to `fit`."""
         part = self.process * self.parts // self.processes
@@ -87,7 +91,8 @@ def make_model(metrics=(), dropout=0.0, head="softmax", rate=0.1):
         keras.layers.Dense(CLASSES, head, name="head"),
     ]
     if dropout:
-        layers.insert(-1, kc.layers.MonteCarloDropout(dropout, seed=1))
+        drop = kc.layers.MonteCarloDropout(dropout, seed=1, name="dropout")
+        layers.insert(-1, drop)
     made = keras.Sequential(layers, name="model")
     random = np.random.default_rng(1)
     for name in ("hidden", "head"):
@@ -169,6 +174,30 @@ def _watched(monitor):
     return component
 
 
+def together(job):
+    """Everything that one `fit` can have."""
+    monitors = [
+        kc.callbacks.GradientMonitor(),
+        kc.callbacks.SignalMonitor(data()),
+        kc.callbacks.PenaltyReporter(),
+        kc.callbacks.BatchNormShiftMonitor(data()),
+        kc.callbacks.NonFiniteGuard(),
+    ]
+    model = make_model(make_metrics(["F1Score"]))
+    history = job.fit(model, monitors).history
+    numbers = {f"fit {name}": np.asarray(x) for name, x in history.items()}
+    for monitor in monitors:
+        name = type(monitor).__name__
+        numbers |= {
+            f"{name} {key}": value
+            for key, value in recorded(monitor.recording).items()
+        }
+    return numbers | {
+        f"weight {i}": keras.ops.convert_to_numpy(probe)
+        for i, probe in enumerate(model.get_layer("norm").weights)
+    }
+
+
 def layers(job):
     """What `MonitoredBatchNormalization` and `ActivationProbe` measure."""
     model = make_model()
@@ -229,6 +258,7 @@ def preflight(job):
 
 
 COMPONENTS = {
+    "together": together,
     "metrics": _scored(*METRICS),
     "F1Score": _scored("F1Score"),
     "GradientMonitor": _watched(kc.callbacks.GradientMonitor),
@@ -280,11 +310,19 @@ def run(component, job):
             return f"{type(error).__name__}: {error}"
 
 
-def compared(alone, found):
-    """`right`, or what differs, or the sentence of the refusal."""
+def compared(alone, found, share=None):
+    """`right`, or what differs, or the sentence of the refusal.
+
+    Args:
+        alone: Numbers of one device.
+        found: Those to be judged.
+        share: Those of one device that was given the rows of this process only.
+    """
     if isinstance(alone, str):
         return f"ALONE {alone}"
     if isinstance(found, str):
         return found
     wrong = sorted(differences(alone, found))
+    if wrong and share is not None and not [*differences(share, found)]:
+        return "share"
     return f"WRONG {'; '.join(wrong)}" if wrong else "right"

@@ -21,7 +21,14 @@ import keras_concepts as kc
 
 PORT, RANK, FOLDER = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
 PROCESSES = 2
-job = components.Job(process=RANK, processes=PROCESSES)
+
+
+class Distributed(components.Job):
+    def wrap(self, model):
+        return torch.nn.parallel.DistributedDataParallel(model)
+
+
+job = Distributed(process=RANK, processes=PROCESSES)
 
 
 def batches(job):
@@ -81,9 +88,7 @@ def tapped(make_optimizer):
     def component(job):
         model = plain_model()
         optimizer = make_optimizer(model)
-        trained = model
-        if job.parts > 1:
-            trained = torch.nn.parallel.DistributedDataParallel(model)
+        trained = job.wrap(model)
         watched = getattr(optimizer, "optimizer", optimizer)
         with kc.instruments.GradientTap(watched, model=model) as tap:
             train(trained, optimizer, batches(job))
@@ -121,12 +126,9 @@ def metric(name):
 def layers(job):
     """Each process's layers have seen its share of each batch."""
     model = components.make_model()
-    trained = model
-    if job.parts > 1:
-        trained = torch.nn.parallel.DistributedDataParallel(model)
-    trained.train()
+    trained = job.wrap(model)
     for x, _ in batches(job):
-        _ = trained(x)
+        _ = trained(x, training=True)
     numbers = {}
     for name in ("norm", "probe"):
         statistics = model.get_layer(name).statistics()
@@ -139,9 +141,8 @@ def beside(function):
 
     def component(job):
         model = components.make_model(dropout=0.5)
-        if job.parts > 1:
-            model = torch.nn.parallel.DistributedDataParallel(model).module
-        return function(model)
+        wrapped = job.wrap(model)
+        return function(getattr(wrapped, "module", wrapped))
 
     return component
 
@@ -242,16 +243,20 @@ def say(*what):
     sys.stdout.flush()
 
 
-alone = {
-    name: components.run(function, components.Job())
-    for name, function in COMPONENTS.items()
-}
+# Before there is a process group.
+alone, share = (
+    {name: components.run(each, job) for name, each in COMPONENTS.items()}
+    for job in (
+        components.Job(),
+        components.Job(process=RANK, processes=PROCESSES),
+    )
+)
 os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": PORT}
 torch.distributed.init_process_group("gloo", rank=RANK, world_size=PROCESSES)
 try:
     for name, function in COMPONENTS.items():
         found = components.run(function, job)
-        say(name, components.compared(alone[name], found))
+        say(name, components.compared(alone[name], found, share[name]))
     for name, text in refusals():
         say(name, text)
     say("uneven", uneven())

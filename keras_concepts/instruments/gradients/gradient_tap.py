@@ -130,7 +130,8 @@ class GradientTap:
 
     The last `capacity` steps are kept until `read` is called. In a function
     compiled by `jax.jit` each row is sent to the host as it is made, since
-    the loop does not carry the buffer from call to call.
+    the loop does not carry the buffer from call to call; JAX can do so from one
+    device only, so a step that is compiled for several is refused.
 
     Args:
         optimizer: A Keras optimizer, or on PyTorch one of `torch.optim`.
