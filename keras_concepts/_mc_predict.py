@@ -68,8 +68,9 @@ def mc_predict(
     `keras.random.dropout` itself, or asks `if training:` before it calls its
     dropout, stays as it is in `predict`: random there if it always drops.
 
-    Nothing of the model changes: not weights, statistics, random states, nor
-    compiled functions. One pass of one batch is in memory at a time, and a few
+    Where several processes train the model on JAX, each calls this, with the
+    same `x`. Nothing of the model changes: not weights, statistics, random
+    states, nor compiled functions. One pass of one batch is in memory at a time, and a few
     of its outputs.
 
     Args:

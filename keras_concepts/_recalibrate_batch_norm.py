@@ -47,7 +47,8 @@ def recalibrate_batch_norm(
     takes no `training`, which Keras' `fit` runs in inference mode, is refused;
     if a `train_step` of your own calls it with `training=True`, give its `call`
     that argument. A layer that is shared
-    gets the statistics of all its calls together.
+    gets the statistics of all its calls together. Where several processes train
+    the model on JAX, each calls this, with the same data.
 
     Args:
         model: Built model.

@@ -97,7 +97,8 @@ class BatchNormShiftMonitor(SampledMonitor):
 
     Args:
         probe: Batch `(x, y)` or `(x, y, sample_weight)`, of the size of a
-            training batch or larger; `None` for no gap.
+            training batch or larger; `None` for no gap. Where several
+            processes train the model on JAX, the same on each.
         every: Measure every n-th step of an epoch, at least 1.
         max_samples: Measure at most this many steps of the first epoch, and
             then at most a sixteenth of an epoch (at least 4 steps), spread

@@ -115,6 +115,10 @@ class TrainingDoctor(Monitor):
     | `distance_rms` | that of the change since it first looked |
     | `equal_columns` | share of a kernel's units that equal its first |
 
+    Where several processes train the model on JAX, all need the same doctor.
+    They look at the same steps, whatever their clocks say, and process 0 alone
+    writes files; what is said of the data is of its share.
+
     Measuring has a time budget. Where steps are compiled, those of a short run
     are not measured at all; weights, activations, error signals and predictions
     then are, on the probe after some of the epochs. So `noticed` may differ

@@ -82,7 +82,8 @@ class ActivationProbe(keras.layers.Layer):
     activations stays in the moments until `reset`.
 
     Under `tf.distribute` the statistics are those of the first replica's share
-    of each batch.
+    of each batch; in PyTorch's `DistributedDataParallel`, in each process those
+    of its own. Under `keras.distribution` of JAX they are of the whole batch.
 
     Args:
         activation: What the watched layer ends in: `"elu"` (of alpha 1),

@@ -64,7 +64,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     backend. A layer that is frozen is in inference mode, and measures nothing.
 
     Under `tf.distribute` what is measured is the first replica's share of each
-    batch, also where `synchronized=True`.
+    batch, also where `synchronized=True`; in PyTorch's
+    `DistributedDataParallel`, in each process its own share, by which it
+    normalizes, too. Under `keras.distribution` of JAX it is the whole batch.
 
     Args:
         axis: As in Keras; so are all arguments.
