@@ -68,10 +68,10 @@ def mc_predict(
     `keras.random.dropout` itself, or asks `if training:` before it calls its
     dropout, stays as it is in `predict`: random there if it always drops.
 
-    Where several processes train the model on JAX, each calls this, with the
-    same `x`. Nothing of the model changes: not weights, statistics, random
-    states, nor compiled functions. One pass of one batch is in memory at a time, and a few
-    of its outputs.
+    Nothing of the model changes: not weights, statistics, random states, nor
+    compiled functions. One pass of one batch is in memory at a time, and a few
+    of its outputs. Where several processes train the model on JAX, each calls
+    this, with the same `x`.
 
     Args:
         model: Built Keras model without stateful recurrent layers.
