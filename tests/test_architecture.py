@@ -70,6 +70,7 @@ ALLOWED = {
     "_watch": {"_after_keras", "callbacks", "recording", "reports", "rules"},
     "_run_folder": {
         "_after_keras",
+        "_backend",
         "_recording_writer",
         "_watch",
         "callbacks",
