@@ -178,7 +178,7 @@ class GradientTap:
             check_model("GradientTap", model)
         self.optimizer = optimizer
         self.capacity = capacity
-        self.model = model
+        self.model: Any = model
         self._given = None if variables is None else list(variables)
         if self._given == [] or (variables is None and model is None):
             raise ValueError(_NO_VARIABLE)
