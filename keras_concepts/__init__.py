@@ -30,6 +30,7 @@ if typing.TYPE_CHECKING:
     from keras_concepts._preflight import PreflightReport, preflight
     from keras_concepts._recalibrate_batch_norm import recalibrate_batch_norm
     from keras_concepts._strip_probes import strip_probes
+    from keras_concepts._summed_over_processes import summed_over_processes
     from keras_concepts._watch import Watch, watch
     from keras_concepts.recording import Recording
     from keras_concepts.reports.sparsity import sparsity
@@ -68,6 +69,7 @@ __all__ = [
     "rules",
     "sparsity",
     "strip_probes",
+    "summed_over_processes",
     "watch",
 ]
 
@@ -91,6 +93,7 @@ _HOMES = {
     "recalibrate_batch_norm": "_recalibrate_batch_norm",
     "sparsity": "reports.sparsity",
     "strip_probes": "_strip_probes",
+    "summed_over_processes": "_summed_over_processes",
     "watch": "_watch",
 }
 

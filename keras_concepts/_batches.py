@@ -1,5 +1,6 @@
 """Models, and batches as `fit` hands them to one."""
 
+import hashlib
 from typing import Any
 
 import keras
@@ -79,10 +80,61 @@ def check_model(owner: str, model: Any) -> None:
     """
     if isinstance(model, keras.Layer):
         return
-    hint = ""
-    if isinstance(getattr(model, "module", None), keras.Layer):
-        hint = " Pass what it wraps, `model.module`."
     raise TypeError(
         f"`model` of `{owner}` must be a `keras.Model` or another "
-        f"`keras.Layer`. Received: a {type(model).__name__}.{hint}"
+        f"`keras.Layer`. Received: a {type(model).__name__}."
+        f"{hint_for_wrapper(model)}"
     )
+
+
+def hint_for_wrapper(model: Any) -> str:
+    """A sentence to add to an error, if `model` wraps one of Keras.
+
+    As PyTorch's `DistributedDataParallel` does.
+
+    Args:
+        model: What was received.
+    """
+    if isinstance(getattr(model, "module", None), keras.Layer):
+        return " Pass what it wraps, `model.module`."
+    return ""
+
+
+def agreed(model: Any, value: Any) -> Any:
+    """What the main process passes, where several train a model together.
+
+    They must do the same operations in the same order, or they wait for each
+    other for ever: what a clock, a random number or a share of the data decides
+    is decided by one of them. Each must call this.
+
+    Args:
+        model: The model.
+        value: Anything that can be pickled.
+    """
+    return _backend.gathered(model, value)[0]
+
+
+def check_agreed(owner: str, argument: str, model: Any, arrays: Any) -> None:
+    """Raises unless all processes that train a model pass the same arrays.
+
+    Args:
+        owner: Function or class that takes them.
+        argument: Its argument.
+        model: The model.
+        arrays: Structure of arrays, tensors and `None`.
+    """
+    if _backend.process_count(model) == 1:
+        return
+    digest = hashlib.sha256()
+    for leaf in keras.tree.flatten(arrays):
+        array = np.asarray(None if leaf is None else _backend.on_host(leaf))
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(b"" if leaf is None else array.tobytes())
+    every = _backend.gathered(model, digest.hexdigest())
+    if len(set(every)) > 1:
+        raise ValueError(
+            f"`{argument}` of `{owner}` must be the same on all {len(every)} "
+            "processes, which compute with the model together. Received: "
+            "different values. Pass the same rows on every process, not each "
+            "process's share of the data."
+        )

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._batches import dense_inputs
+from keras_concepts._batches import dense_inputs, hint_for_wrapper
 from keras_concepts._shown_as_text import show_text
 from keras_concepts._types import Tensor
 from keras_concepts._validation import (
@@ -133,6 +133,7 @@ def check_gradients(
             "`check_gradients` needs a `keras.Layer` or a "
             "`keras.losses.Loss`. Received: component="
             f"{component!r} of type {type(component).__name__}."
+            f"{hint_for_wrapper(component)}"
         )
     if not any(math.prod(tensor.shape) for tensor in tensors):
         raise ValueError(

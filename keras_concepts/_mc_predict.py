@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_concepts._backend import (
-    batch_predictor,
-    fixed_randomness,
-    flatten_layers,
+from keras_concepts import _backend
+from keras_concepts._batches import (
+    agreed,
+    check_agreed,
+    check_model,
+    dense_inputs,
 )
-from keras_concepts._batches import check_model, dense_inputs
 from keras_concepts._dropout_family import dropout_on
 from keras_concepts._validation import check_positive_int, checked_seed
 
@@ -74,7 +75,8 @@ def mc_predict(
 
     Nothing of the model changes: not weights, statistics, random states, nor
     compiled functions. One pass of one batch is in memory at a time, and a few
-    of its outputs.
+    of its outputs. Where several processes train the model on JAX, each calls
+    this, with the same `x`.
 
     Args:
         model: Built Keras model without stateful recurrent layers.
@@ -122,11 +124,12 @@ def mc_predict(
     if seed is not None:
         seed = checked_seed("mc_predict", seed)
     x = keras.tree.map_structure(_array, x)
+    check_agreed("mc_predict", "x", model, x)
     _check_stateless(model)
     with (
         dropout_on(model) as layers,
         _seeded(model, seed),
-        batch_predictor(model) as predict,
+        _backend.batch_predictor(model) as predict,
     ):
         if not layers:
             _check_random(model, predict, next(_batches(x, batch_size)))
@@ -188,7 +191,7 @@ def _sample(predict: Callable[[Any], Any], batch: Any, samples: int) -> Any:
 
 
 def _stacked(*outputs: Any) -> np.ndarray:
-    return np.stack([keras.ops.convert_to_numpy(output) for output in outputs])
+    return np.stack([_backend.on_host(output) for output in outputs])
 
 
 def _summary(
@@ -259,7 +262,7 @@ def _array(x: Any) -> np.ndarray:
             "concatenate the batches, or call it for each. Received: "
             f"{type(x).__name__}."
         )
-    return keras.ops.convert_to_numpy(dense_inputs("mc_predict", "x", x))
+    return _backend.on_host(dense_inputs("mc_predict", "x", x))
 
 
 def _fed(batch: Any) -> Any:
@@ -275,7 +278,7 @@ def _check_random(
     """
     batch = _fed(batch)
     first, *others = (
-        [keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)]
+        [_backend.on_host(x) for x in keras.tree.flatten(outputs)]
         for outputs in (predict(batch) for _ in range(_AT_ONCE))
     )
     if all(
@@ -294,7 +297,7 @@ def _check_random(
 
 
 def _check_stateless(model: Any) -> None:
-    for layer in flatten_layers(model):
+    for layer in _backend.flatten_layers(model):
         if getattr(layer, "stateful", False):
             raise ValueError(
                 "`mc_predict` passes each batch through the model many times, "
@@ -307,16 +310,21 @@ def _check_stateless(model: Any) -> None:
 def _seeded(model: Any, seed: int | None) -> Iterator[None]:
     """Gives each random state in the model a start of its own for a while."""
     weights = {id(variable) for variable in model.weights}
-    states = [v for v in model.variables if id(v) not in weights]
+    # Others that are no weights hold what layers measure of themselves.
+    states = [
+        variable
+        for variable in model.variables
+        if id(variable) not in weights and "int" in variable.dtype
+    ]
     # Copies: an array may share its memory with the variable.
-    before = [np.array(keras.ops.convert_to_numpy(state)) for state in states]
+    before = [np.array(_backend.on_host(state)) for state in states]
     if seed is None:
-        seed = random.getrandbits(32)
+        seed = agreed(model, random.getrandbits(32))
     draw = np.random.default_rng(seed)
     for state in states:
         state.assign(np.array([draw.integers(2**31), 0], state.dtype))
     try:
-        with fixed_randomness(int(draw.integers(2**31))):
+        with _backend.fixed_randomness(int(draw.integers(2**31))):
             yield
     finally:
         for state, value in zip(states, before, strict=True):

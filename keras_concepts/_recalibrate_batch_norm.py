@@ -6,10 +6,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._batches import as_fed, check_model, dense_inputs
+from keras_concepts._batches import (
+    as_fed,
+    check_agreed,
+    check_model,
+    dense_inputs,
+)
 from keras_concepts._numerics.moments import Moments
 from keras_concepts._validation import check_positive_int
 from keras_concepts.instruments.batch_norm.training_pass import TrainingPass
@@ -48,7 +52,8 @@ def recalibrate_batch_norm(
     takes no `training`, which Keras' `fit` runs in inference mode, is refused;
     if a `train_step` of your own calls it with `training=True`, give its `call`
     that argument. A layer that is shared
-    gets the statistics of all its calls together.
+    gets the statistics of all its calls together. Where several processes train
+    the model on JAX, each calls this, with the same data.
 
     Args:
         model: Built model.
@@ -91,7 +96,9 @@ def recalibrate_batch_norm(
     found = [_Population() for _ in training.layers]
     batches = itertools.islice(_batches(data, batch_size), steps)
     for number, x in enumerate(batches, start=1):
-        moments = training.moments(as_fed(dense_inputs(owner, "data", x)))
+        x = as_fed(dense_inputs(owner, "data", x))
+        check_agreed(owner, "data", model, x)
+        moments = training.moments(x)
         for layer, population, calls in zip(
             training.layers, found, moments, strict=True
         ):
@@ -136,7 +143,7 @@ class _Population:
     def add(self, batch: Moments) -> None:
         """Takes a batch in."""
         added, mean, rest, squares = (
-            ops.convert_to_numpy(x).astype("float64") for x in batch
+            _backend.on_host(x).astype("float64") for x in batch
         )
         before = self.count
         self.count = before + added

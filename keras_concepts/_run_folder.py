@@ -40,7 +40,7 @@ class RunFolder:
     Attributes:
         watch: What has been seen, if the script has imported Keras.
         written: Reports that were written.
-        is_lost: Whether nothing can be written.
+        is_lost: Whether nothing can be written, or another process writes.
         stream: The standard error.
     """
 
@@ -127,14 +127,18 @@ class RunFolder:
 
     def _make(self, doctor: "TrainingDoctor") -> None:
         """Makes the folder; says so if nothing can be written to it."""
+        from keras_concepts._backend import is_main_process
         from keras_concepts._recording_writer import RecordingWriter
 
         planned = self.path / RECORDING
         file: pathlib.Path | None = None
         try:
-            self._make_folder()
-            file = self.path / RECORDING
-            RecordingWriter(file, warns=False).release()
+            if is_main_process(None):
+                self._make_folder()
+                file = self.path / RECORDING
+                RecordingWriter(file, warns=False).release()
+            else:  # of a distributed run, whose first process writes
+                self.is_lost, self._reports = True, False
         except (OSError, ValueError) as error:  # the script goes on
             self.is_lost, self._reports, file = True, False, None
             self.say(f"nothing is written to {shown(self.path)}: {error}")

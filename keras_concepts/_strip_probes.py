@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_concepts._backend import flatten_layers, is_functional
+from keras_concepts._batches import check_model
 from keras_concepts._shadow import shadow
 from keras_concepts.layers.activation_probe import ActivationProbe
 
@@ -27,6 +28,7 @@ def strip_probes(model: Any) -> Any:
         no probe in it.
 
     Raises:
+        TypeError: `model` is no Keras model.
         ValueError: The model is subclassed or not built, or a probe lies inside
             a layer that is no such model.
 
@@ -38,6 +40,7 @@ def strip_probes(model: Any) -> Any:
     >>> [type(layer).__name__ for layer in strip_probes(model).layers]
     ['Dense']
     """
+    check_model("strip_probes", model)
     return _stripped(model, {})
 
 

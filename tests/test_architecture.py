@@ -78,6 +78,7 @@ ALLOWED = {
     "_watch": {"_after_keras", "callbacks", "recording", "reports", "rules"},
     "_run_folder": {
         "_after_keras",
+        "_backend",
         "_recording_writer",
         "_watch",
         "callbacks",
@@ -93,7 +94,9 @@ ALLOWED = {
     **dict.fromkeys(PARTS, COMPUTE | PARTS | {"_dropout_family"}),
 }
 # The report of a model, not of a recording.
-OF_A_MODEL = {"keras_concepts.reports.sparsity": {"instruments"}}
+OF_A_MODEL = {
+    "keras_concepts.reports.sparsity": {"_backend", "_batches", "instruments"}
+}
 KERAS_FREE = KEEP | JUDGE | {"rules", "reports", "_after_keras", "__init__"}
 BACKENDS = {"jax", "tensorflow", "torch"}
 
@@ -216,3 +219,34 @@ def test_no_import_cycles():
 
     for name in graph:
         visit(name)
+
+
+def test_values_of_a_model_are_read_through_the_door():
+    """`_backend.on_host` also reads what other processes hold parts of.
+
+    Metrics may read their own results, which every process has, and functions
+    what their users pass.
+    """
+    others = {
+        "_check_gradients",
+        "_labels",
+        "_numerics",
+        "instruments.data",
+        "layers.temperature_scaling",
+        "metrics",
+    }
+    users = {
+        name.removeprefix("keras_concepts.")
+        for name, path in modules().items()
+        if "_backend" not in name
+        and any(
+            isinstance(node, ast.Attribute)
+            and node.attr in ("convert_to_numpy", "numpy")
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        )
+    }
+    assert {
+        user
+        for user in users
+        if not any(user.startswith(other) for other in others)
+    } == set()

@@ -10,7 +10,11 @@ from keras import layers
 
 from keras_concepts import mc_predict
 from keras_concepts._mc_predict import _Statistics, _summary
-from keras_concepts.layers import MonteCarloDropout
+from keras_concepts.layers import (
+    ActivationProbe,
+    MonitoredBatchNormalization,
+    MonteCarloDropout,
+)
 
 X = np.random.default_rng(0).normal(size=(6, 5, 4)).astype("float32")
 
@@ -482,3 +486,23 @@ def test_a_wrapped_model():
 
     with pytest.raises(TypeError, match=r"Wrapper\. Pass what it wraps"):
         mc_predict(Wrapper(), np.ones((2, 3)))
+
+
+def test_what_layers_measure_of_themselves_is_no_random_state():
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            MonitoredBatchNormalization(),
+            ActivationProbe(),
+            layers.Dropout(0.5),
+            layers.Dense(2),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    _ = model(x, training=True)
+    before = [keras.ops.convert_to_numpy(v).copy() for v in model.variables]
+    prediction = mc_predict(model, x, samples=4, seed=0)
+    assert (prediction.std > 0.0).any()
+    for old, variable in zip(before, model.variables, strict=True):
+        now = keras.ops.convert_to_numpy(variable)
+        np.testing.assert_array_equal(old, now)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from keras_concepts import _backend
 from keras_concepts._run_folder import RunFolder
 from keras_concepts.callbacks import TrainingDoctor
 
@@ -53,6 +54,18 @@ def test_a_folder_that_another_process_made_in_the_same_second(tmp_path):
     names = ["findings.json", "recording.jsonl"]
     assert sorted(each.name for each in run.path.iterdir()) == names
     assert not [*(tmp_path / "run").iterdir()]
+
+
+def test_of_several_processes_one_writes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_backend, "is_main_process", lambda model: False)
+    with RunFolder(
+        tmp_path / "run", "train.py", reports=True, options={}
+    ) as run:
+        _ = fit()
+    run.finish()
+    assert [d.findings[0].rule for d in run.doctors] == ["head_loss_mismatch"]
+    assert not [*tmp_path.iterdir()]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_doctor_of_the_scripts_own_keeps_its_files(tmp_path):

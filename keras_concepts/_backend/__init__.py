@@ -26,6 +26,11 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Whether it is neither a sparse, a ragged, a nested nor a quantized tensor of
     this backend. True of anything that is no tensor.
 
+`on_host(tensor)`
+:   The tensor or variable as a NumPy array, also where other processes hold
+    parts of it (JAX's `ModelParallel` over several processes): then each of
+    them must ask for it.
+
 `value_and_grad(function, tensors, has_aux=False)`
 :   `function(tensors)`, a scalar, and its gradient with respect to each of the
     floating-point `tensors`; zeros where it does not depend on one. With
@@ -177,6 +182,31 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `is_main_process(model)`
 :   Whether this process is the one that writes files for all processes which
     train the model together; true where there is only one.
+
+`process_count(model)`
+:   How many processes compute each step of the model together, so that all of
+    them must do the same operations in the same order: those that variables of
+    JAX span.
+
+`gathered(model, value)`
+:   A list of what each of those processes passes, of the main one first. Each
+    of them must call it, with anything that can be pickled.
+
+`summed_over_ranks(arrays)`
+:   Sums of NumPy arrays over the processes of PyTorch's process group, each of
+    which must call it with arrays of the same shapes; or the same arrays where
+    there is none.
+
+`gathered_from_ranks(value)`
+:   A list of what each of these processes passes, which can be pickled.
+
+`is_framework_optimizer(optimizer)`
+:   Whether it is one of the framework itself that `framework_updates` knows.
+
+`framework_updates(optimizer, variables, record)`
+:   Context manager. After each step of such an optimizer (`torch.optim`) calls
+    `record(gradients, before, rates)`, with the gradient of each of the Keras
+    variables or `None`, its value before, and its learning rate.
 
 `batch_predictor(model)`
 :   Context manager. Gives a function from a batch of inputs to the model's
@@ -417,10 +447,14 @@ dense_rows = active.dense_rows
 fill = active.fill
 fixed_randomness = active.fixed_randomness
 kept_randomness = active.kept_randomness
+framework_updates = active.framework_updates
+gathered = active.gathered
+gathered_from_ranks = active.gathered_from_ranks
 has_other_workers = active.has_other_workers
 replica_count = active.replica_count
 has_float64 = active.has_float64
 has_nan = active.has_nan
+is_framework_optimizer = active.is_framework_optimizer
 is_main_process = active.is_main_process
 isolate = active.isolate
 is_in_trace = active.is_in_trace
@@ -428,6 +462,8 @@ is_dense = active.is_dense
 known_value = active.known_value
 norms_and_peaks = active.norms_and_peaks
 observed_train_functions = active.observed_train_functions
+on_host = active.on_host
+process_count = active.process_count
 quick_dropout = active.quick_dropout
 reduced_gradients = active.reduced_gradients
 segment_counts = active.segment_counts
@@ -435,6 +471,7 @@ segment_sums = active.segment_sums
 shadow_in_step = active.shadow_in_step
 shadow_methods_in_step = active.shadow_methods_in_step
 snapshot = active.snapshot
+summed_over_ranks = active.summed_over_ranks
 sums_of_squares = active.sums_of_squares
 value_and_grad = active.value_and_grad
 version = active.version

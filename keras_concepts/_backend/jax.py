@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import math
+import pickle
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,9 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 from jax._src import core  # which trace is open: no public name tells
+from jax.experimental import multihost_utils
 
+from keras_concepts._backend import alone
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
     kept_common_randomness,
@@ -39,6 +42,10 @@ CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
 shadow_methods_in_step = shadow_methods_in_thread
+gathered_from_ranks = alone.gathered_from_ranks
+framework_updates = alone.framework_updates
+is_framework_optimizer = alone.is_framework_optimizer
+summed_over_ranks = alone.summed_over_ranks
 
 
 def snapshot(variable: Any) -> Tensor:
@@ -57,8 +64,18 @@ def version(tensor: Any) -> int:
 def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
     if isinstance(tensor, jax.core.Tracer):
         return None
-    on_host = all(device.platform == "cpu" for device in tensor.devices())
-    return np.asarray(tensor) if on_host or wait else None
+    is_near = all(device.platform == "cpu" for device in tensor.devices())
+    return on_host(tensor) if is_near or wait else None
+
+
+def on_host(tensor: Any) -> np.ndarray:
+    if isinstance(tensor, keras.Variable):
+        tensor = tensor.value
+    if isinstance(tensor, jax.Array) and not (
+        tensor.is_fully_addressable or tensor.is_fully_replicated
+    ):
+        tensor = multihost_utils.process_allgather(tensor, tiled=True)
+    return keras.ops.convert_to_numpy(tensor)
 
 
 def is_dense(value: Any) -> bool:
@@ -430,6 +447,7 @@ class StepBuffer:
     def append(self, row: Tensor, peaks: Tensor) -> None:
         carried = isinstance(self.state[2], jax.core.Tracer)
         if isinstance(row, jax.core.Tracer) and not carried:
+            _check_one_device()
             jax.debug.callback(self._append, row, peaks, ordered=True)
         else:
             self._append(row, peaks)
@@ -445,10 +463,25 @@ class StepBuffer:
     def read(self) -> tuple[np.ndarray, np.ndarray, int]:
         jax.effects_barrier()
         rows, peaks, count = self.state
-        return np.asarray(rows), np.asarray(peaks), int(count)
+        return on_host(rows), on_host(peaks), int(count)
 
     def clear(self) -> None:
         self.state = self._empty()
+
+
+def _check_one_device() -> None:
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return
+    devices = distribution.device_mesh.devices.size
+    if devices > 1:
+        raise ValueError(
+            "`GradientTap` cannot measure a step that `jax.jit` compiles for "
+            "several devices: from there JAX sends no rows in order. Train "
+            "with `model.fit` and `callbacks.GradientMonitor`, which measures "
+            "under every distribution. Received: a distribution over "
+            f"{devices} devices."
+        )
 
 
 class Switches:
@@ -627,3 +660,30 @@ def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
 def is_main_process(model: Any) -> bool:
     del model
     return jax.process_index() == 0
+
+
+def process_count(model: Any) -> int:
+    if jax.process_count() == 1:
+        return 1
+    # Of a training run; the variables have no values while an epoch runs.
+    distribution = keras.distribution.distribution()
+    if distribution is not None:
+        mesh = distribution.device_mesh.backend_mesh
+        return len({each.process_index for each in mesh.devices.flat})
+    processes = {
+        device.process_index
+        for variable in model.variables[:1]
+        for device in variable.value.devices()
+    }
+    return max(len(processes), 1)
+
+
+def gathered(model: Any, value: Any) -> list[Any]:
+    if process_count(model) == 1:
+        return [value]
+    own = np.frombuffer(pickle.dumps(value), np.uint8)
+    # What is sent must have one shape everywhere.
+    lengths = multihost_utils.process_allgather(np.int32(len(own)))
+    padded = np.resize(own, int(np.max(lengths)))
+    every = np.asarray(multihost_utils.process_allgather(padded), np.uint8)
+    return [pickle.loads(each.tobytes()) for each in every]

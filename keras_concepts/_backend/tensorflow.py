@@ -14,6 +14,7 @@ from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 from tensorflow.python.eager import context
 from tensorflow.python.ops import control_flow_util
 
+from keras_concepts._backend import alone
 from keras_concepts._backend.keras_internals import (
     kept_common_randomness,
     make_train_function,
@@ -33,6 +34,13 @@ CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
 shadow_methods_in_step = shadow_methods_in_thread
+gathered = alone.gathered
+gathered_from_ranks = alone.gathered_from_ranks
+on_host = alone.on_host
+framework_updates = alone.framework_updates
+is_framework_optimizer = alone.is_framework_optimizer
+process_count = alone.process_count
+summed_over_ranks = alone.summed_over_ranks
 
 
 def snapshot(variable: Any) -> Tensor:

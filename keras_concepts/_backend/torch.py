@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from keras.src.backend.torch.core import get_device
 
+from keras_concepts._backend import alone
 from keras_concepts._backend.fixed_part import FixedPart
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
@@ -28,6 +29,9 @@ COMPILES = False
 CLASS_NUMBERS = "int64"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
+gathered = alone.gathered
+on_host = alone.on_host
+process_count = alone.process_count
 
 
 def shadow_methods_in_step(
@@ -485,7 +489,83 @@ def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
 
 def is_main_process(model: Any) -> bool:
     del model
+    return not _has_ranks() or torch.distributed.get_rank() == 0
+
+
+def _has_ranks() -> bool:
     distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return True
-    return distributed.get_rank() == 0
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def summed_over_ranks(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    if not _has_ranks():
+        return arrays
+    sums = []
+    for array in arrays:
+        # NCCL takes tensors of its devices only.
+        tensor = torch.tensor(array, device=get_device())
+        torch.distributed.all_reduce(tensor)
+        sums.append(tensor.cpu().numpy())
+    return sums
+
+
+def gathered_from_ranks(value: Any) -> list[Any]:
+    if not _has_ranks():
+        return [value]
+    values = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def is_framework_optimizer(optimizer: Any) -> bool:
+    return isinstance(optimizer, torch.optim.Optimizer)
+
+
+@contextlib.contextmanager
+def framework_updates(
+    optimizer: torch.optim.Optimizer,
+    variables: Sequence[Any],
+    record: Callable[..., None],
+) -> Iterator[None]:
+    owned = [own_value(variable) for variable in variables]
+    before: list[Tensor] = []
+    gradients: list[Tensor | None] | None = None
+
+    def read() -> list[Tensor | None]:
+        # Copies: some optimizers write to what they are given.
+        known = {
+            id(p) for group in optimizer.param_groups for p in group["params"]
+        }
+        return [
+            None if id(p) not in known or p.grad is None else copied(p.grad)
+            for p in owned
+        ]
+
+    def begin(_: Any, args: Any, kwargs: Any) -> None:
+        nonlocal gradients
+        before[:] = [snapshot(variable) for variable in variables]
+        closure = args[0] if args else kwargs.get("closure")
+        # A closure computes the gradients, inside the step.
+        gradients = read() if closure is None else None
+
+    def end(*_: Any) -> None:
+        rates = {
+            id(parameter): float(group["lr"])
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
+        record(
+            read() if gradients is None else gradients,
+            list(before),
+            [rates.get(id(parameter), float("nan")) for parameter in owned],
+        )
+
+    hooks = (
+        optimizer.register_step_pre_hook(begin),
+        optimizer.register_step_post_hook(end),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -40,6 +40,9 @@ def preflight(
     been built is built, as `fit` would.) Data are read and not consumed. An
     iterator or a generator, which can be read once, is refused.
 
+    Where several processes train the model on JAX, each calls this, with the
+    same data; then `seconds` is not looked at, since their clocks differ.
+
     Args:
         model: A compiled `keras.Model`. Of one that is not compiled, what needs
             a loss is not checked.

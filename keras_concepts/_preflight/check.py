@@ -11,9 +11,9 @@ from keras import ops
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
-from keras_concepts._batches import as_fed
+from keras_concepts._batches import agreed, as_fed, check_agreed
 from keras_concepts._check_masks import check_masks
-from keras_concepts._preflight.given import ROWS, Given, taken
+from keras_concepts._preflight.given import OWNER, ROWS, Given, taken
 from keras_concepts._preflight.one_batch import (
     LEARNED_ROWS,
     OneBatch,
@@ -72,6 +72,7 @@ class Check:
     def run(self) -> list[Finding]:
         """What is found."""
         rows = self._given.rows(ROWS)
+        check_agreed(OWNER, "x", self._model, rows)
         heads = heads_of(self._model, rows[0], rows[1])
         facts = self._facts(heads)
         recording = Recording(facts=facts)
@@ -111,6 +112,8 @@ class Check:
                 shuffled=self._shuffle,
                 validation=given.validation,
             )
+        # Those of all rows, which may differ where those looked at do not.
+        facts["data"] = agreed(self._model, facts["data"])
         self.unchecked += facts["data"]["missing"]
         return facts
 
@@ -180,7 +183,7 @@ class Check:
                 predicted = made[place] if len(made) == len(heads) else None
             if predicted is None:
                 continue
-            values = ops.convert_to_numpy(predicted)
+            values = _backend.on_host(predicted)
             if values.dtype.kind != "f":
                 continue
             rows = prediction_rows(values, labels, head.facts)
@@ -199,7 +202,7 @@ class Check:
             known = roles.get(path)
             if known is None or known["role"] != q.WEIGHT:
                 continue
-            value = ops.convert_to_numpy(variable)
+            value = _backend.on_host(variable)
             if value.ndim < 2:
                 continue
             share = equal_columns(value)
@@ -238,7 +241,7 @@ class Check:
             with _backend.built_loss(
                 self._model, *_shapes(y, outputs)
             ) as compiled:
-                loss = float(ops.convert_to_numpy(compiled(y, outputs, weight)))
+                loss = float(_backend.on_host(compiled(y, outputs, weight)))
                 recording.append(-1, "", q.PROBE_INFERENCE_LOSS, 0, loss)
                 if math.isfinite(loss):
                     self._learn(recording, rows)
@@ -251,7 +254,10 @@ class Check:
             )
 
     def _learn(self, recording: Recording, rows: Any) -> None:
-        trial = OneBatch(self._model, self._names, self._seconds)
+        seconds = self._seconds
+        if _backend.process_count(self._model) > 1:  # their clocks differ
+            seconds = math.inf
+        trial = OneBatch(self._model, self._names, seconds)
         try:
             trial.learn(recording, rows)
         finally:
@@ -303,7 +309,7 @@ class Check:
 
 
 def _are_finite(outputs: Any) -> bool:
-    arrays = map(ops.convert_to_numpy, keras.tree.flatten(outputs))
+    arrays = map(_backend.on_host, keras.tree.flatten(outputs))
     return all(np.isfinite(a).all() for a in arrays if a.dtype.kind == "f")
 
 

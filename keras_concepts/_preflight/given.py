@@ -100,14 +100,16 @@ def _no_rows(x: Any) -> ValueError:
 def _batch_facts(model: Any, data: Any) -> BatchFacts:
     """Facts of the first batches. The first of all builds the model."""
     facts = BatchFacts()
-    first = [*few_batches(OWNER, data, 1, seconds=2.0)]
+    # Processes that must agree cannot leave it to their clocks.
+    seconds = 2.0 if _backend.process_count(model) == 1 else math.inf
+    first = [*few_batches(OWNER, data, 1, seconds)]
     if not first:
         raise _no_rows(data)
     x, y, _ = keras.utils.unpack_x_y_sample_weight(first[0])
     # After the random states were put back: the model is to keep its own.
     _build(model, x)
     heads = heads_of(model, x, y)
-    for batch in few_batches(OWNER, data, _BATCHES, seconds=2.0):
+    for batch in few_batches(OWNER, data, _BATCHES, seconds):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
         facts.update(x, y, weight, heads)
     return facts

@@ -3,7 +3,11 @@
 import dataclasses
 from typing import Any
 
+import keras
+import numpy as np
+
 from keras_concepts import _backend
+from keras_concepts._batches import agreed
 from keras_concepts._check_masks import check_masks
 from keras_concepts.callbacks._careful import Careful
 from keras_concepts.instruments.data.data_watch import DataWatch
@@ -51,7 +55,8 @@ class DataFacts:
             return
         facts: dict[str, Any] = {}
         with self._careful("see the data"):
-            data = watch.facts()
+            # Each process sees its share, and one share stands for all.
+            data = agreed(self._model, watch.facts())
             if data is None:
                 return
             facts["fit"] = watch.fit_facts()
@@ -60,7 +65,9 @@ class DataFacts:
             if data["source"] == "batches":
                 known = recording.facts.get("data", {})
                 data["step"] = known.get("step", step)
-            self.are_known = watch.is_complete or epochs > 0
+            self.are_known = epochs > 0 or agreed(
+                self._model, watch.is_complete
+            )
             if not epochs and _is_padded(data):
                 facts["masks"] = self._mask_facts(watch)
         if facts:
@@ -83,13 +90,43 @@ class DataFacts:
         if self._watch is None or not _backend.has_call(self._model):
             return None
         rows = _affordable_rows(self._model) if affordable else _ROWS
-        return self._watch.probe(rows)
+        return self._of_all_processes(rows)
+
+    def _of_all_processes(self, rows: int) -> tuple[Any, Any, Any] | None:
+        """Rows of what each process that trains the model has seen."""
+        model, watch = self._model, self._watch
+        if watch is None:
+            return None
+        count = _backend.process_count(model)
+        own = watch.probe(-(-rows // count))
+        if own is None or count == 1:
+            return own
+        own = keras.tree.map_structure(
+            lambda x: None if x is None else _backend.on_host(x), own
+        )
+        shares = _backend.gathered(model, own)
+        if None in shares:
+            return None
+        if all(_are_equal(own, share) for share in shares):
+            return own  # no process has a share of a batch
+        return keras.tree.map_structure(
+            lambda *x: None if x[0] is None else np.concatenate(x), *shares
+        )
 
     def close(self) -> None:
         """Lets go of the data, and of the model."""
         if self._watch is not None:
             self._watch.close()
         self._watch = self._model = None
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    return all(
+        np.array_equal(a, b)
+        for a, b in zip(
+            keras.tree.flatten(one), keras.tree.flatten(other), strict=True
+        )
+    )
 
 
 def _affordable_rows(model: Any) -> int:

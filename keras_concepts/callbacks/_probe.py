@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_concepts import _backend
-from keras_concepts._batches import as_fed
+from keras_concepts._batches import as_fed, check_agreed
 from keras_concepts.instruments.model_loss import NoLossError
 
 
@@ -41,6 +41,7 @@ def fed_probe(owner: str, model: Any, probe: Any) -> tuple[Any, Any, Any]:
             f"`probe` of `{owner}` must hold arrays of one length of at least "
             f"1. Received: lengths {sorted(map(str, lengths))}."
         )
+    check_agreed(owner, "probe", model, [x, y, weight])
     return x, y, weight
 
 

@@ -176,6 +176,36 @@ class TimeBudget:
         return taken <= _PLANNED_LOOKS * self.share * total
 
 
+class PlannedBudget(TimeBudget):
+    """The budget of processes that must measure the same steps.
+
+    Their clocks differ, so the clock decides nothing: with a limit, every 16th
+    step from the 64th on is measured, and only the planned looks are taken.
+    """
+
+    _begins, _spacing = 64, 16
+
+    def _allows_next(self, step: int) -> bool:
+        if self.share is None:
+            return True
+        before, self._last = self._last[0], (step, 0.0)
+        passed = step // self._spacing > before // self._spacing
+        return passed and step >= self._begins
+
+    def allows_look(self) -> bool:
+        """Whether there is time for another look."""
+        return self.share is None
+
+    def allows_planned_look(self, done: float) -> bool:
+        """Whether there is time for one of the looks of each run: always.
+
+        Args:
+            done: Share of the run that is over.
+        """
+        del done
+        return True
+
+
 class _Trial:
     """Measures every second step, to learn what measuring costs.
 

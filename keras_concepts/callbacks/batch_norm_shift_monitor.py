@@ -3,7 +3,6 @@
 import os
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_concepts import _backend, derived
@@ -98,7 +97,8 @@ class BatchNormShiftMonitor(SampledMonitor):
 
     Args:
         probe: Batch `(x, y)` or `(x, y, sample_weight)`, of the size of a
-            training batch or larger; `None` for no gap.
+            training batch or larger; `None` for no gap. Where several
+            processes train the model on JAX, the same on each.
         every: Measure every n-th step of an epoch, at least 1.
         max_samples: Measure at most this many steps of the first epoch, and
             then at most a sixteenth of an epoch (at least 4 steps), spread
@@ -177,7 +177,7 @@ class BatchNormShiftMonitor(SampledMonitor):
         # have optimizers of its own: the one that has taken most steps.
         self._updates_before = max(
             (optimizer.gradient_accumulation_steps or 1)
-            * int(keras.ops.convert_to_numpy(optimizer.iterations))
+            * int(_backend.on_host(optimizer.iterations))
             for optimizer in _backend.optimizers_of(self.model)
         )
 

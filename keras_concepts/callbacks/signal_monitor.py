@@ -99,7 +99,8 @@ class SignalMonitor(Monitor):
     Args:
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, one batch of a
             few hundred rows: enough to call a unit dead. With `(x,)` or
-            `(x, None)` there are activations only.
+            `(x, None)` there are activations only. Where several processes
+            train the model on JAX, the same on each.
         every_epochs: Measure after every n-th epoch, at least 1.
         training: Whether the layers do as in training, with batch statistics
             and dropout (the same units each time), or as in inference.

@@ -34,6 +34,7 @@ from keras_concepts.callbacks._probe import fed_probe
 from keras_concepts.callbacks._run_log import end_run
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
+    PlannedBudget,
     TimeBudget,
     aside,
     checks_of_an_epoch,
@@ -119,6 +120,10 @@ class TrainingDoctor(Monitor):
     | `epoch_update_rms` | that of the change since it last looked |
     | `distance_rms` | that of the change since it first looked |
     | `equal_columns` | share of a kernel's units that equal its first |
+
+    Where several processes train the model on JAX, all need the same doctor.
+    They look at the same steps, whatever their clocks say, and process 0 alone
+    writes files; what is said of the data is of its share.
 
     Measuring has a time budget. Where steps are compiled, those of a short run
     are not measured at all; weights, activations, error signals and predictions
@@ -250,6 +255,7 @@ class TrainingDoctor(Monitor):
         self._epochs = 0
         self._begun_at: list[int] = []  # by another `fit` that went on
         self._is_probed = self._is_broken = False
+        self._writes_files = True
         self._has_bad_probe = False
 
     @property
@@ -284,13 +290,22 @@ class TrainingDoctor(Monitor):
         self._begin_run()
         self.findings = []
         model = self.model
-        if _backend.is_main_process(model):
+        self._writes_files = _backend.is_main_process(model)
+        if self._writes_files:
             self._writers = _listed(self.log_to)
         self._log = self._open_log(model)
         self._judge = Judge(self.recording)
-        self._budget = TimeBudget(
+        processes = _backend.process_count(model)
+        budget = TimeBudget if processes == 1 else PlannedBudget
+        self._budget = budget(
             self.time_budget, _backend.COMPILES and not model.run_eagerly
         )
+        if processes > 1:
+            self._careful.note(
+                f"the data of {processes - 1} of the {processes} processes, "
+                "each of which reads its share: what is said of inputs and "
+                "labels is of the share of the first"
+            )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
         if _backend.replica_count(model) > 1:
             self._careful.note(
@@ -602,7 +617,7 @@ class TrainingDoctor(Monitor):
         self._writers = working
 
     def _report_live(self, refresh: int | None) -> None:
-        if self.report_to is not None:
+        if self.report_to is not None and self._writes_files:
             with self._careful("write its report"):
                 self._write_report(
                     self.report_to, refresh=refresh, judge=self._judge

@@ -95,7 +95,7 @@ def _on_host(variable: Any) -> np.ndarray | None:
 def _float32(values: Any) -> np.ndarray:
     if not isinstance(values, np.ndarray):
         values = keras.ops.cast(values, "float32")
-        values = keras.ops.convert_to_numpy(values)
+        values = _backend.on_host(values)
     # A copy: some share the memory of the variable.
     return values.astype(np.float32)
 

@@ -82,7 +82,8 @@ class ActivationProbe(keras.layers.Layer):
     activations stays in the moments until `reset`.
 
     Under `tf.distribute` the statistics are those of the first replica's share
-    of each batch.
+    of each batch; in PyTorch's `DistributedDataParallel`, in each process those
+    of its own. Under `keras.distribution` of JAX they are of the whole batch.
 
     Args:
         activation: What the watched layer ends in: `"elu"` (of alpha 1),
@@ -157,7 +158,7 @@ class ActivationProbe(keras.layers.Layer):
                 "`ActivationProbe.statistics` needs a layer that is built. "
                 f"Received: {self.name!r}, which has not been called yet."
             )
-        state = keras.ops.convert_to_numpy(self.state.value)
+        state = _backend.on_host(self.state.value)
         count, zeros, flats = (
             total_of(state[row : row + 2], "float64")
             for row in (1, _ZEROS, _FLATS)

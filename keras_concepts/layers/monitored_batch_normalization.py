@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._numerics.batch_statistics import (
     batch_against_moving,
     is_training,
@@ -64,7 +65,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     backend. A layer that is frozen is in inference mode, and measures nothing.
 
     Under `tf.distribute` what is measured is the first replica's share of each
-    batch, also where `synchronized=True`.
+    batch, also where `synchronized=True`; in PyTorch's
+    `DistributedDataParallel`, in each process its own share, by which it
+    normalizes, too. Under `keras.distribution` of JAX it is the whole batch.
 
     Args:
         axis: As in Keras; so are all arguments.
@@ -151,7 +154,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 f"is built. Received: {self.name!r}, which has not been "
                 "called yet."
             )
-        words = ops.convert_to_numpy(self._measured.variable.value)
+        words = _backend.on_host(self._measured.variable.value)
         shift, ratio, batches = (
             total_of(words[i : i + 2], "float64") for i in (0, 2, 4)
         )

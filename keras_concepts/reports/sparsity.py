@@ -125,6 +125,9 @@ def sparsity(model: Any) -> Sparsity:
     Args:
         model: Keras model with weights.
 
+    Raises:
+        TypeError: `model` is no Keras model.
+
     Example:
 
     >>> import keras
@@ -137,13 +140,16 @@ def sparsity(model: Any) -> Sparsity:
     (6, 0.75, 32, 36)
     """
     # Here, since all other reports do without Keras.
+    from keras_concepts._backend import on_host
+    from keras_concepts._batches import check_model
     from keras_concepts.instruments.owners import owner_names
     from keras_concepts.instruments.roles import roles_of
 
+    check_model("sparsity", model)
     names, weights = owner_names(model), model.weights
     return Sparsity(
         [
-            _row(names.of(weight), weight)
+            _row(names.of(weight), on_host(weight))
             for weight, role in zip(
                 weights, roles_of(weights, names, model), strict=True
             )
@@ -152,8 +158,7 @@ def sparsity(model: Any) -> Sparsity:
     )
 
 
-def _row(path: str, weight: Any) -> SparsityRow:
-    values = np.asarray(weight.numpy())
+def _row(path: str, values: np.ndarray) -> SparsityRow:
     left = int(np.count_nonzero(values))
     rows = math.prod(values.shape[:-1])
     return SparsityRow(

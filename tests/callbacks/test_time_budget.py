@@ -6,6 +6,7 @@ import pytest
 
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
+    PlannedBudget,
     TimeBudget,
     checks_of_an_epoch,
 )
@@ -212,3 +213,27 @@ def test_when_looks_are_planned():
     ]
     assert [e for e in range(1, 3) if checks_of_an_epoch(e, 2)] == [1, 2]
     assert [e for e in range(1, 10) if checks_of_an_epoch(e, 9)] == [1, 9]
+
+
+def test_where_processes_must_agree_no_clock_decides():
+    def steps(budget):
+        return [step for step in range(200) if budget.allows_step(step)]
+
+    slow, quick = (
+        PlannedBudget(
+            0.1, compiles=True, clock=itertools.count(0, tick).__next__
+        )
+        for tick in (1.0, 1e-6)
+    )
+    assert steps(slow) == steps(quick) == [*range(64, 200, 16)]
+    assert not slow.allows_look()
+    assert slow.allows_planned_look(0.5)
+    everything = PlannedBudget(None, compiles=True)
+    assert steps(everything) == [*range(200)]
+    assert everything.allows_look()
+
+
+def test_executions_of_several_steps_pass_the_planned_ones():
+    budget = PlannedBudget(0.1, compiles=True)
+    measured = [s for s in range(0, 200, 10) if budget.allows_step(s)]
+    assert measured == [70, 80, 100, 120, 130, 150, 160, 180]

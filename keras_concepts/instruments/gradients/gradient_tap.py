@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
+from keras_concepts._batches import check_model
 from keras_concepts._validation import check_positive_int
 from keras_concepts.instruments.call_order import CallOrder
 from keras_concepts.instruments.gradients.statistics import (
@@ -28,6 +29,9 @@ from keras_concepts.instruments.gradients.units import (
 from keras_concepts.instruments.owners import OwnerNames, owner_names
 from keras_concepts.instruments.roles import layers_of_variables, roles_of
 from keras_concepts.instruments.step.capture_updates import capture_updates
+from keras_concepts.instruments.step.framework_updates import (
+    capture_framework_updates,
+)
 from keras_concepts.instruments.step.step_record import StepRecord
 
 _NO_VARIABLE = (
@@ -114,6 +118,10 @@ class GradientTap:
     and the update is the same, bit by bit. In `model.fit` use
     `callbacks.GradientMonitor` instead, which reads the same numbers.
 
+    On PyTorch each `optimizer.step()` of a `torch.optim` optimizer is, too.
+    Under `DistributedDataParallel` its gradients are the mean over all
+    processes, so that every process measures the same.
+
     (Inside `tf.function(jit_compile=True)` the rounding may differ: a second
     reader of the gradients may change what XLA fuses.)
 
@@ -122,10 +130,11 @@ class GradientTap:
 
     The last `capacity` steps are kept until `read` is called. In a function
     compiled by `jax.jit` each row is sent to the host as it is made, since
-    the loop does not carry the buffer from call to call.
+    the loop does not carry the buffer from call to call; JAX can do so from one
+    device only, so a step that is compiled for several is refused.
 
     Args:
-        optimizer: A Keras optimizer.
+        optimizer: A Keras optimizer, or on PyTorch one of `torch.optim`.
         variables: The variables its gradients belong to; left out, those that
             `model` trains.
         capacity: Number of steps to keep.
@@ -133,7 +142,7 @@ class GradientTap:
             the variables say which layers they belong to.
 
     Raises:
-        TypeError: `optimizer` is no Keras optimizer.
+        TypeError: `optimizer` is neither, or `model` is no Keras model.
         ValueError: There are no variables, or `capacity` is below 1.
 
     Example:
@@ -156,15 +165,20 @@ class GradientTap:
         model: Any = None,
     ) -> None:
         check_positive_int("GradientTap", "capacity", capacity)
-        if not isinstance(optimizer, keras.optimizers.Optimizer):
+        if not isinstance(
+            optimizer, keras.optimizers.Optimizer
+        ) and not _backend.is_framework_optimizer(optimizer):
             raise TypeError(
                 "`optimizer` of `GradientTap` must be a "
-                "`keras.optimizers.Optimizer`. Received: "
-                f"optimizer={optimizer!r}."
+                "`keras.optimizers.Optimizer`, or on PyTorch a "
+                "`torch.optim.Optimizer`. Received: an object of type "
+                f"{type(optimizer).__name__}."
             )
+        if model is not None:
+            check_model("GradientTap", model)
         self.optimizer = optimizer
         self.capacity = capacity
-        self.model = model
+        self.model: Any = model
         self._given = None if variables is None else list(variables)
         if self._given == [] or (variables is None and model is None):
             raise ValueError(_NO_VARIABLE)
@@ -219,9 +233,12 @@ class GradientTap:
             self.record(step)
             step.forget()
 
-        self._stack.enter_context(
-            capture_updates(step, self.optimizer, then=record)
-        )
+        capture = capture_updates(step, self.optimizer, then=record)
+        if not isinstance(self.optimizer, keras.optimizers.Optimizer):
+            capture = capture_framework_updates(
+                step, self.optimizer, self.variables, then=record
+            )
+        self._stack.enter_context(capture)
         return self
 
     def __exit__(self, *exception: Any) -> None:

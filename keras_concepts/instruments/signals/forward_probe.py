@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._batches import as_fed
+from keras_concepts._batches import as_fed, check_model
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.model_loss import model_loss
 from keras_concepts.instruments.signals.flatten import flatten, unflatten
@@ -114,6 +114,7 @@ def forward_probe(
         `Signals`, whose tensors are the backend's.
 
     Raises:
+        TypeError: `model` is no Keras model.
         ValueError: `y` is given for a model without a loss.
 
     Example:
@@ -128,6 +129,7 @@ def forward_probe(
     >>> hidden.layer.split("/")[-1], tuple(hidden.activation.shape)
     ('hidden', (8, 3))
     """
+    check_model("forward_probe", model)
     probe = ForwardProbe(model, x, y, sample_weight, training=training)
     return probe()
 
@@ -181,7 +183,7 @@ class ForwardProbe:
         weights = {id(variable) for variable in model.weights}
         self._seeds = [v for v in model.variables if id(v) not in weights]
         # Copies on the host: JAX gives the variables' own memory away.
-        self._states = [np.array(ops.convert_to_numpy(v)) for v in self._seeds]
+        self._states = [np.array(_backend.on_host(v)) for v in self._seeds]
         self._is_scaled = self._scale() > 1.0
         # Known once the first pass was made or traced.
         self._sites: list[tuple[tuple[int, ...], str]] | None = None

@@ -25,7 +25,7 @@ _NO_OPTIMIZER = (
     "used no Keras optimizer that can be watched. Losses, penalties and the "
     "change of the weights are measured, gradients are not. In a training loop "
     "of your own, `keras_concepts.instruments.GradientTap` measures those of "
-    "any Keras optimizer"
+    "any Keras optimizer, and on PyTorch of any of `torch.optim`"
 )
 _HIDDEN_OPTIMIZER = (
     "uses an optimizer inside a conditional or a compiled function of its own, "
