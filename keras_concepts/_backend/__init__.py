@@ -188,7 +188,7 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     consumed, reordered or changed. To be called when `fit` begins. False where
     it cannot be done.
 
-And `keras_internals.py`, for all of them:
+And `keras_internals`, for all of them:
 
 `call_as_trainer(model, x, training)`
 :   The model's outputs in the mode in which Keras' `fit` or `predict` calls it.

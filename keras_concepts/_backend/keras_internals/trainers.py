@@ -1,0 +1,115 @@
+"""`fit` and the functions that it makes and calls."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+
+def call_as_trainer(model: Any, x: Any, training: bool) -> Any:
+    """`model(x)` in the mode in which Keras' `fit` or `predict` calls it.
+
+    A model whose `call` takes no `training` is given none, and the layers in it
+    then decide by their defaults: `fit` and `predict` do the same.
+    """
+    mode = {"training": training} if model._call_has_training_arg else {}
+    return model(x, **mode)
+
+
+def has_call(model: Any) -> bool:
+    """Whether a model defines what it does when it is called."""
+    return type(model).call is not keras.Model.call
+
+
+def compile_arguments(model: Any) -> dict[str, Any]:
+    """What `compile` was given, as it was given; empty before."""
+    arguments = getattr(model, "_compile_config", None)
+    return {} if arguments is None else dict(arguments.config)
+
+
+def make_train_function(model: Any) -> None:
+    """Makes the train function of a model again."""
+    if "force" in inspect.signature(model.make_train_function).parameters:
+        model.make_train_function(force=True)
+        return
+    model.train_function = None  # a method of the model's author
+    model.make_train_function()
+
+
+def batch_size_of_fit(model: Any) -> int | None:
+    """Samples in a batch of the `fit` that is running, `None` if not known."""
+    fit = running_fit(model)
+    return None if fit is None else fit.iterator.data_adapter.batch_size
+
+
+@dataclasses.dataclass
+class RunningFit:
+    """A `fit` that is running.
+
+    Attributes:
+        iterator: Keras' iterator over the batches of an epoch.
+        arguments: What `fit` was called with, by name: `class_weight`,
+            `sample_weight`, `validation_split`, `validation_data` (after a
+            split, the part split off) and `initial_epoch`.
+        arrays: `(x, y, sample_weight)` if they are arrays, as they were given
+            and without what was split off; class weights are sample weights
+            here. Else `None`.
+        shuffles: Whether Keras itself shuffles the samples of the whole run;
+            `None` if the order is the data set's own affair.
+    """
+
+    iterator: Any
+    arguments: dict[str, Any]
+    arrays: tuple[Any, Any, Any] | None
+    shuffles: bool | None
+
+
+_OF_FIT = (
+    "class_weight",
+    "initial_epoch",
+    "sample_weight",
+    "validation_data",
+    "validation_split",
+)
+
+
+def running_fit(model: Any) -> RunningFit | None:
+    """The innermost running `fit` of a model that is Keras' own, or `None`."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        # Looking at the variables of a frame keeps them alive as long as it
+        # runs, so nobody looks into the user's.
+        is_fit = "epoch_iterator" in frame.f_code.co_varnames
+        found = frame.f_locals if is_fit else {}
+        iterator = found.get("epoch_iterator")
+        if found.get("self") is model and iterator is not None:
+            arguments = {name: found.get(name) for name in _OF_FIT}
+            return _running_fit(iterator, arguments)
+        frame = frame.f_back
+    return None
+
+
+def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
+    adapter = iterator.data_adapter
+    arrays, shuffles = None, None
+    if isinstance(adapter, ArrayDataAdapter):
+        arrays = keras.utils.unpack_x_y_sample_weight(adapter._inputs)
+        shuffles = bool(adapter._shuffle) and adapter._shuffle != "batch"
+    elif isinstance(adapter, PyDatasetAdapter):
+        # It shuffles the order of the batches.
+        shuffles = bool(adapter.shuffle) or None
+    return RunningFit(iterator, arguments, arrays, shuffles)
+
+
+def looked_at(
+    batches: Iterator[Any], look: Callable[[Any], None]
+) -> Iterator[Any]:
+    """The same batches, each shown to `look` before it is handed on."""
+    for batch in batches:
+        look(batch)
+        yield batch
