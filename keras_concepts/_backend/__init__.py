@@ -253,6 +253,12 @@ And `keras_internals`, for all of them:
 `is_functional(model)`
 :   Whether the model is a graph of layers that Keras can rebuild.
 
+`options_of_loss(loss)`
+:   What a Keras loss gives to the function that it wraps.
+
+`say_direction(metric, direction)`
+:   Whether higher ("up") or lower ("down") values of a metric are better.
+
 `output_names(model)`
 :   Name of each output that has a loss of its own, if there are several.
 
@@ -329,12 +335,14 @@ from keras_concepts._backend.keras_internals import (
     next_layers,
     optimized_variables,
     optimizers_of,
+    options_of_loss,
     output_names,
     output_structure,
     own_variables,
     previous_layers,
     running_fit,
     running_optimizer,
+    say_direction,
     set_keras_mask,
     symbolic_outputs,
     trained_variables,
@@ -379,12 +387,14 @@ __all__ = [
     "next_layers",
     "optimized_variables",
     "optimizers_of",
+    "options_of_loss",
     "output_names",
     "output_structure",
     "own_variables",
     "previous_layers",
     "running_fit",
     "running_optimizer",
+    "say_direction",
     "set_keras_mask",
     "symbolic_outputs",
     "trained_variables",

@@ -1,10 +1,14 @@
 """Functional models: graphs of layers and symbolic tensors."""
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras.src.backend import compute_output_spec
 from keras.src.models.functional import Functional
+
+from keras_concepts._shadow import shadow
 
 
 def previous_layers(layer: Any) -> list[Any]:
@@ -36,13 +40,44 @@ def made_by(tensor: Any) -> tuple[Any, list[Any], int] | None:
     return history.operation, list(node.input_tensors), history.tensor_index
 
 
+def graph_of(model: Any) -> Any | None:
+    """The graph of layers in a built model; `None` for other models."""
+    graph = getattr(model, "_functional", None) or model  # of a `Sequential`
+    return graph if isinstance(graph, Functional) else None
+
+
+def calls_its_graph(model: Any) -> bool:
+    """Whether a call of the model runs its graph of layers and nothing else."""
+    return type(model).call in (Functional.call, keras.Sequential.call)
+
+
+def replace_graph_run(
+    graph: Any, run: Callable[..., Any]
+) -> contextlib.AbstractContextManager[None]:
+    """Has a graph run by `run(original, inputs, call_of)`.
+
+    `original(inputs, call_of)` is how Keras would do it: it calls
+    `call_of(operation)(...)` for each operation, always in the same order.
+    """
+    original = graph._run_through_graph
+
+    def run_through(inputs: Any, operation_fn: Any, *rest: Any) -> Any:
+        return run(
+            lambda inputs, call_of: original(inputs, call_of, *rest),
+            inputs,
+            operation_fn,
+        )
+
+    return shadow(graph, "_run_through_graph", run_through)
+
+
 def output_structure(model: Any) -> Any:
     """Symbolic outputs of a built graph of layers, as the model returns them.
 
     `None` for other models.
     """
-    graph = getattr(model, "_functional", None) or model  # of a `Sequential`
-    if not isinstance(graph, Functional):
+    graph = graph_of(model)
+    if graph is None:
         return None
     return keras.tree.pack_sequence_as(graph._outputs_struct, graph.outputs)
 

@@ -117,6 +117,11 @@ def changing_variables(model: Any) -> list[Any]:
     return list(found.values())
 
 
+def has_seeds(layer: Any) -> bool:
+    """Whether the layer or operation itself draws random numbers."""
+    return bool(getattr(layer, "_seed_generators", ()))
+
+
 def is_of_keras(layer: Any) -> bool:
-    """Whether Keras itself has the class of the layer."""
+    """Whether Keras itself has the class of the layer or operation."""
     return type(layer).__module__.split(".")[0] == "keras"

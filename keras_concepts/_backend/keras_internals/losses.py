@@ -61,6 +61,11 @@ def output_names(model: Any) -> list[str]:
     return [metric.name.removesuffix("_loss") for metric in compiled.metrics]
 
 
+def options_of_loss(loss: Any) -> dict[str, Any]:
+    """What a Keras loss gives to the function that it wraps; else empty."""
+    return dict(getattr(loss, "_fn_kwargs", {}))
+
+
 @contextlib.contextmanager
 def capture_compiled_losses(
     model: Any, record: Callable[[str, Tensor], None]

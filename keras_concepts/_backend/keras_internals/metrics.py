@@ -23,3 +23,11 @@ def name_in_logs(metric: Any) -> str | None:
             return None
         frame = frame.f_back
     return None
+
+
+def say_direction(metric: Any, direction: str) -> None:
+    """Says whether higher ("up") or lower ("down") values are better.
+
+    For `mode="auto"` of `EarlyStopping`, `ModelCheckpoint` and the like.
+    """
+    metric._direction = direction

@@ -1,11 +1,14 @@
 """Optimizers, and what an update does."""
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 from keras.src.backend.common import global_state
 
+from keras_concepts._shadow import shadow_in_thread
 from keras_concepts._types import Tensor
 
 
@@ -74,3 +77,23 @@ def weight_decay(optimizer: Any, variable: Any) -> float:
     if muon and optimizer._should_use_adamw(variable):
         share = optimizer.adam_weight_decay
     return share if share and optimizer._use_weight_decay(variable) else 0.0
+
+
+def capture_reduced_gradients(
+    optimizer: Any, record: Callable[[list[Any]], None]
+) -> contextlib.AbstractContextManager[None]:
+    """Calls `record(gradients)` where `apply` has summed them over replicas.
+
+    TensorFlow alone. After clipping.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    original = inner._all_reduce_sum_gradients
+
+    def all_reduce_sum_gradients(grads_and_vars: Any) -> Any:
+        result = original(grads_and_vars)
+        record([gradient for gradient, _ in result])
+        return result
+
+    return shadow_in_thread(
+        inner, "_all_reduce_sum_gradients", all_reduce_sum_gradients
+    )

@@ -1,5 +1,6 @@
 """`fit` and the functions that it makes and calls."""
 
+import contextlib
 import dataclasses
 import inspect
 import sys
@@ -7,8 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+from keras_concepts._shadow import shadow
 
 
 def call_as_trainer(model: Any, x: Any, training: bool) -> Any:
@@ -106,10 +110,73 @@ def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
     return RunningFit(iterator, arguments, arrays, shuffles)
 
 
-def looked_at(
-    batches: Iterator[Any], look: Callable[[Any], None]
-) -> Iterator[Any]:
-    """The same batches, each shown to `look` before it is handed on."""
-    for batch in batches:
-        look(batch)
-        yield batch
+def data_of_pass(iterator: Any) -> Any:
+    """What Keras' iterator over epochs reads in one: a loader or data set."""
+    return iterator._get_iterator()
+
+
+def replace_next_pass(iterator: Any, replace: Callable[[Any], Any]) -> None:
+    """Has Keras read `replace(data)` the next time that it begins to read.
+
+    Once: in later epochs it reads its own data again.
+
+    Args:
+        iterator: Keras' iterator over the batches of an epoch.
+        replace: From what Keras would read to what it reads instead. On JAX
+            these are batches that are not on an accelerator yet.
+    """
+    owner, name = iterator, "_get_iterator"
+    if keras.backend.backend() == "jax":
+        owner, name = iterator.data_adapter, "get_jax_iterator"
+
+    def read(*args: Any, **kwargs: Any) -> Any:
+        del vars(owner)[name]
+        return replace(getattr(owner, name)(*args, **kwargs))
+
+    vars(owner)[name] = read
+
+
+def watch_next_pass(iterator: Any, look: Callable[[Any], None]) -> None:
+    """Calls `look(batch)` with what Keras reads when it next begins to read.
+
+    Where Keras' iterator reads batch by batch: not on TensorFlow.
+    """
+
+    def looked_at(data: Any) -> Iterator[Any]:
+        for read in data:
+            for batch in _batches(read) if stacks else [read]:
+                look(batch)
+            yield read
+
+    # From Keras 3.16 on it stacks the batches of one execution for JAX.
+    reader = getattr(iterator.data_adapter, "get_jax_iterator", None)
+    stacks = (
+        keras.backend.backend() == "jax"
+        and iterator.steps_per_execution > 1
+        and "super_batch" in inspect.signature(reader).parameters
+    )
+    replace_next_pass(iterator, looked_at)
+
+
+def _batches(stacked: Any) -> list[Any]:
+    if isinstance(stacked, list):  # the last ones, too few to be stacked
+        return stacked
+    arrays = [x for x in keras.tree.flatten(stacked) if x is not None]
+    return [
+        keras.tree.map_structure(
+            lambda x, i=i: None if x is None else np.asarray(x[i]), stacked
+        )
+        for i in range(len(arrays[0]))
+    ]
+
+
+def state_sharding(model: Any) -> tuple[Any, ...]:
+    """How each part of what a step carries is spread over devices, on JAX."""
+    return model._get_state_sharding_spec()
+
+
+def replace_state_sharding(
+    model: Any, sharding: tuple[Any, ...]
+) -> contextlib.AbstractContextManager[None]:
+    """Has functions made for a state that is spread like this, on JAX."""
+    return shadow(model, "_get_state_sharding_spec", lambda: sharding)
