@@ -61,14 +61,17 @@ def replace_graph_run(
     """
     original = graph._run_through_graph
 
-    def run_through(inputs: Any, operation_fn: Any, *rest: Any) -> Any:
-        return run(
-            lambda inputs, call_of: original(inputs, call_of, *rest),
-            inputs,
-            operation_fn,
-        )
+    def run_through(inputs: Any, operation_fn: Any = _same, **rest: Any) -> Any:
+        def as_keras_does(inputs: Any, call_of: Callable[..., Any]) -> Any:
+            return original(inputs, operation_fn=call_of, **rest)
+
+        return run(as_keras_does, inputs, operation_fn)
 
     return shadow(graph, "_run_through_graph", run_through)
+
+
+def _same(operation: Any) -> Any:
+    return operation  # Keras 3.16 wraps none, and gives no `operation_fn`
 
 
 def output_structure(model: Any) -> Any:

@@ -7,9 +7,10 @@ from keras.src.trainers.compile_utils import CompileMetrics
 
 
 def name_in_logs(metric: Any) -> str | None:
-    """How Keras calls the result of a compiled metric that it asks for.
+    """A name for the result of a compiled metric that no other one has.
 
-    `None` if somebody else asks. To be called while the metric's `result` runs.
+    Of two with one name, what Keras calls their results. `None` if somebody
+    else than Keras asks. To be called while the metric's `result` runs.
     """
     frame: Any = sys._getframe(1)
     while frame is not None:

@@ -72,10 +72,11 @@ def weight_decay(optimizer: Any, variable: Any) -> float:
     """What an update takes off, as a share of `learning_rate * variable`."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     share = optimizer.weight_decay
-    # Muon leaves some variables to the Adam inside it.
+    # Muon leaves some variables to the Adam inside it, which in older versions
+    # of Keras has no decay of its own.
     muon = isinstance(optimizer, keras.optimizers.Muon)
     if muon and optimizer._should_use_adamw(variable):
-        share = optimizer.adam_weight_decay
+        share = getattr(optimizer, "adam_weight_decay", share)
     return share if share and optimizer._use_weight_decay(variable) else 0.0
 
 
