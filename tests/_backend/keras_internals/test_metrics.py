@@ -52,7 +52,9 @@ def test_name_in_logs():
 )
 def test_say_direction(direction, values):
     """`mode="auto"` asks the metric which values are better."""
-    metric = keras.metrics.MeanSquaredError(name="own")
+    metric = keras.metrics.MeanMetricWrapper(
+        keras.losses.mean_squared_error, name="own"
+    )
     say_direction(metric, direction)
     for seen, stops in [(values, False), (values[::-1], True)]:
         model = keras.Sequential([layers.Dense(2)])

