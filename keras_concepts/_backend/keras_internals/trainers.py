@@ -148,14 +148,18 @@ def watch_next_pass(iterator: Any, look: Callable[[Any], None]) -> None:
                 look(batch)
             yield read
 
-    # From Keras 3.16 on it stacks the batches of one execution for JAX.
-    reader = getattr(iterator.data_adapter, "get_jax_iterator", None)
     stacks = (
         keras.backend.backend() == "jax"
         and iterator.steps_per_execution > 1
-        and "super_batch" in inspect.signature(reader).parameters
+        and _stacks_batches(iterator.data_adapter)
     )
     replace_next_pass(iterator, looked_at)
+
+
+def _stacks_batches(adapter: Any) -> bool:
+    """Whether Keras stacks the batches of one execution: from 3.16 on."""
+    reading = inspect.signature(adapter.get_jax_iterator)
+    return "super_batch" in reading.parameters
 
 
 def _batches(stacked: Any) -> list[Any]:
