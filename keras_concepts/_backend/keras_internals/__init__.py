@@ -1,4 +1,9 @@
-"""What is private to Keras and the same on every backend, by subject."""
+"""What is private to Keras, by subject: no other module uses it.
+
+Each function has a test of its name in `tests/_backend/keras_internals/`, which
+says which behaviour of Keras it leans on. Where versions of Keras differ, the
+function knows it, and nobody else.
+"""
 
 from keras_concepts._backend.keras_internals.common_state import (
     in_symbolic_scope,
