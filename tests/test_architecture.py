@@ -187,6 +187,76 @@ def test_one_door_to_the_backends(name):
     assert not [each for each in found if each.startswith("keras.src")]
 
 
+KERAS_INTERNALS = f"{NAME}._backend.keras_internals"
+# Private names that are not Keras', and whose they are.
+NOT_OF_KERAS = {
+    "_asdict": "a named tuple's",
+    "_fields": "a named tuple's",
+    "_replace": "a named tuple's",
+    "_ipython_display_": "IPython's",
+    "_repr_png_": "IPython's",
+    "_getframe": "Python's: the frame of a caller",
+    "_initializing": "Python's: whether a module is still being imported",
+    "_index": "of rules.training.Training",
+    "_series": "of recording.Recording",
+    "_foreach_norm": "PyTorch's: the norms of many tensors at once",
+    "_version": "PyTorch's: counts the writes to a tensor",
+    "_trace": "JAX's: the trace that a tracer belongs to",
+    "_rng": "TensorFlow's: what eager operations take their seeds from",
+    "_inputs": "TensorFlow's: the data sets that a data set reads",
+    "_variant_tensor": "TensorFlow's: what stands for a data set in a graph",
+}
+OF_MODULES = {
+    n: p for n, p in modules().items() if not n.startswith(KERAS_INTERNALS)
+}
+
+
+def private_names_of_others(path):
+    """Private names that a file uses of objects and does not define itself."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    used, own = set(), set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name):
+                own.add(name)
+            case ast.Attribute(ast.Name("self" | "cls"), name, ast.Store()):
+                own.add(name)
+            case ast.Attribute(ast.Name("self" | "cls"), _):
+                pass
+            case ast.Attribute(ast.Call(ast.Name("super")), _):
+                pass
+            case ast.Attribute(_, name):
+                used.add(name)
+            # `getattr(x, "_name")`, `shadow(x, "_name", ...)`
+            case ast.Call(ast.Name(), [_, ast.Constant(str(name)), *_]):
+                used.add(name)
+            case ast.Subscript(ast.Call(), ast.Constant(str(name))):
+                used.add(name)  # `vars(x)["_name"]`
+    return {x for x in used - own if x[:1] == "_" and x[:2] != "__"}
+
+
+@pytest.mark.parametrize("name", OF_MODULES)
+def test_private_keras_in_one_place(name):
+    """As far as can be said without knowing what an object is."""
+    path = OF_MODULES[name]
+    assert "keras.src" not in path.read_text(encoding="utf-8")
+    assert private_names_of_others(path) - set(NOT_OF_KERAS) == set()
+
+
+def test_private_names_of_others_are_found(tmp_path):
+    path = tmp_path / "module.py"
+    _ = path.write_text(
+        "x._a; getattr(x, '_b', 1); vars(x)['_c'] = 1; shadow(x, '_d', y)\n"
+        "x._own; self._own = 1; self._e; super()._f; x.__g__; x.find('_h')"
+    )
+    assert private_names_of_others(path) == {"_a", "_b", "_c", "_d"}
+
+
+def test_allowed_private_names_are_used():
+    used = set().union(*map(private_names_of_others, OF_MODULES.values()))
+    assert set(NOT_OF_KERAS) - used == set()
+
+
 def test_no_import_cycles():
     """Among the imports that run when a module is imported."""
     known = modules()

@@ -222,7 +222,7 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     consumed, reordered or changed. To be called when `fit` begins. False where
     it cannot be done.
 
-And `keras_internals.py`, for all of them:
+And `keras_internals`, for all of them:
 
 `call_as_trainer(model, x, training)`
 :   The model's outputs in the mode in which Keras' `fit` or `predict` calls it.
@@ -286,6 +286,12 @@ And `keras_internals.py`, for all of them:
 
 `is_functional(model)`
 :   Whether the model is a graph of layers that Keras can rebuild.
+
+`options_of_loss(loss)`
+:   What a Keras loss gives to the function that it wraps.
+
+`say_direction(metric, direction)`
+:   Whether higher ("up") or lower ("down") values of a metric are better.
 
 `output_names(model)`
 :   Name of each output that has a loss of its own, if there are several.
@@ -363,12 +369,14 @@ from keras_concepts._backend.keras_internals import (
     next_layers,
     optimized_variables,
     optimizers_of,
+    options_of_loss,
     output_names,
     output_structure,
     own_variables,
     previous_layers,
     running_fit,
     running_optimizer,
+    say_direction,
     set_keras_mask,
     symbolic_outputs,
     trained_variables,
@@ -413,12 +421,14 @@ __all__ = [
     "next_layers",
     "optimized_variables",
     "optimizers_of",
+    "options_of_loss",
     "output_names",
     "output_structure",
     "own_variables",
     "previous_layers",
     "running_fit",
     "running_optimizer",
+    "say_direction",
     "set_keras_mask",
     "symbolic_outputs",
     "trained_variables",

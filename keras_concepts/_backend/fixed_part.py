@@ -5,14 +5,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from keras_concepts._backend.keras_internals import (
+    calls_its_graph,
     flatten_layers,
+    graph_of,
+    has_seeds,
+    is_of_keras,
     keras_mask,
+    replace_graph_run,
     set_keras_mask,
 )
-from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
 
 
@@ -53,20 +56,18 @@ class FixedPart:
         A model that is no graph, or has a `call` or `predict_step` of its own,
         runs as always.
         """
-        graph = getattr(model, "_functional", None) or model
-        if not (isinstance(graph, Functional) and _is_plain(model)):
+        graph = graph_of(model)
+        if graph is None or not _is_plain(model):
             yield
             return
-        original = graph._run_through_graph
 
-        def run(inputs: Any, operation_fn: Any, *args: Any) -> Any:
+        def run(original: Any, inputs: Any, operation_fn: Any) -> Any:
             self._position = 0
             if not self._known:
                 self._fixed |= {id(x) for x in keras.tree.flatten(inputs)}
             outputs = original(
                 inputs,
                 lambda operation: self._kept_call(operation, operation_fn),
-                *args,
             )
             if not self._known:
                 self._known = True
@@ -74,7 +75,7 @@ class FixedPart:
                 self._drop_the_rest()
             return outputs
 
-        with shadow(graph, "_run_through_graph", run):
+        with replace_graph_run(graph, run):
             yield
 
     def _kept_call(
@@ -126,7 +127,7 @@ class FixedPart:
 
 def _is_plain(model: Any) -> bool:
     return (
-        type(model).call in (Functional.call, keras.Sequential.call)
+        calls_its_graph(model)
         and type(model).predict_step is keras.Model.predict_step
         and "predict_step" not in vars(model)
     )
@@ -137,8 +138,8 @@ def _is_fixed(operation: Any) -> bool:
     if isinstance(operation, keras.Layer):
         parts = flatten_layers(operation)
     return all(
-        type(part).__module__.startswith("keras.src.")
+        is_of_keras(part)
         and not isinstance(part, keras.layers.Lambda)
-        and not getattr(part, "_seed_generators", ())
+        and not has_seeds(part)
         for part in parts
     )

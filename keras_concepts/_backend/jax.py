@@ -21,8 +21,10 @@ from keras_concepts._backend import alone
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
     kept_common_randomness,
-    looked_at,
     make_train_function,
+    replace_state_sharding,
+    state_sharding,
+    watch_next_pass,
 )
 from keras_concepts._shadow import (
     shadow,
@@ -536,7 +538,7 @@ def observed_train_functions(
     if compiles and keras.distribution.distribution() is not None:
         # The trainer takes it from the values of the variables, which have none
         # during an epoch.
-        sharding = model._get_state_sharding_spec()
+        sharding = state_sharding(model)
     return functools.partial(_observed_train_function, model, sharding)
 
 
@@ -565,9 +567,7 @@ def _observed_train_function(
             # It names a sharding for each part of the state. The buffers are a
             # part more, and XLA may choose theirs.
             stack.enter_context(
-                shadow(
-                    model, "_get_state_sharding_spec", lambda: (*sharding, None)
-                )
+                replace_state_sharding(model, (*sharding, None))
             )
         make_train_function(model)
     step, model.train_function = model.train_function, previous
@@ -646,14 +646,7 @@ def _compiled(model: Any) -> Callable[..., Any]:
 
 
 def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
-    adapter = iterator.data_adapter
-
-    def get_jax_iterator() -> Iterator[Any]:
-        # Before batches are put on an accelerator. Once: not in later epochs.
-        del vars(adapter)["get_jax_iterator"]
-        return looked_at(iter(adapter.get_jax_iterator()), look)
-
-    vars(adapter)["get_jax_iterator"] = get_jax_iterator
+    watch_next_pass(iterator, look)
     return True
 
 

@@ -16,10 +16,13 @@ from tensorflow.python.ops import control_flow_util
 
 from keras_concepts._backend import alone
 from keras_concepts._backend.keras_internals import (
+    capture_reduced_gradients,
+    data_of_pass,
     kept_common_randomness,
     make_train_function,
     optimizer_variables,
     own_value,
+    replace_next_pass,
 )
 from keras_concepts._shadow import (
     shadow,
@@ -425,18 +428,8 @@ def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         yield reduced
         return
-    # Keras sums over the replicas here, after clipping, and only here.
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    original = inner._all_reduce_sum_gradients
-
-    def all_reduce_sum_gradients(grads_and_vars: Any) -> Any:
-        result = original(grads_and_vars)
-        reduced.extend(gradient for gradient, _ in result)
-        return result
-
-    with shadow_in_step(
-        inner, "_all_reduce_sum_gradients", all_reduce_sum_gradients
-    ):
+    # Keras sums over the replicas there, after clipping, and only there.
+    with capture_reduced_gradients(optimizer, reduced.extend):
         yield reduced
 
 
@@ -599,17 +592,9 @@ _WATCHED_BATCHES = 256
 
 
 def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
-    dataset = iterator._get_iterator()
-    if not isinstance(dataset, tf.data.Dataset):
+    if not isinstance(data_of_pass(iterator), tf.data.Dataset):
         return False  # one of a distribution strategy
-    if iterator._distribute_strategy.num_replicas_in_sync > 1:
-        return False
-
-    def get_iterator() -> tf.data.Dataset:
-        del vars(iterator)["_get_iterator"]  # once: not in later epochs
-        return _looked_at(iterator._get_iterator(), look)
-
-    vars(iterator)["_get_iterator"] = get_iterator
+    replace_next_pass(iterator, lambda dataset: _looked_at(dataset, look))
     return True
 
 

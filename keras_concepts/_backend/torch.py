@@ -10,17 +10,16 @@ from typing import Any
 import keras
 import numpy as np
 import torch
-from keras.src.backend.torch.core import get_device
 
 from keras_concepts._backend import alone
 from keras_concepts._backend.fixed_part import FixedPart
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
     kept_common_randomness,
-    looked_at,
     make_train_function,
     optimizer_variables,
     own_value,
+    watch_next_pass,
 )
 from keras_concepts._shadow import shadow, shadow_methods
 from keras_concepts._types import Observe, Tensor
@@ -250,7 +249,7 @@ def at_columns(tensor: Tensor, numbers: Tensor) -> Tensor:
 
 
 def has_float64() -> bool:
-    return get_device() != "mps"  # Apple's devices have none
+    return keras.ops.zeros(()).device.type != "mps"  # Apple's have none
 
 
 def add_to_totals(
@@ -479,11 +478,7 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
 
 
 def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
-    def get_iterator() -> Iterator[Any]:
-        del vars(iterator)["_get_iterator"]  # once: not in later epochs
-        return looked_at(iter(iterator._get_iterator()), look)
-
-    vars(iterator)["_get_iterator"] = get_iterator
+    watch_next_pass(iterator, look)
     return True
 
 

@@ -145,7 +145,7 @@ def _identity(loss: Any) -> tuple[str, Mapping[str, Any]]:
     if isinstance(loss, _OWN):
         return kind.__name__, vars(loss)
     function = getattr(loss, "fn", None)
-    options = dict(getattr(loss, "_fn_kwargs", {}))
+    options = _backend.options_of_loss(loss)
     if function is None or not _calls_its_function(loss):
         return kind.__name__, vars(loss) if _is_keras(loss) else {}
     while hasattr(function, "func"):  # a `functools.partial`

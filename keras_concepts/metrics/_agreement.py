@@ -36,7 +36,7 @@ class Agreement(CountingMetric):
         **options: Unpack[ReadingOptions],
     ) -> None:
         super().__init__(name, dtype, **options)
-        self._direction = "up"  # what EarlyStopping's `mode="auto"` reads
+        _backend.say_direction(self, "up")
         if threshold is not None:
             owner = type(self).__name__
             threshold = plain(threshold)

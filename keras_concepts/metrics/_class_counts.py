@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias, Unpack
 
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import Classes, Columns, overlap
 from keras_concepts._labels.predictions import choose_classes
 from keras_concepts._labels.rows import Rows
@@ -64,7 +65,7 @@ class ClassCounts(CountingMetric):
         **options: Unpack[ReadingOptions],
     ) -> None:
         super().__init__(name, dtype, **options)
-        self._direction = "up"  # what EarlyStopping's `mode="auto"` reads
+        _backend.say_direction(self, "up")
         owner = type(self).__name__
         check_choice(owner, "absent", absent, ("zero", "skip"))
         if top_k is not None:

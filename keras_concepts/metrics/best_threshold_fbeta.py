@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._labels.class_amounts import UNKNOWN, Indices
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics import histogram
@@ -86,7 +87,7 @@ class BestThresholdFBeta(ClassMetric):
             axis=axis,
             use_mask=use_mask,
         )
-        self._direction = "up"  # what EarlyStopping's `mode="auto"` reads
+        _backend.say_direction(self, "up")
         owner = "BestThresholdFBeta"
         self.beta = checked_beta(owner, beta)
         self.bins = checked_size(owner, "bins", bins, low=2)

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._labels.rows import Rows
 from keras_concepts._numerics.exact_sum import ExactSum
 from keras_concepts._numerics.words import total_of
@@ -81,7 +82,7 @@ class BrierScore(ClassMetric):
             axis=axis,
             use_mask=use_mask,
         )
-        self._direction = "down"  # what EarlyStopping's `mode="auto"` reads
+        _backend.say_direction(self, "down")
         self.scale_by_half = checked_bool(
             "BrierScore", "scale_by_half", scale_by_half
         )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._figures import new_figure
 from keras_concepts._labels.class_amounts import UNKNOWN, Columns, Indices
 from keras_concepts._labels.predictions import largest
@@ -111,7 +112,7 @@ class CalibrationError(ClassMetric):
             axis=axis,
             use_mask=use_mask,
         )
-        self._direction = "down"  # what EarlyStopping's `mode="auto"` reads
+        _backend.say_direction(self, "down")
         check_choice("CalibrationError", "norm", norm, ("l1", "l2", "max"))
         check_choice("CalibrationError", "spacing", spacing, ("even", "logit"))
         self.bins = checked_size("CalibrationError", "bins", bins)

@@ -1,0 +1,126 @@
+"""What is private to Keras, by subject: no other module uses it.
+
+Each function has a test of its name in `tests/_backend/keras_internals/`, which
+says which behaviour of Keras it leans on. Where versions of Keras differ, the
+function knows it, and nobody else.
+"""
+
+from keras_concepts._backend.keras_internals.common_state import (
+    in_symbolic_scope,
+    kept_common_randomness,
+    names_kept,
+)
+from keras_concepts._backend.keras_internals.graphs import (
+    calls_its_graph,
+    graph_of,
+    is_functional,
+    made_by,
+    next_layers,
+    output_structure,
+    previous_layers,
+    replace_graph_run,
+    symbolic_outputs,
+)
+from keras_concepts._backend.keras_internals.layers import (
+    capture_batch_moments,
+    cell_of_bias,
+    changing_variables,
+    flatten_layers,
+    has_seeds,
+    is_of_keras,
+    keras_mask,
+    own_value,
+    own_variables,
+    set_keras_mask,
+    trained_variables,
+)
+from keras_concepts._backend.keras_internals.losses import (
+    built_loss,
+    capture_compiled_losses,
+    capture_dropped_losses,
+    has_loss,
+    losses_of_outputs,
+    options_of_loss,
+    output_names,
+)
+from keras_concepts._backend.keras_internals.metrics import (
+    name_in_logs,
+    say_direction,
+)
+from keras_concepts._backend.keras_internals.optimizers import (
+    capture_reduced_gradients,
+    learning_rate_of_update,
+    optimized_variables,
+    optimizer_variables,
+    optimizers_of,
+    running_optimizer,
+    weight_decay,
+)
+from keras_concepts._backend.keras_internals.trainers import (
+    RunningFit,
+    batch_size_of_fit,
+    call_as_trainer,
+    compile_arguments,
+    data_of_pass,
+    has_call,
+    make_train_function,
+    replace_next_pass,
+    replace_state_sharding,
+    running_fit,
+    state_sharding,
+    watch_next_pass,
+)
+
+__all__ = [
+    "RunningFit",
+    "batch_size_of_fit",
+    "built_loss",
+    "call_as_trainer",
+    "calls_its_graph",
+    "capture_batch_moments",
+    "capture_compiled_losses",
+    "capture_dropped_losses",
+    "capture_reduced_gradients",
+    "cell_of_bias",
+    "changing_variables",
+    "compile_arguments",
+    "data_of_pass",
+    "flatten_layers",
+    "graph_of",
+    "has_call",
+    "has_loss",
+    "has_seeds",
+    "in_symbolic_scope",
+    "is_functional",
+    "is_of_keras",
+    "kept_common_randomness",
+    "keras_mask",
+    "learning_rate_of_update",
+    "losses_of_outputs",
+    "made_by",
+    "make_train_function",
+    "name_in_logs",
+    "names_kept",
+    "next_layers",
+    "optimized_variables",
+    "optimizer_variables",
+    "optimizers_of",
+    "options_of_loss",
+    "output_names",
+    "output_structure",
+    "own_value",
+    "own_variables",
+    "previous_layers",
+    "replace_graph_run",
+    "replace_next_pass",
+    "replace_state_sharding",
+    "running_fit",
+    "running_optimizer",
+    "say_direction",
+    "set_keras_mask",
+    "state_sharding",
+    "symbolic_outputs",
+    "trained_variables",
+    "watch_next_pass",
+    "weight_decay",
+]

@@ -1,0 +1,186 @@
+"""`fit` and the functions that it makes and calls."""
+
+import contextlib
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+from keras_concepts._shadow import shadow
+
+
+def call_as_trainer(model: Any, x: Any, training: bool) -> Any:
+    """`model(x)` in the mode in which Keras' `fit` or `predict` calls it.
+
+    A model whose `call` takes no `training` is given none, and the layers in it
+    then decide by their defaults: `fit` and `predict` do the same.
+    """
+    mode = {"training": training} if model._call_has_training_arg else {}
+    return model(x, **mode)
+
+
+def has_call(model: Any) -> bool:
+    """Whether a model defines what it does when it is called."""
+    return type(model).call is not keras.Model.call
+
+
+def compile_arguments(model: Any) -> dict[str, Any]:
+    """What `compile` was given, as it was given; empty before."""
+    arguments = getattr(model, "_compile_config", None)
+    return {} if arguments is None else dict(arguments.config)
+
+
+def make_train_function(model: Any) -> None:
+    """Makes the train function of a model again."""
+    if "force" in inspect.signature(model.make_train_function).parameters:
+        model.make_train_function(force=True)
+        return
+    model.train_function = None  # a method of the model's author
+    model.make_train_function()
+
+
+def batch_size_of_fit(model: Any) -> int | None:
+    """Samples in a batch of the `fit` that is running, `None` if not known."""
+    fit = running_fit(model)
+    return None if fit is None else fit.iterator.data_adapter.batch_size
+
+
+@dataclasses.dataclass
+class RunningFit:
+    """A `fit` that is running.
+
+    Attributes:
+        iterator: Keras' iterator over the batches of an epoch.
+        arguments: What `fit` was called with, by name: `class_weight`,
+            `sample_weight`, `validation_split`, `validation_data` (after a
+            split, the part split off) and `initial_epoch`.
+        arrays: `(x, y, sample_weight)` if they are arrays, as they were given
+            and without what was split off; class weights are sample weights
+            here. Else `None`.
+        shuffles: Whether Keras itself shuffles the samples of the whole run;
+            `None` if the order is the data set's own affair.
+    """
+
+    iterator: Any
+    arguments: dict[str, Any]
+    arrays: tuple[Any, Any, Any] | None
+    shuffles: bool | None
+
+
+_OF_FIT = (
+    "class_weight",
+    "initial_epoch",
+    "sample_weight",
+    "validation_data",
+    "validation_split",
+)
+
+
+def running_fit(model: Any) -> RunningFit | None:
+    """The innermost running `fit` of a model that is Keras' own, or `None`."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        # Looking at the variables of a frame keeps them alive as long as it
+        # runs, so nobody looks into the user's.
+        is_fit = "epoch_iterator" in frame.f_code.co_varnames
+        found = frame.f_locals if is_fit else {}
+        iterator = found.get("epoch_iterator")
+        if found.get("self") is model and iterator is not None:
+            arguments = {name: found.get(name) for name in _OF_FIT}
+            return _running_fit(iterator, arguments)
+        frame = frame.f_back
+    return None
+
+
+def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
+    adapter = iterator.data_adapter
+    arrays, shuffles = None, None
+    if isinstance(adapter, ArrayDataAdapter):
+        arrays = keras.utils.unpack_x_y_sample_weight(adapter._inputs)
+        shuffles = bool(adapter._shuffle) and adapter._shuffle != "batch"
+    elif isinstance(adapter, PyDatasetAdapter):
+        # It shuffles the order of the batches.
+        shuffles = bool(adapter.shuffle) or None
+    return RunningFit(iterator, arguments, arrays, shuffles)
+
+
+def data_of_pass(iterator: Any) -> Any:
+    """What Keras' iterator over epochs reads in one: a loader or data set."""
+    return iterator._get_iterator()
+
+
+def replace_next_pass(iterator: Any, replace: Callable[[Any], Any]) -> None:
+    """Has Keras read `replace(data)` the next time that it begins to read.
+
+    Once: in later epochs it reads its own data again.
+
+    Args:
+        iterator: Keras' iterator over the batches of an epoch.
+        replace: From what Keras would read to what it reads instead. On JAX
+            these are batches that are not on an accelerator yet.
+    """
+    owner, name = iterator, "_get_iterator"
+    if keras.backend.backend() == "jax":
+        owner, name = iterator.data_adapter, "get_jax_iterator"
+
+    def read(*args: Any, **kwargs: Any) -> Any:
+        del vars(owner)[name]
+        return replace(getattr(owner, name)(*args, **kwargs))
+
+    vars(owner)[name] = read
+
+
+def watch_next_pass(iterator: Any, look: Callable[[Any], None]) -> None:
+    """Calls `look(batch)` with what Keras reads when it next begins to read.
+
+    Where Keras' iterator reads batch by batch: not on TensorFlow.
+    """
+
+    def looked_at(data: Any) -> Iterator[Any]:
+        for read in data:
+            for batch in _batches(read) if stacks else [read]:
+                look(batch)
+            yield read
+
+    stacks = (
+        keras.backend.backend() == "jax"
+        and iterator.steps_per_execution > 1
+        and _stacks_batches(iterator.data_adapter)
+    )
+    replace_next_pass(iterator, looked_at)
+
+
+def _stacks_batches(adapter: Any) -> bool:
+    """Whether Keras stacks the batches of one execution: from 3.16 on."""
+    reading = inspect.signature(adapter.get_jax_iterator)
+    return "super_batch" in reading.parameters
+
+
+def _batches(stacked: Any) -> list[Any]:
+    if isinstance(stacked, list):  # the last ones, too few to be stacked
+        return stacked
+    arrays = [x for x in keras.tree.flatten(stacked) if x is not None]
+    return [
+        keras.tree.map_structure(
+            lambda x, i=i: None if x is None else np.asarray(x[i]), stacked
+        )
+        for i in range(len(arrays[0]))
+    ]
+
+
+def state_sharding(model: Any) -> tuple[Any, ...]:
+    """How each part of what a step carries is spread over devices, on JAX."""
+    return model._get_state_sharding_spec()
+
+
+def replace_state_sharding(
+    model: Any, sharding: tuple[Any, ...]
+) -> contextlib.AbstractContextManager[None]:
+    """Has functions made for a state that is spread like this, on JAX."""
+    return shadow(model, "_get_state_sharding_spec", lambda: sharding)
