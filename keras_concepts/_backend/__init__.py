@@ -305,6 +305,7 @@ import keras
 
 from keras_concepts._after_keras import UnsupportedBackendError, register_parts
 from keras_concepts._backend.keras_internals import (
+    AFTER_STEPS,
     batch_size_of_fit,
     built_loss,
     call_as_trainer,
@@ -314,6 +315,7 @@ from keras_concepts._backend.keras_internals import (
     cell_of_bias,
     changing_variables,
     compile_arguments,
+    failures_of_data,
     flatten_layers,
     has_call,
     has_loss,
@@ -355,6 +357,7 @@ else:
     )
 
 __all__ = [
+    "AFTER_STEPS",
     "batch_size_of_fit",
     "built_loss",
     "call_as_trainer",
@@ -364,6 +367,7 @@ __all__ = [
     "cell_of_bias",
     "changing_variables",
     "compile_arguments",
+    "failures_of_data",
     "flatten_layers",
     "has_call",
     "has_loss",

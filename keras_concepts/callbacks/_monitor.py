@@ -3,7 +3,6 @@
 import functools
 import os
 import warnings
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +12,12 @@ from keras_concepts import _backend
 from keras_concepts._figures import kept_from_pyplot
 from keras_concepts._validation import check_positive_int
 from keras_concepts.callbacks._callback_list import (
-    callbacks_of_fit,
     is_in_an_outer_fit,
     put_in_order,
 )
 from keras_concepts.callbacks._run_log import RunLog, end_run, run_identity
+from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
+from keras_concepts.instruments.step.end_of_fit import EndOfFit
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.instruments.step.tap import Tap
@@ -194,11 +194,21 @@ class Monitor(keras.callbacks.Callback):
                 "can be written: a new one, or a recording to continue. "
                 f"Received: record_to={str(self.record_to)!r} ({error})."
             ) from error
-        if callbacks is not None:  # also if `fit` raises
-            weakref.finalize(callbacks, log.recording.close).atexit = False
+        if callbacks is not None:
+            EndOfFit.of(callbacks).then(functools.partial(self._break_off, log))
         log.begin()
         self.recording = log.recording
         return log
+
+    def _break_off(self, log: RunLog) -> None:
+        """Ends a run that `fit` did not end, because it raised."""
+        if not log.has_ended:
+            if self._log is log:
+                self._stop()
+            log.break_off()
+
+    def _stop(self) -> None:
+        """Lets go of the model, after a `fit` that has ended or raised."""
 
 
 class StepMonitor(Monitor):
@@ -228,9 +238,10 @@ class StepMonitor(Monitor):
         self._check(model)
         self._log = self._open_log(model)
         self._begin()
+        # Attached when the first epoch begins: until then, other callbacks
+        # may still raise.
         self._observer = self._make_observer(model)
         self._observer.listener = self._listener
-        ObservedTrainFunction.attach(model, self._observer)
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -240,9 +251,7 @@ class StepMonitor(Monitor):
                 _ = self._log.epoch(epoch)
                 self._observer.start_at(self.recording.next_step)
             self._observer.begin_epoch(self.params.get("steps"))
-            if not self._is_attached():  # another `fit` of the model has run
-                self._observer.renew_tap()
-                ObservedTrainFunction.attach(self._trained, self._observer)
+            ObservedTrainFunction.attach(self._trained, self._observer)
 
     def _end_log_epoch(self, epoch: int, logs: dict[str, Any] | None) -> None:
         if self._log is not None and self._observer is not None:
@@ -250,7 +259,9 @@ class StepMonitor(Monitor):
             self._log.end_epoch(epoch, step, logs)
             missed = self.params.get("steps") or 0
             missed -= self._observer.steps_of_epoch
-            if missed > 0 and not self._is_attached():
+            if missed > 0 and not ObservedTrainFunction.is_attached(
+                self._observer
+            ):
                 self._warn_that(
                     f"did not see the last {missed} steps of epoch "
                     f"{epoch + 1}: the model's train function was replaced, as "
@@ -271,12 +282,6 @@ class StepMonitor(Monitor):
         if self._observer is not None:
             self._observer.schedule = gated(self._observer.schedule)
 
-    def _is_attached(self) -> bool:
-        observer = self._observer
-        return observer is not None and ObservedTrainFunction.is_attached(
-            self._trained, observer
-        )
-
     def _begin(self) -> None:
         """Opens what a training run needs beside the recording."""
 
@@ -286,8 +291,8 @@ class StepMonitor(Monitor):
 
     def _stop(self) -> None:
         if self._observer is not None:
-            ObservedTrainFunction.detach(self.model, self._observer)
-            self._observer = self._trained = None
+            ObservedTrainFunction.detach(self._observer)
+        self._observer = self._trained = None
         self.recording.flush()
 
     def _check(self, model: Any) -> None:

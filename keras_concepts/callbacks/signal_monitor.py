@@ -210,8 +210,10 @@ class SignalMonitor(Monitor):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_end(logs)
-        # They hold on to the model.
-        self._batch, self._probe = None, None
+        self._stop()
+
+    def _stop(self) -> None:
+        self._batch, self._probe = None, None  # they hold on to the model
 
     def _measure(self, epoch: int) -> dict[str, float]:
         if self._batch is None:

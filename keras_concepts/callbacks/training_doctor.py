@@ -12,7 +12,6 @@ from keras_concepts import quantities as q
 from keras_concepts._shown_as_text import print_through
 from keras_concepts._validation import check_positive_int, check_probe
 from keras_concepts.callbacks._callback_list import (
-    callbacks_of_fit,
     put_in_order,
 )
 from keras_concepts.callbacks._careful import Careful
@@ -25,7 +24,6 @@ from keras_concepts.callbacks._monitor import (
     StepMonitor,
 )
 from keras_concepts.callbacks._probe import fed_probe
-from keras_concepts.callbacks._run_log import end_run
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
     TimeBudget,
@@ -45,6 +43,8 @@ from keras_concepts.callbacks.penalty_reporter import PenaltyReporter
 from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
 )
+from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
+from keras_concepts.instruments.step.end_of_fit import EndOfFit
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge
@@ -341,6 +341,7 @@ class TrainingDoctor(Monitor):
         callbacks = callbacks_of_fit()
         if callbacks is not None:
             put_in_order(callbacks, self)
+            EndOfFit.of(callbacks).then(self.break_off)
         self.recording.next_step = self._log.last_step
         self._begun_at.append(self._epochs)
         self._log.go_on(self.model, self.params)
@@ -360,11 +361,8 @@ class TrainingDoctor(Monitor):
 
     def break_off(self) -> None:
         """Ends a run that `fit` did not end, because it raised."""
-        if self._log is not None and not self._log.has_ended:
-            self._end_run()
-            end_run(self.model)
-            self._log.break_off()
-            self._live_report.finish()
+        if self._log is not None:
+            self._break_off(self._log)
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -433,6 +431,10 @@ class TrainingDoctor(Monitor):
         if self.prints_verdict and self.on_finding in ("report", "stop"):
             with self._careful("print its verdict"):
                 print_through(self.sink, self.summary)
+
+    def _stop(self) -> None:
+        self._end_run()
+        self._live_report.finish()
 
     def _end_run(self) -> None:
         for monitor in self._monitors:
