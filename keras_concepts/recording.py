@@ -198,6 +198,14 @@ class Recording:
                 return run
         return None
 
+    def in_memory(self) -> "Recording":
+        """The rows and facts of now, which no file follows."""
+        other = copy.copy(self)
+        other._series = [*self._series]
+        other._runs = copy.deepcopy(self._runs)
+        other._writer = other.path = None
+        return other
+
     def for_monitor(self, monitor: str) -> "Recording":
         """This recording under the name of another monitor of the same run.
 

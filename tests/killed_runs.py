@@ -137,19 +137,26 @@ def run(folder, watched, save_freq, wait=None):
     return time.monotonic() - begun, status
 
 
+def kill(folder, save_freq, draw, seconds, twice):
+    """Starts a run and kills it; if `twice`, also after it has resumed."""
+    waits = []
+    for _ in range(1 + twice):
+        waits.append(draw.uniform(0.0, seconds))
+        _, status = run(folder, True, save_freq, waits[-1])
+        if status != signal.SIGKILL or (folder / "end.npz").exists():
+            return []
+    return waits
+
+
 def main(folder, moments, save_freq, seed):
     draw = random.Random(seed)
     whole, _ = run(folder / "whole", True, save_freq)
     for moment in range(moments):
         broken = folder / str(moment)
-        waits = []
-        # Every third one is killed again after it has resumed.
-        for _ in range(2 if moment % 3 == 2 else 1):
-            waits.append(draw.uniform(0.0, whole))
-            _, status = run(broken, True, save_freq, waits[-1])
-            (broken / "end.npz").unlink(missing_ok=True)
-            if status != signal.SIGKILL:  # it was at its end
-                break
+        waits = kill(broken, save_freq, draw, whole, moment % 3 == 2)
+        while not waits:  # it was at its end: another moment
+            shutil.rmtree(broken)
+            waits = kill(broken, save_freq, draw, whole, moment % 3 == 2)
         plain = folder / f"{moment}-plain"
         plain.mkdir()
         if (broken / "backup").exists():

@@ -1,10 +1,11 @@
 """What every callback that keeps a recording does."""
 
+import copy
 import functools
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -22,7 +23,7 @@ from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.instruments.step.tap import Tap
 from keras_concepts.instruments.step.train_function import ObservedTrainFunction
-from keras_concepts.quantities import concept_of
+from keras_concepts.quantities import MISSED_BY, concept_of
 from keras_concepts.recording import Recording
 
 
@@ -43,6 +44,13 @@ class Monitor(keras.callbacks.Callback):
     log_keys: tuple[str, ...] = ()
     # Whether it reads the logs of the run in its recording.
     _keeps_logs = False
+    # What belongs to a `fit`, and what it is in a copy, which belongs to none.
+    _of_fit: ClassVar[dict[str, Any]] = {
+        "_model": None,
+        "_log": None,
+        "_shared": None,
+        "_listener": None,
+    }
 
     def __init__(
         self, *, record_to: str | os.PathLike[str] | None = None
@@ -53,6 +61,16 @@ class Monitor(keras.callbacks.Callback):
         self._log: RunLog | None = None
         self._shared: RunLog | None = None
         self._listener: Callable[[str], Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied or pickled: the arguments, and what was measured.
+
+        Not the `fit` that may be running, nor its model or file.
+        """
+        state = dict(vars(self))
+        for base in type(self).__mro__:
+            state |= copy.deepcopy(vars(base).get("_of_fit", {}))
+        return state | {"recording": self.recording.in_memory()}
 
     def record_into(
         self, log: RunLog | None, listener: Callable[[str], Any]
@@ -72,6 +90,11 @@ class Monitor(keras.callbacks.Callback):
         if self._listener is not None:
             self._listener(text)
             return
+        if self._log is not None and not self._log.has_ended:
+            key = MISSED_BY + self.recording.monitor
+            known = self.recording.facts.get(key, [])
+            if text not in known:
+                self.recording.record_facts({key: [*known, text]})
         warnings.warn(text, UserWarning, stacklevel=3)
 
     def summary(
@@ -84,7 +107,10 @@ class Monitor(keras.callbacks.Callback):
             max_rows: Most rows of the table, at least 1; the worst are shown,
                 and a note says how many are left out. `None` prints all.
         """
+        from keras_concepts.reports.report import print_missed
+
         self._report().print(self.recording, console, max_rows=max_rows)
+        print_missed(self.recording, self.recording.monitor, console)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws what was recorded.
@@ -223,6 +249,7 @@ class StepMonitor(Monitor):
     # Keras may run the other callbacks of a batch asynchronously: this one has
     # no hook that is called for a batch.
     async_safe = True
+    _of_fit: ClassVar[dict[str, Any]] = {"_observer": None, "_trained": None}
 
     def __init__(self, *, record_to: str | os.PathLike[str] | None) -> None:
         super().__init__(record_to=record_to)
@@ -257,15 +284,14 @@ class StepMonitor(Monitor):
         if self._log is not None and self._observer is not None:
             step = self.recording.next_step + self._observer.steps
             self._log.end_epoch(epoch, step, logs)
-            missed = self.params.get("steps") or 0
-            missed -= self._observer.steps_of_epoch
-            if missed > 0 and not ObservedTrainFunction.is_attached(
-                self._observer
-            ):
+            if not ObservedTrainFunction.is_attached(self._observer):
+                missed = self.params.get("steps") or 0
+                missed -= self._observer.steps_of_epoch
+                which = f"the last {missed} steps" if missed > 0 else "all"
                 self._warn_that(
-                    f"did not see the last {missed} steps of epoch "
-                    f"{epoch + 1}: the model's train function was replaced, as "
-                    "by another `fit` inside this one."
+                    f"did not see {which} of epoch {epoch + 1}: somebody gave "
+                    "the model another `train_function`. Its steps after that "
+                    "one are numbered too low."
                 )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

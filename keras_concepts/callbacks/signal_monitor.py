@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -135,6 +135,7 @@ class SignalMonitor(Monitor):
     # Its hook for a batch reads neither logs nor model. Keras may call it from
     # several threads and in any order, but before the epoch ends.
     async_safe = True
+    _of_fit: ClassVar[dict[str, Any]] = {"_batch": None, "_probe": None}
 
     def __init__(
         self,

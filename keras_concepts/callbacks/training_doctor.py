@@ -5,7 +5,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
@@ -183,6 +183,14 @@ class TrainingDoctor(Monitor):
     async_safe = True
     _keeps_logs = True
     _goes_on = False
+    _of_fit: ClassVar[dict[str, Any]] = {
+        "_monitors": [],
+        "_checkup": None,
+        "_data": None,
+        "_trained": None,
+        "_writers": [],
+        "_begun_at": [],
+    }
 
     def __init__(
         self,
@@ -231,6 +239,7 @@ class TrainingDoctor(Monitor):
 
     def _begin_run(self) -> None:
         self._judge: Judge | None = None
+        self._judged: tuple[list[str], list[str]] = [], []  # of a copy
         self._monitors: list[StepMonitor] = []
         self._checkup: Checkup | None = None
         self._live_report = LiveReport(self._report_live, self.time_budget)
@@ -244,15 +253,24 @@ class TrainingDoctor(Monitor):
         self._is_probed = self._is_broken = False
         self._has_bad_probe = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if self._judge is not None:
+            judged = self._judge.checked, self._judge.unchecked
+            state |= {"_judge": None, "_judged": judged}
+        return state
+
     @property
     def checked(self) -> list[str]:
         """Names of the rules that could be judged."""
-        return [] if self._judge is None else self._judge.checked
+        return self._judged[0] if self._judge is None else self._judge.checked
 
     @property
     def unchecked(self) -> list[str]:
         """What could not be judged, and why."""
-        unchecked = [] if self._judge is None else self._judge.unchecked
+        unchecked = self._judged[1]
+        if self._judge is not None:
+            unchecked = self._judge.unchecked
         return [*unchecked, *self._careful.missing]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

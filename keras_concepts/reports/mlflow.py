@@ -11,6 +11,7 @@ from keras_concepts.reports.epoch_numbers import epoch_numbers
 from keras_concepts.reports.tracked import (
     PREFIX,
     AllFindings,
+    MadeAnew,
     NewRows,
     cleaned,
     findings_of,
@@ -27,7 +28,7 @@ _LONGEST_TAG = 5000
 _FORBIDDEN = r"[^\w\-. /]"
 
 
-class MLflowWriter:
+class MLflowWriter(MadeAnew):
     """Writes a recording that grows, and findings, to a run of MLflow.
 
     - metrics: after each epoch a few numbers, named `doctor/loss` and so on;

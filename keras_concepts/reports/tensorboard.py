@@ -17,14 +17,19 @@ from keras_concepts._extras import missing
 from keras_concepts.recording import Recording, Series
 from keras_concepts.reports.doctor.verdict import began, place
 from keras_concepts.reports.drawing.names import printable
-from keras_concepts.reports.tracked import NewFindings, NewRows, findings_of
+from keras_concepts.reports.tracked import (
+    MadeAnew,
+    NewFindings,
+    NewRows,
+    findings_of,
+)
 from keras_concepts.rules import Finding
 
 # What Markdown could take for more than a character.
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#!+-])")
 
 
-class TensorBoardWriter:
+class TensorBoardWriter(MadeAnew):
     """Writes a recording that grows to an event file, without TensorFlow.
 
     - `gradient_norm`, `batch_loss` and so on: scalars, of the run;

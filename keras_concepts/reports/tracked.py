@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import itertools
 import re
 import weakref
@@ -31,6 +32,24 @@ class Writer(Protocol):
             findings: All by now, as `TrainingDoctor.findings` has them.
         """
         ...
+
+
+class MadeAnew:
+    """What is copied or pickled are the arguments: a copy begins anew.
+
+    Connections and open files can be neither.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = inspect.signature(type(self)).parameters
+        return _made, (
+            type(self),
+            {each: getattr(self, each) for each in names},
+        )
+
+
+def _made(cls: type, arguments: dict[str, Any]) -> Any:
+    return cls(**arguments)
 
 
 class NewRows:

@@ -11,6 +11,7 @@ from keras_concepts.reports.epoch_numbers import epoch_numbers
 from keras_concepts.reports.tracked import (
     PREFIX,
     AllFindings,
+    MadeAnew,
     NewRows,
     cleaned,
     findings_of,
@@ -28,7 +29,7 @@ _COLUMNS = (
 )
 
 
-class WandbWriter:
+class WandbWriter(MadeAnew):
     """Writes a recording that grows, and findings, to a run of W&B.
 
     - history: after each epoch a few numbers, named `doctor/loss` and so on,

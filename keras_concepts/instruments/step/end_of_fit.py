@@ -34,6 +34,7 @@ class EndOfFit:
     def __init__(self, callbacks: Any) -> None:
         self._stack = contextlib.ExitStack()
         self._watched: set[int] = set()
+        self._later: list[Callable[[], Any]] = []
         # Not the list itself, so that it can be freed.
         self._list = weakref.ref(callbacks)
         weakref.finalize(callbacks, self.end).atexit = False
@@ -51,6 +52,13 @@ class EndOfFit:
     def then(self, function: Callable[[], Any]) -> None:
         """Adds what is to be called; the last one is called first."""
         _ = self._stack.callback(function)
+
+    def once_it_goes_on(self, function: Callable[[], Any]) -> None:
+        """Adds what is to be called when the next callback has been called.
+
+        Another `fit` that a callback has begun has then ended.
+        """
+        self._later.append(function)
 
     def watch(self, model: Any) -> None:
         """Notices also what is raised by the iterator over the batches.
@@ -78,6 +86,8 @@ class EndOfFit:
         except BaseException:
             self.end()
             raise
+        while self._later:
+            self._later.pop()()
         if name == "on_train_end":
             self.end()
 

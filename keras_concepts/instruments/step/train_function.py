@@ -59,7 +59,7 @@ class ObservedTrainFunction:
         self._model = model
         self._original = model.train_function
         self._fit: EndOfFit | None = None
-        self._rests = False  # between two epochs
+        self._rests = False  # between two epochs, or in a `fit` inside
         self._observers: list[StepObserver[Any]] = []
         # Whether all updates of the last measured step were seen.
         self._sees_updates = False
@@ -117,9 +117,11 @@ class ObservedTrainFunction:
         function = self._model.train_function
         if function is self:
             return True
-        if not self._rests or isinstance(function, ObservedTrainFunction):
+        if not self._rests:
             return False
-        self._follow(function)
+        if isinstance(function, ObservedTrainFunction):  # of a broken `fit`
+            function._restore()
+        self._follow(self._model.train_function)
         self._install()
         return True
 
@@ -269,6 +271,9 @@ class ObservedTrainFunction:
         self._restore()
         function = self._model.make_train_function(force=force)
         if caller == "fit":  # a `fit` that begins is observed by its own
+            self._rests = self._fit is not None
+            if self._fit is not None:
+                self._fit.once_it_goes_on(self._resumes)
             return function
         # A callback of the running `fit` has compiled the model again, or
         # trains on a batch of its own.
