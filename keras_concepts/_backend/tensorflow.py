@@ -18,6 +18,7 @@ from keras_concepts._backend.keras_internals import (
     kept_common_randomness,
     make_train_function,
     optimizer_variables,
+    other_threads_train,
     own_value,
 )
 from keras_concepts._shadow import (
@@ -115,7 +116,7 @@ def kept_randomness() -> Iterator[None]:
     # where they are called eagerly, after `tf.random.set_seed`.
     seeds = getattr(context.context(), "_rng", None)
     with kept_common_randomness():
-        if seeds is None:
+        if seeds is None or other_threads_train():  # who draw from it too
             yield
             return
         state = seeds.getstate()

@@ -14,11 +14,13 @@ from keras.src.backend.torch.core import get_device
 
 from keras_concepts._backend.fixed_part import FixedPart
 from keras_concepts._backend.keras_internals import (
+    Generator,
     flatten_layers,
     kept_common_randomness,
     looked_at,
     make_train_function,
     optimizer_variables,
+    other_threads_train,
     own_value,
 )
 from keras_concepts._shadow import shadow, shadow_methods
@@ -113,16 +115,27 @@ def compiled(
     return function
 
 
-@contextlib.contextmanager
-def kept_randomness() -> Iterator[None]:
+def kept_randomness() -> contextlib.AbstractContextManager[None]:
     devices = range(torch.cuda.device_count())
-    with kept_common_randomness(), torch.random.fork_rng(devices):
-        yield
+    return kept_common_randomness(
+        *[
+            Generator(
+                functools.partial(torch.cuda.get_rng_state, device),
+                functools.partial(torch.cuda.set_rng_state, device=device),
+                torch.equal,
+            )
+            for device in devices
+        ]
+    )
 
 
 @contextlib.contextmanager
 def fixed_randomness(seed: int) -> Iterator[None]:
-    # `keras.layers.Dropout` without a seed draws from the global generator.
+    # `keras.layers.Dropout` without a seed draws from the global generator. The
+    # others who train draw from it too: they shall get no numbers twice.
+    if other_threads_train():
+        yield
+        return
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         _ = torch.manual_seed(seed)
         yield

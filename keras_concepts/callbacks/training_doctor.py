@@ -533,6 +533,11 @@ class TrainingDoctor(Monitor):
         model = self.model
         if not model.built or not model.trainable_variables:
             return
+        if _backend.other_threads_train():
+            self._careful.note(
+                "random numbers were drawn by several threads that train: "
+                "neither run need be the same as without a doctor"
+            )
         with self._careful("look at the weights"):
             if self._checkup is None:
                 heads = self.recording.facts.get("heads") or []
