@@ -12,6 +12,7 @@ from keras_concepts._backend import (
     batch_predictor,
     fixed_randomness,
     flatten_layers,
+    on_host,
 )
 from keras_concepts._batches import check_model
 from keras_concepts._dropout_family import dropout_on
@@ -307,7 +308,7 @@ def _seeded(model: Any, seed: int | None) -> Iterator[None]:
     weights = {id(variable) for variable in model.weights}
     states = [v for v in model.variables if id(v) not in weights]
     # Copies: an array may share its memory with the variable.
-    before = [np.array(keras.ops.convert_to_numpy(state)) for state in states]
+    before = [np.array(on_host(state)) for state in states]
     if seed is None:
         seed = random.getrandbits(32)
     draw = np.random.default_rng(seed)

@@ -42,6 +42,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Context manager: the generators that belong to everybody (Python's, NumPy's,
     Keras' and the framework's) are afterwards as they were before.
 
+`on_host(value)`
+:   `keras.ops.convert_to_numpy`, which warns of PyTorch's tensors.
+
 `fixed_randomness(seed)`
 :   Context manager. What Keras draws from the backend's own random generator,
     past the seeds it keeps in variables, starts from `seed`; afterwards the
@@ -382,6 +385,7 @@ __all__ = [
     "name_in_logs",
     "names_kept",
     "next_layers",
+    "on_host",
     "optimized_variables",
     "optimizers_of",
     "other_threads_train",
@@ -428,6 +432,7 @@ isolate = active.isolate
 is_in_trace = active.is_in_trace
 known_value = active.known_value
 norms_and_peaks = active.norms_and_peaks
+on_host = active.on_host
 observed_train_functions = active.observed_train_functions
 quick_dropout = active.quick_dropout
 reduced_gradients = active.reduced_gradients
@@ -442,6 +447,7 @@ version = active.version
 watch_batches = active.watch_batches
 when = active.when
 without_gradients = active.without_gradients
+
 
 # Where this module was the first to import Keras, only now can they be.
 register_parts()

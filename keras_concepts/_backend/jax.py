@@ -37,6 +37,7 @@ _MANY_OPERATIONS = 1.2e10
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
+on_host = keras.ops.convert_to_numpy
 shadow_methods_in_step = shadow_methods_in_thread
 
 

@@ -33,6 +33,7 @@ _OTHER_SEEDS = 987_654_321
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
+on_host = keras.ops.convert_to_numpy
 shadow_methods_in_step = shadow_methods_in_thread
 
 

@@ -69,6 +69,14 @@ def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
     return tensor.numpy()
 
 
+def on_host(value: Any) -> np.ndarray:
+    if isinstance(value, keras.Variable):
+        value = value.value
+    if not isinstance(value, torch.Tensor) or value.dtype == torch.bfloat16:
+        return keras.ops.convert_to_numpy(value)
+    return value.detach().cpu().numpy().copy()
+
+
 def value_and_grad(
     function: Callable[[list[Tensor]], Any],
     tensors: list[Tensor],

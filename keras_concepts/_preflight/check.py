@@ -199,7 +199,7 @@ class Check:
             known = roles.get(path)
             if known is None or known["role"] != q.WEIGHT:
                 continue
-            value = ops.convert_to_numpy(variable)
+            value = _backend.on_host(variable)
             if value.ndim < 2:
                 continue
             share = equal_columns(value)

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import keras
-
 from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts.callbacks.signal_monitor import record_signals
@@ -110,7 +108,7 @@ class Checkup:
     ) -> None:
         """Records what the regularizers of the weights add to the loss."""
         penalties = [
-            float(keras.ops.convert_to_numpy(variable.regularizer(variable)))
+            float(_backend.on_host(variable.regularizer(variable)))
             for variable in model.trainable_variables
             if variable.regularizer is not None
         ]

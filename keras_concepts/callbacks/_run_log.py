@@ -188,7 +188,7 @@ class RunLog:
         rows = [(str(key), q.LOG, value) for key, value in (logs or {}).items()]
         rate = getattr(self._model.optimizer, "learning_rate", None)
         if rate is not None and not self._steps_with_others():
-            rows.append(("", q.LEARNING_RATE, keras.ops.convert_to_numpy(rate)))
+            rows.append(("", q.LEARNING_RATE, _backend.on_host(rate)))
         for owner, quantity, value in rows:
             numbers = _numbers(value)
             self.recording.append(
@@ -228,7 +228,7 @@ def steps_taken(optimizer: Any) -> int | None:
     if steps is None:
         return None
     micro_batches = getattr(optimizer, "gradient_accumulation_steps", None)
-    return (micro_batches or 1) * int(keras.ops.convert_to_numpy(steps))
+    return (micro_batches or 1) * int(_backend.on_host(steps))
 
 
 def _numbers(value: Any) -> np.ndarray:
@@ -237,7 +237,7 @@ def _numbers(value: Any) -> np.ndarray:
         return np.zeros(0)
     try:
         if keras.ops.is_tensor(value):
-            value = keras.ops.convert_to_numpy(value)
+            value = _backend.on_host(value)
         return np.ravel(np.asarray(value, np.float64))
     except Exception:  # another callback may log anything
         return np.zeros(0)

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-import keras
 import numpy as np
 
+from keras_concepts import _backend
 from keras_concepts.callbacks._run_log import steps_taken
 
 # Most entries of a weight by which a model is known again.
@@ -31,7 +31,7 @@ class ModelState:
         # Somebody who sets the weights sets all, so a few will show it.
         small = sorted(weights, key=lambda each: math.prod(each.shape))[:2]
         self._weights = [
-            np.array(keras.ops.convert_to_numpy(each)).tobytes()
+            np.array(_backend.on_host(each)).tobytes()
             for each in small
             if math.prod(each.shape) <= _REMEMBERED
         ]

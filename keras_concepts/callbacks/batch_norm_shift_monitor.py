@@ -3,7 +3,6 @@
 import os
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 
 from keras_concepts import _backend, derived
@@ -178,7 +177,7 @@ class BatchNormShiftMonitor(SampledMonitor):
         # have optimizers of its own: the one that has taken most steps.
         self._updates_before = max(
             (optimizer.gradient_accumulation_steps or 1)
-            * int(keras.ops.convert_to_numpy(optimizer.iterations))
+            * int(_backend.on_host(optimizer.iterations))
             for optimizer in _backend.optimizers_of(self.model)
         )
 

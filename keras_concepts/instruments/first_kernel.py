@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts.instruments.non_finite.fault import Fault
 from keras_concepts.instruments.recorded_calls import RecordedCall
 
@@ -28,7 +28,7 @@ def first_kernel_rms(
         found = call.tensors()
         if not found:
             return None
-        values = ops.convert_to_numpy(found[0]).astype("float64")
+        values = _backend.on_host(found[0]).astype("float64")
         return float(np.sqrt(np.mean(np.square(values))))
     return None
 
@@ -50,7 +50,7 @@ def first_bad_output(calls: Sequence[RecordedCall]) -> Fault | None:
 def _bad_entries(tensors: Sequence[Any]) -> int:
     count = 0
     for tensor in tensors:
-        values = ops.convert_to_numpy(tensor)
+        values = _backend.on_host(tensor)
         if values.dtype.kind == "f":
             count += int((~np.isfinite(values)).sum())
     return count

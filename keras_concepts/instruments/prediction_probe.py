@@ -146,4 +146,4 @@ def outputs_by_name(model: Any, outputs: Any) -> dict[str, Any]:
 
 
 def _array(tensor: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(tensor))
+    return np.asarray(_backend.on_host(tensor))

@@ -88,7 +88,7 @@ class Trial:
         values = self.start if values is None else list(values)
         zeros = list(map(ops.zeros_like, values))
         loss, gradients, *_ = self._stepped_at(values, zeros, zeros, 0.0)
-        return _number(loss), list(map(ops.convert_to_numpy, gradients))
+        return _number(loss), list(map(_backend.on_host, gradients))
 
     def learn(
         self,
@@ -125,7 +125,7 @@ class Trial:
             if time.monotonic() - started > seconds:
                 break
         moved = [
-            not np.array_equal(*map(ops.convert_to_numpy, pair))
+            not np.array_equal(*map(_backend.on_host, pair))
             for pair in zip(values, self.start, strict=True)
         ]
         after = max(losses[-2:], key=lambda x: math.inf if x != x else x)
@@ -201,4 +201,4 @@ class Trial:
 
 
 def _number(tensor: Tensor) -> float:
-    return float(ops.convert_to_numpy(tensor))
+    return float(_backend.on_host(tensor))

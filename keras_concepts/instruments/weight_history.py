@@ -87,7 +87,7 @@ def _float64(values: Any) -> np.ndarray:
     """Values in float32, in the type in which they are compared."""
     if not isinstance(values, np.ndarray):
         values = keras.ops.cast(values, "float32")
-        values = keras.ops.convert_to_numpy(values)
+        values = _backend.on_host(values)
     # A copy: some share the memory of the variable.
     return values.astype(np.float32).astype(np.float64)
 

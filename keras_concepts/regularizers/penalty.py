@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_concepts import _backend
 from keras_concepts._types import Tensor
 
 
@@ -76,7 +77,7 @@ class Penalty(keras.regularizers.Regularizer):
 
 
 def _to_float64(x: Tensor) -> np.ndarray:
-    return keras.ops.convert_to_numpy(x).astype(np.float64)
+    return _backend.on_host(x).astype(np.float64)
 
 
 def _norm(x: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_concepts import _backend
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.masks.padding import Padding
 
@@ -29,7 +30,7 @@ def is_sequence(tensor: Tensor, padding: Padding) -> bool:
 def values(tensor: Any) -> np.ndarray | None:
     """The tensor as an array, or `None` inside a trace."""
     try:
-        return None if tensor is None else ops.convert_to_numpy(tensor)
+        return None if tensor is None else _backend.on_host(tensor)
     except (NotImplementedError, TypeError):
         return None
 

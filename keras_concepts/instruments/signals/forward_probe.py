@@ -181,7 +181,7 @@ class ForwardProbe:
         weights = {id(variable) for variable in model.weights}
         self._seeds = [v for v in model.variables if id(v) not in weights]
         # Copies on the host: JAX gives the variables' own memory away.
-        self._states = [np.array(ops.convert_to_numpy(v)) for v in self._seeds]
+        self._states = [np.array(_backend.on_host(v)) for v in self._seeds]
         self._is_scaled = self._scale() > 1.0
         # Known once the first pass was made or traced.
         self._sites: list[tuple[tuple[int, ...], str]] | None = None

@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-from keras import ops, tree
+from keras import tree
 
+from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts.instruments.owners import unique_name
 from keras_concepts.instruments.signals.forward_probe import (
@@ -74,7 +75,7 @@ class SignalSummary:
             reduced: What `reduce` returned, computed.
         """
         loss, found = tree.map_structure(
-            lambda x: None if x is None else ops.convert_to_numpy(x), reduced
+            lambda x: None if x is None else _backend.on_host(x), reduced
         )
         rows = {} if loss is None else {"": {q.PROBE_LOSS: np.atleast_1d(loss)}}
         layers = [_quantities(statistics) for statistics in found]
