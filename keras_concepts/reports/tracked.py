@@ -67,6 +67,36 @@ class NewRows:
         return new
 
 
+class OneAfterTheOther:
+    """What to add to the steps or epochs of each recording of several.
+
+    Those of a file go on from `fit` to `fit`. A recording without a file begins
+    with 0 again, where an earlier one has written already.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._added: weakref.WeakKeyDictionary[Recording, int]
+        self._added = weakref.WeakKeyDictionary()
+
+    def added_to(self, recording: Recording, first: int, last: int) -> int:
+        """The same for all that is written of a recording.
+
+        Args:
+            recording: That grows.
+            first: Where its `fit` began.
+            last: The last one that is written now.
+        """
+        if recording not in self._added:
+            is_file = recording.path is not None
+            self._added[recording] = (
+                0 if is_file else max(0, self._last - first)
+            )
+        added = self._added[recording]
+        self._last = max(self._last, last + added)
+        return added
+
+
 class AllFindings:
     """Findings of all recordings that were written to one place."""
 
