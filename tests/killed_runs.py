@@ -67,7 +67,7 @@ def monitors(path):
     ]
 
 
-def train(folder, watched, save_freq, pipe):
+def train(folder, watched, save_freq, eager, pipe):
     # No dropout: Keras does not back up the state of its random numbers.
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -79,7 +79,9 @@ def train(folder, watched, save_freq, pipe):
         ],
         name="net",
     )
-    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    model.compile(
+        keras.optimizers.Adam(0.01), "mse", metrics=["mae"], run_eagerly=eager
+    )
     begin = Begin()
     backup = keras.callbacks.BackupAndRestore(
         folder / "backup",
@@ -106,7 +108,7 @@ def train(folder, watched, save_freq, pipe):
     )
 
 
-def run(folder, watched, save_freq, wait=None):
+def run(folder, watched, save_freq, eager, wait=None):
     """Trains in a fork, which is killed `wait` seconds after its first step.
 
     Returns the seconds from its first step to its end, and its exit status.
@@ -118,7 +120,7 @@ def run(folder, watched, save_freq, wait=None):
         os.close(ours)
         status = 1
         try:
-            train(folder, watched, save_freq, theirs)
+            train(folder, watched, save_freq, eager, theirs)
             status = 0
         except BaseException as error:  # the parent sees the status
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
@@ -137,43 +139,46 @@ def run(folder, watched, save_freq, wait=None):
     return time.monotonic() - begun, status
 
 
-def kill(folder, save_freq, draw, seconds, twice):
+def kill(folder, save_freq, eager, draw, seconds, twice):
     """Starts a run and kills it; if `twice`, also after it has resumed."""
     waits = []
     for _ in range(1 + twice):
         waits.append(draw.uniform(0.0, seconds))
-        _, status = run(folder, True, save_freq, waits[-1])
+        _, status = run(folder, True, save_freq, eager, waits[-1])
         if status != signal.SIGKILL or (folder / "end.npz").exists():
             return []
     return waits
 
 
-def main(folder, moments, save_freq, seed):
+def main(folder, moments, save_freq, seed, eager):
     draw = random.Random(seed)
-    whole, _ = run(folder / "whole", True, save_freq)
+    whole, _ = run(folder / "whole", True, save_freq, eager)
     for moment in range(moments):
         broken = folder / str(moment)
-        waits = kill(broken, save_freq, draw, whole, moment % 3 == 2)
+        waits = kill(broken, save_freq, eager, draw, whole, moment % 3 == 2)
         while not waits:  # it was at its end: another moment
             shutil.rmtree(broken)
-            waits = kill(broken, save_freq, draw, whole, moment % 3 == 2)
+            waits = kill(broken, save_freq, eager, draw, whole, moment % 3 == 2)
+        shutil.copy(broken / "run.jsonl", broken / "killed.jsonl")
+        # The same without monitors, from what Keras has saved.
         plain = folder / f"{moment}-plain"
         plain.mkdir()
         if (broken / "backup").exists():
             shutil.copytree(broken / "backup", plain / "backup")
-        shutil.copy(broken / "run.jsonl", broken / "killed.jsonl")
         statuses = [
-            run(each, each is broken, save_freq)[1] for each in (plain, broken)
+            run(each, each is broken, save_freq, eager)[1]
+            for each in ([broken] if eager else [plain, broken])
         ]
         told = {"moment": moment, "waits": waits, "statuses": statuses}
         sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":
-    where, count, freq, number = sys.argv[1:]
+    where, count, freq, number, mode = sys.argv[1:]
     main(
         pathlib.Path(where),
         int(count),
         freq if freq == "epoch" else int(freq),
         int(number),
+        mode == "eager",
     )

@@ -270,20 +270,21 @@ def compare(broken_fit, watched, plain, attached, path=None):
 
 
 @pytest.mark.parametrize(
-    ("attached", "place"),
+    ("attached", "place", "hooks"),
     [
-        ("callbacks", "after"),
-        ("watch", "before"),
-        pytest.param("callbacks", "before", marks=pytest.mark.long),
-        pytest.param("watch", "after", marks=pytest.mark.long),
+        ("callbacks", "after", HOOKS),
+        ("watch", "before", ["on_train_batch_end", "on_test_end"]),
+        pytest.param("callbacks", "before", HOOKS, marks=pytest.mark.long),
+        pytest.param("watch", "before", HOOKS, marks=pytest.mark.long),
+        pytest.param("watch", "after", HOOKS, marks=pytest.mark.long),
     ],
 )
 @pytest.mark.optimized
-def test_an_exception_in_a_hook(attached, place, tmp_path):
+def test_an_exception_in_a_hook(attached, place, hooks, tmp_path):
     """One after the other on one model, as in a notebook."""
     watched, plain = network(), network()
     error = KeyboardInterrupt if place == "before" else BoomError
-    for hook in HOOKS:
+    for hook in hooks:
 
         def broken_fit(model, own, hook=hook):
             bomb = Bomb(hook, Fuse(error))

@@ -73,7 +73,8 @@ def check(folder, moment, save_freq):
     whole = rows(folder / "whole" / "run.jsonl")
     killed = rows(broken / "killed.jsonl")
     resumed = end(broken)
-    assert_same_end(resumed, end(plain))
+    if (plain / "end.npz").exists():
+        assert_same_end(resumed, end(plain))
     epoch, step = resumed["first"].tolist()
     # The epochs before were flushed, since the model was saved after them.
     assert set(range(epoch)) <= {key[1] for key in killed}
@@ -95,14 +96,14 @@ def check(folder, moment, save_freq):
     return "repeated"
 
 
-def run(backend_folder, moments, save_freq, seed):
+def run(folder, moments, save_freq, seed, mode):
     """Kills and resumes; returns how many moments ended how."""
     done = subprocess.run(
         [
             sys.executable,
             PROGRAM,
-            backend_folder,
-            *map(str, (moments, save_freq, seed)),
+            folder,
+            *map(str, (moments, save_freq, seed, mode)),
         ],
         capture_output=True,
         text=True,
@@ -116,11 +117,7 @@ def run(backend_folder, moments, save_freq, seed):
         # A file that Keras has left half-written ends a run without monitors,
         # too.
         assert (plain == 0) == (watched == 0), done.stderr[-3000:]
-        ended = (
-            "lost"
-            if plain
-            else check(backend_folder, told["moment"], save_freq)
-        )
+        ended = "lost" if plain else check(folder, told["moment"], save_freq)
         counts[ended] = counts.get(ended, 0) + 1
     assert sum(counts.values()) == moments
     return counts
@@ -128,7 +125,7 @@ def run(backend_folder, moments, save_freq, seed):
 
 @pytest.mark.optimized
 def test_killed_at_three_moments(tmp_path):
-    counts = run(tmp_path, 3, "epoch", 0)
+    counts = run(tmp_path, 3, "epoch", 0, "eager")
     assert counts.get("lost", 0) == 0
 
 
@@ -138,6 +135,6 @@ def test_killed_at_three_moments(tmp_path):
     ("save_freq", "moments"), [("epoch", 50), (3, 20)], ids=["epoch", "steps"]
 )
 def test_killed_at_many_moments(save_freq, moments, tmp_path):
-    counts = run(tmp_path, moments, save_freq, 1)
+    counts = run(tmp_path, moments, save_freq, 1, "compiled")
     sys.stderr.write(f"killed {moments} times: {counts}\n")
     assert counts.get("lost", 0) <= moments // 5

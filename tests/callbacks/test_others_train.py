@@ -129,20 +129,25 @@ def evaluate(model):
 @pytest.mark.parametrize(
     ("hook", "act"),
     [
-        ("on_epoch_end", train_on_batch),
         ("on_train_batch_begin", train_on_batch),
         ("on_epoch_begin", fit_again),
-        ("on_train_batch_end", fit_again),
-        ("on_epoch_end", fit_again_watched),
-        ("on_train_batch_begin", fit_again_watched),
+        ("on_train_batch_end", fit_again_watched),
         ("on_train_batch_begin", fit_another),
         ("on_train_batch_end", make_train_function),
-        ("on_epoch_begin", make_train_function_anew),
         ("on_epoch_end", compile_again),
-        ("on_train_batch_begin", compile_again),
-        ("on_epoch_end", replace_optimizer),
         ("on_train_batch_end", replace_optimizer),
-        ("on_train_batch_end", evaluate),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (
+                ("on_epoch_end", train_on_batch),
+                ("on_train_batch_end", fit_again),
+                ("on_epoch_end", fit_again_watched),
+                ("on_epoch_begin", make_train_function_anew),
+                ("on_train_batch_begin", compile_again),
+                ("on_epoch_end", replace_optimizer),
+                ("on_train_batch_end", evaluate),
+            )
+        ),
     ],
     ids=lambda each: each if isinstance(each, str) else each.__name__,
 )
