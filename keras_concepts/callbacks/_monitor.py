@@ -261,6 +261,9 @@ class StepMonitor(Monitor):
         if self._is_listed_again():
             return
         self._stop()
+        # So that an earlier `fit` that raised cannot end this one: its list of
+        # callbacks may be freed at any moment.
+        self._log = None
         model = self._trained = self.model
         self._check(model)
         self._log = self._open_log(model)
