@@ -5,6 +5,8 @@ Also while somebody keeps the exception, and with it the frames of `fit`.
 
 import contextlib
 import functools
+import sys
+import warnings
 
 import keras
 import numpy as np
@@ -119,12 +121,13 @@ class Rows(keras.utils.PyDataset):
             self.fuse.burn()
 
 
-def network(kind=keras.Sequential, **compiled):
+def network(kind=keras.Sequential, before=(), **compiled):
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     model = kind(
         [
             keras.Input((4,)),
+            *before,
             layers.Dense(3, "relu", kernel_regularizer="l2", name="hidden"),
             layers.BatchNormalization(name="norm"),
             layers.Dropout(0.5, name="drop"),
@@ -338,3 +341,46 @@ def test_an_exception_in_a_metric(place):
 
     models = [network(metrics=[Metric(fuse, place)]) for _ in range(2)]
     compare(broken_fit, *models, "callbacks")
+
+
+class Looked(layers.Layer):
+    """Raises where a monitor calls the model beside the training."""
+
+    fuse: Fuse
+
+    def call(self, x):
+        frame = sys._getframe()
+        while frame is not None:
+            if frame.f_code.co_name in ("_look", "_measure"):
+                self.fuse.burn()
+            frame = frame.f_back
+        return x
+
+
+@pytest.mark.parametrize("error", [BoomError, KeyboardInterrupt])
+@pytest.mark.optimized
+def test_an_exception_in_a_look(error):
+    """Ctrl-C ends `fit`; anything else costs the doctor what it looked at."""
+    layer = Looked()
+    layer.fuse = Fuse(error)
+    layer.fuse.is_lit = False
+    watched = network(before=[layer])
+    doctor = TrainingDoctor(on_finding=lambda finding: None, time_budget=None)
+    fit(watched, [])
+    layer.fuse.is_lit = True
+    if error is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt) as kept:
+            fit(watched, [doctor])
+        KEPT.append(kept.value)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit(watched, [doctor])
+        said = [text for text in doctor.unchecked if "boom" in text]
+        assert said == ["could not use its probe (BoomError: boom)"]
+    assert_nothing_is_left(watched)
+    fit(watched, [doctor])
+    plain = network(before=[Looked()])
+    for _ in range(3 if error is BoomError else 2):
+        fit(plain, [])
+    assert_equal(state(plain), state(watched))
