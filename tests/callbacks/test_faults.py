@@ -376,8 +376,8 @@ def test_an_exception_in_a_look(error):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fit(watched, [doctor])
-        said = [text for text in doctor.unchecked if "boom" in text]
-        assert said == ["could not use its probe (BoomError: boom)"]
+        [said] = [text for text in doctor.unchecked if "boom" in text]
+        assert said.startswith("could not use its probe (BoomError: ")
     assert_nothing_is_left(watched)
     fit(watched, [doctor])
     plain = network(before=[Looked()])
