@@ -43,7 +43,8 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     Keras' and the framework's) are afterwards as they were before.
 
 `on_host(value)`
-:   `keras.ops.convert_to_numpy`, which warns of PyTorch's tensors.
+:   `keras.ops.convert_to_numpy`, without what NumPy warns of: variables and
+    PyTorch's tensors.
 
 `fixed_randomness(seed)`
 :   Context manager. What Keras draws from the backend's own random generator,

@@ -37,7 +37,6 @@ _MANY_OPERATIONS = 1.2e10
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
-on_host = keras.ops.convert_to_numpy
 shadow_methods_in_step = shadow_methods_in_thread
 
 
@@ -59,6 +58,12 @@ def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
         return None
     on_host = all(device.platform == "cpu" for device in tensor.devices())
     return np.asarray(tensor) if on_host or wait else None
+
+
+def on_host(value: Any) -> np.ndarray:
+    if isinstance(value, keras.Variable):  # of which NumPy warns
+        value = keras.ops.convert_to_tensor(value)
+    return keras.ops.convert_to_numpy(value)
 
 
 def value_and_grad(

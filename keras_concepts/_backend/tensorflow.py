@@ -33,7 +33,6 @@ _OTHER_SEEDS = 987_654_321
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)
 shadow_in_step = shadow_in_thread
-on_host = keras.ops.convert_to_numpy
 shadow_methods_in_step = shadow_methods_in_thread
 
 
@@ -57,6 +56,12 @@ def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
     if not eager or ("GPU" in tensor.device and not wait):
         return None
     return tensor.numpy()
+
+
+def on_host(value: Any) -> np.ndarray:
+    if isinstance(value, keras.Variable):  # of which NumPy warns
+        value = keras.ops.convert_to_tensor(value)
+    return keras.ops.convert_to_numpy(value)
 
 
 def value_and_grad(
