@@ -10,7 +10,8 @@ from typing import Any
 
 from keras_concepts._extras import missing
 
-_kept = False
+# In which threads figures are kept from pyplot.
+_kept = threading.local()
 
 
 def new_figure(width: float, height: float, shown: bool = True) -> Any:
@@ -33,7 +34,7 @@ def new_figure(width: float, height: float, shown: bool = True) -> Any:
     except ImportError as error:
         raise missing("Figures", "matplotlib", "plot") from error
     options = {"figsize": (width, height), "dpi": 120, "layout": "constrained"}
-    figure = _of_pyplot(options) if shown and not _kept else None
+    figure = _of_pyplot(options) if shown and not _is_kept() else None
     if figure is None:
         figure = Figure(**options)
         _ = FigureCanvasAgg(figure)
@@ -47,12 +48,15 @@ def new_figure(width: float, height: float, shown: bool = True) -> Any:
 @contextlib.contextmanager
 def kept_from_pyplot() -> Iterator[None]:
     """Figures that are made in it are for a file or a page."""
-    global _kept
-    before, _kept = _kept, True
+    before, _kept.here = _is_kept(), True
     try:
         yield
     finally:
-        _kept = before
+        _kept.here = before
+
+
+def _is_kept() -> bool:
+    return getattr(_kept, "here", False)
 
 
 def _of_pyplot(options: dict[str, Any]) -> Any:

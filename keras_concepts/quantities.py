@@ -12,6 +12,8 @@ Owner = Literal["run", "layer", "variable", "output", "input", "log"]
 Cadence = Literal["step", "epoch", "probe", "once"]
 
 USER_PREFIX = "user/"
+# And the name of a monitor: the fact that lists what it could not measure.
+MISSED_BY = "missed by "
 
 # What a variable does in its layer: the `role` that the facts of a run give it.
 WEIGHT = "weight"  # a matrix, filters or an embedding: the signal goes through

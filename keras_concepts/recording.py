@@ -149,7 +149,14 @@ class Recording:
         self.next_step = max((max(s.values()) for s in steps), default=0)
         self.next_epoch = 1 + max(map(max, steps), default=-1)
 
-    def resume(self, epoch: int, step: int | None = None, **facts: Any) -> int:
+    def resume(
+        self,
+        epoch: int,
+        step: int | None = None,
+        *,
+        steps_per_epoch: int | None = None,
+        **facts: Any,
+    ) -> int:
         """Goes on where an earlier run of the same model stands in the file.
 
         `fit(initial_epoch=...)` resumes an earlier `fit`, and so does
@@ -159,7 +166,9 @@ class Recording:
         Args:
             epoch: First epoch of this run, as its `fit` numbers it.
             step: Steps that the model has taken, if known. It counts where the
-                file lacks the epoch before.
+                file lacks the epoch before, and where the model was saved
+                inside the epoch.
+            steps_per_epoch: Steps of an epoch, if known.
             **facts: `model` and `parameters`, which the earlier run must share.
 
         Returns:
@@ -183,10 +192,15 @@ class Recording:
             ]
             begun = other.facts.get("first_step", 0)
             self.next_step = max(before, default=begun)
-        if step is not None and not any(first - 1 in r.steps for r in runs):
+        if step is not None:
             if other is not None:
                 step += other.step_offset
-            self.next_step = max(self.next_step, step)
+            is_known = any(first - 1 in run.steps for run in runs)
+            # The optimizer is ahead of the file where it was saved inside the
+            # epoch. By more than that, it counts something else than steps.
+            longest = steps_per_epoch or 0
+            if not is_known or step - self.next_step <= longest:
+                self.next_step = max(self.next_step, step)
         return offset
 
     def _latest_run_with(self, facts: dict[str, Any]) -> WrittenRun | None:
@@ -194,6 +208,14 @@ class Recording:
             if all(run.facts.get(key) == facts[key] for key in facts):
                 return run
         return None
+
+    def in_memory(self) -> "Recording":
+        """The rows and facts of now, which no file follows."""
+        other = copy.copy(self)
+        other._series = [*self._series]
+        other._runs = copy.deepcopy(self._runs)
+        other._writer = other.path = None
+        return other
 
     def for_monitor(self, monitor: str) -> "Recording":
         """This recording under the name of another monitor of the same run.

@@ -1,10 +1,12 @@
 """What every public class keeps, asked of each that `__all__` names."""
 
+import copy
 import importlib
 import inspect
 import json
 import os
 import pathlib
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -41,6 +43,15 @@ ARGUMENTS = {
         "probe": (np.ones((4, 12), "float32"), np.zeros(4, "int32"))
     }
 }
+
+
+# Without a function of a test, which nobody can pickle.
+QUIET = {kc.callbacks.TrainingDoctor: {"on_finding": "warn"}}
+COPIES = [
+    copy.copy,
+    copy.deepcopy,
+    lambda each: pickle.loads(pickle.dumps(each)),
+]
 
 
 def label(cls):
@@ -184,6 +195,40 @@ class TestCallback:
         for key, values in watched.model.history.history.items():
             assert all(isinstance(value, float) for value in values), key
 
+    def test_copies_belong_to_no_fit(self, cls, tmp_path):
+        """Made before, in and after a `fit`: each records its own `fit`."""
+        path = tmp_path / "run.jsonl"
+        arguments = ARGUMENTS.get(cls, {}) | QUIET.get(cls, {})
+        callback = cls(**arguments | {"record_to": path})
+        within = []
+
+        class Copy(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                if epoch == 0:
+                    within.extend(way(callback) for way in COPIES)
+
+        before = [way(callback) for way in COPIES]
+        model = fit([callback, Copy()])
+        after = [way(callback) for way in COPIES]
+        whole, rows = path.read_bytes(), len(callback.recording)
+        assert {len(each.recording) for each in before} == {0}
+        assert {len(each.recording) for each in after} == {rows}
+        [one_epoch] = {len(each.recording) for each in within}
+        assert 0 < one_epoch < rows
+        for each in after:
+            for name in ("findings", "checked", "unchecked", "found"):
+                if hasattr(callback, name):
+                    assert getattr(each, name) == getattr(callback, name)
+        within[0].summary()
+        for each in (*before, *within, *after):
+            each.recording.close()
+            assert path.read_bytes() == whole
+            assert each.record_to == path
+        # A search for parameters copies its callbacks for each trial.
+        fit([before[1]], model=model, epochs=1)
+        assert len(callback.recording) == rows
+        assert [run.number for run in kc.Recording.load(path).runs] == [0, 1]
+
     def test_summary_and_plot(self, cls, watched, tmp_path, capsys):
         make_callback(cls).summary()  # nothing yet: says so
         assert capsys.readouterr().out.strip()
@@ -256,8 +301,22 @@ class TestSaving:
     def test_use_leaves_the_config(self, cls):
         component = make(cls)
         before = component.get_config()
-        specimens.model_with(component).fit(X, Y, verbose=0)
+        model = specimens.model_with(component)
+        model.fit(X, Y, verbose=0)
         assert component.get_config() == before
+        # As of Keras' own, the state of a metric is not copied.
+        for copied in (
+            copy.copy(component),
+            copy.deepcopy(component),
+            pickle.loads(pickle.dumps(component)),
+        ):
+            assert copied is not component
+            assert copied.get_config() == before
+        for other in (
+            keras.models.clone_model(model),
+            pickle.loads(pickle.dumps(model)),
+        ):
+            assert other.predict(X, verbose=0).shape == (24, 4)
 
 
 LOAD = """
@@ -268,7 +327,7 @@ import keras_concepts
 from test_contract import X, Y, numbers
 
 for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
-    model = keras.saving.load_model(path)
+    model = keras.saving.load_model(path, safe_mode=True)
     found = model.evaluate(X, Y, verbose=0, return_dict=True)
     path.with_suffix(".json").write_text(json.dumps(numbers(found)))
 """

@@ -29,7 +29,8 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `on_host(tensor)`
 :   The tensor or variable as a NumPy array, also where other processes hold
     parts of it (JAX's `ModelParallel` over several processes): then each of
-    them must ask for it.
+    them must ask for it. Without what NumPy warns of: variables and PyTorch's
+    tensors.
 
 `value_and_grad(function, tensors, has_aux=False)`
 :   `function(tensors)`, a scalar, and its gradient with respect to each of the
@@ -345,6 +346,7 @@ import keras
 
 from keras_concepts._after_keras import UnsupportedBackendError, register_parts
 from keras_concepts._backend.keras_internals import (
+    AFTER_STEPS,
     batch_size_of_fit,
     built_loss,
     call_as_trainer,
@@ -354,6 +356,7 @@ from keras_concepts._backend.keras_internals import (
     cell_of_bias,
     changing_variables,
     compile_arguments,
+    failures_of_data,
     flatten_layers,
     has_call,
     has_loss,
@@ -370,6 +373,7 @@ from keras_concepts._backend.keras_internals import (
     optimized_variables,
     optimizers_of,
     options_of_loss,
+    other_threads_train,
     output_names,
     output_structure,
     own_variables,
@@ -397,6 +401,7 @@ else:
     )
 
 __all__ = [
+    "AFTER_STEPS",
     "batch_size_of_fit",
     "built_loss",
     "call_as_trainer",
@@ -406,6 +411,7 @@ __all__ = [
     "cell_of_bias",
     "changing_variables",
     "compile_arguments",
+    "failures_of_data",
     "flatten_layers",
     "has_call",
     "has_loss",
@@ -419,9 +425,11 @@ __all__ = [
     "name_in_logs",
     "names_kept",
     "next_layers",
+    "on_host",
     "optimized_variables",
     "optimizers_of",
     "options_of_loss",
+    "other_threads_train",
     "output_names",
     "output_structure",
     "own_variables",
@@ -488,6 +496,7 @@ version = active.version
 watch_batches = active.watch_batches
 when = active.when
 without_gradients = active.without_gradients
+
 
 # Where this module was the first to import Keras, only now can they be.
 register_parts()

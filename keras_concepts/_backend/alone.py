@@ -4,12 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import keras
 import numpy as np
-
-
-def on_host(tensor: Any) -> np.ndarray:
-    return keras.ops.convert_to_numpy(tensor)
 
 
 def process_count(model: Any) -> int:

@@ -71,8 +71,8 @@ def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
 
 
 def on_host(tensor: Any) -> np.ndarray:
-    if isinstance(tensor, keras.Variable):
-        tensor = tensor.value
+    if isinstance(tensor, keras.Variable):  # of which NumPy warns
+        tensor = keras.ops.convert_to_tensor(tensor)
     if isinstance(tensor, jax.Array) and not (
         tensor.is_fully_addressable or tensor.is_fully_replicated
     ):

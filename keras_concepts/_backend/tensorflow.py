@@ -21,6 +21,7 @@ from keras_concepts._backend.keras_internals import (
     kept_common_randomness,
     make_train_function,
     optimizer_variables,
+    other_threads_train,
     own_value,
     replace_next_pass,
 )
@@ -39,7 +40,6 @@ shadow_in_step = shadow_in_thread
 shadow_methods_in_step = shadow_methods_in_thread
 gathered = alone.gathered
 gathered_from_ranks = alone.gathered_from_ranks
-on_host = alone.on_host
 framework_updates = alone.framework_updates
 is_framework_optimizer = alone.is_framework_optimizer
 process_count = alone.process_count
@@ -71,6 +71,12 @@ def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
 def is_dense(value: Any) -> bool:
     composite = tf.SparseTensor | tf.RaggedTensor | tf.IndexedSlices
     return not isinstance(value, composite)
+
+
+def on_host(value: Any) -> np.ndarray:
+    if isinstance(value, keras.Variable):  # of which NumPy warns
+        value = keras.ops.convert_to_tensor(value)
+    return keras.ops.convert_to_numpy(value)
 
 
 def value_and_grad(
@@ -131,7 +137,7 @@ def kept_randomness() -> Iterator[None]:
     # where they are called eagerly, after `tf.random.set_seed`.
     seeds = getattr(context.context(), "_rng", None)
     with kept_common_randomness():
-        if seeds is None:
+        if seeds is None or other_threads_train():  # who draw from it too
             yield
             return
         state = seeds.getstate()

@@ -14,10 +14,12 @@ import torch
 from keras_concepts._backend import alone
 from keras_concepts._backend.fixed_part import FixedPart
 from keras_concepts._backend.keras_internals import (
+    Generator,
     flatten_layers,
     kept_common_randomness,
     make_train_function,
     optimizer_variables,
+    other_threads_train,
     own_value,
     watch_next_pass,
 )
@@ -29,7 +31,6 @@ CLASS_NUMBERS = "int64"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow
 gathered = alone.gathered
-on_host = alone.on_host
 process_count = alone.process_count
 
 
@@ -78,6 +79,14 @@ def is_dense(value: Any) -> bool:
     )
 
 
+def on_host(value: Any) -> np.ndarray:
+    if isinstance(value, keras.Variable):
+        value = value.value
+    if not isinstance(value, torch.Tensor) or value.dtype == torch.bfloat16:
+        return keras.ops.convert_to_numpy(value)
+    return value.detach().cpu().numpy().copy()
+
+
 def value_and_grad(
     function: Callable[[list[Tensor]], Any],
     tensors: list[Tensor],
@@ -124,16 +133,27 @@ def compiled(
     return function
 
 
-@contextlib.contextmanager
-def kept_randomness() -> Iterator[None]:
+def kept_randomness() -> contextlib.AbstractContextManager[None]:
     devices = range(torch.cuda.device_count())
-    with kept_common_randomness(), torch.random.fork_rng(devices):
-        yield
+    return kept_common_randomness(
+        *[
+            Generator(
+                functools.partial(torch.cuda.get_rng_state, device),
+                functools.partial(torch.cuda.set_rng_state, device=device),
+                torch.equal,
+            )
+            for device in devices
+        ]
+    )
 
 
 @contextlib.contextmanager
 def fixed_randomness(seed: int) -> Iterator[None]:
-    # `keras.layers.Dropout` without a seed draws from the global generator.
+    # `keras.layers.Dropout` without a seed draws from the global generator. The
+    # others who train draw from it too: they shall get no numbers twice.
+    if other_threads_train():
+        yield
+        return
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         _ = torch.manual_seed(seed)
         yield
@@ -498,7 +518,7 @@ def summed_over_ranks(arrays: list[np.ndarray]) -> list[np.ndarray]:
     sums = []
     for array in arrays:
         # NCCL takes tensors of its devices only.
-        tensor = torch.tensor(array, device=get_device())
+        tensor = torch.tensor(array, device=keras.ops.zeros(()).device)
         torch.distributed.all_reduce(tensor)
         sums.append(tensor.cpu().numpy())
     return sums

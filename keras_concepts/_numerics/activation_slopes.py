@@ -97,7 +97,7 @@ def _steepness_of(function: Callable[[Tensor], Tensor]) -> np.ndarray:
     derivative = _backend.compiled(
         lambda z: ops.abs(_derivative(function, z)), once=True
     )
-    return ops.convert_to_numpy(derivative(ops.convert_to_tensor(_GRID)))
+    return _backend.on_host(derivative(ops.convert_to_tensor(_GRID)))
 
 
 def _is_elementwise(function: Callable[[Tensor], Tensor]) -> bool:
@@ -107,7 +107,7 @@ def _is_elementwise(function: Callable[[Tensor], Tensor]) -> bool:
     )
     try:
         whole, half = map(
-            ops.convert_to_numpy,
+            _backend.on_host,
             both(*map(ops.convert_to_tensor, (entries, entries[:, :2]))),
         )
     except Exception:  # a user's function may refuse these shapes in any way

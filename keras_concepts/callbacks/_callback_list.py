@@ -1,40 +1,21 @@
 """The other callbacks of the `fit` that a monitor is in."""
 
-import sys
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-
-def callbacks_of_fit() -> keras.callbacks.CallbackList | None:
-    """The list that is calling us, if it is one."""
-    return next(_lists_that_call(), None)
+from keras_concepts.instruments.step.callback_lists import lists_that_call
 
 
 def is_in_an_outer_fit(monitor: Any) -> bool:
     """Whether a `fit` that calls us was called by another one's callback."""
     lists = {
         id(caller)
-        for caller in _lists_that_call()
+        for caller in lists_that_call()
         if any(each is monitor for each in caller.callbacks)
     }
     return len(lists) > 1
-
-
-def _lists_that_call() -> Iterator[Any]:
-    """Lists of callbacks that are calling us, the innermost first."""
-    home = keras.callbacks.CallbackList.__module__
-    frame = sys._getframe(1)
-    while frame is not None:
-        # Looking at the variables of a frame keeps them alive as long as it
-        # runs, so nobody looks into the user's.
-        if frame.f_globals.get("__name__") == home:
-            caller: Any = frame.f_locals.get("self")
-            if isinstance(caller, keras.callbacks.CallbackList):
-                yield caller
-        frame = frame.f_back
 
 
 def put_in_order(callbacks: keras.callbacks.CallbackList, monitor: Any) -> None:

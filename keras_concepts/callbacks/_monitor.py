@@ -1,11 +1,11 @@
 """What every callback that keeps a recording does."""
 
+import copy
 import functools
 import os
 import warnings
-import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -13,16 +13,17 @@ from keras_concepts import _backend
 from keras_concepts._figures import kept_from_pyplot
 from keras_concepts._validation import check_positive_int, checked_path
 from keras_concepts.callbacks._callback_list import (
-    callbacks_of_fit,
     is_in_an_outer_fit,
     put_in_order,
 )
 from keras_concepts.callbacks._run_log import RunLog, end_run, run_identity
+from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
+from keras_concepts.instruments.step.end_of_fit import EndOfFit
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.instruments.step.tap import Tap
 from keras_concepts.instruments.step.train_function import ObservedTrainFunction
-from keras_concepts.quantities import concept_of
+from keras_concepts.quantities import MISSED_BY, concept_of
 from keras_concepts.recording import Recording
 
 
@@ -43,6 +44,13 @@ class Monitor(keras.callbacks.Callback):
     log_keys: tuple[str, ...] = ()
     # Whether it reads the logs of the run in its recording.
     _keeps_logs = False
+    # What belongs to a `fit`, and what it is in a copy, which belongs to none.
+    _of_fit: ClassVar[dict[str, Any]] = {
+        "_model": None,
+        "_log": None,
+        "_shared": None,
+        "_listener": None,
+    }
 
     def __init__(
         self, *, record_to: str | os.PathLike[str] | None = None
@@ -55,6 +63,16 @@ class Monitor(keras.callbacks.Callback):
         self._log: RunLog | None = None
         self._shared: RunLog | None = None
         self._listener: Callable[[str], Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied or pickled: the arguments, and what was measured.
+
+        Not the `fit` that may be running, nor its model or file.
+        """
+        state = dict(vars(self))
+        for base in type(self).__mro__:
+            state |= copy.deepcopy(vars(base).get("_of_fit", {}))
+        return state | {"recording": self.recording.in_memory()}
 
     def record_into(
         self, log: RunLog | None, listener: Callable[[str], Any]
@@ -74,6 +92,11 @@ class Monitor(keras.callbacks.Callback):
         if self._listener is not None:
             self._listener(text)
             return
+        if self._log is not None and not self._log.has_ended:
+            key = MISSED_BY + self.recording.monitor
+            known = self.recording.facts.get(key, [])
+            if text not in known:
+                self.recording.record_facts({key: [*known, text]})
         warnings.warn(text, UserWarning, stacklevel=3)
 
     def summary(
@@ -86,7 +109,10 @@ class Monitor(keras.callbacks.Callback):
             max_rows: Most rows of the table, at least 1; the worst are shown,
                 and a note says how many are left out. `None` prints all.
         """
+        from keras_concepts.reports.report import print_missed
+
         self._report().print(self.recording, console, max_rows=max_rows)
+        print_missed(self.recording, self.recording.monitor, console)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws what was recorded.
@@ -196,11 +222,21 @@ class Monitor(keras.callbacks.Callback):
                 "can be written: a new one, or a recording to continue. "
                 f"Received: record_to={str(self.record_to)!r} ({error})."
             ) from error
-        if callbacks is not None:  # also if `fit` raises
-            weakref.finalize(callbacks, log.recording.close).atexit = False
+        if callbacks is not None:
+            EndOfFit.of(callbacks).then(functools.partial(self._break_off, log))
         log.begin()
         self.recording = log.recording
         return log
+
+    def _break_off(self, log: RunLog) -> None:
+        """Ends a run that `fit` did not end, because it raised."""
+        if not log.has_ended:
+            if self._log is log:
+                self._stop()
+            log.break_off()
+
+    def _stop(self) -> None:
+        """Lets go of the model, after a `fit` that has ended or raised."""
 
 
 class StepMonitor(Monitor):
@@ -215,6 +251,7 @@ class StepMonitor(Monitor):
     # Keras may run the other callbacks of a batch asynchronously: this one has
     # no hook that is called for a batch.
     async_safe = True
+    _of_fit: ClassVar[dict[str, Any]] = {"_observer": None, "_trained": None}
 
     def __init__(self, *, record_to: str | os.PathLike[str] | None) -> None:
         super().__init__(record_to=record_to)
@@ -226,13 +263,17 @@ class StepMonitor(Monitor):
         if self._is_listed_again():
             return
         self._stop()
+        # So that an earlier `fit` that raised cannot end this one: its list of
+        # callbacks may be freed at any moment.
+        self._log = None
         model = self._trained = self.model
         self._check(model)
         self._log = self._open_log(model)
         self._begin()
+        # Attached when the first epoch begins: until then, other callbacks
+        # may still raise.
         self._observer = self._make_observer(model)
         self._observer.listener = self._listener
-        ObservedTrainFunction.attach(model, self._observer)
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -242,21 +283,20 @@ class StepMonitor(Monitor):
                 _ = self._log.epoch(epoch)
                 self._observer.start_at(self.recording.next_step)
             self._observer.begin_epoch(self.params.get("steps"))
-            if not self._is_attached():  # another `fit` of the model has run
-                self._observer.renew_tap()
-                ObservedTrainFunction.attach(self._trained, self._observer)
+            ObservedTrainFunction.attach(self._trained, self._observer)
 
     def _end_log_epoch(self, epoch: int, logs: dict[str, Any] | None) -> None:
         if self._log is not None and self._observer is not None:
             step = self.recording.next_step + self._observer.steps
             self._log.end_epoch(epoch, step, logs)
-            missed = self.params.get("steps") or 0
-            missed -= self._observer.steps_of_epoch
-            if missed > 0 and not self._is_attached():
+            if not ObservedTrainFunction.is_attached(self._observer):
+                missed = self.params.get("steps") or 0
+                missed -= self._observer.steps_of_epoch
+                which = f"the last {missed} steps" if missed > 0 else "all"
                 self._warn_that(
-                    f"did not see the last {missed} steps of epoch "
-                    f"{epoch + 1}: the model's train function was replaced, as "
-                    "by another `fit` inside this one."
+                    f"did not see {which} of epoch {epoch + 1}: somebody gave "
+                    "the model another `train_function`. Its steps after that "
+                    "one are numbered too low."
                 )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -273,12 +313,6 @@ class StepMonitor(Monitor):
         if self._observer is not None:
             self._observer.schedule = gated(self._observer.schedule)
 
-    def _is_attached(self) -> bool:
-        observer = self._observer
-        return observer is not None and ObservedTrainFunction.is_attached(
-            self._trained, observer
-        )
-
     def _begin(self) -> None:
         """Opens what a training run needs beside the recording."""
 
@@ -288,8 +322,8 @@ class StepMonitor(Monitor):
 
     def _stop(self) -> None:
         if self._observer is not None:
-            ObservedTrainFunction.detach(self.model, self._observer)
-            self._observer = self._trained = None
+            ObservedTrainFunction.detach(self._observer)
+        self._observer = self._trained = None
         self.recording.flush()
 
     def _check(self, model: Any) -> None:

@@ -34,7 +34,8 @@ def run_identity(model: Any, params: dict[str, Any]) -> str:
 
 def end_run(model: Any) -> None:
     """Forgets the run: the next `fit` is another, whatever it is given."""
-    _ = _runs.pop(model, None)
+    if model is not None:
+        _ = _runs.pop(model, None)
 
 
 class RunLog:
@@ -126,7 +127,10 @@ class RunLog:
         if first:
             built = self._model.built
             facts = model_facts(self._model) if built else {}
-            offset = recording.resume(first, step, **facts)
+            steps = self._params.get("steps")
+            offset = recording.resume(
+                first, step, steps_per_epoch=steps, **facts
+            )
         self._add_facts(
             {
                 "initial_epoch": first,
@@ -146,6 +150,7 @@ class RunLog:
     def break_off(self) -> None:
         """Lets go of the file of a run whose `fit` raised."""
         self.has_ended = True
+        end_run(self._model)
         self.recording.close()
 
     def forget(self) -> None:

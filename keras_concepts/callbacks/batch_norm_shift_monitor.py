@@ -1,7 +1,7 @@
 """Whether batch normalization does at inference what it did in training."""
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -138,6 +138,7 @@ class BatchNormShiftMonitor(SampledMonitor):
     """
 
     log_keys = ("batch_norm_shift",)
+    _of_fit: ClassVar[dict[str, Any]] = {"_batch": None, "_pass": None}
 
     def __init__(
         self,

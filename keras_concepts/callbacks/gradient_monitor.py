@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -141,6 +141,7 @@ class GradientMonitor(SampledMonitor):
         "dead_units",
         "update_ratio",
     )
+    _of_fit: ClassVar[dict[str, Any]] = {"_writer": None, "_recent": []}
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -140,6 +140,7 @@ class SignalMonitor(Monitor):
     # Its hook for a batch reads neither logs nor model. Keras may call it from
     # several threads and in any order, but before the epoch ends.
     async_safe = True
+    _of_fit: ClassVar[dict[str, Any]] = {"_batch": None, "_probe": None}
 
     def __init__(
         self,
@@ -215,8 +216,10 @@ class SignalMonitor(Monitor):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_end(logs)
-        # They hold on to the model.
-        self._batch, self._probe = None, None
+        self._stop()
+
+    def _stop(self) -> None:
+        self._batch, self._probe = None, None  # they hold on to the model
 
     def _measure(self, epoch: int) -> dict[str, float]:
         if self._batch is None:

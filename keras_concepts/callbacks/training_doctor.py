@@ -5,7 +5,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
@@ -18,7 +18,6 @@ from keras_concepts._validation import (
     checked_path,
 )
 from keras_concepts.callbacks._callback_list import (
-    callbacks_of_fit,
     put_in_order,
 )
 from keras_concepts.callbacks._careful import Careful
@@ -31,7 +30,6 @@ from keras_concepts.callbacks._monitor import (
     StepMonitor,
 )
 from keras_concepts.callbacks._probe import fed_probe
-from keras_concepts.callbacks._run_log import end_run
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
     PlannedBudget,
@@ -52,6 +50,8 @@ from keras_concepts.callbacks.penalty_reporter import PenaltyReporter
 from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
 )
+from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
+from keras_concepts.instruments.step.end_of_fit import EndOfFit
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge
@@ -194,6 +194,14 @@ class TrainingDoctor(Monitor):
     async_safe = True
     _keeps_logs = True
     _goes_on = False
+    _of_fit: ClassVar[dict[str, Any]] = {
+        "_monitors": [],
+        "_checkup": None,
+        "_data": None,
+        "_trained": None,
+        "_writers": [],
+        "_begun_at": [],
+    }
 
     def __init__(
         self,
@@ -244,6 +252,7 @@ class TrainingDoctor(Monitor):
 
     def _begin_run(self) -> None:
         self._judge: Judge | None = None
+        self._judged: tuple[list[str], list[str]] = [], []  # of a copy
         self._monitors: list[StepMonitor] = []
         self._checkup: Checkup | None = None
         self._live_report = LiveReport(self._report_live, self.time_budget)
@@ -258,15 +267,24 @@ class TrainingDoctor(Monitor):
         self._writes_files = True
         self._has_bad_probe = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if self._judge is not None:
+            judged = self._judge.checked, self._judge.unchecked
+            state |= {"_judge": None, "_judged": judged}
+        return state
+
     @property
     def checked(self) -> list[str]:
         """Names of the rules that could be judged."""
-        return [] if self._judge is None else self._judge.checked
+        return self._judged[0] if self._judge is None else self._judge.checked
 
     @property
     def unchecked(self) -> list[str]:
         """What could not be judged, and why."""
-        unchecked = [] if self._judge is None else self._judge.unchecked
+        unchecked = self._judged[1]
+        if self._judge is not None:
+            unchecked = self._judge.unchecked
         return [*unchecked, *self._careful.missing]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -364,6 +382,7 @@ class TrainingDoctor(Monitor):
         callbacks = callbacks_of_fit()
         if callbacks is not None:
             put_in_order(callbacks, self)
+            EndOfFit.of(callbacks).then(self.break_off)
         self.recording.next_step = self._log.last_step
         self._begun_at.append(self._epochs)
         self._log.go_on(self.model, self.params)
@@ -383,11 +402,8 @@ class TrainingDoctor(Monitor):
 
     def break_off(self) -> None:
         """Ends a run that `fit` did not end, because it raised."""
-        if self._log is not None and not self._log.has_ended:
-            self._end_run()
-            end_run(self.model)
-            self._log.break_off()
-            self._live_report.finish()
+        if self._log is not None:
+            self._break_off(self._log)
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -456,6 +472,10 @@ class TrainingDoctor(Monitor):
         if self.prints_verdict and self.on_finding in ("report", "stop"):
             with self._careful("print its verdict"):
                 print_through(self.sink, self.summary)
+
+    def _stop(self) -> None:
+        self._end_run()
+        self._live_report.finish()
 
     def _end_run(self) -> None:
         for monitor in self._monitors:
@@ -536,6 +556,11 @@ class TrainingDoctor(Monitor):
         model = self.model
         if not model.built or not model.trainable_variables:
             return
+        if _backend.other_threads_train():
+            self._careful.note(
+                "random numbers were drawn by several threads that train: "
+                "neither run need be the same as without a doctor"
+            )
         with self._careful("look at the weights"):
             if self._checkup is None:
                 heads = self.recording.facts.get("heads") or []

@@ -125,8 +125,8 @@ class Trial:
             if time.monotonic() - started > seconds:
                 break
         moved = [
-            not np.array_equal(_backend.on_host(now), _backend.on_host(start))
-            for now, start in zip(values, self.start, strict=True)
+            not np.array_equal(_backend.on_host(a), _backend.on_host(b))
+            for a, b in zip(values, self.start, strict=True)
         ]
         after = max(losses[-2:], key=lambda x: math.inf if x != x else x)
         return Learned(losses[0], after, len(losses) - 1, rate, moved)

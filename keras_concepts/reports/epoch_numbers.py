@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording, Series
+from keras_concepts.reports.tracked import OneAfterTheOther
 
 # Of the run, and no curve.
 _NO_CURVES = (q.APPLIED, q.CHECKED, q.CHECKED_STEPS, q.UNITS)
@@ -27,6 +28,27 @@ class EpochNumbers(NamedTuple):
     epoch: int
     step: int
     values: dict[str, float]
+
+
+class EpochsOfFits:
+    """Numbers the epochs of several recordings one after the other."""
+
+    def __init__(self) -> None:
+        self._order = OneAfterTheOther()
+
+    def numbered(
+        self, recording: Recording, numbers: Sequence[EpochNumbers]
+    ) -> list[EpochNumbers]:
+        """The same numbers, in epochs that go on from `fit` to `fit`.
+
+        Args:
+            recording: Which they are of.
+            numbers: From `epoch_numbers`.
+        """
+        first = int(recording.facts.get("first_epoch") or 0)
+        last = max((each.epoch for each in numbers), default=0)
+        added = self._order.added_to(recording, first, last)
+        return [each._replace(epoch=each.epoch + added) for each in numbers]
 
 
 def epoch_numbers(

@@ -7,10 +7,14 @@ from typing import Any
 
 from keras_concepts._extras import missing
 from keras_concepts.recording import Recording
-from keras_concepts.reports.epoch_numbers import epoch_numbers
+from keras_concepts.reports.epoch_numbers import (
+    EpochsOfFits,
+    epoch_numbers,
+)
 from keras_concepts.reports.tracked import (
     PREFIX,
     AllFindings,
+    MadeAnew,
     NewRows,
     cleaned,
     findings_of,
@@ -27,7 +31,7 @@ _LONGEST_TAG = 5000
 _FORBIDDEN = r"[^\w\-. /]"
 
 
-class MLflowWriter:
+class MLflowWriter(MadeAnew):
     """Writes a recording that grows, and findings, to a run of MLflow.
 
     - metrics: after each epoch a few numbers, named `doctor/loss` and so on;
@@ -69,6 +73,7 @@ class MLflowWriter:
         self.layers = layers
         self._mlflow = _imported()
         self._rows = NewRows()
+        self._epochs = EpochsOfFits()
         self._begun = ""  # run that was written to last
         self._findings = AllFindings()
         self._told: list[Finding] | None = None
@@ -87,12 +92,13 @@ class MLflowWriter:
         """
         client = self._mlflow.MlflowClient()
         run_id = self._run_id()
+        if run_id != self._begun:
+            self._begun, self._told = run_id, None
+            self._epochs = EpochsOfFits()
+            self._findings = AllFindings()
         metrics = self._metrics(recording)
         for i in range(0, len(metrics), _MOST_METRICS):
             _ = client.log_batch(run_id, metrics[i : i + _MOST_METRICS])
-        if run_id != self._begun:
-            self._begun, self._told = run_id, None
-            self._findings = AllFindings()
         found = self._findings.with_those_of(recording, findings)
         if found != self._told:
             _ = client.log_batch(run_id, tags=self._tags(found))
@@ -111,9 +117,10 @@ class MLflowWriter:
         entities = self._mlflow.entities
         now = int(time.time() * 1000)
         new = self._rows.of(recording)
+        found = epoch_numbers(recording, new, layers=self.layers)
         return [
             entities.Metric(self._name(name), value, now, numbers.epoch)
-            for numbers in epoch_numbers(recording, new, layers=self.layers)
+            for numbers in self._epochs.numbered(recording, found)
             for name, value in numbers.values.items()
         ]
 

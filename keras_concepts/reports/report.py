@@ -160,12 +160,27 @@ def print_recording(
         if len(monitors) > 1:
             console.print(Rule(Text(printable(monitor)), align="left"))
         report_of(monitor).print(recording, console)
+        print_missed(recording, monitor, console)
     if unreported:
         console.print(
             f"No report is available for: {', '.join(unreported)}.",
             highlight=False,
             markup=False,
         )
+
+
+def print_missed(
+    recording: Recording, monitor: str, console: Console | None = None
+) -> None:
+    """Prints what a monitor could not measure, if anything.
+
+    Args:
+        recording: With the facts of the run.
+        monitor: As rows name it.
+        console: Where to print, by default the standard output.
+    """
+    for sentence in recording.facts.get(quantities.MISSED_BY + monitor, []):
+        (console or Console()).print(Text(printable(str(sentence))))
 
 
 def plot_recording(recording: Recording) -> "dict[str, Figure]":

@@ -17,14 +17,20 @@ from keras_concepts._extras import missing
 from keras_concepts.recording import Recording, Series
 from keras_concepts.reports.doctor.verdict import began, place
 from keras_concepts.reports.drawing.names import printable
-from keras_concepts.reports.tracked import NewFindings, NewRows, findings_of
+from keras_concepts.reports.tracked import (
+    MadeAnew,
+    NewFindings,
+    NewRows,
+    OneAfterTheOther,
+    findings_of,
+)
 from keras_concepts.rules import Finding
 
 # What Markdown could take for more than a character.
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#!+-])")
 
 
-class TensorBoardWriter:
+class TensorBoardWriter(MadeAnew):
     """Writes a recording that grows to an event file, without TensorFlow.
 
     - `gradient_norm`, `batch_loss` and so on: scalars, of the run;
@@ -68,6 +74,7 @@ class TensorBoardWriter:
         self.log_dir = os.fspath(log_dir)
         self.layers = layers
         self._rows = NewRows()
+        self._order = OneAfterTheOther()
         self._findings: weakref.WeakKeyDictionary[Recording, NewFindings]
         self._findings = weakref.WeakKeyDictionary()
         self._file = _open(self.log_dir)
@@ -83,13 +90,15 @@ class TensorBoardWriter:
         """
         new = self._rows.of(recording)
         now = max((int(s.steps.max(initial=0)) for s in new), default=0)
+        taken = max(map(_steps_taken, new), default=0)
+        added = self._order.added_to(recording, recording.next_step, taken)
         if not self.layers:
             new = [s for s in new if not s.owner or s.quantity == q.LOG]
         for (_, step), values in sorted(_summaries(new).items()):
-            self._file.write(_event(step, values))
+            self._file.write(_event(step + added, values))
         known = self._findings.setdefault(recording, NewFindings())
         for step, finding in known.of(findings, now):
-            self._file.write(_event(step, [_text(finding)]))
+            self._file.write(_event(step + added, [_text(finding)]))
         self._file.flush()
 
     def close(self) -> None:
@@ -118,6 +127,13 @@ def write_tensorboard(
     writer = TensorBoardWriter(log_dir, layers=layers)
     writer.write(recording, findings_of(recording))
     writer.close()
+
+
+def _steps_taken(series: Series) -> int:
+    """Once the last row was measured: most count the steps before theirs."""
+    concept = q.concept_of(series.monitor)
+    between = concept is not None and concept.between_steps
+    return int(series.steps.max(initial=-1)) + (not between)
 
 
 def _open(log_dir: str) -> Any:

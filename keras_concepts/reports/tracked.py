@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import re
 import weakref
 from collections import Counter
@@ -32,6 +33,24 @@ class Writer(Protocol):
         ...
 
 
+class MadeAnew:
+    """What is copied or pickled are the arguments: a copy begins anew.
+
+    Connections and open files can be neither.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = inspect.signature(type(self)).parameters
+        return _made, (
+            type(self),
+            {each: getattr(self, each) for each in names},
+        )
+
+
+def _made(cls: type, arguments: dict[str, Any]) -> Any:
+    return cls(**arguments)
+
+
 class NewRows:
     """Which rows of a recording came since the last look at it."""
 
@@ -47,6 +66,36 @@ class NewRows:
         new = rows[max(0, self._seen.get(recording, 0) - gone) :]
         self._seen[recording] = len(rows) + gone
         return new
+
+
+class OneAfterTheOther:
+    """What to add to the steps or epochs of each recording of several.
+
+    Those of a file go on from `fit` to `fit`. A recording without a file begins
+    with 0 again, where an earlier one has written already.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._added: weakref.WeakKeyDictionary[Recording, int]
+        self._added = weakref.WeakKeyDictionary()
+
+    def added_to(self, recording: Recording, first: int, last: int) -> int:
+        """The same for all that is written of a recording.
+
+        Args:
+            recording: That grows.
+            first: Where its `fit` began.
+            last: The last one that is written now.
+        """
+        if recording not in self._added:
+            is_file = recording.path is not None
+            self._added[recording] = (
+                0 if is_file else max(0, self._last - first)
+            )
+        added = self._added[recording]
+        self._last = max(self._last, last + added)
+        return added
 
 
 class AllFindings:

@@ -7,10 +7,14 @@ from typing import Any
 from keras_concepts._extras import missing
 from keras_concepts.recording import Recording
 from keras_concepts.reports.doctor.verdict import measured
-from keras_concepts.reports.epoch_numbers import epoch_numbers
+from keras_concepts.reports.epoch_numbers import (
+    EpochsOfFits,
+    epoch_numbers,
+)
 from keras_concepts.reports.tracked import (
     PREFIX,
     AllFindings,
+    MadeAnew,
     NewRows,
     cleaned,
     findings_of,
@@ -28,7 +32,7 @@ _COLUMNS = (
 )
 
 
-class WandbWriter:
+class WandbWriter(MadeAnew):
     """Writes a recording that grows, and findings, to a run of W&B.
 
     - history: after each epoch a few numbers, named `doctor/loss` and so on,
@@ -66,6 +70,7 @@ class WandbWriter:
         self.layers = layers
         self._wandb = _imported()
         self._rows = NewRows()
+        self._epochs = EpochsOfFits()
         self._begun: Any = None  # run that was written to last
         self._findings = AllFindings()
         self._told: list[Finding] | None = None
@@ -86,16 +91,18 @@ class WandbWriter:
         name = self._name("epoch")
         if run is not self._begun:
             self._begun, self._told = run, None
+            self._epochs = EpochsOfFits()
             self._findings = AllFindings()
             _ = run.define_metric(name, hidden=True)
             _ = run.define_metric(f"{self.prefix}*", step_metric=name)
         new = self._rows.of(recording)
-        for numbers in epoch_numbers(recording, new, layers=self.layers):
+        found = epoch_numbers(recording, new, layers=self.layers)
+        for numbers in self._epochs.numbered(recording, found):
             values = {self._name(n): v for n, v in numbers.values.items()}
             run.log({name: numbers.epoch, **values})
-        found = self._findings.with_those_of(recording, findings)
-        if found != self._told:
-            self._tell(run, found)
+        all_found = self._findings.with_those_of(recording, findings)
+        if all_found != self._told:
+            self._tell(run, all_found)
         return run
 
     def _tell(self, run: Any, findings: Sequence[Finding]) -> None:

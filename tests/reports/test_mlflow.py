@@ -105,6 +105,18 @@ def test_while_it_goes_on(store):
         assert _findings(store, run.info.run_id)
 
 
+def test_a_second_fit_goes_on(store):
+    writer = MLflowWriter()
+    with mlflow.start_run() as run:
+        for fit in range(2):
+            recording = Recording(monitor="GradientMonitor")
+            for epoch in range(2):
+                recording.append(epoch, "", q.GRADIENT_NORM, epoch, fit / 4)
+                _ = writer.write(recording)
+        norms = _history(store, run.info.run_id, "doctor/gradient_norm")
+    assert norms == {1: 0.0, 2: 0.0, 3: 0.25, 4: 0.25}
+
+
 def test_a_run_may_be_named(store, record_course):
     run = store.create_run(store.get_experiment_by_name("tests").experiment_id)
     recording = record_course([(0.5,)])

@@ -73,6 +73,19 @@ def test_scalars_are_the_recording(recording, tmp_path):
     assert _scalars(events, "zero_gradient_units/model/a") == {3: 2.0, 7: 3.0}
 
 
+def test_a_second_fit_goes_on(tmp_path):
+    """Without a file each `fit` counts from 0; TensorBoard shows both."""
+    writer = TensorBoardWriter(tmp_path)
+    for _ in range(2):
+        recording = Recording(monitor="GradientMonitor")
+        for step in range(3):
+            recording.append(0, "", q.GRADIENT_NORM, step, step / 8)
+            writer.write(recording)
+    writer.close()
+    norms = _scalars(_read(tmp_path), q.GRADIENT_NORM)
+    assert norms == {step: step % 3 / 8 for step in range(6)}
+
+
 def test_histograms_count_finite_positive_logs(recording, tmp_path):
     write_tensorboard(recording, tmp_path)
     events = _read(tmp_path)

@@ -7,7 +7,6 @@ function knows it, and nobody else.
 
 from keras_concepts._backend.keras_internals.common_state import (
     in_symbolic_scope,
-    kept_common_randomness,
     names_kept,
 )
 from keras_concepts._backend.keras_internals.graphs import (
@@ -56,12 +55,20 @@ from keras_concepts._backend.keras_internals.optimizers import (
     running_optimizer,
     weight_decay,
 )
+from keras_concepts._backend.keras_internals.randomness import (
+    Generator,
+    kept_common_randomness,
+    other_threads_train,
+    others_may_draw,
+)
 from keras_concepts._backend.keras_internals.trainers import (
+    AFTER_STEPS,
     RunningFit,
     batch_size_of_fit,
     call_as_trainer,
     compile_arguments,
     data_of_pass,
+    failures_of_data,
     has_call,
     make_train_function,
     replace_next_pass,
@@ -72,6 +79,8 @@ from keras_concepts._backend.keras_internals.trainers import (
 )
 
 __all__ = [
+    "AFTER_STEPS",
+    "Generator",
     "RunningFit",
     "batch_size_of_fit",
     "built_loss",
@@ -85,6 +94,7 @@ __all__ = [
     "changing_variables",
     "compile_arguments",
     "data_of_pass",
+    "failures_of_data",
     "flatten_layers",
     "graph_of",
     "has_call",
@@ -106,6 +116,8 @@ __all__ = [
     "optimizer_variables",
     "optimizers_of",
     "options_of_loss",
+    "other_threads_train",
+    "others_may_draw",
     "output_names",
     "output_structure",
     "own_value",

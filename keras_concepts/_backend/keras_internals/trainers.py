@@ -14,6 +14,9 @@ from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
 from keras_concepts._shadow import shadow
 
+# Which `fit` calls after the steps of an epoch, before the validation.
+AFTER_STEPS = "_get_metrics_result_or_logs"
+
 
 def call_as_trainer(model: Any, x: Any, training: bool) -> Any:
     """`model(x)` in the mode in which Keras' `fit` or `predict` calls it.
@@ -43,6 +46,49 @@ def make_train_function(model: Any) -> None:
         return
     model.train_function = None  # a method of the model's author
     model.make_train_function()
+
+
+@contextlib.contextmanager
+def failures_of_data(model: Any, then: Callable[[], Any]) -> Iterator[None]:
+    """Calls `then()` when an exception leaves the data of a running `fit`.
+
+    Args:
+        model: In `fit`.
+        then: Called before the exception goes on its way.
+    """
+    fit = running_fit(model)
+    iterator: Any = None if fit is None else fit.iterator
+    if not hasattr(iterator, "_enumerate_iterator"):
+        yield
+        return
+    enumerated = iterator._enumerate_iterator
+    caught = iterator.catch_stop_iteration
+
+    def enumerate_iterator() -> Iterator[Any]:
+        with _failures(then):
+            yield from enumerated()
+
+    @contextlib.contextmanager
+    def catch_stop_iteration() -> Iterator[None]:
+        with _failures(then), caught():
+            yield
+
+    with (
+        shadow(iterator, "_enumerate_iterator", enumerate_iterator),
+        shadow(iterator, "catch_stop_iteration", catch_stop_iteration),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _failures(then: Callable[[], Any]) -> Iterator[None]:
+    try:
+        yield
+    except (GeneratorExit, StopIteration):
+        raise
+    except BaseException:
+        then()
+        raise
 
 
 def batch_size_of_fit(model: Any) -> int | None:

@@ -363,7 +363,7 @@ def losses_of(
     fed = as_fed([y, sample_weight, [p.astype("float32") for p in predictions]])
     try:
         values = _backend.compiled(losses, once=True)(*fed)
-        return ops.convert_to_numpy(values).tolist()
+        return _backend.on_host(values).tolist()
     except Exception:  # of somebody's own loss, or of labels that do not fit
         return [math.nan] * len(predictions)
 

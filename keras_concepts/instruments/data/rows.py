@@ -7,6 +7,8 @@ import numpy as np
 from keras import ops
 
 # Tensors of these classes have rows of different lengths, or few entries.
+from keras_concepts import _backend
+
 _NOT_DENSE = ("RaggedTensor", "SparseTensor", "BCOO", "BCSR", "IndexedSlices")
 
 
@@ -34,7 +36,7 @@ def _converted(array: Any) -> np.ndarray:
         values = array.to_numpy()
         return values[:, None] if values.ndim == 1 else values
     if ops.is_tensor(array):
-        return ops.convert_to_numpy(array)
+        return _backend.on_host(array)
     return np.asarray(array)
 
 

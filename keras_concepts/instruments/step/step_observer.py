@@ -25,6 +25,7 @@ class StepObserver(Generic[Samples]):
         make_tap: Makes another tap once the model was compiled again.
 
     Attributes:
+        attached_to: Through what it sees the steps, while it is attached.
         listener: Called with what cannot be measured, instead of a warning.
         rejects: Whether the weights shall be as before the last step.
     """
@@ -43,6 +44,7 @@ class StepObserver(Generic[Samples]):
         self.tap = tap
         self.schedule = schedule
         self.can_reject = can_reject
+        self.attached_to: Any = None
         self.listener: Callable[[str], Any] | None = None
         self.rejects = False
         self._when_full = when_full

@@ -4,14 +4,13 @@ import contextlib
 import functools
 import sys
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
-
 from keras_concepts import _backend
+from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
 from keras_concepts.instruments.step.capture_updates import capture_updates
+from keras_concepts.instruments.step.end_of_fit import EndOfFit
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.instruments.step.step_record import StepRecord
 from keras_concepts.instruments.step.unseen_update import (
@@ -50,15 +49,17 @@ class ObservedTrainFunction:
 
     The optimizer is shadowed only inside a measured step (or while one is
     traced). What does stay on the model is this object and a
-    `make_train_function` that takes it off again. Both go when the last
-    observer is detached, when a step raises, when the `fit` that raised is
-    left, and at the latest when the next `fit` begins, which is with a call of
-    `make_train_function`.
+    `make_train_function` that takes it off again, and only while the steps of
+    an epoch run. Both go when these end, when the last observer is detached,
+    when anything in `fit` raises that `EndOfFit` notices, and at the latest
+    when the next `fit` begins, which is with a call of `make_train_function`.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._original = model.train_function
+        self._fit: EndOfFit | None = None
+        self._rests = False  # between two epochs, or in a `fit` inside
         self._observers: list[StepObserver[Any]] = []
         # Whether all updates of the last measured step were seen.
         self._sees_updates = False
@@ -72,19 +73,29 @@ class ObservedTrainFunction:
 
     @classmethod
     def attach(cls, model: Any, observer: StepObserver[Any]) -> None:
-        """Lets `observer` see the steps of the running `fit`."""
+        """Lets `observer` see the steps of the epoch that begins."""
+        known = observer.attached_to
+        if isinstance(known, cls):
+            if known._resumes():
+                return
+            observer.renew_tap()  # another `fit` of the model has run
         function = model.train_function
         if not isinstance(function, cls):
             function = cls(model)
-            _when_fit_is_left(function._restore)
+            callbacks = callbacks_of_fit()
+            if callbacks is not None:
+                function._fit = EndOfFit.of(callbacks)
+                function._fit.watch(model)
+                function._fit.then(function._restore)
         function._observers.append(observer)
         function._observed = None
         function._install()
+        observer.attached_to = function
 
     @classmethod
-    def detach(cls, model: Any, observer: StepObserver[Any]) -> None:
+    def detach(cls, observer: StepObserver[Any]) -> None:
         """Takes `observer` off, and the last one takes all traces with it."""
-        function = model.train_function
+        function, observer.attached_to = observer.attached_to, None
         if isinstance(function, cls) and observer in function._observers:
             function._observers.remove(observer)
             if not function._observers:
@@ -93,10 +104,26 @@ class ObservedTrainFunction:
                     function._say(_NO_OPTIMIZER, observer)
 
     @classmethod
-    def is_attached(cls, model: Any, observer: StepObserver[Any]) -> bool:
-        """Whether `observer` still sees the steps of the running `fit`."""
-        function = model.train_function
-        return isinstance(function, cls) and observer in function._observers
+    def is_attached(cls, observer: StepObserver[Any]) -> bool:
+        """Whether `observer` has seen the steps of the epoch up to now."""
+        function = observer.attached_to
+        return isinstance(function, cls) and (
+            function._rests
+            or vars(function._model).get("train_function") is function
+        )
+
+    def _resumes(self) -> bool:
+        """Whether it takes its place for another epoch, or has it."""
+        function = self._model.train_function
+        if function is self:
+            return True
+        if not self._rests:
+            return False
+        if isinstance(function, ObservedTrainFunction):  # of a broken `fit`
+            function._restore()
+        self._follow(self._model.train_function)
+        self._install()
+        return True
 
     def __call__(self, *args: Any) -> Any:
         if _name_of_caller() == "train_on_batch":  # no step of `fit`
@@ -114,6 +141,8 @@ class ObservedTrainFunction:
             raise
         except BaseException:
             self._restore()
+            if self._fit is not None:
+                self._fit.end()
             raise
         for observer in self._observers:
             observer.advance(steps, measured=observer in due)
@@ -242,46 +271,54 @@ class ObservedTrainFunction:
         self._restore()
         function = self._model.make_train_function(force=force)
         if caller == "fit":  # a `fit` that begins is observed by its own
+            self._rests = self._fit is not None
+            if self._fit is not None:
+                self._fit.once_it_goes_on(self._resumes)
             return function
         # A callback of the running `fit` has compiled the model again, or
         # trains on a batch of its own.
-        if self._model.train_function is not self._original:
-            self._original = self._model.train_function
+        self._follow(self._model.train_function)
+        self._install()
+        return self
+
+    def _follow(self, function: Any) -> None:
+        """Stands in for another function, if the model was compiled again."""
+        if function is not self._original:
+            self._original = function
             self._make_observed = _backend.observed_train_functions(self._model)
             self._observed = None
             for observer in self._observers:
                 observer.renew_tap()
-        self._install()
-        return self
+
+    def _rest(self, *args: Any) -> Any:
+        """Is what `fit` calls after the steps of an epoch."""
+        name, model = _backend.AFTER_STEPS, self._model
+        if _name_of_caller() == "fit":
+            self._rests = vars(model).get("train_function") is self
+            self._restore()
+            return getattr(model, name)(*args)
+        return getattr(type(model), name)(model, *args)
 
     def _install(self) -> None:
+        self._rests = False
         attributes = vars(self._model)
         attributes["train_function"] = self
         attributes["make_train_function"] = self._make_train_function
+        if hasattr(type(self._model), _backend.AFTER_STEPS):
+            attributes[_backend.AFTER_STEPS] = self._rest
 
     def _restore(self) -> None:
         attributes = vars(self._model)
         if attributes.get("train_function") is self:
             attributes["train_function"] = self._original
         # Each access makes another bound method: equal, not the same.
-        if attributes.get("make_train_function") == self._make_train_function:
-            del attributes["make_train_function"]
+        for name, own in (
+            ("make_train_function", self._make_train_function),
+            (_backend.AFTER_STEPS, self._rest),
+        ):
+            if attributes.get(name) == own:
+                del attributes[name]
 
 
 def _name_of_caller() -> str:
     return sys._getframe(2).f_code.co_name
-
-
-def _when_fit_is_left(restore: Callable[[], None]) -> None:
-    """Calls `restore` once the running `fit` has returned or raised.
-
-    Keras tells no callback of an exception. But the list that `fit` calls them
-    through lives as long as `fit` does, and is among our callers.
-    """
-    frame = sys._getframe(1)
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, keras.callbacks.CallbackList):
-            weakref.finalize(caller, restore).atexit = False
-            return
-        frame = frame.f_back

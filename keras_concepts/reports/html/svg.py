@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import threading
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -39,12 +40,17 @@ _SETTINGS = {
     "font.family": "DejaVu Sans",
     "path.simplify": True,
 }
+# Settings of matplotlib are those of the whole process: one report at a time.
+_drawing = threading.RLock()
 _METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
     """In it, figures are drawn for a page, whatever the user's settings.
+
+    They are put back afterwards. What another thread draws with matplotlib in
+    the meantime is drawn with the settings of the page.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -58,7 +64,7 @@ def drawing() -> Iterator[None]:
         for key, value in matplotlib.rcParamsDefault.items()
         if key not in ("backend", "backend_fallback", "interactive", "timezone")
     }
-    with warnings.catch_warnings(), matplotlib.rc_context():
+    with _drawing, warnings.catch_warnings(), matplotlib.rc_context():
         # Names may have letters that no font here has: the reader's may.
         warnings.simplefilter("ignore")
         matplotlib.rcParams.update(settings | _SETTINGS)

@@ -67,17 +67,14 @@ class Attach(keras.callbacks.Callback):
         super().__init__()
         self.observers = observers
 
-    def on_train_begin(self, logs=None):
-        for observer in self.observers:
-            ObservedTrainFunction.attach(self.model, observer)
-
     def on_epoch_begin(self, epoch, logs=None):
         for observer in self.observers:
+            ObservedTrainFunction.attach(self.model, observer)
             observer.begin_epoch(self.params["steps"])
 
     def on_train_end(self, logs=None):
         for observer in self.observers:
-            ObservedTrainFunction.detach(self.model, observer)
+            ObservedTrainFunction.detach(observer)
 
 
 def make():

@@ -8,6 +8,7 @@ import pytest
 
 from keras_concepts.callbacks import GradientMonitor, PenaltyReporter
 from keras_concepts.instruments import GradientTap
+from keras_concepts.instruments.step.end_of_fit import EndOfFit
 
 
 class Bomb(keras.callbacks.Callback):
@@ -95,29 +96,47 @@ def test_after_an_exception_inside_the_step(digits):
     assert "boom" in str(kept_alive.value)
 
 
-def test_the_next_fit_meets_no_leftover(digits):
+def test_a_kept_exception_keeps_no_patch(digits):
     model = make()
     monitor = GradientMonitor()
     with pytest.raises(RuntimeError) as kept_alive:
         model.fit(*digits, verbose=0, callbacks=[monitor, Bomb("on_epoch_end")])
     # As in a notebook, the traceback keeps the frames of `fit` alive.
-    assert "train_function" in leftovers(model)
-    model.fit(*digits, verbose=0)
     assert leftovers(model) == []
     assert kept_alive.tb is not None
 
 
-def test_a_late_clean_up_spares_the_next_fit(digits):
+def break_unnoticed(model, digits, monkeypatch):
+    """An exception that nobody notices: Ctrl-C between two callbacks, say."""
+    end = EndOfFit.end
+    deaf = [True]
+    monkeypatch.setattr(
+        EndOfFit, "end", lambda self: None if deaf else end(self)
+    )
+    callbacks = [GradientMonitor(), Bomb("on_train_batch_end")]
+    with pytest.raises(RuntimeError) as kept_alive:
+        model.fit(*digits, verbose=0, callbacks=callbacks)
+    deaf.clear()
+    # As in a notebook, the traceback keeps the frames of `fit` alive.
+    assert "train_function" in leftovers(model)
+    return kept_alive.value
+
+
+def test_the_next_fit_meets_no_leftover(digits, monkeypatch):
+    model = make()
+    error = break_unnoticed(model, digits, monkeypatch)
+    model.fit(*digits, verbose=0)
+    assert leftovers(model) == []
+    assert error.__traceback__ is not None
+
+
+def test_a_late_clean_up_spares_the_next_fit(digits, monkeypatch):
     """In a notebook the frames of a broken `fit` may die during another."""
     model = make()
-    broken = [GradientMonitor(), Bomb("on_epoch_end")]
-    with pytest.raises(RuntimeError) as kept_alive:
-        model.fit(*digits, verbose=0, callbacks=broken)
-    alive = [kept_alive.value]
-    del kept_alive
+    alive = [break_unnoticed(model, digits, monkeypatch)]
 
     class Forget(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
+        def on_train_batch_begin(self, batch, logs=None):
             alive.clear()
             gc.collect()
             assert "make_train_function" in vars(self._model)

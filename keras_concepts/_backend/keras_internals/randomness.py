@@ -1,0 +1,122 @@
+"""Random generators that many draw from, and who may be drawing."""
+
+import contextlib
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+from keras.src.backend.common import global_state
+from keras.src.trainers.data_adapters.generator_data_adapter import (
+    GeneratorDataAdapter,
+)
+from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
+
+
+class Generator(NamedTuple):
+    """One that the whole process draws random numbers from.
+
+    Attributes:
+        get: Gives its state.
+        set: Puts it into a state.
+        same: Whether two states are the same.
+    """
+
+    get: Callable[[], Any]
+    set: Callable[[Any], Any]
+    same: Callable[[Any, Any], bool]
+
+
+def _same_states(a: Any, b: Any) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@contextlib.contextmanager
+def kept_common_randomness(*more: Generator) -> Iterator[None]:
+    """Puts the generators that no backend owns back to where they were.
+
+    Python's, NumPy's, Keras' global one, and PyTorch's, whose loaders may feed
+    any backend. All but Keras' are of the whole process: where other threads
+    may have drawn from one in the meantime, it stays as it is, since nobody
+    shall draw the same numbers twice.
+
+    Args:
+        *more: Generators of the backend.
+    """
+    name = "global_seed_generator"
+    generator = global_state.get_global_attribute(name)  # of this thread
+    seed = None
+    if generator is not None:
+        # A copy: the variable's own memory may be written to.
+        seed = ops.convert_to_numpy(generator.state.value).copy()
+    of_process = [
+        Generator(random.getstate, random.setstate, lambda a, b: a == b),
+        Generator(np.random.get_state, np.random.set_state, _same_states),
+        *more,
+    ]
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        own = torch.random
+        of_process.append(
+            Generator(own.get_rng_state, own.set_rng_state, torch.equal)
+        )
+    before = [each.get() for each in of_process]
+    try:
+        yield
+    finally:
+        drawn = [
+            (each, state)
+            for each, state in zip(of_process, before, strict=True)
+            if not each.same(state, each.get())
+        ]
+        if drawn and not others_may_draw():
+            for each, state in drawn:
+                each.set(state)
+        # One that was made inside is gone: its seed was drawn from Python's.
+        global_state.set_global_attribute(name, generator)
+        if generator is not None:
+            generator.state.assign(seed)
+
+
+def others_may_draw() -> bool:
+    """Whether other threads train, or make the batches of the running `fit`.
+
+    The whole process draws random numbers from the same generators.
+    """
+    return other_threads_train() or any(
+        _is_fed_by_threads(fit.f_locals["epoch_iterator"].data_adapter)
+        for fit in _fits(sys._getframe(1))
+    )
+
+
+def other_threads_train() -> bool:
+    """Whether a `fit` of Keras runs in another thread."""
+    here = threading.get_ident()
+    return any(
+        thread != here and next(_fits(frame), None) is not None
+        for thread, frame in sys._current_frames().items()
+    )
+
+
+def _fits(frame: Any) -> Iterator[Any]:
+    """Frames of each `fit` of Keras' own that runs below a frame."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "fit" and "epoch_iterator" in code.co_varnames:
+            yield frame
+        frame = frame.f_back
+
+
+def _is_fed_by_threads(adapter: Any) -> bool:
+    """Whether somebody's Python may run in another thread to make a batch."""
+    if isinstance(adapter, TFDatasetAdapter):
+        return True
+    prefetches = keras.backend.backend() == "tensorflow"
+    if isinstance(adapter, PyDatasetAdapter):
+        return prefetches or adapter.enqueuer is not None
+    return prefetches and isinstance(adapter, GeneratorDataAdapter)

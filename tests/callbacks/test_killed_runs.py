@@ -1,0 +1,140 @@
+"""`kill -9` at random moments: the recording loads, and the run resumes.
+
+With `keras.callbacks.BackupAndRestore`, on which it depends what is trained
+again; see `tests/killed_runs.py`.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_concepts import Recording
+from keras_concepts import quantities as q
+
+PROGRAM = pathlib.Path(__file__).parents[1] / "killed_runs.py"
+EPOCHS, STEPS = 6, 5
+MONITORS = {
+    "GradientMonitor",
+    "SignalMonitor",
+    "PenaltyReporter",
+    "BatchNormShiftMonitor",
+    "NonFiniteGuard",
+}
+# Judged by the last 32 steps, of which a resumed run has seen fewer.
+UNITS = {q.ZERO_GRADIENT_UNITS, q.ZERO_GRADIENT_UNIT}
+
+
+def rows(path):
+    """Every value of a file by what it is of; once each."""
+    found = {}
+    for series in Recording.load(path):
+        # Before its first epoch, each `fit` measures the probe.
+        if series.epoch < 0 or series.quantity in UNITS:
+            continue
+        name = series.monitor, series.epoch, series.owner, series.quantity
+        for step, index, value in zip(
+            series.steps, series.index, series.values, strict=True
+        ):
+            key = (*name, int(step), int(index))
+            assert key not in found
+            found[key] = str(value)
+    return found
+
+
+def steps_of(path):
+    """Of each epoch the steps that `GradientMonitor` has measured."""
+    found = {}
+    for series in Recording.load(path).select("", q.GRADIENT_NORM):
+        found.setdefault(series.epoch, []).extend(series.steps.tolist())
+    return found
+
+
+def end(folder):
+    with np.load(folder / "end.npz") as arrays:
+        return dict(arrays)
+
+
+def assert_same_end(a, b):
+    for name, value in a.items():
+        if name not in ("loss", "mae", "first"):
+            np.testing.assert_array_equal(value, b[name])
+    for name in ("loss", "mae"):  # of the epochs since the last start
+        count = min(len(a[name]), len(b[name]))
+        np.testing.assert_array_equal(a[name][-count:], b[name][-count:])
+
+
+def check(folder, moment, save_freq):
+    """Compares a killed and resumed run with others; returns what it was."""
+    broken, plain = folder / str(moment), folder / f"{moment}-plain"
+    whole = rows(folder / "whole" / "run.jsonl")
+    killed = rows(broken / "killed.jsonl")
+    resumed = end(broken)
+    if (plain / "end.npz").exists():
+        assert_same_end(resumed, end(plain))
+    epoch, step = resumed["first"].tolist()
+    # The epochs before were flushed, since the model was saved after them.
+    assert set(range(epoch)) <= {key[1] for key in killed}
+    found = rows(broken / "run.jsonl")
+    if step == epoch * STEPS and save_freq == "epoch":
+        assert killed.items() <= whole.items()
+        assert found == whole
+        assert_same_end(resumed, end(folder / "whole"))
+        return "equal"
+    # Keras saved the model inside the epoch (or was killed between saving the
+    # weights and the number of the epoch), and trains all of it once more.
+    steps = steps_of(broken / "run.jsonl")
+    assert sorted(steps) == list(range(EPOCHS))
+    counted = [each for number in sorted(steps) for each in steps[number]]
+    assert counted == sorted(set(counted))
+    trained = [each for each in counted if each >= step]
+    last = step + (EPOCHS - epoch) * STEPS
+    assert trained == list(range(step, last))
+    return "repeated"
+
+
+def run(folder, moments, save_freq, seed, mode):
+    """Kills and resumes; returns how many moments ended how."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            PROGRAM,
+            folder,
+            *map(str, (moments, save_freq, seed, mode)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=3000,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    counts = {}
+    for line in done.stdout.splitlines():
+        told = json.loads(line)
+        # A file that Keras has left half-written ends a run without monitors,
+        # too.
+        [failed] = {status != 0 for status in told["statuses"]}
+        number = told["moment"]
+        ended = "lost" if failed else check(folder, number, save_freq)
+        counts[ended] = counts.get(ended, 0) + 1
+    assert sum(counts.values()) == moments
+    return counts
+
+
+@pytest.mark.optimized
+def test_killed_at_three_moments(tmp_path):
+    counts = run(tmp_path, 3, "epoch", 0, "eager")
+    assert counts.get("lost", 0) == 0
+
+
+@pytest.mark.long
+@pytest.mark.optimized
+@pytest.mark.parametrize(
+    ("save_freq", "moments"), [("epoch", 50), (3, 20)], ids=["epoch", "steps"]
+)
+def test_killed_at_many_moments(save_freq, moments, tmp_path):
+    counts = run(tmp_path, moments, save_freq, 1, "compiled")
+    sys.stderr.write(f"killed {moments} times: {counts}\n")
+    assert counts.get("lost", 0) <= moments // 5

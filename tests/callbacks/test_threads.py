@@ -1,0 +1,223 @@
+"""Two `fit` calls in two threads of one process."""
+
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_concepts as kc
+from keras_concepts import Recording, _backend
+from keras_concepts.callbacks import (
+    BatchNormShiftMonitor,
+    GradientMonitor,
+    NonFiniteGuard,
+    PenaltyReporter,
+    SignalMonitor,
+    TrainingDoctor,
+)
+
+X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+Y = X[:, :1]
+
+
+def network(name, rate=0.01):
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Dense(3, "relu", kernel_regularizer="l2", name="hidden"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dense(1, name="head"),
+        ],
+        name=name,
+    )
+    for number, weight in enumerate(model.trainable_weights):
+        random = np.random.default_rng(number)
+        weight.assign(random.normal(size=weight.shape))
+    model.compile(keras.optimizers.Adam(rate), "mse")
+    return model
+
+
+def train(model, path):
+    _ = model.fit(
+        *(X, Y),
+        batch_size=8,
+        epochs=3,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            GradientMonitor(record_to=path),
+            SignalMonitor((X, Y), record_to=path),
+            PenaltyReporter(record_to=path),
+            BatchNormShiftMonitor((X, Y), record_to=path),
+            NonFiniteGuard(record_to=path),
+            TrainingDoctor(
+                on_finding=lambda finding: None,
+                record_to=path,
+                time_budget=None,
+            ),
+        ],
+    )
+
+
+def rows(path):
+    return {
+        (each.monitor, each.epoch, each.owner, str(each.quantity)): (
+            each.steps.tolist(),
+            each.index.tolist(),
+            list(map(str, each.values)),
+        )
+        for each in Recording.load(path)
+    }
+
+
+def together(*functions):
+    """Calls each in a thread; raises what any of them has raised."""
+    errors = []
+
+    def run(function):
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(each,)) for each in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not any(thread.is_alive() for thread in threads)
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.optimized
+def test_each_recording_is_of_its_own_model(tmp_path):
+    begin = threading.Barrier(2)
+
+    def run(name, rate, path):
+        model = network(name, rate)
+        _ = begin.wait(60)
+        train(model, path)
+
+    rates = {"first": 0.01, "second": 0.1}
+    together(
+        *(
+            lambda name=name, rate=rate: run(name, rate, tmp_path / name)
+            for name, rate in rates.items()
+        )
+    )
+    for name, rate in rates.items():
+        train(network(name, rate), tmp_path / f"{name}-alone")
+        found = rows(tmp_path / name)
+        assert found == rows(tmp_path / f"{name}-alone")
+        [recorded] = Recording.load(tmp_path / name).runs
+        assert recorded.facts["model"] == name
+        owners = {owner.partition("/")[0] for _, _, owner, _ in found}
+        assert owners <= {name, "", "loss", "probe"}
+
+
+class Pause:
+    """A writer that gives other threads time, inside what the doctor does."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def write(self, recording, findings=()):
+        self.act()
+
+
+def doctor(act):
+    return TrainingDoctor(
+        on_finding=lambda finding: None, time_budget=None, log_to=Pause(act)
+    )
+
+
+def test_nobody_draws_the_same_numbers_twice():
+    """A doctor looks while a `fit` in another thread draws random numbers."""
+    looks, drawn = threading.Event(), threading.Event()
+    numbers = []
+
+    def batches():
+        yield X, Y
+        yield X, Y  # Keras looks at the first ones, for their shapes
+        yield X, Y
+        assert looks.wait(60)
+        numbers.extend(np.random.rand(5).tolist())  # noqa: NPY002
+        drawn.set()
+        while looks.is_set():
+            time.sleep(0.01)
+        numbers.extend(np.random.rand(5).tolist())  # noqa: NPY002
+        yield X, Y
+
+    def act():
+        looks.set()
+        assert drawn.wait(60)
+
+    def other():
+        _ = network("other").fit(
+            batches(), steps_per_epoch=4, shuffle=False, verbose=0
+        )
+
+    def watched():
+        own = doctor(act)
+        _ = network("watched").fit(X, Y, epochs=1, verbose=0, callbacks=[own])
+        looks.clear()
+
+    together(other, watched)
+    assert len(set(numbers)) == 10
+
+
+def test_a_generator_in_another_thread_goes_on():
+    """TensorFlow fetches batches ahead, while the doctor looks."""
+    numbers = []
+
+    def batches():
+        while True:
+            numbers.append(np.random.rand())  # noqa: NPY002
+            yield X[:8], Y[:8]
+
+    own = doctor(lambda: time.sleep(0.1))
+    _ = network("net").fit(
+        batches(),
+        steps_per_epoch=3,
+        epochs=4,
+        shuffle=False,
+        verbose=0,
+        callbacks=[own],
+    )
+    assert len(numbers) >= 12
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_a_look_leaves_the_generators_of_one_thread():
+    """Where nobody else trains, what is drawn in a look is drawn again."""
+    random = np.random.RandomState
+    assert not _backend.other_threads_train()
+    np.random.seed(3)  # noqa: NPY002
+    with _backend.kept_randomness():
+        _ = np.random.rand(4)  # noqa: NPY002
+    assert np.random.rand() == random(3).rand()  # noqa: NPY002
+
+
+def test_watch_says_that_others_train():
+    inside = threading.Barrier(2)
+
+    class Meet(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            _ = inside.wait(60)
+
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 3:
+                _ = inside.wait(60)
+
+    def run(name):
+        _ = network(name).fit(X, Y, batch_size=8, verbose=0, callbacks=[Meet()])
+
+    with kc.watch(on_finding=lambda finding: None) as seen:
+        together(lambda: run("first"), lambda: run("second"))
+    assert len(seen.doctors) == 2
+    said = [text for each in seen.doctors for text in each.unchecked]
+    assert any("several threads" in text for text in said)
