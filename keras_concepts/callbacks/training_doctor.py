@@ -117,7 +117,8 @@ class TrainingDoctor(Monitor):
     Measuring has a time budget. Where steps are compiled, those of a short run
     are not measured at all; weights, activations, error signals and predictions
     then are, on the probe after some of the epochs. So `noticed` may differ
-    between machines. `time_budget=None` measures everything, always.
+    between machines. `time_budget=None` measures everything, always; so does a
+    training in several processes, which must all measure the same steps.
 
     Args:
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, a few hundred
@@ -242,6 +243,7 @@ class TrainingDoctor(Monitor):
         self._epochs = 0
         self._begun_at: list[int] = []  # by another `fit` that went on
         self._is_probed = self._is_broken = False
+        self._writes_files = True
         self._has_bad_probe = False
 
     @property
@@ -276,20 +278,23 @@ class TrainingDoctor(Monitor):
         self._begin_run()
         self.findings = []
         model = self.model
-        if _backend.is_main_process(model):
+        self._writes_files = _backend.is_main_process(model)
+        if self._writes_files:
             self._writers = _listed(self.log_to)
         self._log = self._open_log(model)
         self._judge = Judge(self.recording)
+        share = self.time_budget
+        if share is not None and _backend.has_other_workers(model):
+            # By a clock of its own, each process would measure other steps.
+            share = None
+            self._careful.note(
+                "`time_budget`: the processes of a distributed training must "
+                "run the same steps, so every step is measured"
+            )
         self._budget = TimeBudget(
-            self.time_budget, _backend.COMPILES and not model.run_eagerly
+            share, _backend.COMPILES and not model.run_eagerly
         )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
-        if _backend.replica_count(model) > 1:
-            self._careful.note(
-                "losses, penalties and batch statistics of replicas but the "
-                "first, which stands for all; batches of a data set cannot be "
-                "looked at, so pass a probe"
-            )
 
     @property
     def has_begun(self) -> bool:
@@ -594,7 +599,7 @@ class TrainingDoctor(Monitor):
         self._writers = working
 
     def _report_live(self, refresh: int | None) -> None:
-        if self.report_to is not None:
+        if self.report_to is not None and self._writes_files:
             with self._careful("write its report"):
                 self._write_report(
                     self.report_to, refresh=refresh, judge=self._judge

@@ -14,6 +14,7 @@ from keras_concepts import quantities as q
 from keras_concepts._validation import check_positive_int
 from keras_concepts.instruments.call_order import CallOrder
 from keras_concepts.instruments.gradients.statistics import (
+    BATCH_SIZE,
     STEP_COLUMNS,
     VARIABLE_COLUMNS,
     measure,
@@ -28,6 +29,10 @@ from keras_concepts.instruments.gradients.units import (
 from keras_concepts.instruments.owners import OwnerNames, owner_names
 from keras_concepts.instruments.roles import layers_of_variables, roles_of
 from keras_concepts.instruments.step.capture_updates import capture_updates
+from keras_concepts.instruments.step.replicas import (
+    mean_over_replicas,
+    read_replicas,
+)
 from keras_concepts.instruments.step.step_record import StepRecord
 
 _NO_VARIABLE = (
@@ -252,11 +257,15 @@ class GradientTap:
         Returns:
             `GradientSamples` of the last `capacity` steps.
         """
-        rows, peaks, count = self.buffer.read()
-        self.buffer.clear()
+        replicas, peaks, count = read_replicas(self.buffer)
         kept = min(count, self.capacity)
         order = np.arange(count - kept, count)
-        rows = np.asarray(rows, np.float64)[order % self.capacity]
+        replicas = replicas[:, order % self.capacity]
+        rows = replicas[0]  # gradients and weights are those of all
+        loss, sizes = (
+            replicas[..., STEP_COLUMNS.index(name)]
+            for name in (q.BATCH_LOSS, BATCH_SIZE)
+        )
         if steps is None:
             numbers = self._first_step + order
             self._first_step += count
@@ -272,8 +281,8 @@ class GradientTap:
             paths=[self._names.of(v) for v in variables],
             sizes=np.array([np.prod(v.shape) for v in variables]),
             steps=numbers,
-            loss=rows[:, 0],
-            applied=rows[:, 1],
+            loss=mean_over_replicas(loss, sizes),
+            applied=rows[:, STEP_COLUMNS.index(q.APPLIED)],
             values=values[:, order],
             unit_peaks=self._split_units(peaks),
             layers=layers_of_variables(variables, self._names, self.model),
