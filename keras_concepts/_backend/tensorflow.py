@@ -498,11 +498,21 @@ class StepBuffer:
 
     def read(self) -> list[tuple[np.ndarray, np.ndarray, int]]:
         parts = [
-            each.values() for each in (self._rows, self._peaks, self._count)
+            each.arrays() for each in (self._count, self._peaks, self._rows)
         ]
+        # One message between machines, where several train.
+        own = [
+            np.concatenate([part.ravel() for part in replica])
+            for replica in zip(*parts, strict=True)
+        ]
+        units, shape = parts[1][0].size, parts[2][0].shape
         return [
-            (rows, peaks, int(count))
-            for rows, peaks, count in zip(*parts, strict=True)
+            (
+                row[1 + units :].reshape(shape),
+                row[1 : 1 + units],
+                int(row[0]),
+            )
+            for row in self._rows.of_all_machines(own)
         ]
 
     def clear(self) -> None:
@@ -564,14 +574,17 @@ class _OfReplicas:
         for each in self._variables:
             each.assign(tf.broadcast_to(value, each.shape))
 
-    def values(self) -> list[np.ndarray]:
-        """Those of all replicas, of all machines."""
-        arrays = [each.numpy() for each in self._variables]
-        if len(arrays) == self._strategy.num_replicas_in_sync:
-            return arrays
-        own = iter(arrays)
+    def arrays(self) -> list[np.ndarray]:
+        """Their values on the host."""
+        return [each.numpy() for each in self._variables]
+
+    def of_all_machines(self, own: list[np.ndarray]) -> list[np.ndarray]:
+        """Arrays of the replicas of all machines, of those of this one."""
+        if len(own) == self._strategy.num_replicas_in_sync:
+            return own
+        rest = iter(own)
         values = self._strategy.experimental_distribute_values_from_function(
-            lambda _: tf.constant(next(own))[tf.newaxis]
+            lambda _: tf.constant(next(rest))[tf.newaxis]
         )
         return list(self._strategy.gather(values, axis=0).numpy())
 
