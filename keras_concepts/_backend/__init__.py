@@ -177,8 +177,8 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     when the step begins; else the values after the step are put into `after`.
 
 `replica_count(model)`
-:   How many replicas of the model train, each in a trace of its own and on its
-    share of a batch: those of `tf.distribute`.
+:   How many replicas of a model train, or use an optimizer, each in a trace of
+    its own and on its share of a batch: those of `tf.distribute`.
 
 `has_other_workers(model)`
 :   Whether processes that run one program of the strategy must agree on every

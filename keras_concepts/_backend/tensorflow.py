@@ -134,7 +134,11 @@ def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
 
 
 def replica_count(model: Any) -> int:
-    return int(model.distribute_strategy.num_replicas_in_sync)
+    if isinstance(model, keras.optimizers.Optimizer):
+        strategy = model._distribution_strategy
+    else:
+        strategy = model.distribute_strategy
+    return int(strategy.num_replicas_in_sync)
 
 
 def has_other_workers(model: Any) -> bool:

@@ -48,9 +48,11 @@ else:
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 import keras_concepts as kc  # noqa: E402
 from keras_concepts import callbacks  # noqa: E402
+from keras_concepts.instruments import GradientTap  # noqa: E402
 
 REPLICAS = STRATEGY.num_replicas_in_sync
 BATCH = 16
@@ -200,7 +202,8 @@ class Components:
         )
         assert other.facts["replicas"] == REPLICAS
         assert other.facts["shares"] == []
-        same_rows(alone.select(), other.select(), but=("log",))
+        but = ("log", "learning_rate")  # which the first monitor records
+        same_rows(alone.select(), other.select(), but=but)
         return "right"
 
     def gradient_monitor(self):
@@ -214,6 +217,15 @@ class Components:
             )
             same(a.value[a.step == 0], b.value[b.step == 0], err_msg=name)
         return self._monitor(0)
+
+    def gradient_tap(self):
+        """In a loop of one's own."""
+        with STRATEGY.scope():
+            optimizer = keras.optimizers.SGD()
+        tap = GradientTap(optimizer, model=self.other)
+        with pytest.raises(ValueError, match=f"of {REPLICAS} replicas"), tap:
+            pass
+        return "refused"
 
     def penalty_reporter(self):
         return self._monitor(1)

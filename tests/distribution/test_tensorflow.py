@@ -16,6 +16,7 @@ SCRIPT = pathlib.Path(__file__).with_name("on_tensorflow.py")
 TABLE = {
     "metrics": "right",
     "gradient_monitor": "right",
+    "gradient_tap": "refused",
     "penalty_reporter": "right",
     "batch_norm_shift_monitor_synchronized": "right",
     "signal_monitor": "right",

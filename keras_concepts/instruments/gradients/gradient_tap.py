@@ -139,7 +139,8 @@ class GradientTap:
 
     Raises:
         TypeError: `optimizer` is no Keras optimizer.
-        ValueError: There are no variables, or `capacity` is below 1.
+        ValueError: There are no variables, `capacity` is below 1, or, when it
+            is entered, the optimizer was made for several replicas.
 
     Example:
 
@@ -217,6 +218,14 @@ class GradientTap:
     def __enter__(self) -> Self:
         if not self.variables:
             raise ValueError(_NO_VARIABLE)
+        replicas = _backend.replica_count(self.optimizer)
+        if replicas > 1:  # each applies it in a thread of its own
+            raise ValueError(
+                "`GradientTap` needs an optimizer that one replica uses, since "
+                "in a training loop of your own it does not see the others. "
+                f"Received: an optimizer of {replicas} replicas. Use "
+                "`callbacks.GradientMonitor` in `model.fit`."
+            )
         _ = self.buffer  # made here, since a compiled step may be traced next
         step = StepRecord(model=self.model)
 
