@@ -332,8 +332,8 @@ class Components:
                 sink=lambda text: None,
                 report_to=path if inside else None,
             )
-            # Sigmoids that give no distribution: an error that it must find.
-            _ = trained([doctor], inside=inside, head="sigmoid")
+            # Logits for a loss that takes probabilities: it must find that.
+            _ = trained([doctor], inside=inside, head="linear")
             found.append(doctor)
         alone, other = found
         names = [[f"{x.rule} {x.owner}" for x in d.findings] for d in found]
@@ -350,7 +350,7 @@ class Components:
         found = []
         for inside in (False, True):
             with kc.watch(on_finding=lambda finding: None) as seen:
-                _ = trained(inside=inside, head="sigmoid")
+                _ = trained(inside=inside, head="linear")
             found.append({f"{x.rule} {x.owner}" for x in seen.findings})
             if ENGINE == "worker" and inside:
                 text = " ".join(seen.doctors[-1].unchecked)
