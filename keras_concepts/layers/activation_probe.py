@@ -200,8 +200,10 @@ class ActivationProbe(keras.layers.Layer):
         if len(states) == 1:
             return states[0]
         counts = [
-            as_words(sum(total_of(s[row : row + 2], "float64") for s in states))
-            for row in (_ZEROS, _FLATS)
+            as_words(
+                np.sum([total_of(s[i : i + 2], "float64") for s in states], 0)
+            )
+            for i in (_ZEROS, _FLATS)
         ]
         return np.concatenate([joined_totals(states), *counts])
 

@@ -1,34 +1,23 @@
 """What the replicas of a distributed training measured, as one."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 
-class ReplicaRows(NamedTuple):
-    """What all replicas have appended to a buffer.
+def read_replicas(buffer: Any) -> tuple[np.ndarray, np.ndarray, int]:
+    """Reads a `_backend.StepBuffer` and empties it.
 
-    Attributes:
-        rows: `(replicas, steps, columns)`, float64.
-        peaks: Largest of each unit in any replica, `(units,)`.
-        count: Rows that each replica has appended; a ring holds the last ones.
+    Returns:
+        Rows of all replicas, `(replicas, steps, columns)`, float64; the largest
+        peak of each unit in any replica, `(units,)`; and how many rows each
+        replica has appended, of which a ring holds the last.
     """
-
-    rows: np.ndarray
-    peaks: np.ndarray
-    count: int
-
-
-def read_replicas(buffer: Any) -> ReplicaRows:
-    """Reads a `_backend.StepBuffer` and empties it."""
     rows, peaks, counts = zip(*buffer.read(), strict=True)
     buffer.clear()
     count = min(counts)
-    return ReplicaRows(
-        np.stack(rows).astype(np.float64)[:, :count],
-        np.max(peaks, axis=0),
-        count,
-    )
+    kept = np.stack(rows).astype(np.float64)[:, :count]
+    return kept, np.max(peaks, axis=0), count
 
 
 def mean_over_replicas(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
