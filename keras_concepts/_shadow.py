@@ -26,6 +26,10 @@ def shadow(instance: Any, name: str, replacement: Any) -> Iterator[None]:
             attributes[name] = outer
 
 
+# By `id` of the instance and name: what stood there, and the shadows before it.
+_of_threads: dict[tuple[int, str], list[Any]] = {}
+
+
 @contextlib.contextmanager
 def shadow_in_thread(
     instance: Any, name: str, replacement: Callable[..., Any]
@@ -35,15 +39,29 @@ def shadow_in_thread(
     Under `tf.distribute` each replica traces the step in a thread of its own,
     on the same model and optimizer: the others must meet the original.
     """
-    original = getattr(instance, name)
+    original, attributes = getattr(instance, name), vars(instance)
     owner = threading.get_ident()
 
     def shadowed(*args: Any, **kwargs: Any) -> Any:
         here = threading.get_ident() == owner
         return (replacement if here else original)(*args, **kwargs)
 
-    with shadow(instance, name, shadowed):
+    shadows = _of_threads.setdefault((id(instance), name), [])
+    if not shadows:
+        shadows.append(attributes.get(name))
+    shadows.append(shadowed)
+    attributes[name] = shadowed
+    try:
         yield
+    finally:
+        # Threads leave in any order, as replicas wait for each other.
+        shadows.remove(shadowed)
+        if shadows[-1] is None:
+            del attributes[name]
+        else:
+            attributes[name] = shadows[-1]
+        if len(shadows) == 1:
+            del _of_threads[id(instance), name]
 
 
 class _SharedShadow:

@@ -133,6 +133,23 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Context manager. Gives a list that receives the gradients summed over all
     replicas while `optimizer.apply` runs, and stays empty without replicas.
 
+`all_reduced(gradients)`
+:   The gradients that a replica has computed, each the sum over all replicas;
+    without replicas, as they are. To be called by all of them, and not in a
+    conditional.
+
+`of_all_replicas(tensors)`
+:   Of each tensor what all replicas have at this place of a step, `(replicas,
+    ...)`. To be called as `all_reduced` is. `None` without replicas, outside
+    of a step, and in a stateless scope, of which nothing is kept.
+
+`values_of_replicas(variable)`
+:   What each replica that this process trains has in a variable of which it
+    writes its own copy, arrays on the host; see `layers/_measured.py`.
+
+`assign_to_first_replica(variable, value)`
+:   Gives such a variable a value in the first replica, and zeros in the others.
+
 `shadow_in_step(instance, name, replacement)`
 :   Context manager. `_shadow.shadow` for use inside a training step, where a
     distributed one may run in several threads.
@@ -142,7 +159,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 
 `StepBuffer(capacity, columns, units)`
 :   Rows of float32 on the device: `append(row, peaks)` inside the step,
-    `read()` and `clear()` outside it.
+    `read()` and `clear()` outside it. Each replica appends to rows of its own;
+    `read` gives a list of rows, peaks and number of rows, one for each replica
+    of the whole training, on other machines too.
 
 `choose_rarely(predicate, if_true, if_false)`
 :   `choose` for an `if_true` that takes long and is hardly ever called.
@@ -168,8 +187,8 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     when the step begins; else the values after the step are put into `after`.
 
 `replica_count(model)`
-:   How many replicas of the model train, each on its part of a batch, of which
-    only the first is observed: those of `tf.distribute`.
+:   How many replicas of a model train, or use an optimizer, each in a trace of
+    its own and on its share of a batch: those of `tf.distribute`.
 
 `has_other_workers(model)`
 :   Whether processes that run one program of the strategy must agree on every
@@ -449,11 +468,14 @@ END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
 Switches = active.Switches
 add_to_totals = active.add_to_totals
+all_reduced = active.all_reduced
 argmax = active.argmax
+assign_to_first_replica = active.assign_to_first_replica
 at_columns = active.at_columns
 backup = active.backup
 batch_predictor = active.batch_predictor
 choose = active.choose
+of_all_replicas = active.of_all_replicas
 choose_rarely = active.choose_rarely
 column_sums = active.column_sums
 compiled = active.compiled
@@ -492,6 +514,7 @@ snapshot = active.snapshot
 summed_over_ranks = active.summed_over_ranks
 sums_of_squares = active.sums_of_squares
 value_and_grad = active.value_and_grad
+values_of_replicas = active.values_of_replicas
 version = active.version
 watch_batches = active.watch_batches
 when = active.when

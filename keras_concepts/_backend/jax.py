@@ -425,6 +425,23 @@ def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
     yield []
 
 
+def all_reduced(gradients: Sequence[Any]) -> list[Any]:
+    return list(gradients)
+
+
+def of_all_replicas(tensors: Sequence[Tensor]) -> list[Tensor] | None:
+    del tensors
+    return None
+
+
+def values_of_replicas(variable: Any) -> list[np.ndarray]:
+    return [on_host(variable)]
+
+
+def assign_to_first_replica(variable: Any, value: Any) -> None:
+    variable.assign(value)
+
+
 class StepBuffer:
     """See the package docstring.
 
@@ -462,10 +479,10 @@ class StepBuffer:
             count + 1,
         )
 
-    def read(self) -> tuple[np.ndarray, np.ndarray, int]:
+    def read(self) -> list[tuple[np.ndarray, np.ndarray, int]]:
         jax.effects_barrier()
         rows, peaks, count = self.state
-        return on_host(rows), on_host(peaks), int(count)
+        return [(on_host(rows), on_host(peaks), int(count))]
 
     def clear(self) -> None:
         self.state = self._empty()

@@ -18,6 +18,7 @@ from keras_concepts._backend import alone
 from keras_concepts._backend.keras_internals import (
     capture_reduced_gradients,
     data_of_pass,
+    in_stateless_scope,
     kept_common_randomness,
     make_train_function,
     optimizer_variables,
@@ -155,7 +156,11 @@ def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
 
 
 def replica_count(model: Any) -> int:
-    return int(model.distribute_strategy.num_replicas_in_sync)
+    if isinstance(model, keras.optimizers.Optimizer):
+        strategy = model._distribution_strategy
+    else:
+        strategy = model.distribute_strategy
+    return int(strategy.num_replicas_in_sync)
 
 
 def has_other_workers(model: Any) -> bool:
@@ -439,46 +444,95 @@ def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
         yield reduced
 
 
+def all_reduced(gradients: Sequence[Any]) -> list[Any]:
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return list(gradients)
+    present = [gradient for gradient in gradients if gradient is not None]
+    total = tf.distribute.ReduceOp.SUM
+    sums = iter(context.all_reduce(total, present) if present else [])
+    return [None if gradient is None else next(sums) for gradient in gradients]
+
+
+def of_all_replicas(tensors: Sequence[Tensor]) -> list[Tensor] | None:
+    context = tf.distribute.get_replica_context()
+    alone = context is None or context.num_replicas_in_sync == 1
+    # A stateless scope may be in a conditional, where replicas cannot meet.
+    if alone or in_stateless_scope():
+        return None
+    flat = [tf.reshape(tensor, (1, -1)) for tensor in tensors]
+    gathered: dict[int, Tensor] = {}
+    for dtype in {x.dtype for x in flat}:  # one message for each
+        places = [i for i, x in enumerate(flat) if x.dtype == dtype]
+        together = context.all_gather(
+            tf.concat([flat[i] for i in places], axis=1), axis=0
+        )
+        sizes = [tf.size(flat[i]) for i in places]
+        parts = tf.split(together, sizes, axis=1)
+        gathered |= dict(zip(places, parts, strict=True))
+    return [
+        tf.ensure_shape(
+            tf.reshape(gathered[i], tf.concat([[-1], tf.shape(x)], axis=0)),
+            (context.num_replicas_in_sync, *x.shape),
+        )
+        for i, x in enumerate(tensors)
+    ]
+
+
+def values_of_replicas(variable: Any) -> list[np.ndarray]:
+    parts = getattr(variable.value, "values", [variable.value])
+    return [part.numpy() for part in parts]
+
+
+def assign_to_first_replica(variable: Any, value: Any) -> None:
+    variable.assign(value)
+    for part in getattr(variable.value, "values", [])[1:]:
+        part.assign(tf.zeros_like(part))
+
+
 class StepBuffer:
     """See the package docstring.
 
-    Under a distribution strategy only the first replica observes its steps and
-    writes its copy, which is the one that is read.
+    Each replica of a distribution strategy writes rows of its own.
     """
 
     def __init__(self, capacity: int, columns: int, units: int) -> None:
         self.capacity = capacity
-        with tf.init_scope():
-            self._rows = _local(tf.zeros((capacity, columns)))
-            self._peaks = _local(tf.zeros((units,)))
-            self._count = _local(tf.zeros((), tf.int32))
+        self._rows = _OfReplicas(tf.float32, (capacity, columns))
+        self._peaks = _OfReplicas(tf.float32, (units,))
+        self._count = _OfReplicas(tf.int32, ())
 
     def append(self, row: Tensor, peaks: Tensor) -> None:
         # A step that finds no more data must not count: nothing here may run
         # before the row is there.
         with tf.control_dependencies([row, peaks]):
-            self._append(row, peaks)
+            count, highest = self._count.here, self._peaks.here
+            position = [[count % self.capacity]]
+            self._rows.here.scatter_nd_update(position, [row])
+            highest.assign(tf.maximum(highest, peaks))
+            count.assign_add(1)
 
-    def _append(self, row: Tensor, peaks: Tensor) -> None:
-        position = [[self._count % self.capacity]]
-        if tf.distribute.has_strategy():
-            # Distributed variables cannot be written in part.
-            rows = tf.tensor_scatter_nd_update(self._rows, position, [row])
-            self._rows.assign(rows)
-        else:
-            self._rows.scatter_nd_update(position, [row])
-        self._peaks.assign(tf.maximum(self._peaks, peaks))
-        self._count.assign_add(1)
-
-    def read(self) -> tuple[np.ndarray, np.ndarray, int]:
-        return (
-            self._rows.numpy(),
-            self._peaks.numpy(),
-            int(self._count.numpy()),
-        )
+    def read(self) -> list[tuple[np.ndarray, np.ndarray, int]]:
+        parts = [
+            each.arrays() for each in (self._count, self._peaks, self._rows)
+        ]
+        # One message between machines, where several train.
+        own = [
+            np.concatenate([part.ravel() for part in replica])
+            for replica in zip(*parts, strict=True)
+        ]
+        units, shape = parts[1][0].size, parts[2][0].shape
+        return [
+            (
+                row[1 + units :].reshape(shape),
+                row[1 : 1 + units],
+                int(row[0]),
+            )
+            for row in self._rows.of_all_machines(own)
+        ]
 
     def clear(self) -> None:
-        self._peaks.assign(tf.zeros_like(self._peaks))
+        self._peaks.assign(0.0)
         self._count.assign(0)
 
 
@@ -486,8 +540,7 @@ class Switches:
     """See the package docstring."""
 
     def __init__(self, count: int) -> None:
-        with tf.init_scope():
-            self._flags = _local(tf.zeros((count,), tf.bool))
+        self._flags = _OfReplicas(tf.bool, (count,))
         self._count = count
         self._last: list[bool] = [False] * count
 
@@ -497,7 +550,59 @@ class Switches:
             self._flags.assign(self._last)
 
     def values(self) -> list[Tensor]:
-        return tf.unstack(self._flags, self._count)
+        return tf.unstack(self._flags.here, self._count)
+
+
+class _OfReplicas:
+    """A variable of zeros for each replica that this process trains.
+
+    Not one of the strategy's, which cannot be written in part, and on several
+    machines not be made without all of them.
+    """
+
+    def __init__(self, dtype: Any, shape: tuple[int, ...]) -> None:
+        self._strategy = tf.distribute.get_strategy()
+        self._variables: list[tf.Variable] = []
+        devices = [None]
+        if tf.distribute.has_strategy():
+            devices = list(self._strategy.extended.worker_devices)
+
+        def make() -> None:
+            for device in devices:
+                with tf.init_scope(), tf.device(device):
+                    self._variables.append(
+                        tf.Variable(tf.zeros(shape, dtype), trainable=False)
+                    )
+
+        _outside_of_strategy(make)
+
+    @property
+    def here(self) -> tf.Variable:
+        """The variable of the replica that runs."""
+        context = tf.distribute.get_replica_context()
+        # A number, not a tensor: each replica has a trace of its own. Those of
+        # one machine are numbered in a row.
+        number = tf.get_static_value(context.replica_id_in_sync_group) or 0
+        return self._variables[number % len(self._variables)]
+
+    def assign(self, value: Any) -> None:
+        """Gives all of them one value, or entries of one value."""
+        for each in self._variables:
+            each.assign(tf.broadcast_to(value, each.shape))
+
+    def arrays(self) -> list[np.ndarray]:
+        """Their values on the host."""
+        return [each.numpy() for each in self._variables]
+
+    def of_all_machines(self, own: list[np.ndarray]) -> list[np.ndarray]:
+        """Arrays of the replicas of all machines, of those of this one."""
+        if len(own) == self._strategy.num_replicas_in_sync:
+            return own
+        rest = iter(own)
+        values = self._strategy.experimental_distribute_values_from_function(
+            lambda _: tf.constant(next(rest))[tf.newaxis]
+        )
+        return list(self._strategy.gather(values, axis=0).numpy())
 
 
 def when(flag: Any, function: Callable[[], None], buffer: Any) -> None:
@@ -508,23 +613,6 @@ def when(flag: Any, function: Callable[[], None], buffer: Any) -> None:
         return tf.constant(0)
 
     tf.cond(flag, run, lambda: tf.constant(0))
-
-
-def _is_first_replica() -> bool:
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return True
-    # A number, not a tensor: each replica has a trace of its own.
-    return tf.get_static_value(context.replica_id_in_sync_group) == 0
-
-
-def _local(value: Tensor) -> tf.Variable:
-    return tf.Variable(
-        value,
-        trainable=False,
-        synchronization=tf.VariableSynchronization.ON_READ,
-        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-    )
 
 
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
@@ -558,8 +646,6 @@ def _observed_train_function(
     original = model.train_step
 
     def train_step(data: Any) -> Any:
-        if not _is_first_replica():
-            return original(data)
         with observe(data, None, None):
             return original(data)
 

@@ -366,6 +366,23 @@ def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
     yield []
 
 
+def all_reduced(gradients: Sequence[Any]) -> list[Any]:
+    return list(gradients)
+
+
+def of_all_replicas(tensors: Sequence[Tensor]) -> list[Tensor] | None:
+    del tensors
+    return None
+
+
+def values_of_replicas(variable: Any) -> list[np.ndarray]:
+    return [on_host(variable)]
+
+
+def assign_to_first_replica(variable: Any, value: Any) -> None:
+    variable.assign(value)
+
+
 class StepBuffer:
     """See the package docstring."""
 
@@ -386,12 +403,12 @@ class StepBuffer:
             torch.maximum(self._peaks, peaks, out=self._peaks)
         self._count += 1
 
-    def read(self) -> tuple[np.ndarray, np.ndarray, int]:
+    def read(self) -> list[tuple[np.ndarray, np.ndarray, int]]:
         if self._rows is None:
-            return np.zeros(self._shape), np.zeros(self._units), 0
+            return [(np.zeros(self._shape), np.zeros(self._units), 0)]
         # Copies: on the CPU the arrays would share the tensors' memory.
         rows, peaks = self._rows.cpu(), self._peaks.cpu()
-        return rows.numpy().copy(), peaks.numpy().copy(), self._count
+        return [(rows.numpy().copy(), peaks.numpy().copy(), self._count)]
 
     def clear(self) -> None:
         if self._peaks is not None:

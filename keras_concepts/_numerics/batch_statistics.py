@@ -8,7 +8,11 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_concepts import _backend
-from keras_concepts._numerics.moments import Moments, unit_moments
+from keras_concepts._numerics.moments import (
+    Moments,
+    moments_of_replicas,
+    unit_moments,
+)
 from keras_concepts._types import Tensor
 
 
@@ -42,6 +46,8 @@ class NormalizedBatch(NamedTuple):
         moving_mean: `(channels,)`.
         moving_variance: `(channels,)`.
         renorm: Running mean and deviation of batch renormalization, or `None`.
+        shared: Moments of the whole batch, of which the inputs are a share, if
+            the layer normalizes by them; else `None`.
     """
 
     inputs: Tensor
@@ -49,6 +55,7 @@ class NormalizedBatch(NamedTuple):
     moving_mean: Tensor
     moving_variance: Tensor
     renorm: tuple[Tensor, Tensor] | None
+    shared: Moments | None
 
     @classmethod
     def of(
@@ -59,13 +66,26 @@ class NormalizedBatch(NamedTuple):
         renorm = None
         if getattr(layer, "renorm", False):
             renorm = _float32(layer.renorm_mean), _float32(layer.renorm_stddev)
+        shared = None
+        if is_synchronized(layer, mask):
+            own = _own_moments(layer, x, mask)
+            shared = moments_of_replicas(own)
         return cls(
             x,
             mask,
             _float32(layer.moving_mean),
             _float32(layer.moving_variance),
             renorm,
+            shared,
         )
+
+
+def is_synchronized(layer: Any, mask: Tensor | None = None) -> bool:
+    """Whether a layer normalizes by the whole batch, where there are replicas.
+
+    Keras does not where there is a mask.
+    """
+    return mask is None and bool(getattr(layer, "synchronized", False))
 
 
 def batch_moments(layer: Any, inputs: Tensor, mask: Tensor | None) -> Moments:
@@ -77,9 +97,15 @@ def batch_moments(layer: Any, inputs: Tensor, mask: Tensor | None) -> Moments:
 
 
 def _moments(layer: Any, batch: NormalizedBatch) -> Moments:
+    if batch.shared is not None:
+        return batch.shared
+    return _own_moments(layer, batch.inputs, batch.mask)
+
+
+def _own_moments(layer: Any, inputs: Tensor, mask: Tensor | None) -> Moments:
     # Masks count positions, whichever axis the channels are.
-    x = ops.cast(batch.inputs, "float32")
-    return unit_moments(x, batch.mask, layer.axis)
+    x = ops.cast(inputs, "float32")
+    return unit_moments(x, mask, layer.axis)
 
 
 def batch_against_moving(

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_concepts._numerics.words import add_to, total_of
+from keras_concepts import _backend
+from keras_concepts._numerics.words import add_to, as_words, total_of
 from keras_concepts._types import Tensor
 
 
@@ -60,6 +61,26 @@ def unit_moments(
     return Moments(
         count, ops.reshape(first, (-1,)), rest, ops.maximum(squares, 0.0)
     )
+
+
+def moments_of_replicas(own: Moments) -> Moments:
+    """Moments of a whole batch, of which each replica has a share.
+
+    To be called as `_backend.of_all_replicas` is.
+    """
+    gathered = _backend.of_all_replicas(list(own))
+    if gathered is None:
+        return own
+    counts, means, rests, squares = gathered
+    n = ops.cast(counts, "float32")
+    n = ops.reshape(n, (n.shape[0], -1))  # one for all units, or for each
+    total = ops.maximum(ops.sum(n, 0), 1.0)
+    # Distances from the share that has most, since one may be empty.
+    base = ops.max(ops.where(n == ops.max(n, 0), means, -np.inf), 0)
+    distances = (means - base) + rests
+    rest = ops.sum(n * distances, 0) / total
+    squares = ops.sum(squares + n * ops.square(distances - rest), 0)
+    return Moments(ops.sum(counts, 0), base, rest, squares)
 
 
 def counted(x: Tensor, mask: Tensor | None) -> Tensor | None:
@@ -124,6 +145,29 @@ class UnitTotals(NamedTuple):
     def packed(self) -> Tensor:
         """As one tensor."""
         return ops.concatenate(list(self), axis=0)
+
+
+def joined_totals(states: Sequence[np.ndarray]) -> np.ndarray:
+    """Packed `UnitTotals` of several streams as those of one, on the host."""
+    if len(states) == 1:
+        return states[0][: UnitTotals.rows]
+    parts = [UnitTotals.unpacked(state) for state in states]
+    shift = np.zeros_like(parts[0].shift)
+    for part in reversed(parts):  # that of the first which has counted
+        shift = np.where(part.count[:1] > 0.0, part.shift, shift)
+    sums = np.zeros((3, shift.shape[-1]))
+    for part in parts:
+        count, total, squares = (
+            total_of(words, "float64") for words in part[1:]
+        )
+        far = (part.shift - shift)[0].astype("float64")
+        far = np.where(count > 0.0, far, 0.0)
+        sums += (
+            count,
+            total + count * far,
+            squares + 2.0 * far * total + count * far**2,
+        )
+    return np.concatenate([shift, *map(as_words, sums)])
 
 
 def mean_and_variance(state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -58,6 +58,14 @@ def add_to(words: Tensor, value: Tensor) -> Tensor:
     return ops.stack([high, low])
 
 
+def as_words(total: np.ndarray) -> np.ndarray:
+    """Two float32 words, `(2, ...)`, of float64 totals on the host."""
+    high = total.astype("float32")
+    with np.errstate(invalid="ignore"):  # infinity, whose rest is nothing
+        low = np.nan_to_num(total - high, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.stack([high, low.astype("float32")])
+
+
 def total_of(words: Any, dtype: str = "float32") -> Any:
     """The totals that words stand for.
 

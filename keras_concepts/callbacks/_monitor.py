@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import keras
 
-from keras_concepts import _backend
 from keras_concepts._figures import kept_from_pyplot
 from keras_concepts._validation import check_positive_int, checked_path
 from keras_concepts.callbacks._callback_list import (
@@ -332,13 +331,6 @@ class StepMonitor(Monitor):
             raise ValueError(
                 f"`{name}` needs a model that was compiled with an optimizer. "
                 "Received: a model whose optimizer is None."
-            )
-        if _backend.has_other_workers(model):
-            raise ValueError(
-                f"`{name}` cannot observe steps under a "
-                "`MultiWorkerMirroredStrategy`, whose workers must run the "
-                "same operations. Received: a model of one. Attach the "
-                "monitor to a run on one machine."
             )
         if model.built and not model.trainable_variables:
             raise ValueError(

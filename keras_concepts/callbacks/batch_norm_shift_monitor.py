@@ -66,8 +66,13 @@ class BatchNormShiftMonitor(SampledMonitor):
     `training`, is in inference mode in training too: it is recorded with 0
     `calls`, whether it is `frozen`, and nothing else. In batch renormalization
     (`renorm=True`) the batch's statistics are those that the layer normalizes
-    by after its correction. Under `tf.distribute` the batch is the
-    first replica's share, also where `synchronized=True`.
+    by after its correction.
+
+    Under `tf.distribute` each replica normalizes by its own share of a batch,
+    and what is recorded are means over the shares; of a layer with
+    `synchronized=True` it is of the whole batch (but for masked batches, which
+    Keras does not synchronize). Which layers have shares, the fact `shares` of
+    the run says, and the table says that there are some.
 
     And for the run (the owner is `""`):
 

@@ -73,8 +73,8 @@ class GradientMonitor(SampledMonitor):
     columns are gates, have no such number; nor has a layer whose regularizers
     hide the zeros.
 
-    Under `tf.distribute` the gradients are the sum over all replicas, after
-    clipping, and the loss is that of the first replica's share of the batch.
+    Under `tf.distribute` the gradients are the sum over all replicas, before
+    clipping, and the loss is that of the whole batch.
 
     Added to the logs of each epoch, where `History` finds them and so do
     `CSVLogger`, `EarlyStopping`, `ModelCheckpoint` and `TensorBoard` if they

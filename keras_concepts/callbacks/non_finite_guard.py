@@ -98,7 +98,9 @@ class NonFiniteGuard(StepMonitor):
     the step fails for another reason.
 
     With `steps_per_execution`, `before_update` undoes all steps of the
-    execution. Under `tf.distribute` the first replica's share is looked at.
+    execution. Under `tf.distribute` the shares of all replicas are looked at,
+    and counts are sums over them; where a layer is synchronized between the
+    replicas, no layer can be named.
 
     Recorded once an epoch, at its last step, for the run (the owner of a row is
     `""`): `batch_loss`, `checked_steps`, `skipped_steps`. And for the first

@@ -74,8 +74,9 @@ class PenaltyReporter(SampledMonitor):
     loss is NaN where a model's own `train_step` tells no metric named `"loss"`
     of it.
 
-    Under `tf.distribute` parts and loss are those of the first replica's share
-    of the batch. Of a `MultiOptimizer` no `decay_pull` is recorded.
+    Under `tf.distribute` parts and loss are those of the whole batch: means
+    over the replicas, weighted by their samples, as Keras logs the loss. Of a
+    `MultiOptimizer` no `decay_pull` is recorded.
 
     Added to the logs of each epoch, where `History` finds them and so do
     callbacks that come *after* the reporter in the list: `penalty` and

@@ -128,7 +128,8 @@ class TrainingDoctor(Monitor):
     Measuring has a time budget. Where steps are compiled, those of a short run
     are not measured at all; weights, activations, error signals and predictions
     then are, on the probe after some of the epochs. So `noticed` may differ
-    between machines. `time_budget=None` measures everything, always.
+    between machines. `time_budget=None` measures everything, always; so does a
+    training in several processes, which must all measure the same steps.
 
     Args:
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, a few hundred
@@ -313,10 +314,18 @@ class TrainingDoctor(Monitor):
             self._writers = _listed(self.log_to)
         self._log = self._open_log(model)
         self._judge = Judge(self.recording)
+        share = self.time_budget
+        if share is not None and _backend.has_other_workers(model):
+            # By a clock of its own, each process would measure other steps.
+            share = None
+            self._careful.note(
+                "`time_budget`: the processes of a distributed training must "
+                "run the same steps, so every step is measured"
+            )
         processes = _backend.process_count(model)
         budget = TimeBudget if processes == 1 else PlannedBudget
         self._budget = budget(
-            self.time_budget, _backend.COMPILES and not model.run_eagerly
+            share, _backend.COMPILES and not model.run_eagerly
         )
         if processes > 1:
             self._careful.note(
@@ -325,12 +334,6 @@ class TrainingDoctor(Monitor):
                 "labels is of the share of the first"
             )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
-        if _backend.replica_count(model) > 1:
-            self._careful.note(
-                "losses, penalties and batch statistics of replicas but the "
-                "first, which stands for all; batches of a data set cannot be "
-                "looked at, so pass a probe"
-            )
 
     @property
     def has_begun(self) -> bool:

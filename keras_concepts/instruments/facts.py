@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_concepts import _backend
+from keras_concepts._numerics.batch_statistics import is_synchronized
 from keras_concepts.instruments.activations import (
     function_of,
     has_function,
@@ -43,6 +44,10 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         | `optimizer` | `class` and `config` |
         | `own_step` | `train_step`, `compute_loss`: which are not Keras' own |
         | `loss`, `loss_weights`, `metrics` | as given to `compile` |
+        | `replicas` | that train, each on its share of a batch |
+        | `shares` | paths of the layers that normalize by a replica's share of
+            a batch, so that what is recorded of their batches are means over
+            the shares |
         | `layers` | a dict for each: `path`, `class`, `activation`, ...;
             `kind` of the activation, see `kind_of_activation`; `inputs`, paths
             of what it reads in functional models; `feeds_activation`, the
@@ -52,6 +57,7 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
     """
     names = owner_names(model)
     layers = _backend.flatten_layers(model)
+    replicas = _backend.replica_count(model)
     compiled = _backend.compile_arguments(model)
     return {
         "versions": _versions(),
@@ -63,6 +69,14 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         "jit_compile": bool(model.jit_compile),
         "run_eagerly": bool(model.run_eagerly),
         "steps_per_execution": model.steps_per_execution,
+        "replicas": replicas,
+        "shares": [
+            names.of(layer)
+            for layer in layers
+            if replicas > 1
+            and isinstance(layer, keras.layers.BatchNormalization)
+            and not is_synchronized(layer)
+        ],
         "optimizer": _optimizer(getattr(model, "optimizer", None)),
         "own_step": [
             name

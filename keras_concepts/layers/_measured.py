@@ -9,7 +9,7 @@ def measured_variable(rows: int, units: int, name: str) -> Any:
     """A variable of zeros, `(rows, units)`.
 
     It is float32 whatever the dtype policy. Under `tf.distribute` each replica
-    has its own, of which the first is read.
+    has a copy of its own; see `_backend.values_of_replicas`.
     """
     return keras.Variable(
         "zeros",

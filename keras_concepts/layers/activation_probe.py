@@ -10,11 +10,12 @@ from keras_concepts import _backend
 from keras_concepts._numerics.moments import (
     UnitTotals,
     counted,
+    joined_totals,
     mean_and_variance,
     unit_moments,
 )
 from keras_concepts._numerics.saturation import FLAT, MOSTLY, SLOPE_OF_OUTPUT
-from keras_concepts._numerics.words import add_to, total_of
+from keras_concepts._numerics.words import add_to, as_words, total_of
 from keras_concepts._registration import serializable
 from keras_concepts._types import Tensor
 from keras_concepts._validation import check_choice
@@ -81,9 +82,11 @@ class ActivationProbe(keras.layers.Layer):
     same weights, to the last bit, with the probe and without. A NaN among the
     activations stays in the moments until `reset`.
 
-    Under `tf.distribute` the statistics are those of the first replica's share
-    of each batch; in PyTorch's `DistributedDataParallel`, in each process those
-    of its own. Under `keras.distribution` of JAX they are of the whole batch.
+    Under `tf.distribute` each replica counts its share of a batch, and
+    `statistics` and saved files have those of all replicas together; on several
+    machines, of all replicas of the machine that asks. In PyTorch's
+    `DistributedDataParallel` each process has those of its own share. Under
+    `keras.distribution` of JAX they are of the whole batch.
 
     Args:
         activation: What the watched layer ends in: `"elu"` (of alpha 1),
@@ -158,7 +161,7 @@ class ActivationProbe(keras.layers.Layer):
                 "`ActivationProbe.statistics` needs a layer that is built. "
                 f"Received: {self.name!r}, which has not been called yet."
             )
-        state = _backend.on_host(self.state.value)
+        state = self._state_of_all()
         count, zeros, flats = (
             total_of(state[row : row + 2], "float64")
             for row in (1, _ZEROS, _FLATS)
@@ -182,6 +185,29 @@ class ActivationProbe(keras.layers.Layer):
         """Forgets what was seen."""
         if self.built:
             self.state.assign(ops.zeros_like(self.state.value))
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves what was seen, by all replicas together."""
+        store["0"] = self._state_of_all()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads it, as what one replica has seen."""
+        if self.built and set(store.keys()) == {"0"}:
+            _backend.assign_to_first_replica(self.state, store["0"])
+        else:  # Keras says what is wrong
+            super().load_own_variables(store)
+
+    def _state_of_all(self) -> np.ndarray:
+        states = _backend.values_of_replicas(self.state)
+        if len(states) == 1:
+            return states[0]
+        counts = [
+            as_words(
+                np.sum([total_of(s[i : i + 2], "float64") for s in states], 0)
+            )
+            for i in (_ZEROS, _FLATS)
+        ]
+        return np.concatenate([joined_totals(states), *counts])
 
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, mask: Any = None

@@ -64,10 +64,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
     `variables`, as random seeds are, and so is updated in training on each
     backend. A layer that is frozen is in inference mode, and measures nothing.
 
-    Under `tf.distribute` what is measured is the first replica's share of each
-    batch, also where `synchronized=True`; in PyTorch's
-    `DistributedDataParallel`, in each process its own share, by which it
-    normalizes, too. Under `keras.distribution` of JAX it is the whole batch.
+    Under `tf.distribute` each replica normalizes by its own share of a batch,
+    and the numbers are means over the replicas; on several machines, over those
+    of the machine that asks. With `synchronized=True` they are of the whole
+    batch. In PyTorch's `DistributedDataParallel` each process measures its own
+    share, by which it normalizes, too. Under `keras.distribution` of JAX it is
+    the whole batch.
 
     Args:
         axis: As in Keras; so are all arguments.
@@ -154,16 +156,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 f"is built. Received: {self.name!r}, which has not been "
                 "called yet."
             )
-        words = _backend.on_host(self._measured.variable.value)
-        shift, ratio, batches = (
-            total_of(words[i : i + 2], "float64") for i in (0, 2, 4)
-        )
+        replicas = _backend.values_of_replicas(self._measured.variable)
+        parts = [
+            [total_of(words[i : i + 2], "float64") for i in (0, 2, 4)]
+            for words in replicas
+        ]
+        shift, ratio, shares = np.sum(parts, axis=0)
+        batches = int(np.max([each[-1] for each in parts]))
         with np.errstate(invalid="ignore"):  # 0 / 0
             return BatchNormStatistics(
-                int(batches.max()),
-                shift / batches,
-                ratio / batches,
-                float(self.momentum ** batches.max()),
+                batches,
+                shift / shares,
+                ratio / shares,
+                float(self.momentum**batches),
             )
 
     def reset(self) -> None:

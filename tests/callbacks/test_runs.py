@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_concepts import Recording, _backend
+from keras_concepts import Recording
 from keras_concepts import quantities as q
 from keras_concepts.callbacks import (
     BatchNormShiftMonitor,
@@ -398,12 +398,3 @@ def test_every_quantity_of_the_vocabulary_is_recorded():
         assert recorded - logged == set(concept.quantities) - faults
     # `test_non_finite_guard.py` has a fault of each kind.
     assert len(faults) == 7
-
-
-def test_several_workers_are_refused(monkeypatch):
-    # Two processes would be needed to make such a model.
-    monkeypatch.setattr(_backend, "has_other_workers", lambda model: True)
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="MultiWorkerMirroredStrategy"):
-        model.fit(np.ones((4, 2)), np.ones(4), callbacks=[GradientMonitor()])

@@ -6,6 +6,7 @@ function knows it, and nobody else.
 """
 
 from keras_concepts._backend.keras_internals.common_state import (
+    in_stateless_scope,
     in_symbolic_scope,
     names_kept,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "has_call",
     "has_loss",
     "has_seeds",
+    "in_stateless_scope",
     "in_symbolic_scope",
     "is_functional",
     "is_of_keras",

@@ -4,6 +4,9 @@ import contextlib
 from collections.abc import Iterator
 
 from keras.src.backend.common import global_state
+from keras.src.backend.common.stateless_scope import (
+    in_stateless_scope as _in_stateless_scope,
+)
 from keras.src.backend.common.symbolic_scope import (
     in_symbolic_scope as _in_symbolic_scope,
 )
@@ -12,6 +15,11 @@ from keras.src.backend.common.symbolic_scope import (
 def in_symbolic_scope() -> bool:
     """Whether Keras only asks a model for the shapes of its outputs."""
     return _in_symbolic_scope()
+
+
+def in_stateless_scope() -> bool:
+    """Whether other values stand in for those of the variables."""
+    return _in_stateless_scope()
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from keras_concepts.instruments.batch_norm.capture_batches import (
     capture_batches,
 )
 from keras_concepts.instruments.owners import owner_names
+from keras_concepts.instruments.step.replicas import read_replicas
 from keras_concepts.instruments.step.step_record import StepRecord
 
 # By `id` of the layer and number of the call.
@@ -176,14 +177,33 @@ class BatchNormTap:
 
     def read(self, steps: Sequence[int]) -> BatchNormSamples:
         """Fetches the measured steps, whose numbers are given, and clears."""
-        rows, _, count = self.buffer.read()
-        self.buffer.clear()
+        rows, _, count = read_replicas(self.buffer)
         return BatchNormSamples(
             self.layers,
             self._names,
             np.asarray(steps, np.int64)[:count],
-            np.array(rows[:count], np.float64),
+            self._merged(rows),
         )
+
+    def _merged(self, rows: np.ndarray) -> np.ndarray:
+        """Sums over the calls of means over the replicas, `(steps, columns)`.
+
+        Args:
+            rows: Sums over the calls, `(replicas, steps, columns)`.
+        """
+        if len(rows) == 1:
+            return rows[0]
+        merged, start = [], 0
+        for layer in self.layers:
+            end = start + 3 * _channels(layer)
+            shift, ratio, calls = np.split(rows[..., start:end], 3, axis=-1)
+            start = end
+            # A replica whose share is empty does not count.
+            often = calls.max(axis=0)
+            share = often / np.maximum(calls.sum(axis=0), 1.0)
+            merged += [shift.sum(axis=0) * share, ratio.sum(axis=0) * share]
+            merged.append(often)
+        return np.concatenate([np.zeros((rows.shape[1], 0)), *merged], axis=-1)
 
 
 def _channels(layer: Any) -> int:

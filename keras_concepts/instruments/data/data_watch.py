@@ -82,7 +82,8 @@ class DataWatch:
             self._batches = facts
         else:
             self._problems.append(
-                "Batches of a distributed data set cannot be looked at."
+                "Batches of a distributed data set cannot be looked at. Pass "
+                "arrays to `fit`, or a probe."
             )
 
     @property

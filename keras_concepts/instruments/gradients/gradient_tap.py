@@ -15,6 +15,7 @@ from keras_concepts._batches import check_model
 from keras_concepts._validation import check_positive_int
 from keras_concepts.instruments.call_order import CallOrder
 from keras_concepts.instruments.gradients.statistics import (
+    BATCH_SIZE,
     STEP_COLUMNS,
     VARIABLE_COLUMNS,
     measure,
@@ -31,6 +32,10 @@ from keras_concepts.instruments.roles import layers_of_variables, roles_of
 from keras_concepts.instruments.step.capture_updates import capture_updates
 from keras_concepts.instruments.step.framework_updates import (
     capture_framework_updates,
+)
+from keras_concepts.instruments.step.replicas import (
+    mean_over_replicas,
+    read_replicas,
 )
 from keras_concepts.instruments.step.step_record import StepRecord
 
@@ -143,7 +148,8 @@ class GradientTap:
 
     Raises:
         TypeError: `optimizer` is neither, or `model` is no Keras model.
-        ValueError: There are no variables, or `capacity` is below 1.
+        ValueError: There are no variables, or `capacity` is below 1, or, when
+            it is entered, the optimizer was made for several replicas.
 
     Example:
 
@@ -226,6 +232,14 @@ class GradientTap:
     def __enter__(self) -> Self:
         if not self.variables:
             raise ValueError(_NO_VARIABLE)
+        replicas = _backend.replica_count(self.optimizer)
+        if replicas > 1:  # each applies it in a thread of its own
+            raise ValueError(
+                "`GradientTap` needs an optimizer that one replica uses, since "
+                "in a training loop of your own it does not see the others. "
+                f"Received: an optimizer of {replicas} replicas. Use "
+                "`callbacks.GradientMonitor` in `model.fit`."
+            )
         _ = self.buffer  # made here, since a compiled step may be traced next
         step = StepRecord(model=self.model)
 
@@ -269,11 +283,15 @@ class GradientTap:
         Returns:
             `GradientSamples` of the last `capacity` steps.
         """
-        rows, peaks, count = self.buffer.read()
-        self.buffer.clear()
+        replicas, peaks, count = read_replicas(self.buffer)
         kept = min(count, self.capacity)
         order = np.arange(count - kept, count)
-        rows = np.asarray(rows, np.float64)[order % self.capacity]
+        replicas = replicas[:, order % self.capacity]
+        rows = replicas[0]  # gradients and weights are those of all
+        loss, sizes = (
+            replicas[..., STEP_COLUMNS.index(name)]
+            for name in (q.BATCH_LOSS, BATCH_SIZE)
+        )
         if steps is None:
             numbers = self._first_step + order
             self._first_step += count
@@ -289,8 +307,8 @@ class GradientTap:
             paths=[self._names.of(v) for v in variables],
             sizes=np.array([np.prod(v.shape) for v in variables]),
             steps=numbers,
-            loss=rows[:, 0],
-            applied=rows[:, 1],
+            loss=mean_over_replicas(loss, sizes),
+            applied=rows[:, STEP_COLUMNS.index(q.APPLIED)],
             values=values[:, order],
             unit_peaks=self._split_units(peaks),
             layers=layers_of_variables(variables, self._names, self.model),

@@ -19,7 +19,8 @@ from keras_concepts.instruments.step.step_record import (
     in_float32,
 )
 
-STEP_COLUMNS = (q.BATCH_LOSS, q.APPLIED)
+BATCH_SIZE = "batch_size"
+STEP_COLUMNS = (q.BATCH_LOSS, q.APPLIED, BATCH_SIZE)
 GRADIENT_COLUMNS = (q.GRADIENT_RMS, q.GRADIENT_MAX, q.GRADIENT_NONFINITE)
 WEIGHT_COLUMNS = (q.WEIGHT_RMS, q.UPDATE_RMS)
 VARIABLE_COLUMNS = GRADIENT_COLUMNS + WEIGHT_COLUMNS
@@ -85,6 +86,7 @@ def measure(
     of_step = [
         _float32(_NOT_MEASURED if loss is None else loss),
         _float32(update.applied),
+        _float32(step.batch_size),
     ]
     row = ops.concatenate(
         [ops.stack(of_step), ops.reshape(ops.stack(table, axis=1), (-1,))]

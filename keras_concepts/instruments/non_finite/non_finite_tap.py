@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_concepts import _backend
+from keras_concepts._numerics.batch_statistics import is_synchronized
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.non_finite.fault import (
     INPUTS,
@@ -25,14 +26,18 @@ from keras_concepts.instruments.non_finite.non_finite_pass import (
 from keras_concepts.instruments.norms import nonfinite_entries
 from keras_concepts.instruments.owners import OwnerNames, owner_names
 from keras_concepts.instruments.recorded_calls import visible_layers
+from keras_concepts.instruments.step.replicas import (
+    mean_over_replicas,
+    read_replicas,
+)
 from keras_concepts.instruments.step.step_record import (
     StepRecord,
     Update,
 )
 
-# Loss; whether it, a gradient or a weight is not finite; whether the loss and a
-# gradient are known.
-_STEP_COLUMNS = 6
+# Loss and samples of the batch; whether the loss, a gradient or a weight is not
+# finite; whether the loss and a gradient are known.
+_STEP_COLUMNS = 7
 # Variables and what they held before the step.
 Values: TypeAlias = list[tuple[Any, Tensor]]
 
@@ -79,6 +84,15 @@ class NonFiniteTap:
     def layers(self) -> list[Any]:
         """Layers and operations whose inputs and outputs are looked at."""
         return visible_layers(self.model)
+
+    @functools.cached_property
+    def _waits_for_replicas(self) -> bool:
+        """Whether a layer computes something of all replicas together."""
+        return _backend.replica_count(self.model) > 1 and any(
+            isinstance(layer, keras.layers.BatchNormalization)
+            and is_synchronized(layer)
+            for layer in _backend.flatten_layers(self.model)
+        )
 
     @functools.cached_property
     def buffer(self) -> Any:
@@ -139,7 +153,7 @@ class NonFiniteTap:
             for values in (isolated.before, gradients, isolated.after)
         ]
         details = self._details(ops.any(bad), step, captured, tensors)
-        row = [ops.reshape(loss, (1,)), bad, known]
+        row = [ops.stack([loss, _float32(step.batch_size)]), bad, known]
         row = [ops.cast(part, "float32") for part in (*row, details)]
         self.buffer.append(ops.concatenate(row), ops.zeros((0,), "float32"))
 
@@ -188,7 +202,9 @@ class NonFiniteTap:
             shapes = (self._shapes["layers"], self._shapes["added_losses"])
             return joined(*map(ops.zeros, shapes))
 
-        if not self.model.built:  # which the pass would change
+        # A model that is not built would be changed by the pass; and in a
+        # conditional, replicas cannot wait for each other.
+        if not self.model.built or self._waits_for_replicas:
             self.sees_layers = False
             return _backend.choose_rarely(bad, without_layers, nothing)
         try:
@@ -202,15 +218,14 @@ class NonFiniteTap:
 
     def read(self, steps: Sequence[int]) -> NonFiniteSamples:
         """Fetches the measured steps, whose numbers are given, and clears."""
-        rows, _, count = self.buffer.read()
-        self.buffer.clear()
-        rows = np.array(rows[:count], np.float64)
-        bad = rows[:, 1:4] > 0
+        replicas, _, count = read_replicas(self.buffer)
+        rows = self._merged(replicas)
+        bad = rows[:, 2:5] > 0
         # By design: the scale was too large for the range of float16.
         skipped = bad[:, 1] & ~bad[:, 0] & ~bad[:, 2] & self.skips
         return NonFiniteSamples(
             np.asarray(steps, np.int64)[:count],
-            np.where(rows[:, 4] > 0, rows[:, 0], np.nan),
+            np.where(rows[:, 5] > 0, rows[:, 0], np.nan),
             skipped,
             [
                 self._fault(row) if flags.any() else None
@@ -218,13 +233,38 @@ class NonFiniteTap:
             ],
         )
 
-    def _fault(self, row: np.ndarray) -> Fault | None:
+    def _merged(self, replicas: np.ndarray) -> np.ndarray:
+        """Rows of the whole batch, of those of each replica's share."""
+        if len(replicas) == 1:
+            return replicas[0]
+        merged = replicas.max(axis=0)
+        loss, sizes = replicas[..., 0], replicas[..., 1]
+        merged[:, 0] = mean_over_replicas(loss, sizes)
+        merged[:, 1] = sizes.sum(axis=0)
+        parts = self._details_of(replicas)
+        into = self._details_of(merged)
+        for name in ("inputs", "added_losses"):
+            into[name][:] = parts[name].sum(axis=0)
+        turn, count = np.moveaxis(parts["layers"], -1, 0)
+        first = np.where(turn > 0, turn, np.inf).min(axis=0)
+        into["layers"][..., 0] = np.where(np.isinf(first), 0.0, first)
+        into["layers"][..., 1] = np.where(turn == first, count, 0.0).sum(axis=0)
+        return merged
+
+    def _details_of(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Views of what `rows`, `(..., width)`, hold of a bad step."""
         details, start = {}, _STEP_COLUMNS
         for name, shape in self._shapes.items():
             end = start + math.prod(shape)
-            details[name] = row[start:end].reshape(shape)
+            details[name] = rows[..., start:end].reshape(
+                (*rows.shape[:-1], *shape)
+            )
             start = end
-        _, bad_loss, _, _, has_loss, has_gradients = row[:_STEP_COLUMNS]
+        return details
+
+    def _fault(self, row: np.ndarray) -> Fault | None:
+        details = self._details_of(row)
+        _, _, bad_loss, _, _, has_loss, has_gradients = row[:_STEP_COLUMNS]
         return first_fault(
             details,
             loss_is_bad=bad_loss > 0,
@@ -238,6 +278,10 @@ class NonFiniteTap:
 
 def _scales(optimizer: Any) -> bool:
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def _float32(x: Any) -> Tensor:
+    return ops.cast(x, "float32")
 
 
 def _counts(values: list[Any]) -> Tensor:

@@ -22,6 +22,10 @@ from keras_concepts.instruments.penalties.loss_parts import (
     LossParts,
     capture_loss_parts,
 )
+from keras_concepts.instruments.step.replicas import (
+    mean_over_replicas,
+    read_replicas,
+)
 from keras_concepts.instruments.step.step_record import StepRecord
 from keras_concepts.regularizers.l1_l2 import as_penalty
 from keras_concepts.regularizers.penalty import Penalty
@@ -32,6 +36,7 @@ APPLIED = q.APPLIED
 PENALTY_GRADIENT = q.PENALTY_GRADIENT_NORM
 DATA_GRADIENT = q.DATA_GRADIENT_NORM
 DECAY_PULL = q.DECAY_PULL
+_OF_UPDATE = (APPLIED, PENALTY_GRADIENT, DATA_GRADIENT, DECAY_PULL)
 
 
 class Column(NamedTuple):
@@ -159,12 +164,17 @@ class PenaltyTap:
 
     def read(self, steps: Sequence[int]) -> PenaltySamples:
         """Fetches the measured steps, whose numbers are given, and clears."""
-        rows, _, count = self.buffer.read()
-        self.buffer.clear()
+        rows, _, count = read_replicas(self.buffer)
+        quantities = [column.quantity for column in self.columns]
+        sizes = rows[..., quantities.index(BATCH_SIZE)]
+        values = rows[0].copy()
+        for i, quantity in enumerate(quantities):
+            if quantity == BATCH_SIZE:
+                values[:, i] = sizes.sum(axis=0)
+            elif quantity not in _OF_UPDATE:  # which all replicas share
+                values[:, i] = mean_over_replicas(rows[..., i], sizes)
         return PenaltySamples(
-            self.columns,
-            np.asarray(steps, np.int64)[:count],
-            np.array(rows[:count], np.float64),
+            self.columns, np.asarray(steps, np.int64)[:count], values
         )
 
     def _measure(self, step: StepRecord, parts: LossParts) -> LossParts:

@@ -90,8 +90,10 @@ class _Capture:
         count = _backend.snapshot(optimizer.iterations)
         with _backend.reduced_gradients(optimizer) as reduced:
             result = self._run(original, gradients, trainable_variables)
-        if reduced:
+        if reduced and not _clips(optimizer):
             gradients, scale = _reduced_in_place_of(gradients, reduced), 1.0
+        else:
+            gradients = _backend.all_reduced(gradients)
         if self._step.copies_gradients:
             gradients = [
                 None if g is None else _backend.copied(g) for g in gradients
@@ -220,6 +222,12 @@ def loss_scale(optimizer: Any) -> Any:
     return optimizer.loss_scale_factor or 1.0
 
 
+def _clips(optimizer: Any) -> bool:
+    names = ("clipnorm", "clipvalue", "global_clipnorm")
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return any(getattr(optimizer, name, None) is not None for name in names)
+
+
 def _learning_rate(optimizer: Any) -> Tensor:
     # A MultiOptimizer has none: its optimizers have one each.
     rate = getattr(optimizer, "learning_rate", float("nan"))
@@ -228,7 +236,5 @@ def _learning_rate(optimizer: Any) -> Tensor:
 
 def _reduced_in_place_of(gradients: list[Any], reduced: list[Any]) -> list[Any]:
     """The replicas' sums, with `None` where the replica had no gradient."""
-    if not reduced:
-        return gradients
     sums = iter(reduced)
     return [None if gradient is None else next(sums) for gradient in gradients]

@@ -110,7 +110,19 @@ def _title(rows: Recording, paths: Sequence[str]) -> str:
             f"{one_value(rows, '', q.TRAINING_LOSS):.3g}, at inference "
             f"{one_value(rows, '', q.INFERENCE_LOSS):.3g}"
         )
-    return text
+    return text + _shares(rows, paths)
+
+
+def _shares(rows: Recording, paths: Sequence[str]) -> str:
+    """Where replicas normalize by their shares of a batch, that they do."""
+    for series in rows:
+        facts = next(run.facts for run in rows.runs if run.number == series.run)
+        if set(paths) & set(facts.get("shares") or ()):
+            return (
+                "; of layers that are not synchronized, means over the shares "
+                f"of {facts['replicas']} replicas"
+            )
+    return ""
 
 
 def how_far_off(

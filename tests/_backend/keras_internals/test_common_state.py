@@ -1,12 +1,9 @@
-import random
-
 import keras
 import numpy as np
-import pytest
 
 from keras_concepts._backend.keras_internals import (
+    in_stateless_scope,
     in_symbolic_scope,
-    kept_common_randomness,
     names_kept,
 )
 
@@ -29,32 +26,12 @@ def test_in_symbolic_scope():
     assert not in_symbolic_scope()
 
 
-@pytest.mark.parametrize("is_made", [True, False])
-def test_kept_common_randomness(is_made):
-    """Without a seed Keras draws from one generator, made at the first draw.
-
-    It stands in its table of global attributes, and its seed is Python's.
-    """
-
-    def draws():
-        return (
-            random.random(),
-            float(np.random.random()),  # noqa: NPY002
-            float(keras.random.uniform(())),
-        )
-
-    def begin():
-        keras.utils.clear_session(free_memory=False)
-        keras.utils.set_random_seed(3)
-        if is_made:
-            _ = draws()
-
-    begin()
-    expected = [draws(), draws()]
-    begin()
-    with kept_common_randomness():
-        assert [draws(), draws()] == expected
-    assert [draws(), draws()] == expected
+def test_in_stateless_scope():
+    """In `StatelessScope` other values stand in for those of variables."""
+    assert not in_stateless_scope()
+    with keras.StatelessScope():
+        assert in_stateless_scope()
+    assert not in_stateless_scope()
 
 
 def test_names_kept():

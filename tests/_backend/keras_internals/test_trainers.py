@@ -1,3 +1,5 @@
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from keras_concepts._backend.keras_internals import (
     call_as_trainer,
     compile_arguments,
     data_of_pass,
+    failures_of_data,
     has_call,
     make_train_function,
     replace_next_pass,
@@ -320,3 +323,30 @@ def test_replace_state_sharding():
         make_train_function(model)
     finally:
         keras.distribution.set_distribution(before)
+
+
+def test_failures_of_data():
+    """An iterator of epochs takes batches from `_enumerate_iterator`.
+
+    And the end of the data passes through its `catch_stop_iteration`.
+    """
+
+    def fails():
+        yield X, Y
+        raise RuntimeError("no more")
+
+    for data, expected in ((fails(), [True]), (generator(), [])):
+        model, found = compiled(), []
+        open_blocks = contextlib.ExitStack()
+
+        def watch(model=model, found=found, blocks=open_blocks):
+            then = lambda: found.append(True)  # noqa: E731, kept short
+            blocks.enter_context(failures_of_data(model, then))
+
+        try:
+            _ = during_fit(model, watch, data, steps_per_epoch=2)
+        except Exception:  # of whatever kind the backend makes of it
+            assert expected
+        finally:
+            open_blocks.close()
+        assert found == expected

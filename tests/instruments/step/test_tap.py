@@ -57,7 +57,7 @@ class LabelTap:
         self.buffer.append(row, ops.zeros((0,)))
 
     def read(self, steps):
-        rows, _, count = self.buffer.read()
+        [(rows, _, count)] = self.buffer.read()
         self.buffer.clear()
         return list(zip(steps, np.array(rows[:count]).tolist(), strict=False))
 
