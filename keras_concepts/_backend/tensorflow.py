@@ -25,6 +25,7 @@ from keras_concepts._backend.keras_internals import (
     other_threads_train,
     own_value,
     replace_next_pass,
+    strategy_of_optimizer,
 )
 from keras_concepts._shadow import (
     shadow,
@@ -157,7 +158,7 @@ def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
 
 def replica_count(model: Any) -> int:
     if isinstance(model, keras.optimizers.Optimizer):
-        strategy = model._distribution_strategy
+        strategy = strategy_of_optimizer(model)
     else:
         strategy = model.distribute_strategy
     return int(strategy.num_replicas_in_sync)

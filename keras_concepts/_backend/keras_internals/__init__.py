@@ -54,6 +54,7 @@ from keras_concepts._backend.keras_internals.optimizers import (
     optimizer_variables,
     optimizers_of,
     running_optimizer,
+    strategy_of_optimizer,
     weight_decay,
 )
 from keras_concepts._backend.keras_internals.randomness import (
@@ -133,6 +134,7 @@ __all__ = [
     "say_direction",
     "set_keras_mask",
     "state_sharding",
+    "strategy_of_optimizer",
     "symbolic_outputs",
     "trained_variables",
     "watch_next_pass",

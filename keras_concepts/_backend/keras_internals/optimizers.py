@@ -22,6 +22,11 @@ def running_optimizer() -> Any | None:
     return caller if isinstance(caller, keras.optimizers.Optimizer) else None
 
 
+def strategy_of_optimizer(optimizer: Any) -> Any:
+    """On TensorFlow the `tf.distribute` strategy that it was made under."""
+    return optimizer._distribution_strategy
+
+
 def learning_rate_of_update(optimizer: Any) -> Tensor:
     """The learning rate of the update that `apply` has just made.
 

@@ -13,6 +13,7 @@ from keras_concepts._backend.keras_internals import (
     optimizer_variables,
     optimizers_of,
     running_optimizer,
+    strategy_of_optimizer,
     weight_decay,
 )
 
@@ -171,3 +172,12 @@ def test_capture_reduced_gradients(is_scaled):
     assert np.array_equal(made.numpy(), np.full((2, 2), 1.5))
     apply(optimizer, made, gradient=8.0)
     assert len(found) == 1
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="of TensorFlow"
+)
+def test_strategy_of_optimizer():
+    """Keras keeps the strategy in which an optimizer was made."""
+    optimizer = keras.optimizers.SGD()
+    assert strategy_of_optimizer(optimizer).num_replicas_in_sync == 1
