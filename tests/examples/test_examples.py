@@ -86,7 +86,7 @@ SENTENCES = {
         r"dead units, (\d+ of \d+ in hidden_\d(, )?)+ revived\."
     ),
     "where_did_the_nan_come_from": (
-        r"The activation of (.*/)?mean is NaN in epoch 1, batch 5: "
+        r"The activation of (.*/)?mean is NaN in epoch 1, batch \d+: "
         r"[1-9]\d* of 32 sentences are empty. Without them, no step fails\."
     ),
     "does_the_error_get_back": (
