@@ -142,7 +142,7 @@ def hold(path: pathlib.Path) -> HeldFile:
         name = os.path.realpath(path)
         held = _held.get(name)
         while held is None or not held.is_at(path):
-            # Which another process may write anew before it can be locked.
+            # Which another process may write again before it can be locked.
             held = _held[name] = HeldFile(path)
         return held
 

@@ -82,7 +82,7 @@ def written_runs(path: pathlib.Path) -> dict[int, WrittenRun]:
 
 
 def forget(path: pathlib.Path) -> None:
-    """To be called when a file was written anew."""
+    """To be called when a file was written again."""
     _ = _known.pop(os.path.realpath(path), None)
 
 

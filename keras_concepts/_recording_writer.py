@@ -108,7 +108,7 @@ class RecordingWriter:
         self._says_left_out = True
 
     def compact(self, series: Sequence[Series]) -> None:
-        """Writes the file anew without rows that are left out.
+        """Writes the file again without rows that are left out.
 
         It does so once they are half of it. Where there is no space for both
         files, the old one stays.

@@ -47,7 +47,7 @@ class Recording:
     logs for example; of 2,048 epochs at most), what comes once in a run, the
     first 4 and the last 8 epochs, those in which a curve was furthest from its
     median or ceased to be finite, and 8 or more between, spread evenly. The
-    file says the same: it is written anew when half of its lines are left out.
+    file says the same: it is written again when half of its lines are left out.
     What a judge had found by then is kept with the rows, so that `diagnose`
     gives what the training doctor gave. `runs[...].left_out` has the epochs.
 

@@ -34,7 +34,7 @@ class Writer(Protocol):
 
 
 class MadeAnew:
-    """What is copied or pickled are the arguments: a copy begins anew.
+    """What is copied or pickled are the arguments: a copy begins again.
 
     Connections and open files can be neither.
     """
