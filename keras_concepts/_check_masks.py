@@ -100,6 +100,7 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
 
     Example:
 
+    >>> import keras
     >>> import numpy as np
     >>> model = keras.Sequential(
     ...     [keras.layers.Embedding(9, 4), keras.layers.LSTM(2)]

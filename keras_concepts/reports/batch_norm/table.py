@@ -115,8 +115,9 @@ def _title(rows: Recording, paths: Sequence[str]) -> str:
 
 def _shares(rows: Recording, paths: Sequence[str]) -> str:
     """Where replicas normalize by their shares of a batch, that they do."""
+    facts_of = {run.number: run.facts for run in rows.runs}
     for series in rows:
-        facts = next(run.facts for run in rows.runs if run.number == series.run)
+        facts = facts_of.get(series.run, {})
         if set(paths) & set(facts.get("shares") or ()):
             return (
                 "; of layers that are not synchronized, means over the shares "
