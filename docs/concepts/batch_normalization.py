@@ -71,4 +71,4 @@ def draw(series: dict[str, Any], figure: Any) -> None:
         xlabel="epoch",
         title="loss of the same 256 digits in training mode and at inference",
     )
-    axes.legend(title="momentum")
+    figure.legend(title="momentum", loc="outside right upper")

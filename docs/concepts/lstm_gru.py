@@ -56,6 +56,6 @@ def draw(series: dict[str, Any], figure: Any) -> None:
         yscale="log",
         xlabel="steps back from the end of the sequence",
         title="gradient of the state over that at the last step, untrained",
-        ylim=(1e-16, 10.0),
+        ylim=(1e-13, 10.0),
     )
     axes.legend()

@@ -68,3 +68,4 @@ def draw(series: dict[str, Any], figure: Any) -> None:
     for name, values in series.items():
         right.plot(range(1, EPOCHS + 1), values, label=name)
     right.set(xlabel="epoch", title="test accuracy", ylim=(0, 1))
+    right.legend(loc="center right")

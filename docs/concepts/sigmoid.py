@@ -81,4 +81,4 @@ def draw(series: dict[str, Any], figure: Any) -> None:
         ylim=(0, None),
         xticks=[1, 5, 10, 15],
     )
-    right.legend()
+    right.legend(loc="center right", fontsize=9)

@@ -52,3 +52,4 @@ def draw(series: dict[str, Any], figure: Any) -> None:
     for name, values in series["losses"].items():
         right.plot(range(1, EPOCHS + 1), values, label=name)
     right.set(xlabel="epoch", title="training loss", ylim=(0, None))
+    right.legend(title="pixels from")

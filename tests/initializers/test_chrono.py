@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import keras_concepts as kc
 from keras_concepts.initializers import Chrono
 
 UNITS = 12  # 48 and 36 are both divisible by 3 and by 4
@@ -241,3 +242,13 @@ def test_stacked_both_ways_and_saved(tmp_path):
     )
     initializer = again.layers[0].forward_layer.cell.bias_initializer
     assert initializer.get_config() == Chrono(20).get_config()
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_what_the_doctor_advises(kind):
+    from keras_concepts.rules import memory
+
+    code = memory._with_open_gates(kind, 40)
+    made = eval(code, {"keras": keras, "kc": kc, "units": 2})
+    assert type(made).__name__ == kind
+    assert made(np.zeros((1, 3, 1), "float32")).shape == (1, 2)
