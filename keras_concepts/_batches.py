@@ -28,7 +28,7 @@ def dense_inputs(owner: str, name: str, structure: Any) -> Any:
         try:
             if not dense:
                 raise TypeError("not dense")
-            return ops.convert_to_tensor(_native(array))
+            return ops.convert_to_tensor(native(array))
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             dtype = getattr(array, "dtype", None)
             of = "" if dtype is None else f" of dtype {dtype}"
@@ -41,8 +41,12 @@ def dense_inputs(owner: str, name: str, structure: Any) -> Any:
     return keras.tree.map_structure(tensor, structure)
 
 
-def _native(array: Any) -> Any:
-    """What NumPy and pandas hold as every backend reads it."""
+def native(array: Any) -> Any:
+    """What NumPy and pandas hold, as every backend reads it.
+
+    Args:
+        array: Or something else, which is returned.
+    """
     if ops.is_tensor(array) or not hasattr(array, "__array__"):
         return array
     known = np.asarray(array)
@@ -61,7 +65,7 @@ def as_fed(structure: Any) -> Any:
     def tensor(array: Any) -> Tensor | None:
         if array is None:
             return None
-        known = array if ops.is_tensor(array) else np.asarray(_native(array))
+        known = array if ops.is_tensor(array) else np.asarray(native(array))
         known = ops.convert_to_tensor(known)
         dtype = keras.backend.standardize_dtype(known.dtype)
         if keras.backend.is_float_dtype(dtype):
@@ -71,19 +75,22 @@ def as_fed(structure: Any) -> Any:
     return keras.tree.map_structure(tensor, structure)
 
 
-def check_model(owner: str, model: Any) -> None:
+def check_model(owner: str, model: Any, kind: type[Any] = keras.Layer) -> None:
     """Raises a `TypeError` unless `model` is a Keras model or layer.
 
     Args:
         owner: Function that takes it.
         model: Argument.
+        kind: `keras.Model` where it must be a model.
     """
-    if isinstance(model, keras.Layer):
+    if isinstance(model, kind):
         return
+    expected = "a `keras.Model`"
+    if kind is not keras.Model:
+        expected += " or another `keras.Layer`"
     raise TypeError(
-        f"`model` of `{owner}` must be a `keras.Model` or another "
-        f"`keras.Layer`. Received: a {type(model).__name__}."
-        f"{hint_for_wrapper(model)}"
+        f"`model` of `{owner}` must be {expected}. Received: a "
+        f"{type(model).__name__}.{hint_for_wrapper(model)}"
     )
 
 

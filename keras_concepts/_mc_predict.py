@@ -14,6 +14,7 @@ from keras_concepts._batches import (
     check_agreed,
     check_model,
     dense_inputs,
+    native,
 )
 from keras_concepts._dropout_family import dropout_on
 from keras_concepts._validation import check_positive_int, checked_seed
@@ -118,7 +119,7 @@ def mc_predict(
     >>> bool((prediction.mutual_information < prediction.entropy).all())
     True
     """
-    check_model("mc_predict", model)
+    check_model("mc_predict", model, keras.Model)
     check_positive_int("mc_predict", "samples", samples)
     check_positive_int("mc_predict", "batch_size", batch_size)
     if seed is not None:
@@ -262,7 +263,15 @@ def _array(x: Any) -> np.ndarray:
             "concatenate the batches, or call it for each. Received: "
             f"{type(x).__name__}."
         )
-    return _backend.on_host(dense_inputs("mc_predict", "x", x))
+    if keras.ops.is_tensor(x) or hasattr(x, "toarray"):
+        return _backend.on_host(dense_inputs("mc_predict", "x", x))
+    # On the device is one batch at a time.
+    try:
+        rows = np.asarray(native(x))
+    except (TypeError, ValueError):
+        return _backend.on_host(dense_inputs("mc_predict", "x", x))
+    _ = dense_inputs("mc_predict", "x", rows[:1])
+    return rows
 
 
 def _fed(batch: Any) -> Any:

@@ -87,7 +87,7 @@ def recalibrate_batch_norm(
     [3.0, 4.667]
     """
     owner = "recalibrate_batch_norm"
-    check_model(owner, model)
+    check_model(owner, model, keras.Model)
     check_positive_int(owner, "batch_size", batch_size)
     if steps is not None:
         check_positive_int(owner, "steps", steps)

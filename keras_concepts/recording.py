@@ -1,7 +1,9 @@
 """What was measured in training: tidy rows, in memory and on disk."""
 
 import copy
+import dataclasses
 import fnmatch
+import itertools
 import os
 import pathlib
 import uuid
@@ -119,7 +121,7 @@ class Recording:
         self.is_first = True
         self._runs: dict[int, Run] = {}
         self._series: list[Series] = []
-        self._thinning = Thinning()
+        self._thinning: Thinning | None = Thinning()
         self._earlier: dict[int, WrittenRun] = {}
         self._others: list[str] = []  # monitors of the run in the file
         self._writer: RecordingWriter | None = None
@@ -214,6 +216,7 @@ class Recording:
         other = copy.copy(self)
         other._series = [*self._series]
         other._runs = copy.deepcopy(self._runs)
+        other._thinning = copy.deepcopy(self._thinning)
         other._writer = other.path = None
         return other
 
@@ -301,7 +304,8 @@ class Recording:
         """
         if self._writer is not None:
             self._writer.write(self._series)
-        left_out = self._thinning.plan(self._series)
+        # What was loaded stays as it is.
+        left_out = self._thinning and self._thinning.plan(self._series)
         if left_out:
             self._leave_out(left_out)
 
@@ -313,7 +317,8 @@ class Recording:
             self._writer.leave_out(self._series, is_kept)
         run.gone += keep(self._series, is_kept, [])
         run.judged, run.judged_at = as_json(run.verdict), len(self._series)
-        self._thinning.begin(self._series)
+        if self._thinning is not None:
+            self._thinning.begin(self._series)
         if self._writer is not None:
             self._writer.write(self._series)
             self._writer.compact(self._series)
@@ -347,6 +352,7 @@ class Recording:
         recording = cls()
         recording._runs, recording._series = found.runs, found.series
         recording.run = max(found.runs)
+        recording._thinning = None
         if found.unknown:
             warnings.warn(
                 f"{path} holds quantities that this version of keras-concepts "
@@ -387,20 +393,27 @@ class Recording:
             names = [*quantities.RENAMED[quantity]]
             warn_renamed(quantity, "` or `".join(quantities.RENAMED[quantity]))
         return self._with(
-            series
-            for series in self._series
-            if _matches(series.owner, owner)
+            _matches(series.owner, owner)
             and any(_matches(series.quantity, name) for name in names)
             and (epoch is None or series.epoch == epoch)
             and _matches(series.monitor, monitor)
             and (run is None or series.run == run)
+            for series in self._series
         )
 
-    def _with(self, series: Iterable[Series]) -> "Recording":
+    def _with(self, is_selected: Iterable[bool]) -> "Recording":
+        """The series that are selected, each of which has its answer."""
         selection = Recording(monitor=self.monitor)
         selection.run = self.run
-        selection._runs = self._runs
-        selection._series = list(series)
+        selected = np.fromiter(is_selected, bool, len(self._series))
+        selection._series = [*itertools.compress(self._series, selected)]
+        # Places in the whole recording are others in the selection.
+        selection._runs = {
+            number: dataclasses.replace(
+                run, judged_at=int(selected[: run.judged_at].sum())
+            )
+            for number, run in self._runs.items()
+        }
         return selection
 
     def to_pandas(self) -> Any:

@@ -179,6 +179,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.optimized
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_monitors_leave_a_fit_as_it_was(kind):

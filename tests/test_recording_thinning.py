@@ -407,3 +407,40 @@ def test_a_verdict_that_is_no_json_does_no_harm(verdict, kept, tmp_path):
 
 def test_rules_have_keys_of_their_own():
     assert len({rule.key for rule in RULES}) == len(RULES)
+
+
+@pytest.mark.usefixtures("small_bound")
+def test_what_was_loaded_stays(tmp_path):
+    path = tmp_path / "run.jsonl"
+    for run in range(3):
+        recording = Recording(path, monitor="GradientMonitor")
+        for _ in grow(recording, range(30 * run, 30 * run + 30)):
+            recording.flush()
+        recording.close()
+    with Recording.load(path) as loaded:
+        before = rows(loaded)
+        assert len(loaded) > thinning.MOST_ROWS
+        loaded.flush()
+    assert rows(loaded) == before
+
+
+@pytest.mark.usefixtures("small_bound")
+def test_a_selection_is_judged_as_the_run(tmp_path):
+    path = tmp_path / "run.jsonl"
+    for run in range(2):
+        recording = Recording(
+            path, monitor="GradientMonitor", facts={"heads": [head()]}
+        )
+        judge = Judge(recording)
+        for epoch, end in grow(recording, range(200 * run, 200 * run + 200)):
+            recording.append(epoch, "", q.CHECKED, end, 1.0)
+            _ = judge.check((epoch, end))
+            recording.flush()
+        recording.close()
+        assert recording.runs[-1].left_out
+    loaded = Recording.load(path)
+    selected = loaded.select(run=1)
+    run = loaded.runs[1]
+    kept = [series.run for series in loaded][: run.judged_at]
+    assert 0 < selected.runs[1].judged_at == kept.count(1) < run.judged_at
+    assert diagnose(selected) == diagnose(loaded)

@@ -169,7 +169,9 @@ def has_other_workers(model: Any) -> bool:
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return False
     cluster = strategy.cluster_resolver.cluster_spec().as_dict()
-    return len(cluster.get("worker", [])) > 1
+    # A chief trains, too.
+    trains = [*cluster.get("worker", []), *cluster.get("chief", [])]
+    return len(trains) > 1
 
 
 def current_trace() -> Any:

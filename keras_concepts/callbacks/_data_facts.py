@@ -99,13 +99,14 @@ class DataFacts:
             return None
         count = _backend.process_count(model)
         own = watch.probe(-(-rows // count))
-        if own is None or count == 1:
+        if count == 1:
             return own
+        # One that has seen no rows says so: the others wait for its answer.
         own = keras.tree.map_structure(
             lambda x: None if x is None else _backend.on_host(x), own
         )
         shares = _backend.gathered(model, own)
-        if None in shares:
+        if any(share is None for share in shares):
             return None
         if all(_are_equal(own, share) for share in shares):
             return own  # no process has a share of a batch

@@ -184,13 +184,18 @@ class PlannedBudget(TimeBudget):
     """
 
     _begins, _spacing = 64, 16
+    # Steps of the run, and those of its present `fit`.
+    _steps, _of_fit = 0, 0
 
     def _allows_next(self, step: int) -> bool:
         if self.share is None:
             return True
-        before, self._last = self._last[0], (step, 0.0)
-        passed = step // self._spacing > before // self._spacing
-        return passed and step >= self._begins
+        before = self._steps
+        # Where another `fit` goes on with the run, it counts from 0.
+        self._steps += step - self._of_fit if step >= self._of_fit else step
+        self._of_fit = step
+        passed = self._steps // self._spacing > before // self._spacing
+        return passed and self._steps >= self._begins
 
     def allows_look(self) -> bool:
         """Whether there is time for another look."""

@@ -128,8 +128,13 @@ class TrainingDoctor(Monitor):
     Measuring has a time budget. Where steps are compiled, those of a short run
     are not measured at all; weights, activations, error signals and predictions
     then are, on the probe after some of the epochs. So `noticed` may differ
-    between machines. `time_budget=None` measures everything, always; so does a
-    training in several processes, which must all measure the same steps.
+    between machines. `time_budget=None` measures everything, always. Processes
+    that train one model must measure the same steps, whatever their clocks say:
+    on TensorFlow all of them, on JAX every 16th from the 64th on.
+
+    Random numbers that looking at the model takes from Python's, NumPy's or
+    PyTorch's generator are put back, unless another thread may have drawn some
+    meanwhile, because it trains or makes the batches; `unchecked` then says so.
 
     Args:
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, a few hundred
@@ -559,11 +564,6 @@ class TrainingDoctor(Monitor):
         model = self.model
         if not model.built or not model.trainable_variables:
             return
-        if _backend.other_threads_train():
-            self._careful.note(
-                "random numbers were drawn by several threads that train: "
-                "neither run need be the same as without a doctor"
-            )
         with self._careful("look at the weights"):
             if self._checkup is None:
                 heads = self.recording.facts.get("heads") or []
@@ -629,6 +629,12 @@ class TrainingDoctor(Monitor):
         with self._careful("print a finding"):
             _ = self.sink(f"TrainingDoctor: {finding.headline}")
         if self.on_finding == "stop" and finding.severity == "error":
+            if _backend.has_other_workers(self._trained):
+                self._careful.note(
+                    '`on_finding="stop"`: if one process stopped, the others '
+                    "would wait for it, so none does"
+                )
+                return
             self._trained.stop_training = True
 
     def _write(self) -> None:
@@ -651,8 +657,17 @@ class TrainingDoctor(Monitor):
                     self.report_to, refresh=refresh, judge=self._judge
                 )
 
-    def _aside(self) -> contextlib.AbstractContextManager[None]:
-        return aside(self._budget)
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        before = _backend.generators_left_moved()
+        with aside(self._budget):
+            yield
+        if _backend.generators_left_moved() > before:
+            self._careful.note(
+                "the model draws random numbers from generators that other "
+                "threads use, too: the run need not be the same as without a "
+                "doctor"
+            )
 
 
 def _listed(log_to: Any) -> list[Any]:

@@ -237,3 +237,12 @@ def test_executions_of_several_steps_pass_the_planned_ones():
     budget = PlannedBudget(0.1, compiles=True)
     measured = [s for s in range(0, 200, 10) if budget.allows_step(s)]
     assert measured == [70, 80, 100, 120, 130, 150, 160, 180]
+
+
+def test_planned_steps_go_on_in_another_fit():
+    budget = PlannedBudget(0.1, compiles=True)
+    measured = [
+        [s for s in range(50) if budget.allows_step(s)] for _ in range(3)
+    ]
+    # The first step of a fit has the number after the last one's.
+    assert measured == [[], [15, 31, 47], [14, 30, 46]]

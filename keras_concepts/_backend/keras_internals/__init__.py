@@ -59,6 +59,7 @@ from keras_concepts._backend.keras_internals.optimizers import (
 )
 from keras_concepts._backend.keras_internals.randomness import (
     Generator,
+    generators_left_moved,
     kept_common_randomness,
     other_threads_train,
     others_may_draw,
@@ -98,6 +99,7 @@ __all__ = [
     "data_of_pass",
     "failures_of_data",
     "flatten_layers",
+    "generators_left_moved",
     "graph_of",
     "has_call",
     "has_loss",

@@ -74,13 +74,27 @@ def kept_common_randomness(*more: Generator) -> Iterator[None]:
             for each, state in zip(of_process, before, strict=True)
             if not each.same(state, each.get())
         ]
-        if drawn and not others_may_draw():
-            for each, state in drawn:
-                each.set(state)
+        if drawn and others_may_draw():
+            _left.moved = generators_left_moved() + 1
+            drawn = []
+        for each, state in drawn:
+            each.set(state)
         # One that was made inside is gone: its seed was drawn from Python's.
         global_state.set_global_attribute(name, generator)
         if generator is not None:
             generator.state.assign(seed)
+
+
+# How often this thread could not put generators back.
+_left = threading.local()
+
+
+def generators_left_moved() -> int:
+    """How often `kept_common_randomness` has not put generators back here.
+
+    In this thread, since others might have drawn from them meanwhile.
+    """
+    return getattr(_left, "moved", 0)
 
 
 def others_may_draw() -> bool:
@@ -89,7 +103,7 @@ def others_may_draw() -> bool:
     The whole process draws random numbers from the same generators.
     """
     return other_threads_train() or any(
-        _is_fed_by_threads(fit.f_locals["epoch_iterator"].data_adapter)
+        _is_fed_by_threads(fit.f_locals.get("epoch_iterator"))
         for fit in _fits(sys._getframe(1))
     )
 
@@ -112,8 +126,10 @@ def _fits(frame: Any) -> Iterator[Any]:
         frame = frame.f_back
 
 
-def _is_fed_by_threads(adapter: Any) -> bool:
+def _is_fed_by_threads(iterator: Any) -> bool:
     """Whether somebody's Python may run in another thread to make a batch."""
+    # Keras reads a first batch before `fit` has its iterator.
+    adapter = getattr(iterator, "data_adapter", None)
     if isinstance(adapter, TFDatasetAdapter):
         return True
     prefetches = keras.backend.backend() == "tensorflow"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_concepts._backend.keras_internals import (
+    generators_left_moved,
     kept_common_randomness,
     other_threads_train,
     others_may_draw,
@@ -89,3 +90,31 @@ def test_others_may_draw():
     fit(lambda: found.append(others_may_draw()), x=Batches(workers=2))
     assert found == [False, True]
     assert not others_may_draw()
+
+
+def test_generators_left_moved():
+    """Keras makes the batches of a `PyDataset` with workers in threads."""
+    drawn = []
+
+    def draw():
+        with kept_common_randomness():
+            drawn.append(random.random())
+
+    before = generators_left_moved()
+    fit(draw)
+    fit(draw)
+    assert generators_left_moved() == before
+    fit(draw, x=Batches(workers=2))
+    assert generators_left_moved() == before + 1
+
+
+def test_a_batch_before_fit_has_its_iterator():
+    """Keras reads the first batch of a generator while it makes one."""
+    found = []
+
+    def batches():
+        found.append(others_may_draw())
+        yield X, Y
+
+    fit(lambda: None, x=batches(), steps_per_epoch=1, shuffle=False)
+    assert found == [False]
