@@ -129,7 +129,7 @@ def _fits(frame: Any) -> Iterator[Any]:
 def _is_fed_by_threads(iterator: Any) -> bool:
     """Whether somebody's Python may run in another thread to make a batch."""
     # Keras reads a first batch before `fit` has its iterator.
-    adapter = getattr(iterator, "data_adapter", None)
+    adapter: Any = getattr(iterator, "data_adapter", None)
     if isinstance(adapter, TFDatasetAdapter):
         return True
     prefetches = keras.backend.backend() == "tensorflow"
