@@ -77,7 +77,7 @@ def is_dense(value: Any) -> bool:
 
 def on_host(value: Any) -> np.ndarray:
     if isinstance(value, keras.Variable):  # of which NumPy warns
-        value = keras.ops.convert_to_tensor(value)
+        value = tf.convert_to_tensor(value.value)
     return keras.ops.convert_to_numpy(value)
 
 
