@@ -311,7 +311,8 @@ class TestSaving:
             pickle.loads(pickle.dumps(component)),
         ):
             assert copied is not component
-            assert copied.get_config() == before
+            # As JSON: Keras 3.12 copies tuples as lists.
+            assert json.dumps(copied.get_config()) == json.dumps(before)
         for other in (
             keras.models.clone_model(model),
             pickle.loads(pickle.dumps(model)),
