@@ -29,18 +29,28 @@ MONITORS = {
 UNITS = {q.ZERO_GRADIENT_UNITS, q.ZERO_GRADIENT_UNIT}
 
 
-def rows(path):
-    """Every value of a file by what it is of; once each."""
+def rows(path, run=None):
+    """Every value of a file by what it is of; once each.
+
+    Of one run, counted from its own beginning.
+    """
     found = {}
-    for series in Recording.load(path):
+    recording = Recording.load(path)
+    facts = {} if run is None else recording.runs[run].facts
+    first = facts.get("first_epoch", 0), facts.get("first_step", 0)
+    number = None if run is None else recording.runs[run].number
+    for series in recording.select(run=number):
         # Before its first epoch, each `fit` measures the probe.
         if series.epoch < 0 or series.quantity in UNITS:
             continue
-        name = series.monitor, series.epoch, series.owner, series.quantity
+        epoch = series.epoch - first[0]
+        if epoch < 0:
+            continue
+        name = series.monitor, epoch, series.owner, series.quantity
         for step, index, value in zip(
             series.steps, series.index, series.values, strict=True
         ):
-            key = (*name, int(step), int(index))
+            key = (*name, int(step) - first[1], int(index))
             assert key not in found
             found[key] = str(value)
     return found
@@ -79,6 +89,11 @@ def check(folder, moment, save_freq):
     epoch, step = resumed["first"].tolist()
     # The epochs before were flushed, since the model was saved after them.
     assert set(range(epoch)) <= {key[1] for key in killed}
+    if epoch == step == 0 and killed:
+        # Killed before Keras had saved anything: another run, from scratch.
+        assert rows(broken / "run.jsonl", run=-1) == whole
+        assert_same_end(resumed, end(folder / "whole"))
+        return "again"
     found = rows(broken / "run.jsonl")
     if step == epoch * STEPS and save_freq == "epoch":
         assert killed.items() <= whole.items()
