@@ -141,8 +141,13 @@ def trained(
     return model, history.history
 
 
-def same(a, b, rtol=1e-4, **options):
-    np.testing.assert_allclose(b, a, rtol=rtol, atol=1e-6, **options)
+# Replicas sum in another order, in float32, and the weights drift apart: after
+# two epochs the predictions of four by 3e-4.
+RTOL = 1e-4 if REPLICAS <= 2 else 1e-3
+
+
+def same(a, b, **options):
+    np.testing.assert_allclose(b, a, rtol=RTOL, atol=1e-6, **options)
 
 
 def same_rows(alone, other, but=()):
