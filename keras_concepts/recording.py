@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import fnmatch
-import itertools
 import os
 import pathlib
 import uuid
@@ -393,27 +392,29 @@ class Recording:
             names = [*quantities.RENAMED[quantity]]
             warn_renamed(quantity, "` or `".join(quantities.RENAMED[quantity]))
         return self._with(
-            _matches(series.owner, owner)
+            series
+            for series in self._series
+            if _matches(series.owner, owner)
             and any(_matches(series.quantity, name) for name in names)
             and (epoch is None or series.epoch == epoch)
             and _matches(series.monitor, monitor)
             and (run is None or series.run == run)
-            for series in self._series
         )
 
-    def _with(self, is_selected: Iterable[bool]) -> "Recording":
-        """The series that are selected, each of which has its answer."""
+    def _with(self, series: Iterable[Series]) -> "Recording":
+        """Some of the series, in their order."""
         selection = Recording(monitor=self.monitor)
         selection.run = self.run
-        selected = np.fromiter(is_selected, bool, len(self._series))
-        selection._series = [*itertools.compress(self._series, selected)]
-        # Places in the whole recording are others in the selection.
-        selection._runs = {
-            number: dataclasses.replace(
-                run, judged_at=int(selected[: run.judged_at].sum())
-            )
-            for number, run in self._runs.items()
-        }
+        selection._series = [*series]
+        selection._runs = dict(self._runs)
+        for number, run in self._runs.items():
+            if run.judged_at:  # a place, which is another in the selection
+                selected = set(map(id, selection._series))
+                before = self._series[: run.judged_at]
+                place = sum(id(each) in selected for each in before)
+                selection._runs[number] = dataclasses.replace(
+                    run, judged_at=place
+                )
         return selection
 
     def to_pandas(self) -> Any:

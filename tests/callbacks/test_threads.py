@@ -1,5 +1,6 @@
 """Two `fit` calls in two threads of one process."""
 
+import random
 import threading
 import time
 
@@ -202,22 +203,25 @@ def test_a_look_leaves_the_generators_of_one_thread():
     assert np.random.rand() == random(3).rand()  # noqa: NPY002
 
 
-def test_watch_says_that_others_train():
-    inside = threading.Barrier(2)
+class Draws(keras.layers.Layer):
+    """From a generator of the whole process."""
 
-    class Meet(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            _ = inside.wait(60)
+    def call(self, x):
+        _ = random.random()
+        return x
 
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 3:
-                _ = inside.wait(60)
 
-    def run(name):
-        _ = network(name).fit(X, Y, batch_size=8, verbose=0, callbacks=[Meet()])
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
 
-    with kc.watch(on_finding=lambda finding: None) as seen:
-        together(lambda: run("first"), lambda: run("second"))
-    assert len(seen.doctors) == 2
-    said = [text for each in seen.doctors for text in each.unchecked]
-    assert any("several threads" in text for text in said)
+    def __getitem__(self, index):
+        return X, Y
+
+
+def test_the_doctor_says_what_it_cannot_put_back():
+    doctor = kc.callbacks.TrainingDoctor(sink=lambda text: None)
+    model = keras.Sequential([Draws(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    _ = model.fit(Batches(workers=2), verbose=0, callbacks=[doctor])
+    assert any("other threads" in each for each in doctor.unchecked)
