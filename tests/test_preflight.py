@@ -404,7 +404,7 @@ def seed_all():
 def draw():
     """A number of each global generator."""
     of_keras = ops.convert_to_numpy(keras.random.normal((1,)))
-    return random.random(), np.random.rand(), float(of_keras[0])  # noqa: NPY002
+    return random.random(), np.random.rand(), float(of_keras[0])  # noqa: NPY002, what others use
 
 
 @pytest.mark.parametrize("trained", [False, True])

@@ -108,7 +108,7 @@ class GlobalRandomness(Subclassed):
 
     def call(self, x, training=False):
         scale = 1.0 + 0.01 * random.random()
-        scale += 0.01 * np.random.rand()  # noqa: NPY002
+        scale += 0.01 * np.random.rand()  # noqa: NPY002, what others use
         noise = keras.random.normal(ops.shape(x))
         return self.head(self.hidden(x * scale + 0.01 * noise))
 
@@ -349,7 +349,7 @@ def train(program, doctors):
         states += optimizer.variables
     states = {i: ops.convert_to_numpy(v) for i, v in enumerate(states)}
     drawn = [random.random()]
-    drawn += [np.random.rand()]  # noqa: NPY002
+    drawn += [np.random.rand()]  # noqa: NPY002, what others use
     drawn += ops.convert_to_numpy(keras.random.uniform((2,))).tolist()
     if BACKEND == "tensorflow":
         import tensorflow as tf

@@ -146,11 +146,11 @@ def test_nobody_draws_the_same_numbers_twice():
         yield X, Y  # Keras looks at the first ones, for their shapes
         yield X, Y
         assert looks.wait(60)
-        numbers.extend(np.random.rand(5).tolist())  # noqa: NPY002
+        numbers.extend(np.random.rand(5).tolist())  # noqa: NPY002, what others use
         drawn.set()
         while looks.is_set():
             time.sleep(0.01)
-        numbers.extend(np.random.rand(5).tolist())  # noqa: NPY002
+        numbers.extend(np.random.rand(5).tolist())  # noqa: NPY002, what others use
         yield X, Y
 
     def act():
@@ -177,7 +177,7 @@ def test_a_generator_in_another_thread_goes_on():
 
     def batches():
         while True:
-            numbers.append(np.random.rand())  # noqa: NPY002
+            numbers.append(np.random.rand())  # noqa: NPY002, what others use
             yield X[:8], Y[:8]
 
     own = doctor(lambda: time.sleep(0.1))
@@ -197,10 +197,10 @@ def test_a_look_leaves_the_generators_of_one_thread():
     """Where nobody else trains, what is drawn in a look is drawn again."""
     random = np.random.RandomState
     assert not _backend.other_threads_train()
-    np.random.seed(3)  # noqa: NPY002
+    np.random.seed(3)  # noqa: NPY002, what others use
     with _backend.kept_randomness():
-        _ = np.random.rand(4)  # noqa: NPY002
-    assert np.random.rand() == random(3).rand()  # noqa: NPY002
+        _ = np.random.rand(4)  # noqa: NPY002, what others use
+    assert np.random.rand() == random(3).rand()  # noqa: NPY002, what others use
 
 
 class Draws(keras.layers.Layer):

@@ -460,7 +460,7 @@ class _Writer:
         self.findings.append(list(findings))
         np.random.default_rng()
         # A tracker may draw from the global generator.
-        _ = np.random.normal()  # noqa: NPY002
+        _ = np.random.normal()  # noqa: NPY002, what others use
         if self.error is not None:
             raise self.error
 

@@ -43,7 +43,7 @@ def test_kept_common_randomness(is_made):
     def draws():
         return (
             random.random(),
-            float(np.random.random()),  # noqa: NPY002
+            float(np.random.random()),  # noqa: NPY002, what others use
             float(keras.random.uniform(())),
         )
 
