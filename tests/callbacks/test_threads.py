@@ -11,6 +11,7 @@ from keras import layers
 
 import keras_concepts as kc
 from keras_concepts import Recording, _backend
+from keras_concepts._backend.keras_internals import other_threads_train
 from keras_concepts.callbacks import (
     BatchNormShiftMonitor,
     GradientMonitor,
@@ -196,7 +197,7 @@ def test_a_generator_in_another_thread_goes_on():
 def test_a_look_leaves_the_generators_of_one_thread():
     """Where nobody else trains, what is drawn in a look is drawn again."""
     random = np.random.RandomState
-    assert not _backend.other_threads_train()
+    assert not other_threads_train()
     np.random.seed(3)  # noqa: NPY002, what others use
     with _backend.kept_randomness():
         _ = np.random.rand(4)  # noqa: NPY002, what others use
