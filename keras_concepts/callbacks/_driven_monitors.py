@@ -53,6 +53,7 @@ class DrivenMonitors:
         self._owner = owner
         self._careful = careful
         self._monitors: list[StepMonitor] = []
+        self._epoch = 0  # as Keras numbers it
 
     def begin(
         self,
@@ -107,19 +108,16 @@ class DrivenMonitors:
         Args:
             epoch: As Keras numbers it.
         """
+        self._epoch = epoch
         for monitor in self._monitors:
             monitor.on_epoch_begin(epoch)
 
-    def record(self, epoch: int) -> None:
-        """Records what they have measured by now, inside an epoch.
-
-        Args:
-            epoch: As Keras numbers it.
-        """
+    def record(self) -> None:
+        """Records what they have measured by now, inside an epoch."""
         for monitor in self._monitors:
             with self._careful("look inside the epoch"):
                 if isinstance(monitor, SampledMonitor):
-                    _ = monitor.record_steps(epoch)
+                    _ = monitor.record_steps(self._epoch)
                 elif isinstance(monitor, NonFiniteGuard):
                     monitor.look()
 

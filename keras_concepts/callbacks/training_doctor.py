@@ -486,7 +486,7 @@ class TrainingDoctor(ContinuedMonitor):
         if self._epochs or step not in _INSIDE:
             return
         with self._aside():
-            self._monitors.record(self._epoch)
+            self._monitors.record()
             self._check(self._epoch, self.recording.next_step + step)
 
     def _non_finite(self, message: str) -> None:
