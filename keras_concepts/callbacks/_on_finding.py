@@ -45,7 +45,7 @@ def tell(
         finding: A new one.
         on_finding: Of the doctor.
         sink: Called with what is to be printed.
-        model: In `fit`.
+        model: In `fit`; `None` where the run has ended.
         careful: For what may fail.
     """
     if callable(on_finding):
@@ -58,7 +58,8 @@ def tell(
         return
     with careful("print a finding"):
         _ = sink(f"TrainingDoctor: {finding.headline}")
-    if on_finding == "stop" and finding.severity == "error":
+    is_certain = finding.severity == "error"
+    if on_finding == "stop" and is_certain and model is not None:
         if _backend.has_other_workers(model):
             careful.note(
                 '`on_finding="stop"`: if one process stopped, the others '
