@@ -97,7 +97,7 @@ def test_a_full_disk_is_one_warning(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    name = "keras_concepts._held_file.HeldFile.append"
+    name = "keras_concepts._recording.held_file.HeldFile.append"
     steps = [
         Do(0, lambda: monkeypatch.setattr(name, full)),
         Do(2, monkeypatch.undo),
@@ -125,7 +125,9 @@ def test_a_disk_that_stays_full_does_not_end_a_loop_of_fits(
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("keras_concepts._held_file.HeldFile.append", full)
+    monkeypatch.setattr(
+        "keras_concepts._recording.held_file.HeldFile.append", full
+    )
     with user_warnings() as texts:
         _ = fit(model, [monitor])
     assert len(texts) == 1
