@@ -205,11 +205,11 @@ class RunLog:
 
     def _steps_with_others(self) -> bool:
         """Whether others of the model work while that of `compile` rests."""
-        used, *others = [
-            bool(steps_taken(each))
-            for each in _backend.optimizers_of(self._model)
-        ]
-        return any(others) and not used
+        used = self._model.optimizer
+        if steps_taken(used):
+            return False
+        optimizers = _backend.optimizers_of(self._model)
+        return any(steps_taken(each) for each in optimizers if each is not used)
 
     def _record_facts(self) -> None:
         if not self._has_facts:
