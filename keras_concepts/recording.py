@@ -169,6 +169,23 @@ class Recording:
         self.next_epoch, self.next_step = found.next_epoch, found.next_step
         return found.offset
 
+    def broke_off_in_its_first_epoch(
+        self, step: int | None, steps_per_epoch: int | None, **facts: Any
+    ) -> bool:
+        """Whether a `fit` that begins with epoch 0 goes on with another.
+
+        `BackupAndRestore(save_freq=n)` restores what it saved inside an epoch,
+        the first one, too.
+
+        Args:
+            step: Steps that the model has taken, if known.
+            steps_per_epoch: Steps of an epoch, if known.
+            **facts: As for `resume`.
+        """
+        return self._earlier.broke_off_in_the_first_epoch(
+            step, steps_per_epoch, facts
+        )
+
     def in_memory(self) -> "Recording":
         """The rows and facts of now, which no file follows."""
         other = copy.copy(self)

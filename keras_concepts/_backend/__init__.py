@@ -39,6 +39,9 @@ Compiled functions, and what is different while one is traced.
 `COMPILES`
 :   Whether the first step of a train function takes long, since it is compiled.
 
+`COMPILES_FEW`
+:   Whether `compiled_pass` compiles for few calls, too.
+
 `compiled(function, once=False)`
 :   The function, made fast for many eager calls with tensors of the same shapes
     where that takes a compiler, on JAX; or for a single call.
@@ -492,6 +495,7 @@ is_dense = tensors.is_dense
 on_host = tensors.on_host
 
 COMPILES = tracing.COMPILES
+COMPILES_FEW = tracing.COMPILES_FEW
 compiled = tracing.compiled
 compiled_pass = tracing.compiled_pass
 current_trace = tracing.current_trace

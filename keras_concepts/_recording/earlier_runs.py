@@ -89,6 +89,32 @@ class EarlierRuns:
                 next_step = max(next_step, step)
         return Resumption(offset, first, next_step, of_run)
 
+    def broke_off_in_the_first_epoch(
+        self,
+        step: int | None,
+        steps_per_epoch: int | None,
+        facts: dict[str, Any],
+    ) -> bool:
+        """Whether the latest run did so of the same model, at this step.
+
+        Args:
+            step: Steps that the model has taken, if known.
+            steps_per_epoch: Steps of an epoch, if known.
+            facts: What both runs must share.
+        """
+        other = self._latest_with(facts)
+        if not step or not steps_per_epoch:
+            return False
+        if other is None or not other.broke_off:
+            return False
+        if other.facts.get("initial_epoch"):
+            return False
+        begun = other.facts.get("initial_step") or 0
+        # One that begins where the other began is another run, unless that had
+        # been restored itself.
+        lowest = begun if other.facts.get("resumed") else begun + 1
+        return lowest <= step <= begun + steps_per_epoch
+
     def _latest_with(self, facts: dict[str, Any]) -> WrittenRun | None:
         for _, run in sorted(self._runs.items(), reverse=True):
             if all(run.facts.get(key) == facts[key] for key in facts):

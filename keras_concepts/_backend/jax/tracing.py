@@ -12,6 +12,7 @@ from jax._src import core  # which trace is open: no public name tells
 from keras_concepts._types import Tensor
 
 COMPILES = True
+COMPILES_FEW = True
 # Code that runs several times as slowly, and compiles in a quarter of the time.
 _QUICKLY_COMPILED = {
     "xla_backend_optimization_level": 0,

@@ -13,6 +13,7 @@ from keras_concepts._backend.tensorflow.replicas import outside_of_strategy
 from keras_concepts._types import Tensor
 
 COMPILES = True
+COMPILES_FEW = False
 
 
 def compiled_pass(

@@ -10,6 +10,7 @@ from keras_concepts._backend.torch.tensors import detached
 from keras_concepts._types import Tensor
 
 COMPILES = False
+COMPILES_FEW = False
 
 
 def compiled_pass(
