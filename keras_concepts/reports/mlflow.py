@@ -17,6 +17,7 @@ from keras_concepts.reports.tracked import (
     MadeAnew,
     NewRows,
     cleaned,
+    cleaned_prefix,
     findings_of,
     headline,
     worst,
@@ -103,7 +104,7 @@ class MLflowWriter(MadeAnew):
         if found != self._told:
             _ = client.log_batch(run_id, tags=self._tags(found))
             fields = {"findings": [each.to_json() for each in found]}
-            client.log_dict(run_id, fields, f"{self.prefix}findings.json")
+            client.log_dict(run_id, fields, f"{self._prefix()}findings.json")
             self._told = found
         return run_id
 
@@ -135,7 +136,10 @@ class MLflowWriter(MadeAnew):
         return [tag(self._name(name), text) for name, text in tags.items()]
 
     def _name(self, name: str) -> str:
-        return cleaned(self.prefix + name, _FORBIDDEN, _LONGEST_NAME)
+        return cleaned(self._prefix() + name, _FORBIDDEN, _LONGEST_NAME)
+
+    def _prefix(self) -> str:
+        return cleaned_prefix(self.prefix, _FORBIDDEN)
 
 
 def log_to_mlflow(

@@ -17,6 +17,7 @@ from keras_concepts.reports.tracked import (
     MadeAnew,
     NewRows,
     cleaned,
+    cleaned_prefix,
     findings_of,
     headline,
     worst,
@@ -94,7 +95,7 @@ class WandbWriter(MadeAnew):
             self._epochs = EpochsOfFits()
             self._findings = AllFindings()
             _ = run.define_metric(name, hidden=True)
-            _ = run.define_metric(f"{self.prefix}*", step_metric=name)
+            _ = run.define_metric(f"{self._prefix()}*", step_metric=name)
         new = self._rows.of(recording)
         found = epoch_numbers(recording, new, layers=self.layers)
         for numbers in self._epochs.numbered(recording, found):
@@ -121,7 +122,10 @@ class WandbWriter(MadeAnew):
         self._told = list(findings)
 
     def _name(self, name: str) -> str:
-        return cleaned(self.prefix + name, _FORBIDDEN, _LONGEST_NAME)
+        return cleaned(self._prefix() + name, _FORBIDDEN, _LONGEST_NAME)
+
+    def _prefix(self) -> str:
+        return cleaned_prefix(self.prefix, _FORBIDDEN)
 
 
 def log_to_wandb(
@@ -157,7 +161,7 @@ def log_to_wandb(
         if report is not None:
             with open(report, encoding="utf-8") as file:
                 page = wandb.Html(file.read(), inject=False)
-            run.log({f"{prefix}report": page})
+            run.log({writer._name("report"): page})
     finally:
         if is_new:
             wandb.finish()
