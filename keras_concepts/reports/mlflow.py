@@ -11,6 +11,7 @@ from keras_concepts.reports.run_writer import RunWriter
 from keras_concepts.reports.tracked import (
     PREFIX,
     cleaned,
+    cleaned_prefix,
     findings_of,
     headline,
     worst,
@@ -89,7 +90,7 @@ class MLflowWriter(RunWriter):
         if found != self._told:
             _ = client.log_batch(run_id, tags=self._tags(found))
             fields = {"findings": [each.to_json() for each in found]}
-            client.log_dict(run_id, fields, f"{self.prefix}findings.json")
+            client.log_dict(run_id, fields, f"{self._prefix()}findings.json")
             self._told = found
         return run_id
 
@@ -119,7 +120,10 @@ class MLflowWriter(RunWriter):
         return [tag(self._name(name), text) for name, text in tags.items()]
 
     def _name(self, name: str) -> str:
-        return cleaned(self.prefix + name, _FORBIDDEN, _LONGEST_NAME)
+        return cleaned(self._prefix() + name, _FORBIDDEN, _LONGEST_NAME)
+
+    def _prefix(self) -> str:
+        return cleaned_prefix(self.prefix, _FORBIDDEN)
 
 
 def log_to_mlflow(

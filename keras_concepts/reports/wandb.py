@@ -11,6 +11,7 @@ from keras_concepts.reports.run_writer import RunWriter
 from keras_concepts.reports.tracked import (
     PREFIX,
     cleaned,
+    cleaned_prefix,
     findings_of,
     headline,
     worst,
@@ -80,7 +81,7 @@ class WandbWriter(RunWriter):
         if run is not self._begun:
             self._begin(run)
             _ = run.define_metric(name, hidden=True)
-            _ = run.define_metric(f"{self.prefix}*", step_metric=name)
+            _ = run.define_metric(f"{self._prefix()}*", step_metric=name)
         for numbers in self._new_numbers(recording):
             values = {self._name(n): v for n, v in numbers.values.items()}
             run.log({name: numbers.epoch, **values})
@@ -105,7 +106,10 @@ class WandbWriter(RunWriter):
         self._told = list(findings)
 
     def _name(self, name: str) -> str:
-        return cleaned(self.prefix + name, _FORBIDDEN, _LONGEST_NAME)
+        return cleaned(self._prefix() + name, _FORBIDDEN, _LONGEST_NAME)
+
+    def _prefix(self) -> str:
+        return cleaned_prefix(self.prefix, _FORBIDDEN)
 
 
 def log_to_wandb(
@@ -141,7 +145,7 @@ def log_to_wandb(
         if report is not None:
             with open(report, encoding="utf-8") as file:
                 page = wandb.Html(file.read(), inject=False)
-            run.log({f"{prefix}report": page})
+            run.log({writer._name("report"): page})
     finally:
         if is_new:
             wandb.finish()
