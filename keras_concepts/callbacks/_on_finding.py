@@ -49,15 +49,19 @@ def tell(
         careful: For what may fail.
     """
     if callable(on_finding):
-        _ = on_finding(finding)
+        try:
+            _ = on_finding(finding)
+        except Exception as error:  # `fit` ends with it
+            careful.let_through(error)
+            raise
         return
-    if finding.because_of is not None or finding.severity == "info":
-        return
-    if on_finding == "warn":
-        warnings.warn(f"TrainingDoctor: {finding}", UserWarning, 2)
-        return
-    with careful("print a finding"):
-        _ = sink(f"TrainingDoctor: {finding.headline}")
+    if finding.because_of is None and finding.severity != "info":
+        if on_finding == "warn":
+            warnings.warn(f"TrainingDoctor: {finding}", UserWarning, 2)
+            return
+        with careful("print a finding"):
+            _ = sink(f"TrainingDoctor: {finding.headline}")
+    # NaN is certain, even if it is the consequence of something else.
     is_certain = finding.severity == "error"
     if on_finding == "stop" and is_certain and model is not None:
         if _backend.has_other_workers(model):
