@@ -93,8 +93,7 @@ def group_norms(x: Tensor, axis: int) -> Tensor:
 
 
 def group_directions(x: Tensor, axis: int) -> Tensor:
-    """Each group divided by its norm, in the shape of `x`; a zero group is
-    0."""
+    """Each group divided by its norm, in the shape of `x`; 0 if it is zero."""
     norms = group_norms(x, axis)
     shape = [1] * len(x.shape)
     shape[axis] = -1
