@@ -221,7 +221,7 @@ def test_probabilities_can_be_named():
         layers.Dropout(0.5), layers.Dense(3, "sigmoid"), shape=(4,)
     )
     assert mc_predict(multi_label, x, 2).entropy is None
-    with pytest.raises(ValueError, match=r"of sum 1.*shape \(6, 3\)"):
+    with pytest.raises(ValueError, match=r"sum to 1.*shape \(6, 3\)"):
         mc_predict(multi_label, x, 2, probabilities=True)
 
 

@@ -189,7 +189,7 @@ def test_errors():
     for data, error, text in (
         (X[:0], ValueError, "one row"),
         (iter([]), ValueError, "one row"),
-        ([X, X[:3]], ValueError, "of one length"),
+        ([X, X[:3]], ValueError, "the same length"),
         ([[1.0, 2.0]], TypeError, "axis"),
         (3, TypeError, "arrays"),
     ):
