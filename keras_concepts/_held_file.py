@@ -114,7 +114,7 @@ class HeldFile:
         weakref.finalize(self, file.close).atexit = False
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Whether this is the file that bears the name now."""
+        """Whether this is the file that has the name now."""
         if self._file.closed:
             return False
         try:

@@ -78,7 +78,7 @@ def match(
             f"`{owner}` cannot tell from a shape that is not fully known "
             "whether labels are class numbers or one label per class. Pass "
             '`labels="sparse"` for class numbers or `labels="dense"` for '
-            f"one-hot, several-hot or soft labels. {received}"
+            f"one-hot, multi-hot or soft labels. {received}"
         )
     if form == "unknown":
         form = "sparse" if wanted == "sparse" else "dense"

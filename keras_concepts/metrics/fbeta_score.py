@@ -54,7 +54,7 @@ class FBetaScore(ClassCounts):
         dtype: Dtype of the result. Counts are exact whatever it is.
         num_classes: Number of classes. By default taken from the first batch.
         labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
-            label for each class (one-hot, several-hot or soft); or `"auto"`,
+            label for each class (one-hot, multi-hot or soft); or `"auto"`,
             inferred from its shape.
         from_logits: Whether `y_pred` holds logits. `threshold` is a probability
             in either case.
