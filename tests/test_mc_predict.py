@@ -395,7 +395,7 @@ def test_errors():
     with pytest.raises(ValueError, match=r"'memory' with stateful=True"):
         mc_predict(stateful, X)
     model = MODELS["Dropout"]()
-    with pytest.raises(ValueError, match=r"length of at least 1.*\[0\]"):
+    with pytest.raises(ValueError, match=r"the same length, at least 1.*\[0\]"):
         mc_predict(model, X[:0])
     with pytest.raises(ValueError, match=r"`samples` of `mc_predict` must be"):
         mc_predict(model, X, samples=0)
