@@ -11,7 +11,7 @@ from keras_concepts.quantities import Quantity
 _NEAR = 1e-3  # as a share of the largest weight
 
 
-# Infinite predictions, of a run that diverges, give NaN.
+# Infinite predictions of a diverging run give NaN.
 @np.errstate(invalid="ignore", over="ignore", divide="ignore")
 def prediction_rows(
     predicted: np.ndarray, target: np.ndarray | None, head: dict[str, Any]

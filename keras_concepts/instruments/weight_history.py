@@ -50,7 +50,7 @@ class WeightHistory:
     def _samples(self) -> list[np.ndarray]:
         return [_sample(each, self._entries) for each in self._variables]
 
-    # Weights of a run that diverges are infinite.
+    # Weights of a diverging run are infinite.
     @np.errstate(invalid="ignore", over="ignore")
     def rows(self) -> dict[str, dict[Quantity, float]]:
         """The quantities to record for each variable now."""

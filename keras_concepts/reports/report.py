@@ -83,11 +83,11 @@ class Report:
         recording: Recording,
         path: str | os.PathLike[str] | None = None,
     ) -> "Figure":
-        """Draws the figure, for a notebook or script to show, or to a file.
+        """Draws the figure to show it, or writes it to a file.
 
         Args:
-            recording: With rows of any monitors.
-            path: Image file to write, instead of showing the figure.
+            recording: With rows of any monitor.
+            path: Image file to write instead of showing the figure.
         """
         if path is None:
             return self.figure(recording)

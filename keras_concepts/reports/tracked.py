@@ -16,8 +16,8 @@ from keras_concepts.rules import Finding, diagnose
 PREFIX = "doctor/"
 # Digits that distinguish names which become equal when cleaned.
 _DIGITS = 6
-# Of a prefix, so that a name still fits behind it: W&B takes 128 characters for
-# that of a table, with its own run's before it.
+# Maximum length of a prefix, so that a name still fits after it: W&B takes 128
+# characters for the name of a table, including the run's name.
 _LONGEST_PREFIX = 64
 
 
@@ -182,11 +182,12 @@ def worst(findings: Sequence[Finding]) -> str:
 
 
 def cleaned_prefix(prefix: str, forbidden: str) -> str:
-    """A prefix that a tracker takes, and that is no path to elsewhere.
+    """A prefix that a tracker accepts, and that does not lead out of its
+    folder.
 
     Args:
-        prefix: Before the name of each number.
-        forbidden: Pattern of what becomes `_`.
+        prefix: Prefix of the name of each number.
+        forbidden: Pattern of the characters that become `_`.
     """
     *folders, start = re.sub(forbidden, "_", prefix).split("/")
     folders = [re.sub(r"^\.+$", _underscores, each) for each in folders]

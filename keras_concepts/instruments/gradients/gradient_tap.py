@@ -266,7 +266,7 @@ class GradientTap:
         if not self._is_used and not any(exception):
             warnings.warn(
                 "`GradientTap` saw no call of the optimizer in its with-block. "
-                "A training step that was compiled before, such as that of "
+                "A training step that was compiled earlier, such as that of "
                 "`train_on_batch`, cannot be measured: open one block around "
                 "the first step and all others, and call `read` in it.",
                 UserWarning,

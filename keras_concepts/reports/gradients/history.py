@@ -139,7 +139,7 @@ def gradient_history(rows: Recording, every_variable: bool = False) -> History:
     """
     facts = _facts_of(rows)
     gradients = rows.select(quantity=q.GRADIENT_RMS)
-    # A custom loop may have appended the steps of a tap that saw none.
+    # A custom loop may have appended a tap's samples without steps.
     paths = gradients.owners if len(gradients) else []
     if not every_variable:
         weights = [path for path in paths if facts[path].role != q.VECTOR]
