@@ -14,8 +14,7 @@ from keras_concepts.rules import Finding
 
 
 class RunWriter(MadeAnew):
-    """Writes a growing recording to a tracker's run, and remembers what it
-    wrote.
+    """Writes growing recordings to a tracker's run, without repetition.
 
     A subclass defines `write`, and calls `_begin` when it writes to a run that
     is not `_begun`.

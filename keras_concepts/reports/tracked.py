@@ -182,8 +182,7 @@ def worst(findings: Sequence[Finding]) -> str:
 
 
 def cleaned_prefix(prefix: str, forbidden: str) -> str:
-    """A prefix that a tracker accepts, and that does not lead out of its
-    folder.
+    """A prefix that a tracker accepts and that stays inside its folder.
 
     Args:
         prefix: Prefix of the name of each number.
