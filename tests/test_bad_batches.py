@@ -394,6 +394,21 @@ def test_predictions_of_no_class_are_refused():
             assert answer(cls, scores, scores) is None, cls
 
 
+OTHERS = [pytest.param(x, marks=pytest.mark.long) for x in [(2, 0), (0, 2, 2)]]
+
+
+@pytest.mark.parametrize("rows", [(0,), *OTHERS])
+def test_no_rows_at_all(rows):
+    """An error of ours, or what the component gives of nothing."""
+    scores = np.zeros((*rows, CLASSES), "float32")
+    for cls in METRICS + LOSSES:
+        for component in (make(cls), cls(**specimens.ARGUMENTS[cls])):
+            for labels in (scores, np.zeros(rows, "float32")):
+                for weights in (None, np.zeros(rows, "float32")):
+                    batch = labels, scores, weights
+                    _ = answer(cls, *batch, component=component)
+
+
 @pytest.mark.filterwarnings("ignore:invalid value|overflow")
 @settings(max_examples=10)
 @given(batch=anything())

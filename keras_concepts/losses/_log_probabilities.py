@@ -32,12 +32,14 @@ def log_softmax_and_rest(logits: Tensor) -> tuple[Tensor, Tensor]:
     Where `p` is at most 1/2, `log1p(-p)` is exact. Only the largest logit can
     have `p` above 1/2, and there the sum over the others is taken.
     """
-    logits = logits - ops.stop_gradient(ops.max(logits, -1, keepdims=True))
+    # Of no rows at all Keras gives an argmax, but no max.
+    largest = ops.expand_dims(ops.argmax(logits, axis=-1), -1)
+    shift = ops.take_along_axis(logits, largest, axis=-1)
+    logits = logits - ops.stop_gradient(shift)
     total = ops.logsumexp(logits, axis=-1, keepdims=True)
     log_p = logits - total
     top = ops.equal(
-        ops.expand_dims(ops.argmax(logits, axis=-1), -1),
-        ops.cast(ops.arange(logits.shape[-1]), "int32"),
+        largest, ops.cast(ops.arange(logits.shape[-1]), largest.dtype)
     )
     others = ops.where(top, ops.full_like(logits, _NEVER), logits)
     rest_of_top = ops.logsumexp(others, axis=-1, keepdims=True) - total
