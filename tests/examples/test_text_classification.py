@@ -104,7 +104,7 @@ def test_from_the_words_to_a_saved_classifier(tmp_path):
     origin, *answers = answers.splitlines()
     assert re.fullmatch(
         r"\w+\.keras, learned from [\d,]+ texts \(German nouns of Wiktionary, "
-        r"CC BY-SA 4.0\), macro F1 0\.\d{3} of validation texts",
+        r"CC BY-SA 4.0\), macro F1 0\.\d{3} on validation texts",
         origin,
     )
     for line, word in zip(answers, ("Freundlichkeit", "Motor"), strict=True):
@@ -292,7 +292,7 @@ def test_a_classifier_without_its_vocabulary(script, trained):
 def test_too_few_texts(script, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         script("--rows", "5", "--out", tmp_path)
-    assert "cannot be split, try more --rows" in str(stopped.value)
+    assert "cannot be split. Try more --rows" in str(stopped.value)
 
 
 @pytest.fixture

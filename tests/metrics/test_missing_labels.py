@@ -220,7 +220,7 @@ def test_without_being_told_they_are_an_error(ignored):
         CalibrationError(),
         ClassificationReport(threshold=0.5),
     ):
-        with pytest.raises(ValueError, match="pass that as `ignore_class`"):
+        with pytest.raises(ValueError, match="pass it as `ignore_class`"):
             metric.update_state(labels, scores)
         metric.update_state(labels, scores, (labels >= 0).all(axis=1))
 
