@@ -219,7 +219,7 @@ def plot_curves(
     runs: Sequence[Run], digits: Digits, path: pathlib.Path
 ) -> None:
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10, 4.2), dpi=120, layout="constrained"
+        1, 2, figsize=(9.6, 4.2), dpi=120, layout="constrained"
     )
     epochs = range(1, len(runs[0].history["loss"]) + 1)
     others = itertools.cycle(OTHER_COLOURS)

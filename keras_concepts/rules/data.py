@@ -254,7 +254,7 @@ def _has_large_inputs(t: Training) -> bool:
     "non_finite",
     severity="error",
     why="One NaN in a batch makes the loss NaN, and with it all weights.",
-    page="non_finite.md",
+    page="monitors/non_finite_guard.md",
     needs="inputs or targets",
     known=lambda t: bool(t.inputs or t.targets),
 )

@@ -49,7 +49,7 @@ class Fault:
             why="One NaN makes the loss NaN, and with it all weights.",
             advice=_ADVICE.get(self.kind, ""),
             code=_CODE.get(self.kind, ""),
-            page="non_finite.md",
+            page="monitors/non_finite_guard.md",
             variant=self.kind,
         )
 

@@ -1,0 +1,36 @@
+"""What the README's first example prints."""
+
+import contextlib
+import io
+import os
+import re
+
+import keras
+
+from measured import ROOT, Measured
+
+
+def measure() -> Measured:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.findall(r"^```python\n(.+?)^```", readme, re.S | re.M)[0]
+    os.environ["COLUMNS"] = "88"
+    keras.utils.set_random_seed(0)
+    names: dict[str, object] = {}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "README.md", "exec"), names)
+    text = printed.getvalue()
+    print(text)
+    lines = [line.rstrip() for line in text.splitlines()]
+    start = next(n for n, line in enumerate(lines) if "found in" in line)
+    end = next(n for n, line in enumerate(lines) if "Leads to" in line)
+    page = next(n for n, line in enumerate(lines) if "   Page" in line)
+    rules = re.findall(
+        r"^(?:   Leads to| {11}) +(\w+), (?:since|before)", text, re.M
+    )
+    verdict = [*lines[start:end], f"   Leads to  {', '.join(rules)}"]
+    return Measured(
+        {
+            "verdict": "\n".join(verdict) + "\n",
+            "problem": "\n".join(lines[start + 2 : page]) + "\n",
+        }
+    )
