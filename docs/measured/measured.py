@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).parents[2]
 NUMBERS = pathlib.Path(__file__).parent / "numbers.json"
 BENCHMARKS = ROOT / "benchmarks" / "results"
-NAME = r"(?P<name>(?:[\w/]+\.)?\w+)"
+NAME = r"(?P<name>[\w/.]+)"
+PARTS = (
+    r"(?:(?P<source>[\w/]+)\.)?(?P<own>[a-z]\w*)"
+    r"(?:\.(?P<row>\d+)\.(?P<column>\d+))?"
+)
 # A number and the comment that names it.
 SHOWN = re.compile(rf"(?P<shown>[^\s|(*\[]+)<!-- {NAME} -->")
 # The rows of a table, or the lines of a block of code, below their name.
@@ -55,16 +59,30 @@ def known_numbers() -> dict[str, dict[str, Any]]:
     """What was measured, by page or benchmark."""
     found: dict[str, dict[str, Any]] = json.loads(NUMBERS.read_text())
     for file in sorted(BENCHMARKS.glob("*.json")):
-        found[file.stem] = json.loads(file.read_text())["numbers"]
+        found[f"benchmarks/{file.stem}"] = json.loads(file.read_text())["numbers"]
     return found
 
 
 def lookup(
     known: dict[str, dict[str, Any]], page: str, name: str
 ) -> str | None:
-    """The text of a number, of the page itself or `source.name`."""
-    source, _, own = name.rpartition(".")
-    value = known.get(source or page, {}).get(own)
+    """The text of a number, of the page itself or `source.name`.
+
+    Of a table, it is all rows, or the number at the start of a cell if `name`
+    ends in row and column, counted from 1: `benchmarks/metrics.updates.2.1`.
+    """
+    found = re.fullmatch(PARTS, name)
+    if found is None:
+        return None
+    value = known.get(found["source"] or page, {}).get(found["own"])
+    if isinstance(value, dict):  # of a benchmark
+        value = [
+            [label, *(row.get(column, "") for column in value["columns"])]
+            for label, row in value["rows"].items()
+        ]
+    if isinstance(value, list) and found["row"]:
+        cell = value[int(found["row"]) - 1][int(found["column"])]
+        return cell.replace("*", "").split()[0]
     if isinstance(value, list):
         return "".join(f"| {' | '.join(row)} |\n" for row in value)
     return value
@@ -106,7 +124,8 @@ def mistakes() -> list[str]:
     for page in pages():
         for name, shown in marks(page):
             own = page_name(page)
-            unused.discard(name if "." in name else f"{own}.{name}")
+            plain = re.sub(r"\.\d+\.\d+$", "", name)
+            unused.discard(plain if "." in plain else f"{own}.{plain}")
             value = lookup(known, own, name)
             if value != shown:
                 wrong.append(
