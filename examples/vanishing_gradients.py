@@ -145,6 +145,8 @@ def train(
 ) -> Run:
     keras.utils.set_random_seed(SEED)
     model = build(activation, options)
+    # Built, it is measured before training, too.
+    model.build((None, digits.x_train.shape[1]))
     record_to = options.out / f"{activation}.jsonl"
     record_to.unlink(missing_ok=True)  # a recording appends to what is there
     monitor = GradientMonitor(max_samples=None, record_to=record_to)

@@ -17,7 +17,7 @@ from matplotlib.text import Text
 # Wider ones could not be read where they are shown 800 pixels wide.
 WIDEST = 9.6
 # What white and black are in the dark.
-DARK = (0.059, 0.067, 0.09), (0.9, 0.9, 0.9)
+DARK = (0.043, 0.047, 0.059), (0.9, 0.9, 0.9)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 STYLE = {
     "font.size": 11,

@@ -59,7 +59,9 @@ def known_numbers() -> dict[str, dict[str, Any]]:
     """What was measured, by page or benchmark."""
     found: dict[str, dict[str, Any]] = json.loads(NUMBERS.read_text())
     for file in sorted(BENCHMARKS.glob("*.json")):
-        found[f"benchmarks/{file.stem}"] = json.loads(file.read_text())["numbers"]
+        found[f"benchmarks/{file.stem}"] = json.loads(file.read_text())[
+            "numbers"
+        ]
     return found
 
 
