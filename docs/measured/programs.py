@@ -5,6 +5,7 @@
 does the same with figures that are saved for light and for dark pages.
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -57,8 +58,9 @@ class Ran(NamedTuple):
         return found.groups()
 
 
+@functools.cache
 def run(script: str, *arguments: str) -> Ran:
-    """Runs a program of the repository.
+    """Runs a program of the repository, once for all pages.
 
     With `REUSE=1` in the environment, a program that has run before with the
     same arguments is not run again.
