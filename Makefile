@@ -70,7 +70,7 @@ test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 # JAX compiles far more here than it runs, three times as fast without
 # optimization. The tests marked `optimized` do not go without, nor does
 # anything if ARGS are given or this JAX does not know the options.
-PYTEST := $(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS)
+PYTEST := $(RUN) MPLBACKEND=Agg OMP_NUM_THREADS=1 $(ENV)/bin/python -m pytest -n $(JOBS) --durations=15
 UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 ELSEWHERE := $(WITHOUT_KERAS:%=--ignore=%) --ignore=$(BROWSER)
 test: $(ENV)/.installed-test ## run all tests and the docstrings' examples: 3 to 10 minutes

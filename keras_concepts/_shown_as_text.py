@@ -2,6 +2,7 @@
 
 import io
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 _NOT_ASCII = re.compile(r"[^ -~]")
 # Of text that does not go to a terminal.
 _WIDTH = 80
+_ACCENTS = 3
 
 
 def printable(name: str) -> str:
@@ -20,9 +22,23 @@ def printable(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A text for a figure: no `$` begins a formula, each line is printable."""
-    lines = [printable(line) for line in text.split("\n")]
+    """A text for a figure: no `$` begins a formula, each line is printable.
+
+    Of the accents on a letter it shows three: a figure has no room for towers.
+    """
+    lines = [_with_few_accents(printable(line)) for line in text.split("\n")]
     return "\n".join(lines).replace("$", r"\$")
+
+
+def _with_few_accents(text: str) -> str:
+    if text.isascii():
+        return text
+    kept, accents = [], 0
+    for character in text:
+        accents = accents + 1 if unicodedata.combining(character) else 0
+        if accents <= _ACCENTS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def _shown(match: re.Match[str]) -> str:

@@ -204,6 +204,32 @@ class Recording:
                 self.next_step = max(self.next_step, step)
         return offset
 
+    def broke_off_in_its_first_epoch(
+        self, step: int | None, steps_per_epoch: int | None, **facts: Any
+    ) -> bool:
+        """Whether a `fit` that begins with epoch 0 goes on with another.
+
+        `BackupAndRestore(save_freq=n)` restores what it saved inside an epoch,
+        the first one, too.
+
+        Args:
+            step: Steps that the model has taken, if known.
+            steps_per_epoch: Steps of an epoch, if known.
+            **facts: As for `resume`.
+        """
+        other = self._latest_run_with(facts)
+        if not step or not steps_per_epoch:
+            return False
+        if other is None or not other.broke_off:
+            return False
+        if other.facts.get("initial_epoch"):
+            return False
+        begun = other.facts.get("initial_step") or 0
+        # One that begins where the other began is another run, unless that had
+        # been restored itself.
+        lowest = begun if other.facts.get("resumed") else begun + 1
+        return lowest <= step <= begun + steps_per_epoch
+
     def _latest_run_with(self, facts: dict[str, Any]) -> WrittenRun | None:
         for _, run in sorted(self._earlier.items(), reverse=True):
             if all(run.facts.get(key) == facts[key] for key in facts):

@@ -625,8 +625,11 @@ def run_of(path, first, count, *, model="net", ended=False, initial=None, **at):
     recording = Recording(path, monitor="GradientMonitor")
     recording.record_facts({"model": model, "parameters": 9})
     offset = recording.next_epoch
-    if first:
-        offset = recording.resume(first, **at, model=model, parameters=9)
+    facts = {"model": model, "parameters": 9}
+    if first or recording.broke_off_in_its_first_epoch(
+        at.get("step"), 2, **facts
+    ):
+        offset = recording.resume(first, **at, **facts)
     recording.record_facts(
         {
             "initial_epoch": first,
@@ -665,6 +668,27 @@ class TestResumedRuns:
         assert loaded.value.tolist() == [0] * 4 + [2] * 6
         assert loaded.facts["resumed"] == {"run": 1, "epoch": 2}
         assert Recording(path).next_step == 10
+
+    def test_the_first_epoch_may_be_repeated_too(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        run_of(path, 0, 1)
+        run_of(path, 0, 1, step=1)  # restored inside the epoch, killed again
+        run_of(path, 0, 3, step=1)
+        assert epochs(path) == {0: [1, 2], 1: [3, 4], 2: [5, 6]}
+        assert Recording.load(path).facts["resumed"] == {"run": 1, "epoch": 0}
+
+    @pytest.mark.parametrize(
+        ("begun", "broke_off", "step"),
+        [(0, True, 0), (0, False, 1), (4, True, 4), (4, True, 7)],
+    )
+    def test_another_run_begins_with_the_first_epoch_as_well(
+        self, begun, broke_off, step, tmp_path
+    ):
+        # From scratch; after one that ended; from the same or another model.
+        path = tmp_path / "run.jsonl"
+        run_of(path, 0, 1, step=begun, ended=not broke_off)
+        run_of(path, 0, 1, step=step)
+        assert epochs(path) == {0: [0, 1], 1: [2, 3]}
 
     def test_an_epoch_that_nobody_recorded_is_counted(self, tmp_path):
         path = tmp_path / "run.jsonl"

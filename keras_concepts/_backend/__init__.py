@@ -8,6 +8,9 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `COMPILES`
 :   Whether the first step of a train function takes long, since it is compiled.
 
+`COMPILES_FEW`
+:   Whether `compiled_pass` compiles for few calls, too.
+
 `snapshot(variable)`
 :   The value of a Keras variable or tensor now, unmoved by later assignments.
 
@@ -466,6 +469,7 @@ __all__ = [
 
 CLASS_NUMBERS = active.CLASS_NUMBERS
 COMPILES = active.COMPILES
+COMPILES_FEW = active.COMPILES_FEW
 END_OF_DATA = active.END_OF_DATA
 StepBuffer = active.StepBuffer
 Switches = active.Switches

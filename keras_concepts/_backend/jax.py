@@ -33,6 +33,7 @@ from keras_concepts._shadow import (
 from keras_concepts._types import Observe, Tensor
 
 COMPILES = True
+COMPILES_FEW = True
 # Code that runs several times as slowly, and compiles in a quarter of the time.
 _QUICKLY_COMPILED = {
     "xla_backend_optimization_level": 0,

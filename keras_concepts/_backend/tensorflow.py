@@ -35,6 +35,7 @@ from keras_concepts._shadow import (
 from keras_concepts._types import Observe, Tensor
 
 COMPILES = True
+COMPILES_FEW = False
 _OTHER_SEEDS = 987_654_321
 CLASS_NUMBERS = "int32"
 END_OF_DATA = (StopIteration, tf.errors.OutOfRangeError)

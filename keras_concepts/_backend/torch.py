@@ -27,6 +27,7 @@ from keras_concepts._shadow import shadow, shadow_methods
 from keras_concepts._types import Observe, Tensor
 
 COMPILES = False
+COMPILES_FEW = False
 CLASS_NUMBERS = "int64"
 END_OF_DATA = (StopIteration,)
 shadow_in_step = shadow

@@ -165,13 +165,18 @@ def check_axes(owner: str, y_pred: Tensor) -> None:
 
 
 def check_axis(owner: str, y_pred: Tensor, axis: int) -> None:
-    """Raises unless predictions have an axis of this number."""
+    """Raises unless predictions have an axis of this number, of some length."""
     axes = len(y_pred.shape)
     if not -axes <= axis < axes:
         raise ValueError(
             f"`axis` of `{owner}` must be an axis of the predictions, which "
             f"have {axes}. Received: axis={axis} and y_pred.shape="
             f"{tuple(y_pred.shape)}."
+        )
+    if y_pred.shape[axis] == 0:
+        raise ValueError(
+            f"Predictions of `{owner}` must be of at least one class. "
+            f"Received: y_pred.shape={tuple(y_pred.shape)} and axis={axis}."
         )
 
 

@@ -107,9 +107,9 @@ class RunLog:
         """Number in the recording of an epoch, numbered by Keras from 0.
 
         A `fit` that begins with epoch 0 goes on with the epochs of the file. A
-        `fit` that begins later resumes the one before. Which it is shows when
-        the first epoch begins: only then has `BackupAndRestore` restored what
-        it saved.
+        `fit` that begins later, or inside of epoch 0, resumes the one before.
+        Which it is shows when the first epoch begins: only then has
+        `BackupAndRestore` restored what it saved.
         """
         if self._offset is None:
             self._offset = self._begin_epochs(epoch)
@@ -124,10 +124,11 @@ class RunLog:
             return self._next_epoch - first
         step = steps_taken(self._model.optimizer)
         offset = recording.next_epoch
-        if first:
-            built = self._model.built
-            facts = model_facts(self._model) if built else {}
-            steps = self._params.get("steps")
+        facts = model_facts(self._model) if self._model.built else {}
+        steps = self._params.get("steps")
+        if first or recording.broke_off_in_its_first_epoch(
+            step, steps, **facts
+        ):
             offset = recording.resume(
                 first, step, steps_per_epoch=steps, **facts
             )
@@ -204,11 +205,11 @@ class RunLog:
 
     def _steps_with_others(self) -> bool:
         """Whether others of the model work while that of `compile` rests."""
-        used, *others = [
-            bool(steps_taken(each))
-            for each in _backend.optimizers_of(self._model)
-        ]
-        return any(others) and not used
+        used = self._model.optimizer
+        if steps_taken(used):
+            return False
+        optimizers = _backend.optimizers_of(self._model)
+        return any(steps_taken(each) for each in optimizers if each is not used)
 
     def _record_facts(self) -> None:
         if not self._has_facts:

@@ -20,6 +20,12 @@ _LOOKS, _STEPS = 0.5, 0.2
 # The looks that are planned in any case may take this share of the budget, or
 # each of them that one.
 _PLANNED_LOOKS, _CHEAP_LOOK = 1.0, 0.1
+# The first one may be slow only because it is the first: the second, and the
+# last with it, may take so many times the budget.
+_FIRST_LOOKS = 2.0
+# If looks are compiled, one at a model of so many layers takes seconds to:
+# about twice as long as the training step.
+_MANY_LAYERS, _LOOK_RATIO = 50, 2.0
 # How many steps are measured to see what that costs, each beside one that is
 # not; of steps that take long, as few as fill a second, but not fewer than the
 # second. Of a short run they are no more than a tenth, but at least so many.
@@ -38,6 +44,7 @@ class TimeBudget:
         compiles: Whether the first step of a train function takes long, since
             it is compiled.
         clock: Seconds.
+        compiles_looks: Whether the first look takes long for the same reason.
     """
 
     def __init__(
@@ -45,12 +52,14 @@ class TimeBudget:
         share: float | None,
         compiles: bool,
         clock: Callable[[], float] = time.perf_counter,
+        compiles_looks: bool = False,
     ) -> None:
         self.share = share
         self.spent = 0.0
         self.may_measure_steps = share is None or not compiles
         self._clock = clock
         self._compiles = compiles
+        self._compiles_looks = compiles_looks
         self._begin = clock()
         self._planned: int | None = None
         # When the second call of the train function began, and the last one.
@@ -157,23 +166,46 @@ class TimeBudget:
         taken = self.spent + self._look
         return taken <= _LOOKS * self.share * self._trained()
 
+    def allows_first_look(self, layers: int) -> bool:
+        """Whether a model may be looked at for the first time.
+
+        One that compiles for long must wait until the length of the run is
+        known, and may be looked at only if that takes little of it.
+
+        Args:
+            layers: Of the model.
+        """
+        if self.share is None or not self._compiles_looks or self._looks:
+            return True
+        if layers < _MANY_LAYERS:
+            return True
+        total = self._expected()
+        if total is None or self._second is None:
+            return False
+        takes = _LOOK_RATIO * self._second[1]
+        return takes <= _FIRST_LOOKS * self.share * total
+
     def allows_planned_look(self, done: float) -> bool:
         """Whether there is time for one of the looks that each run is to have.
 
         Args:
             done: Share of the run that is over.
         """
-        # What is compiled costs most at the first look.
-        if self.share is None or (self._compiles and self._looks < 2):
+        if self.share is None:
             return True
+        is_second = self._compiles and self._looks < 2
+        if is_second and self._compiles_looks:
+            return True  # what was compiled says nothing of it
         total = self._expected()
         if total is None:
-            total = self._trained() / done
+            # The first step says little of the others, if it was compiled.
+            total = self._trained() / (1.0 if is_second else done)
         if self._look <= _CHEAP_LOOK * self.share * total:
             return True
         # And there will be one at the end.
         taken = self.spent + 2 * self._look
-        return taken <= _PLANNED_LOOKS * self.share * total
+        allowed = _FIRST_LOOKS if is_second else _PLANNED_LOOKS
+        return taken <= allowed * self.share * total
 
 
 class PlannedBudget(TimeBudget):
@@ -200,6 +232,15 @@ class PlannedBudget(TimeBudget):
     def allows_look(self) -> bool:
         """Whether there is time for another look."""
         return self.share is None
+
+    def allows_first_look(self, layers: int) -> bool:
+        """Whether a model may be looked at for the first time: always.
+
+        Args:
+            layers: Of the model.
+        """
+        del layers
+        return True
 
     def allows_planned_look(self, done: float) -> bool:
         """Whether there is time for one of the looks of each run: always.

@@ -271,7 +271,7 @@ class TrainingDoctor(Monitor):
         self._begun_at: list[int] = []  # by another `fit` that went on
         self._is_probed = self._is_broken = False
         self._writes_files = True
-        self._has_bad_probe = False
+        self._has_bad_probe = self._looks_later = False
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -329,8 +329,11 @@ class TrainingDoctor(Monitor):
             )
         processes = _backend.process_count(model)
         budget = TimeBudget if processes == 1 else PlannedBudget
+        compiles = not model.run_eagerly
         self._budget = budget(
-            share, _backend.COMPILES and not model.run_eagerly
+            share,
+            compiles and _backend.COMPILES,
+            compiles_looks=compiles and _backend.COMPILES_FEW,
         )
         if processes > 1:
             self._careful.note(
@@ -471,6 +474,12 @@ class TrainingDoctor(Monitor):
                 ended = not self._begun_at
                 self._check(self._epoch, self._step(), ended=ended)
         self._end_run()
+        if self._looks_later:
+            self._careful.note(
+                "activations, error signals and predictions: to compile a look "
+                "at so large a model takes too much of so short a run "
+                "(`time_budget=None` takes the time)"
+            )
         if self._careful.missing:
             self.recording.record_facts({"missing": self._careful.missing})
         self._write()
@@ -570,6 +579,10 @@ class TrainingDoctor(Monitor):
                 self._checkup = Checkup(model, heads, self._signals)
             self._checkup.record_weights(self.recording, epoch, step, model)
         if self._checkup is None or self._has_bad_probe or not probed:
+            return
+        layers = len(_backend.flatten_layers(model))
+        self._looks_later = not self._budget.allows_first_look(layers)
+        if self._looks_later:
             return
         with self._budget.looking(), self._careful("use its probe"):
             if not self._checkup.has_probe:

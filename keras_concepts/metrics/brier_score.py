@@ -25,8 +25,10 @@ class BrierScore(ClassMetric):
     brier = mean(sum((probability - label) ** 2 for each class))
     ```
 
-    In `[0, 2]`, and in `[0, 1]` for a single column; lower is better. It is a
-    proper score: nothing beats predicting the true probabilities. Equal to
+    In `[0, 2]` if the probabilities of a row sum to 1, and in `[0, 1]` for a
+    single column; lower is better. Rows of several sigmoids need not sum to 1
+    and may have up to 1 per class. It is a proper score: nothing beats
+    predicting the true probabilities. Equal to
     `sklearn.metrics.brier_score_loss`.
 
     Args:

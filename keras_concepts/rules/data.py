@@ -441,8 +441,9 @@ def initial_loss(t: Training) -> Iterator[Evidence]:
     at up to ln C + 1.
 
     Known false alarms: models that were trained before, on other labels; harm.
-    Batch normalization, whose moving statistics are not the data's at first:
-    there the loss with statistics of the batch counts.
+    Batch normalization, whose moving statistics are not the data's at first,
+    and whose batch may hardly differ: there the smaller one of the losses with
+    either statistics counts.
     """
     first, uniform = first_loss(t), uniform_loss(t)
     if first is None or uniform is None or not math.isfinite(first):

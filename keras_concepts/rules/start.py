@@ -4,7 +4,7 @@ import math
 
 from keras_concepts import quantities as q
 from keras_concepts.rules.harm import constant_loss, harm
-from keras_concepts.rules.training import Training
+from keras_concepts.rules.training import Curve, Training
 
 # Loss before the first step over that of uniform class probabilities. With
 # inputs of unit variance and Glorot's initialization logits have a variance of
@@ -20,23 +20,29 @@ _FAR = 10.0
 def first_loss(t: Training) -> float | None:
     """Loss of the probe before the first step, without penalties.
 
-    Where a model has batch normalization, with the statistics of the batch: its
-    moving statistics are not those of the data yet.
+    Where a model has batch normalization, the smaller one of training and
+    inference: its moving statistics are not those of the data yet, and those
+    of a batch spread what hardly differs.
     """
-    normalized = any(
-        "BatchNormalization" in layer["class"] for layer in t.layers
-    )
-    # A preflight calls that without dropout the training loss.
-    quantities = (q.TRAINING_LOSS, q.PROBE_LOSS)
-    if not normalized:
-        quantities = (q.PROBE_INFERENCE_LOSS,)
-    curves = [t.curve(each) for each in quantities]
-    curve = next((c for c in curves if c and c.epochs[0] < 0), None)
+    curve = _first_curve(t, q.PROBE_INFERENCE_LOSS)
+    if any("BatchNormalization" in layer["class"] for layer in t.layers):
+        # A preflight calls that without dropout the training loss.
+        trained = _first_curve(t, q.TRAINING_LOSS, q.PROBE_LOSS)
+        if trained is None:
+            return None
+        if curve is None or not curve.values[0] < trained.values[0]:
+            curve = trained
     if curve is None:
         return None
     penalty = t.curve(q.WEIGHT_PENALTY)
     known = penalty and penalty.steps[0] == curve.steps[0]
     return float(curve.values[0] - (penalty.values[0] if known else 0.0))
+
+
+def _first_curve(t: Training, *quantities: q.Quantity) -> Curve | None:
+    """The first of them that was measured before the first step."""
+    curves = [t.curve(each) for each in quantities]
+    return next((c for c in curves if c and c.epochs[0] < 0), None)
 
 
 def uniform_loss(t: Training) -> float | None:

@@ -163,10 +163,10 @@ def test_a_clock_that_stands_still():
         gate.advance(1, gate.due())
 
 
-def looked_at(look, epochs=50, first=None, compiles=False):
+def looked_at(look, epochs=50, first=None, compiles=False, looks=False):
     """Epochs after which a run is looked at, each taking 1 s."""
     clock = Clock()
-    budget = TimeBudget(0.1, compiles, clock)
+    budget = TimeBudget(0.1, compiles, clock, looks)
     budget.plan(4, epochs)
 
     def take(seconds):
@@ -203,8 +203,32 @@ def test_costly_looks_are_taken_rarely():
 
 
 def test_the_first_look_of_what_is_compiled_says_little():
-    assert looked_at(0.01, first=10.0, compiles=True)[:4] == [1, 5, 10, 25]
+    assert looked_at(0.01, first=10.0, looks=True, compiles=True)[:2] == [1, 5]
     assert looked_at(0.01, first=10.0) == []
+    # Not compiled itself, it can only have been slow for what it is.
+    assert looked_at(1.5, first=3.0, compiles=True) == [1]
+    assert looked_at(1.5, first=4.0, compiles=True) == []
+
+
+@pytest.mark.parametrize(("step", "allowed"), [(0.39, False), (0.41, True)])
+def test_a_large_model_is_compiled_for_a_look_in_long_runs_only(step, allowed):
+    # The training step takes 4 s to compile, so the look is to take 8 s, a
+    # fifth of 40 s.
+    clock = Clock()
+    budget = TimeBudget(0.1, True, clock, compiles_looks=True)
+    budget.plan(10, 9)
+    assert budget.allows_first_look(49)
+    assert not budget.allows_first_look(50)
+    for number in range(12):
+        _ = budget.allows_step(number)
+        clock.now += step if number else 4.0
+    assert budget.allows_first_look(50) == allowed
+    with budget.looking():
+        clock.now += 8.0
+    assert budget.allows_first_look(50)
+    unlimited = TimeBudget(None, True, compiles_looks=True)
+    assert unlimited.allows_first_look(50)
+    assert TimeBudget(0.1, compiles=True).allows_first_look(50)
 
 
 def test_when_looks_are_planned():

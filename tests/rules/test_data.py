@@ -274,11 +274,17 @@ def test_imbalance_is_no_high_initial_loss():
 def test_batch_normalization_starts_with_its_batch(quantity):
     """What a preflight measures, or a doctor."""
     layers = [layer("Functional", "m"), layer("BatchNormalization", "m/bn")]
-    for first, expected in ((None, []), (2.5, []), (9.0, [""])):
+    for inference, first, expected in (
+        (99.0, None, []),
+        (99.0, 2.5, []),
+        (99.0, 9.0, [""]),
+        # Features of a batch that hardly differ, and are made to.
+        (2.3, 9.0, []),
+    ):
         recording = run(
             [head()], [], [classes()], is_preflight=True, layers=layers
         )
-        recording.append(-1, "", q.PROBE_INFERENCE_LOSS, 0, 99.0)
+        recording.append(-1, "", q.PROBE_INFERENCE_LOSS, 0, inference)
         if first is not None:
             recording.append(-1, "", quantity, 0, first)
         assert found("initial_loss", recording) == expected

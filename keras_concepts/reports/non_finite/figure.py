@@ -15,7 +15,7 @@ from keras_concepts.reports.drawing.figure_style import (
     empty_figure,
     new_figure,
 )
-from keras_concepts.reports.drawing.names import literal
+from keras_concepts.reports.drawing.names import literal, shorten
 from keras_concepts.reports.non_finite.faults import (
     ALL_FINITE,
     EMPTY,
@@ -27,6 +27,9 @@ from keras_concepts.reports.selection import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# Characters of a sentence above the figure.
+_LONGEST = 240
 
 
 def plot_non_finite(recording: Recording, title: str | None = None) -> "Figure":
@@ -86,7 +89,10 @@ def plot_non_finite(recording: Recording, title: str | None = None) -> "Figure":
 
 
 def _headline(found: Sequence[Fault]) -> str:
-    sentences = [textwrap.fill(str(fault), 90) for fault in found[:2]]
+    sentences = [
+        textwrap.fill(sentence, 90)
+        for sentence in shorten([str(fault) for fault in found[:2]], _LONGEST)
+    ]
     if len(found) > 2:
         sentences.append(f"and in {len(found) - 2} more runs")
     return literal("\n".join(sentences)) or ALL_FINITE
