@@ -75,6 +75,9 @@ def versions() -> str:
 
 def measure(name: str) -> None:
     """Measures what a page shows, and writes it down."""
+    import keras
+
+    keras.utils.clear_session()  # or names of layers would count on
     module = runpy.run_path(str(MODULES[name]))
     found = module["measure"]()
     draw(name, module, found)
