@@ -59,6 +59,9 @@ def draw(name: str, module: dict[str, Any], found: m.Measured) -> None:
         with plt.rc_context(figures.STYLE | {"axes.prop_cycle": cycle}):
             figure = plt.figure(figsize=(8, 3.4), layout="constrained")
             module["draw"](found.series, figure)
+            for axes in figure.axes:
+                if axes.get_xlabel() == "epoch":  # the first is 1
+                    axes.set_xlim(left=max(axes.get_xlim()[0], 0.5))
             figures.save(figure, images / page.name, dpi=100)
             plt.close(figure)
 
