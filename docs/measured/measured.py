@@ -43,7 +43,7 @@ class Measured(NamedTuple):
 
 def pages() -> list[pathlib.Path]:
     """All that may show a number."""
-    texts = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
+    texts = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("README.md")]
     texts += (ROOT / "examples").glob("*.md")
     return sorted(texts)
 
