@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_concepts import quantities as q
-from keras_concepts._recording_runs import forget
+from keras_concepts._recording.runs import forget
 from keras_concepts.recording import Recording
 from keras_concepts.rules.judge import Judge
 

@@ -128,7 +128,7 @@ class RunFolder:
     def _make(self, doctor: "TrainingDoctor") -> None:
         """Makes the folder; says so if nothing can be written to it."""
         from keras_concepts._backend import is_main_process
-        from keras_concepts._recording_writer import RecordingWriter
+        from keras_concepts._recording.writer import RecordingWriter
 
         planned = self.path / RECORDING
         file: pathlib.Path | None = None

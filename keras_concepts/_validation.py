@@ -17,9 +17,13 @@ _EXACT = 2**53
 
 
 def plain(value: Any) -> Any:
-    """A value, as Python numbers if it is of NumPy, alone or in a sequence."""
+    """A value, as Python numbers if it is of NumPy, alone or in a sequence.
+
+    A list becomes a list, and a tuple a tuple, whatever its class.
+    """
     if isinstance(value, list | tuple):
-        return type(value)(plain(each) for each in value)
+        kind = list if isinstance(value, list) else tuple
+        return kind(plain(each) for each in value)
     return value.tolist() if hasattr(value, "tolist") else value
 
 

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.text import Text
 
 from keras_concepts import _after_keras
-from keras_concepts._figures import kept_from_pyplot
 from keras_concepts._shown_as_text import print_through
 from keras_concepts.recording import Recording
 from keras_concepts.reports import report_of, write_report
@@ -222,13 +221,7 @@ class Watch:
         Raises:
             ImportError: matplotlib is not installed.
         """
-        report = report_of(_DOCTOR)
-        if path is None:
-            return report.figure(self.recording)
-        with kept_from_pyplot():
-            figure = report.figure(self.recording)
-        figure.savefig(path)
-        return figure
+        return report_of(_DOCTOR).plot(self.recording, path)
 
     def report(
         self, path: str | os.PathLike[str], *, title: str | None = None

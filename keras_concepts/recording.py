@@ -3,29 +3,30 @@
 import copy
 import dataclasses
 import fnmatch
+import itertools
 import os
 import pathlib
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from keras_concepts import quantities
 from keras_concepts._extras import missing
-from keras_concepts._recording_left_out import as_json
-from keras_concepts._recording_reader import RecordingReader
-from keras_concepts._recording_rows import (
+from keras_concepts._recording.earlier_runs import EarlierRuns
+from keras_concepts._recording.left_out import as_json
+from keras_concepts._recording.reader import RecordingReader
+from keras_concepts._recording.rows import (
     Run,
     Series,
     keep,
     series_of,
     warn_renamed,
 )
-from keras_concepts._recording_runs import WrittenRun, replaced_runs
-from keras_concepts._recording_thinning import Thinning, stays
-from keras_concepts._recording_writer import RecordingWriter
+from keras_concepts._recording.thinning import Thinning, stays
+from keras_concepts._recording.writer import RecordingWriter
 
 
 class Recording:
@@ -113,42 +114,26 @@ class Recording:
             warn_renamed("metadata", "facts")
             facts = metadata
         self.path = None if path is None else pathlib.Path(path)
-        self.monitor = monitor
-        self.run = 0
-        self.next_step = 0
-        self.next_epoch = 0
-        self.is_first = True
         self._runs: dict[int, Run] = {}
         self._series: list[Series] = []
         self._thinning: Thinning | None = Thinning()
-        self._earlier: dict[int, WrittenRun] = {}
-        self._others: list[str] = []  # monitors of the run in the file
         self._writer: RecordingWriter | None = None
-        identity = run or uuid.uuid4().hex
         if self.path is not None:
             self._writer = RecordingWriter(self.path, on_error == "warn")
-            self._continue(self._writer.runs, identity)
+        identity = run or uuid.uuid4().hex
+        earlier = EarlierRuns(
+            {} if self._writer is None else self._writer.runs, identity
+        )
+        self._earlier = earlier
+        self.monitor = _free_name(monitor, earlier.monitors)
+        self.run, self.is_first = earlier.run, earlier.is_first
+        self.next_step, self.next_epoch = earlier.next_step, earlier.next_epoch
         this = Run(self.run, identity, [self.monitor] if self.monitor else [])
         self._runs[self.run] = this
         if self._writer is not None:
             self._writer.begin(this, self.monitor)
         if facts:
             self.record_facts(facts)
-
-    def _continue(self, written: dict[int, WrittenRun], identity: str) -> None:
-        same = [run for run in written.values() if run.identity == identity]
-        if same:
-            self.run, self.is_first = same[0].number, False
-            taken = self._others = same[0].monitors
-            names = (f"{self.monitor} ({n})" for n in range(2, len(taken) + 2))
-            if self.monitor in taken:
-                self.monitor = next(n for n in names if n not in taken)
-        elif written:
-            self.run = 1 + max(written)
-        self._earlier = {n: w for n, w in written.items() if n < self.run}
-        steps = [run.steps for run in self._earlier.values() if run.steps]
-        self.next_step = max((max(s.values()) for s in steps), default=0)
-        self.next_epoch = 1 + max(map(max, steps), default=-1)
 
     def resume(
         self,
@@ -175,34 +160,14 @@ class Recording:
         Returns:
             What to add to an epoch of this `fit` to get that of the recording.
         """
-        other = self._latest_run_with(facts)
-        offset = other.offset if other else 0
-        first = self.next_epoch = epoch + offset
-        runs = [*self._earlier.values()]
-        if other is not None and other.broke_off:
-            resumed = {"run": other.number, "epoch": first}
-            if self.is_first:
-                self.record_facts({"resumed": resumed})
-            replaced = replaced_runs(other.number, self._earlier)
-            runs = [self._earlier[n] for n in (other.number, *replaced)]
-            before = [
-                steps
-                for run in runs
-                for each, steps in run.steps.items()
-                if each < first
-            ]
-            begun = other.facts.get("first_step", 0)
-            self.next_step = max(before, default=begun)
-        if step is not None:
-            if other is not None:
-                step += other.step_offset
-            is_known = any(first - 1 in run.steps for run in runs)
-            # The optimizer is ahead of the file where it was saved inside the
-            # epoch. By more than that, it counts something else than steps.
-            longest = steps_per_epoch or 0
-            if not is_known or step - self.next_step <= longest:
-                self.next_step = max(self.next_step, step)
-        return offset
+        found = self._earlier.resume(
+            epoch, step, steps_per_epoch=steps_per_epoch, facts=facts
+        )
+        if found.of_run is not None and self.is_first:
+            resumed = {"run": found.of_run, "epoch": found.next_epoch}
+            self.record_facts({"resumed": resumed})
+        self.next_epoch, self.next_step = found.next_epoch, found.next_step
+        return found.offset
 
     def broke_off_in_its_first_epoch(
         self, step: int | None, steps_per_epoch: int | None, **facts: Any
@@ -217,24 +182,9 @@ class Recording:
             steps_per_epoch: Steps of an epoch, if known.
             **facts: As for `resume`.
         """
-        other = self._latest_run_with(facts)
-        if not step or not steps_per_epoch:
-            return False
-        if other is None or not other.broke_off:
-            return False
-        if other.facts.get("initial_epoch"):
-            return False
-        begun = other.facts.get("initial_step") or 0
-        # One that begins where the other began is another run, unless that had
-        # been restored itself.
-        lowest = begun if other.facts.get("resumed") else begun + 1
-        return lowest <= step <= begun + steps_per_epoch
-
-    def _latest_run_with(self, facts: dict[str, Any]) -> WrittenRun | None:
-        for _, run in sorted(self._earlier.items(), reverse=True):
-            if all(run.facts.get(key) == facts[key] for key in facts):
-                return run
-        return None
+        return self._earlier.broke_off_in_the_first_epoch(
+            step, steps_per_epoch, facts
+        )
 
     def in_memory(self) -> "Recording":
         """The rows and facts of now, which no file follows."""
@@ -251,10 +201,7 @@ class Recording:
         Rows, facts and file are shared: what one appends, both hold.
         """
         monitors = self._runs[self.run].monitors
-        taken = {*monitors, *self._others}
-        names = (f"{monitor} ({n})" for n in range(2, len(taken) + 2))
-        if monitor in taken:
-            monitor = next(name for name in names if name not in taken)
+        monitor = _free_name(monitor, {*monitors, *self._earlier.monitors})
         monitors.append(monitor)
         if self._writer is not None:
             self._writer.add_monitor(monitor)
@@ -546,6 +493,11 @@ class Recording:
         fields = [getattr(series, field) for series in self._series]
         lengths = [len(series.steps) for series in self._series]
         return np.repeat(np.array(fields, dtype=dtype), lengths)
+
+
+def _free_name(monitor: str, taken: Collection[str]) -> str:
+    names = (f"{monitor} ({n})" for n in itertools.count(2))
+    return next(n for n in itertools.chain([monitor], names) if n not in taken)
 
 
 def _matches(name: str, pattern: str | None) -> bool:

@@ -21,20 +21,7 @@ SMALL = {
     "_validation",
     "_whole_file",
 }
-KEEP = {
-    "quantities",
-    "recording",
-    "_held_file",
-    "_recording_file",
-    "_recording_left_out",
-    "_recording_lines",
-    "_recording_reader",
-    "_recording_thinning",
-    "_recording_format_1",
-    "_recording_rows",
-    "_recording_runs",
-    "_recording_writer",
-}
+KEEP = {"quantities", "recording", "_recording"}
 JUDGE = {"derived", "thresholds"}
 COMPUTE = {"_backend", "_labels", "_numerics"}
 PARTS = {
@@ -53,16 +40,7 @@ ALLOWED = {
     "_numerics": COMPUTE,
     "quantities": set(),
     "recording": KEEP,
-    "_held_file": set(),
-    "_recording_file": KEEP,
-    "_recording_left_out": KEEP,
-    "_recording_lines": KEEP,
-    "_recording_reader": KEEP,
-    "_recording_thinning": KEEP,
-    "_recording_format_1": KEEP,
-    "_recording_rows": KEEP,
-    "_recording_runs": KEEP,
-    "_recording_writer": KEEP,
+    "_recording": {"quantities"},
     "derived": {"quantities"},
     "thresholds": set(),
     "rules": KEEP | JUDGE,
@@ -79,7 +57,7 @@ ALLOWED = {
     "_run_folder": {
         "_after_keras",
         "_backend",
-        "_recording_writer",
+        "_recording",
         "_watch",
         "callbacks",
     },

@@ -1,5 +1,6 @@
 """Each argument of each constructor, given what it does not expect."""
 
+import collections
 import inspect
 import json
 import os
@@ -23,6 +24,7 @@ from test_contract import (
     numbers,
 )
 
+Pair = collections.namedtuple("Pair", "first second")
 # What Keras reads and judges itself.
 KERAS_ARGUMENTS = {"name", "dtype", "reduction"}
 # Where NaN and infinity mean something.
@@ -115,6 +117,15 @@ def test_errors_name_the_argument(name, value):
 
     with pytest.raises((ValueError, TypeError), match=f"`{name}` of `F1Score`"):
         F1Score(**{name: value})
+
+
+def test_a_named_tuple_is_taken_for_a_tuple():
+    from keras_concepts.metrics import F1Score, FBetaScore
+
+    metric = F1Score(num_classes=4, class_ids=Pair(np.int64(0), 2))
+    assert metric.get_config()["class_ids"] == [0, 2]
+    with pytest.raises((ValueError, TypeError), match="`beta` of `FBetaScore`"):
+        FBetaScore(beta=Pair(1, 2))
 
 
 def test_numbers_of_numpy_become_plain():

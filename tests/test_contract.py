@@ -1,5 +1,6 @@
 """What every public class keeps, asked of each that `__all__` names."""
 
+import contextlib
 import copy
 import importlib
 import inspect
@@ -52,6 +53,10 @@ COPIES = [
     copy.deepcopy,
     lambda each: pickle.loads(pickle.dumps(each)),
 ]
+with contextlib.suppress(ImportError):
+    import cloudpickle  # as joblib, ray and others send what they run
+
+    COPIES.append(lambda each: pickle.loads(cloudpickle.dumps(each)))
 
 
 def label(cls):

@@ -48,6 +48,17 @@ def test_the_guide_runs(capsys):
     printed = capsys.readouterr().out
     assert "vanishing_gradient" in printed
     assert printed.count("No problem found in 6 epochs.") == 1
+    accuracies = re.findall(r"validation accuracy (\S+)", printed)
+    before, after = map(float, accuracies)
+    assert (before < 0.15, after > 0.75) == (True, True)
+    begin, *rest = re.findall(
+        r"```text\n(.+?)^```", GUIDE.read_text(), re.S | re.M
+    )
+    assert not rest
+    assert (
+        begin.split()
+        == printed[printed.index("1 problem") :].split()[: len(begin.split())]
+    )
 
 
 def test_the_doctor_is_its_report(tmp_path, monkeypatch):

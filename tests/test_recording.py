@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from keras_concepts import quantities as q
-from keras_concepts._recording_file import encoded
+from keras_concepts._recording.file import encoded
 from keras_concepts.recording import Recording
 
 try:
@@ -732,17 +732,17 @@ class TestResumedRuns:
         assert other.step.tolist() == [8, 9, 10, 11]
 
     def test_each_fit_reads_what_is_new_alone(self, tmp_path, monkeypatch):
-        from keras_concepts import _recording_runs
+        from keras_concepts._recording import runs
 
         path = tmp_path / "run.jsonl"
         read = []
-        original = _recording_runs._read
+        original = runs._read
 
         def count(entry, runs):
             read.append(entry)
             original(entry, runs)
 
-        monkeypatch.setattr(_recording_runs, "_read", count)
+        monkeypatch.setattr(runs, "_read", count)
         for i in range(3):
             run_of(path, 0, 2)
             assert Recording(path).next_step == 4 * (i + 1)

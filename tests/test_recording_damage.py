@@ -204,23 +204,23 @@ class TestBoundedWork:
     def test_resuming_reads_the_beginnings_of_lines(
         self, whole, tmp_path, monkeypatch
     ):
-        from keras_concepts import _recording_file, _recording_runs
+        from keras_concepts._recording import file, runs
 
         path = tmp_path / "run.jsonl"
         path.write_bytes(whole)
         parsed = []
-        original = _recording_file._parsed
+        original = file._parsed
 
         def count(line):
             parsed.append(line)
             return original(line)
 
-        monkeypatch.setattr(_recording_file, "_parsed", count)
+        monkeypatch.setattr(file, "_parsed", count)
         with Recording(path) as recording:
             assert (recording.run, recording.next_epoch) == (2, 3)
         assert 0 < len(parsed) < 12
         assert not any(b"gradient_rms" in line for line in parsed)
-        assert _recording_runs._known
+        assert runs._known
 
 
 NAMES = {

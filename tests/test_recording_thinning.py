@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from keras_concepts import _recording_thinning as thinning
 from keras_concepts import quantities as q
+from keras_concepts._recording import thinning
 from keras_concepts.recording import Recording
 from keras_concepts.reports.tracked import NewRows
 from keras_concepts.rules import diagnose
@@ -233,11 +233,11 @@ class TestFile:
         self, tmp_path, monkeypatch
     ):
         """Its holder writes it anew, and then lets go of it."""
-        from keras_concepts import _held_file
+        from keras_concepts._recording import held_file
 
         path = tmp_path / "run.jsonl"
         recorded(3, path).close()
-        lock, calls = _held_file._lock, []
+        lock, calls = held_file._lock, []
 
         def replace_and_lock(descriptor):
             if not calls:
@@ -247,7 +247,7 @@ class TestFile:
             calls.append(descriptor)
             return lock(descriptor)
 
-        monkeypatch.setattr(_held_file, "_lock", replace_and_lock)
+        monkeypatch.setattr(held_file, "_lock", replace_and_lock)
         with Recording(path, monitor="Guard") as recording:
             recording.append(3, "", q.CHECKED, 400, 1.0)
         assert len(calls) == 2
@@ -271,7 +271,7 @@ class TestFile:
     def test_without_space_for_both_the_old_file_goes_on(
         self, tmp_path, monkeypatch
     ):
-        from keras_concepts._held_file import HeldFile
+        from keras_concepts._recording.held_file import HeldFile
 
         def full(self, path, lines):
             raise OSError(28, "No space left on device")
@@ -300,7 +300,7 @@ class TestFile:
     def test_what_could_not_be_written_is_bounded_too(
         self, tmp_path, monkeypatch
     ):
-        from keras_concepts._held_file import HeldFile
+        from keras_concepts._recording.held_file import HeldFile
 
         def full(self, lines, header):
             raise OSError(28, "No space left on device")

@@ -1,15 +1,12 @@
 """The one door to the backends.
 
-Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
+Each of `tensorflow/`, `jax/` and `torch/` offers the same names, in modules of
+the same names, one per subject. Only that of Keras is ever imported.
+`stand_ins.py` has what several of them offer where there is nothing to do.
 
-`END_OF_DATA`
-:   Exceptions that a train function raises when the data has run out.
+## `tensors`
 
-`COMPILES`
-:   Whether the first step of a train function takes long, since it is compiled.
-
-`COMPILES_FEW`
-:   Whether `compiled_pass` compiles for few calls, too.
+What a tensor holds, and of what kind it is.
 
 `snapshot(variable)`
 :   The value of a Keras variable or tensor now, unmoved by later assignments.
@@ -35,30 +32,25 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     them must ask for it. Without what NumPy warns of: variables and PyTorch's
     tensors.
 
-`value_and_grad(function, tensors, has_aux=False)`
-:   `function(tensors)`, a scalar, and its gradient with respect to each of the
-    floating-point `tensors`; zeros where it does not depend on one. With
-    `has_aux` the function gives a scalar and a structure of other tensors, and
-    so does this.
+## `tracing`
+
+Compiled functions, and what is different while one is traced.
+
+`COMPILES`
+:   Whether the first step of a train function takes long, since it is compiled.
+
+`COMPILES_FEW`
+:   Whether `compiled_pass` compiles for few calls, too.
+
+`compiled(function, once=False)`
+:   The function, made fast for many eager calls with tensors of the same shapes
+    where that takes a compiler, on JAX; or for a single call.
 
 `compiled_pass(function, variables, eager, few=None)`
 :   The function, made fast for many calls with tensors of the same shapes
     unless it is to run eagerly; with `few`, for so few calls, so that these
     and compiling together take little time. It reads the values that the
     `variables` have at each call; what it assigns to any variable is discarded.
-
-`compiled(function, once=False)`
-:   The function, made fast for many eager calls with tensors of the same shapes
-    where that takes a compiler, on JAX; or for a single call.
-
-`kept_randomness()`
-:   Context manager: the generators that belong to everybody (Python's, NumPy's,
-    Keras' and the framework's) are afterwards as they were before.
-
-`fixed_randomness(seed)`
-:   Context manager. What Keras draws from the backend's own random generator,
-    past the seeds it keeps in variables, starts from `seed`; afterwards the
-    generator is as it was.
 
 `current_trace()`
 :   What tensors are made in here: a graph, a trace of JAX, `None` if eager.
@@ -67,31 +59,20 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Whether a tensor may be used in that trace. What was computed while a loss
     was differentiated may be if it came through `ops.stop_gradient`.
 
-`without_gradients()`
-:   Context manager for eager calls. Nothing is kept for a gradient.
-
-`dense(gradient, shape)`
-:   A gradient as a dense tensor of the shape of its variable.
-
-`dense_rows(gradient)`
-:   A gradient as a dense tensor that holds every non-zero entry once; a sparse
-    gradient becomes the sum of its duplicate rows, not the whole variable.
-
-`sums_of_squares(tensors)`
-:   Of each float32 tensor the sum of squares, in float32 and in one pass, of
-    shape `(len(tensors),)`.
-
-`norms_and_peaks(tensors)`
-:   The norm of each float32 tensor, right also where squares leave the range of
-    float32, and its largest absolute entry.
-
 `choose(predicate, if_true, if_false)`
 :   The result of one of two functions without arguments, which return tensors
     of one shape and dtype. No waiting for an accelerator.
 
+`choose_rarely(predicate, if_true, if_false)`
+:   `choose` for an `if_true` that takes long and is hardly ever called.
+
 `isolate(tensors)`
 :   The same tensors, behind a wall: what is computed from them cannot change
     how the training step itself is compiled.
+
+## `operations`
+
+Operations on scores and labels, each by its fastest way.
 
 `CLASS_NUMBERS`
 :   The dtype of integers that costs least here, int32 or int64.
@@ -112,8 +93,20 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 :   Of each row of a matrix the entries in some columns, `(rows, k)`; any entry
     for a number that is no column.
 
+## `sums`
+
+Norms, and sums that are exact.
+
 `has_float64()`
 :   Whether Keras' variables may be float64, where they are put now.
+
+`sums_of_squares(tensors)`
+:   Of each float32 tensor the sum of squares, in float32 and in one pass, of
+    shape `(len(tensors),)`.
+
+`norms_and_peaks(tensors)`
+:   The norm of each float32 tensor, right also where squares leave the range of
+    float32, and its largest absolute entry.
 
 `add_to_totals(variable, places, amounts, columns)`
 :   Adds to the entries of a float64 vector, which is a Keras variable. `places`
@@ -132,6 +125,63 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     that add up to the sums, to 40 bits or more, and NaN where one is not
     finite.
 
+## `gradients`
+
+Gradients of functions, and those that an optimizer gets.
+
+`value_and_grad(function, tensors, has_aux=False)`
+:   `function(tensors)`, a scalar, and its gradient with respect to each of the
+    floating-point `tensors`; zeros where it does not depend on one. With
+    `has_aux` the function gives a scalar and a structure of other tensors, and
+    so does this.
+
+`without_gradients()`
+:   Context manager for eager calls. Nothing is kept for a gradient.
+
+`dense(gradient, shape)`
+:   A gradient as a dense tensor of the shape of its variable.
+
+`dense_rows(gradient)`
+:   A gradient as a dense tensor that holds every non-zero entry once; a sparse
+    gradient becomes the sum of its duplicate rows, not the whole variable.
+
+`is_framework_optimizer(optimizer)`
+:   Whether it is one of the framework itself that `framework_updates` knows.
+
+`framework_updates(optimizer, variables, record)`
+:   Context manager. After each step of such an optimizer (`torch.optim`) calls
+    `record(gradients, before, rates)`, with the gradient of each of the Keras
+    variables or `None`, its value before, and its learning rate.
+
+## `randomness`
+
+The generators that everybody draws from.
+
+`kept_randomness()`
+:   Context manager: the generators that belong to everybody (Python's, NumPy's,
+    Keras' and the framework's) are afterwards as they were before.
+
+`fixed_randomness(seed)`
+:   Context manager. What Keras draws from the backend's own random generator,
+    past the seeds it keeps in variables, starts from `seed`; afterwards the
+    generator is as it was.
+
+`quick_dropout(rate)`
+:   A function that drops entries of a tensor, each on its own, by the backend's
+    own random generator; `None` where Keras' does it as quickly.
+
+## `replicas`
+
+A step that several replicas take together.
+
+`replica_count(model)`
+:   How many replicas of a model train, or use an optimizer, each in a trace of
+    its own and on its share of a batch: those of `tf.distribute`.
+
+`has_other_workers(model)`
+:   Whether processes that run one program of the strategy must agree on every
+    operation of a step (`tf.distribute.MultiWorkerMirroredStrategy`).
+
 `reduced_gradients(optimizer)`
 :   Context manager. Gives a list that receives the gradients summed over all
     replicas while `optimizer.apply` runs, and stays empty without replicas.
@@ -148,59 +198,14 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 
 `values_of_replicas(variable)`
 :   What each replica that this process trains has in a variable of which it
-    writes its own copy, arrays on the host; see `layers/_measured.py`.
+    writes its own copy, tensors; see `layers/_measured.py`.
 
 `assign_to_first_replica(variable, value)`
 :   Gives such a variable a value in the first replica, and zeros in the others.
 
-`shadow_in_step(instance, name, replacement)`
-:   Context manager. `_shadow.shadow` for use inside a training step, where a
-    distributed one may run in several threads.
+## `processes`
 
-`shadow_methods_in_step(base, name, replacement)`
-:   Context manager. `_shadow.shadow_methods`, for the same use.
-
-`StepBuffer(capacity, columns, units)`
-:   Rows of float32 on the device: `append(row, peaks)` inside the step,
-    `read()` and `clear()` outside it. Each replica appends to rows of its own;
-    `read` gives a list of rows, peaks and number of rows, one for each replica
-    of the whole training, on other machines too.
-
-`choose_rarely(predicate, if_true, if_false)`
-:   `choose` for an `if_true` that takes long and is hardly ever called.
-
-`Switches(count)`
-:   Flags on the device: `set(flags)` outside the step, `values()` inside it.
-    Carried by a train function as a buffer is.
-
-`when(flag, function, buffer)`
-:   Calls a function, which writes to a buffer, in the step if the flag is true.
-
-`quick_dropout(rate)`
-:   A function that drops entries of a tensor, each on its own, by the backend's
-    own random generator; `None` where Keras' does it as quickly.
-
-`observed_train_functions(model)`
-:   To be called when `fit` begins. Gives a function `make(observe, buffers)`,
-    which may be called between any two steps and gives a new train function:
-    one that runs every step inside `with observe(batch, trained, untrained) as
-    after:` and carries what `observe` writes to the `buffers`. `trained` holds
-    the values of the trainable variables before the step, and `untrained` pairs
-    of the others and theirs. Both are `None` if the variables still hold them
-    when the step begins; else the values after the step are put into `after`.
-
-`replica_count(model)`
-:   How many replicas of a model train, or use an optimizer, each in a trace of
-    its own and on its share of a batch: those of `tf.distribute`.
-
-`has_other_workers(model)`
-:   Whether processes that run one program of the strategy must agree on every
-    operation of a step (`tf.distribute.MultiWorkerMirroredStrategy`).
-
-`backup(model, arguments)`
-:   Keeps the values that model, optimizer and metrics have before a step,
-    which is a call of the train function with `arguments`. Gives a function
-    from the step's result to what it would be if those values had not changed.
+Processes that train one model.
 
 `is_main_process(model)`
 :   Whether this process is the one that writes files for all processes which
@@ -223,13 +228,50 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
 `gathered_from_ranks(value)`
 :   A list of what each of these processes passes, which can be pickled.
 
-`is_framework_optimizer(optimizer)`
-:   Whether it is one of the framework itself that `framework_updates` knows.
+## `buffers`
 
-`framework_updates(optimizer, variables, record)`
-:   Context manager. After each step of such an optimizer (`torch.optim`) calls
-    `record(gradients, before, rates)`, with the gradient of each of the Keras
-    variables or `None`, its value before, and its learning rate.
+Memory on the device that a step writes to.
+
+`StepBuffer(capacity, columns, units)`
+:   Rows of float32 on the device: `append(row, peaks)` inside the step,
+    `read()` and `clear()` outside it. Each replica appends to rows of its own;
+    `read` gives a list of rows, peaks and number of rows, one for each replica
+    of the whole training, on other machines too.
+
+`Switches(count)`
+:   Flags on the device: `set(flags)` outside the step, `values()` inside it.
+    Carried by a train function as a buffer is.
+
+`when(flag, function, buffer)`
+:   Calls a function, which writes to a buffer, in the step if the flag is true.
+
+## `trainers`
+
+The train function, the predictions and the batches of Keras' trainer.
+
+`END_OF_DATA`
+:   Exceptions that a train function raises when the data has run out.
+
+`shadow_in_step(instance, name, replacement)`
+:   Context manager. `_shadow.shadow` for use inside a training step, where a
+    distributed one may run in several threads.
+
+`shadow_methods_in_step(base, name, replacement)`
+:   Context manager. `_shadow.shadow_methods`, for the same use.
+
+`backup(model, arguments)`
+:   Keeps the values that model, optimizer and metrics have before a step,
+    which is a call of the train function with `arguments`. Gives a function
+    from the step's result to what it would be if those values had not changed.
+
+`observed_train_functions(model)`
+:   To be called when `fit` begins. Gives a function `make(observe, buffers)`,
+    which may be called between any two steps and gives a new train function:
+    one that runs every step inside `with observe(batch, trained, untrained) as
+    after:` and carries what `observe` writes to the `buffers`. `trained` holds
+    the values of the trainable variables before the step, and `untrained` pairs
+    of the others and theirs. Both are `None` if the variables still hold them
+    when the step begins; else the values after the step are put into `after`.
 
 `batch_predictor(model)`
 :   Context manager. Gives a function from a batch of inputs to the model's
@@ -245,45 +287,28 @@ Each of `tensorflow.py`, `jax.py` and `torch.py` offers the same names:
     consumed, reordered or changed. To be called when `fit` begins. False where
     it cannot be done.
 
-And `keras_internals`, for all of them:
+## `keras_internals`
 
-`call_as_trainer(model, x, training)`
-:   The model's outputs in the mode in which Keras' `fit` or `predict` calls it.
+What is private to Keras, for all backends alike, by subject.
 
-`capture_batch_moments(layer, record)`
-:   Context manager. Calls `record(inputs, mask)` where a batch normalization
-    layer takes the statistics of a batch, whatever its `training` says.
+### `common_state`
 
-`flatten_layers(model)`
-:   The model and all layers and cells in it, each once.
-
-`own_variables(layer)`
-:   Weights and random seeds of the layer itself, not of layers in it.
-
-`optimizers_of(model)`
-:   The optimizer of the model, and others that it or a layer in it keeps.
-
-`optimized_variables(optimizer)`
-:   The variables that an optimizer was built for, in its order.
-
-`trained_variables(layer)`
-:   Weights of the layer itself that were made to be trained, frozen or not.
-
-`is_of_keras(layer)`
-:   Whether Keras itself has the class of the layer.
-
-`next_layers(layer)`
-:   What reads the layer in functional models; `None` if it is in none.
-
-`changing_variables(model)`
-:   Untrained variables that a step may assign: statistics, seeds.
-
-`running_fit(model)`
-:   The `fit` that is running: its iterator over batches, its arguments, and the
-    arrays it was given; `None` if Keras' own `fit` is not.
+`in_symbolic_scope()`
+:   Whether Keras only asks a model for the shapes of its outputs.
 
 `names_kept()`
 :   Context manager. What is made inside changes no name that Keras gives later.
+
+### `graphs`
+
+`is_functional(model)`
+:   Whether the model is a graph of layers that Keras can rebuild.
+
+`previous_layers(layer)`
+:   What the layer reads in functional models, each once.
+
+`next_layers(layer)`
+:   What reads the layer in functional models; `None` if it is in none.
 
 `made_by(tensor)`
 :   The operation that made a symbolic tensor, its inputs, and which of its
@@ -295,127 +320,166 @@ And `keras_internals`, for all of them:
 `symbolic_outputs(model, x)`
 :   Shapes and dtypes of what a built model returns, computed by its `call`.
 
+### `layers`
+
+`flatten_layers(model)`
+:   The model and all layers and cells in it, each once.
+
+`is_of_keras(layer)`
+:   Whether Keras itself has the class of the layer.
+
+`own_variables(layer)`
+:   Weights and random seeds of the layer itself, not of layers in it.
+
+`trained_variables(layer)`
+:   Weights of the layer itself that were made to be trained, frozen or not.
+
+`changing_variables(model)`
+:   Untrained variables that a step may assign: statistics, seeds.
+
+`keras_mask(tensor)`, `set_keras_mask(tensor, mask)`
+:   The mask that Keras' layers left on a tensor, or `None`.
+
+`capture_batch_moments(layer, record)`
+:   Context manager. Calls `record(inputs, mask)` where a batch normalization
+    layer takes the statistics of a batch, whatever its `training` says.
+
+`cell_of_bias()`
+:   The recurrent cell whose bias is asked of the initializer that calls this,
+    or `None` if it is not known.
+
+### `losses`
+
+`has_loss(model)`
+:   Whether `compile` was given a loss, or the model computes its own.
+
 `losses_of_outputs(model, y_true, y_pred)`
 :   The losses that `compile` was given, as Keras resolves them.
-
-`previous_layers(layer)`
-:   What the layer reads in functional models, each once.
-
-`batch_size_of_fit(model)`
-:   Samples in a batch of the `fit` that is running, or `None`.
-
-`compile_arguments(model)`
-:   What `compile` was given, as it was given.
-
-`is_functional(model)`
-:   Whether the model is a graph of layers that Keras can rebuild.
-
-`options_of_loss(loss)`
-:   What a Keras loss gives to the function that it wraps.
-
-`say_direction(metric, direction)`
-:   Whether higher ("up") or lower ("down") values of a metric are better.
 
 `output_names(model)`
 :   Name of each output that has a loss of its own, if there are several.
 
-`capture_dropped_losses(layer, record)`
-:   Context manager for a training step. Calls `record(losses)` when Keras is
-    about to call the layer and drops losses that were added before.
+`options_of_loss(loss)`
+:   What a Keras loss gives to the function that it wraps.
+
+`built_loss(model, y_true, y_pred)`
+:   Context manager. Gives a copy of the compiled loss, built for these shapes,
+    which takes the place of the model's own inside; `None` if there is none.
 
 `capture_compiled_losses(model, record)`
 :   Context manager for a training step. Calls `record(name, value)` with what
     the losses given to `compile` add to the objective: all together, whose name
     is `""`, and, if there are several, each.
 
-`weight_decay(optimizer, variable)`
-:   What an update subtracts from the variable in addition to the gradient
-    step, as a share of `learning_rate * variable`.
+`capture_dropped_losses(layer, record)`
+:   Context manager for a training step. Calls `record(losses)` when Keras is
+    about to call the layer and drops losses that were added before.
 
-`keras_mask(tensor)`, `set_keras_mask(tensor, mask)`
-:   The mask that Keras' layers left on a tensor, or `None`.
-
-`has_call(model)`
-:   Whether a model defines what it does when it is called.
-
-`has_loss(model)`
-:   Whether `compile` was given a loss, or the model computes its own.
-
-`in_symbolic_scope()`
-:   Whether Keras only asks a model for the shapes of its outputs.
-
-`built_loss(model, y_true, y_pred)`
-:   Context manager. Gives a copy of the compiled loss, built for these shapes,
-    which takes the place of the model's own inside; `None` if there is none.
-
-`cell_of_bias()`
-:   The recurrent cell whose bias is asked of the initializer that calls this,
-    or `None` if it is not known.
+### `metrics`
 
 `name_in_logs(metric)`
 :   The name, different from those of all other metrics of a model, under which
     Keras keeps the result that it asks a compiled metric for, or `None` if
     somebody else asks.
 
+`say_direction(metric, direction)`
+:   Whether higher ("up") or lower ("down") values of a metric are better.
+
+### `optimizers`
+
+`optimizers_of(model)`
+:   The optimizer of the model, and others that it or a layer in it keeps.
+
+`optimized_variables(optimizer)`
+:   The variables that an optimizer was built for, in its order.
+
 `running_optimizer()`
 :   The optimizer whose `apply` is running, or `None`.
 
 `learning_rate_of_update(optimizer)`
 :   The rate of the update that `apply` has just made, 0 if it made none.
+
+`weight_decay(optimizer, variable)`
+:   What an update subtracts from the variable in addition to the gradient
+    step, as a share of `learning_rate * variable`.
+
+### `randomness`
+
+`generators_left_moved()`
+:   How often `kept_randomness` has left generators moved here, in this thread,
+    since others may have drawn from them meanwhile.
+
+### `trainers`
+
+`AFTER_STEPS`
+:   The name of the method of a model that `fit` calls after the steps of an
+    epoch and before its validation.
+
+`call_as_trainer(model, x, training)`
+:   The model's outputs in the mode in which Keras' `fit` or `predict` calls it.
+
+`has_call(model)`
+:   Whether a model defines what it does when it is called.
+
+`compile_arguments(model)`
+:   What `compile` was given, as it was given.
+
+`running_fit(model)`
+:   The `fit` that is running: its iterator over batches, its arguments, and the
+    arrays it was given; `None` if Keras' own `fit` is not.
+
+`batch_size_of_fit(model)`
+:   Samples in a batch of the `fit` that is running, or `None`.
+
+`failures_of_data(model, then)`
+:   Context manager for the steps of a running `fit`. Calls `then()` when an
+    exception leaves its data, before that goes on its way.
 """
 
 import keras
 
 from keras_concepts._after_keras import UnsupportedBackendError, register_parts
-from keras_concepts._backend.keras_internals import (
-    AFTER_STEPS,
-    batch_size_of_fit,
-    built_loss,
-    call_as_trainer,
-    capture_batch_moments,
-    capture_compiled_losses,
-    capture_dropped_losses,
-    cell_of_bias,
-    changing_variables,
-    compile_arguments,
-    failures_of_data,
-    flatten_layers,
-    generators_left_moved,
-    has_call,
-    has_loss,
-    in_symbolic_scope,
-    is_functional,
-    is_of_keras,
-    keras_mask,
-    learning_rate_of_update,
-    losses_of_outputs,
-    made_by,
-    name_in_logs,
-    names_kept,
-    next_layers,
-    optimized_variables,
-    optimizers_of,
-    options_of_loss,
-    other_threads_train,
-    output_names,
-    output_structure,
-    own_variables,
-    previous_layers,
-    running_fit,
-    running_optimizer,
-    say_direction,
-    set_keras_mask,
-    symbolic_outputs,
-    trained_variables,
-    weight_decay,
-)
+from keras_concepts._backend import keras_internals
 
 if keras.backend.backend() == "tensorflow":
-    from keras_concepts._backend import tensorflow as active
+    from keras_concepts._backend.tensorflow import (
+        buffers,
+        gradients,
+        operations,
+        processes,
+        randomness,
+        replicas,
+        sums,
+        tensors,
+        tracing,
+        trainers,
+    )
 elif keras.backend.backend() == "jax":
-    from keras_concepts._backend import jax as active
+    from keras_concepts._backend.jax import (
+        buffers,
+        gradients,
+        operations,
+        processes,
+        randomness,
+        replicas,
+        sums,
+        tensors,
+        tracing,
+        trainers,
+    )
 elif keras.backend.backend() == "torch":
-    from keras_concepts._backend import torch as active
+    from keras_concepts._backend.torch import (
+        buffers,
+        gradients,
+        operations,
+        processes,
+        randomness,
+        replicas,
+        sums,
+        tensors,
+        tracing,
+        trainers,
+    )
 else:
     raise UnsupportedBackendError(
         "keras_concepts runs on the tensorflow, jax and torch backends of "
@@ -423,108 +487,113 @@ else:
         "environment variable KERAS_BACKEND before importing keras."
     )
 
-__all__ = [
-    "AFTER_STEPS",
-    "batch_size_of_fit",
-    "built_loss",
-    "call_as_trainer",
-    "capture_batch_moments",
-    "capture_compiled_losses",
-    "capture_dropped_losses",
-    "cell_of_bias",
-    "changing_variables",
-    "compile_arguments",
-    "failures_of_data",
-    "flatten_layers",
-    "generators_left_moved",
-    "has_call",
-    "has_loss",
-    "in_symbolic_scope",
-    "is_functional",
-    "is_of_keras",
-    "keras_mask",
-    "learning_rate_of_update",
-    "losses_of_outputs",
-    "made_by",
-    "name_in_logs",
-    "names_kept",
-    "next_layers",
-    "on_host",
-    "optimized_variables",
-    "optimizers_of",
-    "options_of_loss",
-    "other_threads_train",
-    "output_names",
-    "output_structure",
-    "own_variables",
-    "previous_layers",
-    "running_fit",
-    "running_optimizer",
-    "say_direction",
-    "set_keras_mask",
-    "symbolic_outputs",
-    "trained_variables",
-    "weight_decay",
-]
+snapshot = tensors.snapshot
+copied = tensors.copied
+version = tensors.version
+known_value = tensors.known_value
+is_dense = tensors.is_dense
+on_host = tensors.on_host
 
-CLASS_NUMBERS = active.CLASS_NUMBERS
-COMPILES = active.COMPILES
-COMPILES_FEW = active.COMPILES_FEW
-END_OF_DATA = active.END_OF_DATA
-StepBuffer = active.StepBuffer
-Switches = active.Switches
-add_to_totals = active.add_to_totals
-all_reduced = active.all_reduced
-argmax = active.argmax
-assign_to_first_replica = active.assign_to_first_replica
-at_columns = active.at_columns
-backup = active.backup
-batch_predictor = active.batch_predictor
-choose = active.choose
-of_all_replicas = active.of_all_replicas
-choose_rarely = active.choose_rarely
-column_sums = active.column_sums
-compiled = active.compiled
-compiled_pass = active.compiled_pass
-copied = active.copied
-current_trace = active.current_trace
-dense = active.dense
-dense_rows = active.dense_rows
-fill = active.fill
-fixed_randomness = active.fixed_randomness
-kept_randomness = active.kept_randomness
-framework_updates = active.framework_updates
-gathered = active.gathered
-gathered_from_ranks = active.gathered_from_ranks
-has_other_workers = active.has_other_workers
-replica_count = active.replica_count
-has_float64 = active.has_float64
-has_nan = active.has_nan
-is_framework_optimizer = active.is_framework_optimizer
-is_main_process = active.is_main_process
-isolate = active.isolate
-is_in_trace = active.is_in_trace
-is_dense = active.is_dense
-known_value = active.known_value
-norms_and_peaks = active.norms_and_peaks
-observed_train_functions = active.observed_train_functions
-on_host = active.on_host
-process_count = active.process_count
-quick_dropout = active.quick_dropout
-reduced_gradients = active.reduced_gradients
-segment_counts = active.segment_counts
-segment_sums = active.segment_sums
-shadow_in_step = active.shadow_in_step
-shadow_methods_in_step = active.shadow_methods_in_step
-snapshot = active.snapshot
-summed_over_ranks = active.summed_over_ranks
-sums_of_squares = active.sums_of_squares
-value_and_grad = active.value_and_grad
-values_of_replicas = active.values_of_replicas
-version = active.version
-watch_batches = active.watch_batches
-when = active.when
-without_gradients = active.without_gradients
+COMPILES = tracing.COMPILES
+COMPILES_FEW = tracing.COMPILES_FEW
+compiled = tracing.compiled
+compiled_pass = tracing.compiled_pass
+current_trace = tracing.current_trace
+is_in_trace = tracing.is_in_trace
+choose = tracing.choose
+choose_rarely = tracing.choose_rarely
+isolate = tracing.isolate
+
+CLASS_NUMBERS = operations.CLASS_NUMBERS
+argmax = operations.argmax
+fill = operations.fill
+has_nan = operations.has_nan
+at_columns = operations.at_columns
+
+has_float64 = sums.has_float64
+sums_of_squares = sums.sums_of_squares
+norms_and_peaks = sums.norms_and_peaks
+add_to_totals = sums.add_to_totals
+segment_counts = sums.segment_counts
+segment_sums = sums.segment_sums
+column_sums = sums.column_sums
+
+value_and_grad = gradients.value_and_grad
+without_gradients = gradients.without_gradients
+dense = gradients.dense
+dense_rows = gradients.dense_rows
+is_framework_optimizer = gradients.is_framework_optimizer
+framework_updates = gradients.framework_updates
+
+kept_randomness = randomness.kept_randomness
+fixed_randomness = randomness.fixed_randomness
+quick_dropout = randomness.quick_dropout
+
+replica_count = replicas.replica_count
+has_other_workers = replicas.has_other_workers
+reduced_gradients = replicas.reduced_gradients
+all_reduced = replicas.all_reduced
+of_all_replicas = replicas.of_all_replicas
+values_of_replicas = replicas.values_of_replicas
+assign_to_first_replica = replicas.assign_to_first_replica
+
+is_main_process = processes.is_main_process
+process_count = processes.process_count
+gathered = processes.gathered
+summed_over_ranks = processes.summed_over_ranks
+gathered_from_ranks = processes.gathered_from_ranks
+
+StepBuffer = buffers.StepBuffer
+Switches = buffers.Switches
+when = buffers.when
+
+END_OF_DATA = trainers.END_OF_DATA
+shadow_in_step = trainers.shadow_in_step
+shadow_methods_in_step = trainers.shadow_methods_in_step
+backup = trainers.backup
+observed_train_functions = trainers.observed_train_functions
+batch_predictor = trainers.batch_predictor
+watch_batches = trainers.watch_batches
+
+in_symbolic_scope = keras_internals.in_symbolic_scope
+names_kept = keras_internals.names_kept
+is_functional = keras_internals.is_functional
+previous_layers = keras_internals.previous_layers
+next_layers = keras_internals.next_layers
+made_by = keras_internals.made_by
+output_structure = keras_internals.output_structure
+symbolic_outputs = keras_internals.symbolic_outputs
+flatten_layers = keras_internals.flatten_layers
+is_of_keras = keras_internals.is_of_keras
+own_variables = keras_internals.own_variables
+trained_variables = keras_internals.trained_variables
+changing_variables = keras_internals.changing_variables
+keras_mask = keras_internals.keras_mask
+set_keras_mask = keras_internals.set_keras_mask
+capture_batch_moments = keras_internals.capture_batch_moments
+cell_of_bias = keras_internals.cell_of_bias
+has_loss = keras_internals.has_loss
+losses_of_outputs = keras_internals.losses_of_outputs
+output_names = keras_internals.output_names
+options_of_loss = keras_internals.options_of_loss
+built_loss = keras_internals.built_loss
+capture_compiled_losses = keras_internals.capture_compiled_losses
+capture_dropped_losses = keras_internals.capture_dropped_losses
+name_in_logs = keras_internals.name_in_logs
+say_direction = keras_internals.say_direction
+optimizers_of = keras_internals.optimizers_of
+optimized_variables = keras_internals.optimized_variables
+running_optimizer = keras_internals.running_optimizer
+learning_rate_of_update = keras_internals.learning_rate_of_update
+weight_decay = keras_internals.weight_decay
+generators_left_moved = keras_internals.generators_left_moved
+AFTER_STEPS = keras_internals.AFTER_STEPS
+call_as_trainer = keras_internals.call_as_trainer
+has_call = keras_internals.has_call
+compile_arguments = keras_internals.compile_arguments
+running_fit = keras_internals.running_fit
+batch_size_of_fit = keras_internals.batch_size_of_fit
+failures_of_data = keras_internals.failures_of_data
 
 
 # Where this module was the first to import Keras, only now can they be.

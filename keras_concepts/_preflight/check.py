@@ -40,9 +40,9 @@ from keras_concepts.instruments.recorded_calls import (
 )
 from keras_concepts.recording import Recording
 from keras_concepts.rules.causes import cause_of
-from keras_concepts.rules.data import scale_of
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge, in_order
+from keras_concepts.rules.unscaled import scale_of
 
 
 class Check:

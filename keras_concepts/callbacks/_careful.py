@@ -22,6 +22,15 @@ class Careful:
         self.missing: list[str] = []
         self._name = name
         self._said: set[str] = set()
+        self._foreign: Exception | None = None
+
+    def let_through(self, error: Exception) -> None:
+        """Makes no warning of an error that the user's own code has raised.
+
+        Args:
+            error: That is about to end the training.
+        """
+        self._foreign = error
 
     def note(self, sentence: str) -> None:
         """Adds what is missing, once, without a warning."""
@@ -38,6 +47,8 @@ class Careful:
         try:
             yield
         except Exception as error:  # said once, and in `missing`
+            if error is self._foreign:
+                raise
             if what in self._said:
                 return
             self._said.add(what)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import keras
 
-from keras_concepts._figures import kept_from_pyplot
 from keras_concepts._validation import check_positive_int, checked_path
 from keras_concepts.callbacks._callback_list import (
     is_in_an_outer_fit,
@@ -128,12 +127,7 @@ class Monitor(keras.callbacks.Callback):
         Raises:
             ImportError: matplotlib is not installed.
         """
-        if path is None:
-            return self._report().figure(self.recording)
-        with kept_from_pyplot():
-            figure = self._report().figure(self.recording)
-        figure.savefig(path)
-        return figure
+        return self._report().plot(self.recording, path)
 
     def report(
         self, path: str | os.PathLike[str], *, title: str | None = None

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -17,17 +16,21 @@ from keras_concepts._validation import (
     checked_number,
     checked_path,
 )
-from keras_concepts.callbacks._callback_list import (
-    put_in_order,
-)
 from keras_concepts.callbacks._careful import Careful
 from keras_concepts.callbacks._checkup import Checkup
+from keras_concepts.callbacks._continued_monitor import ContinuedMonitor
 from keras_concepts.callbacks._data_facts import DataFacts
+from keras_concepts.callbacks._driven_monitors import (
+    DrivenMonitors,
+    monitors_for,
+)
 from keras_concepts.callbacks._live_report import LiveReport
-from keras_concepts.callbacks._monitor import (
-    Monitor,
-    SampledMonitor,
-    StepMonitor,
+from keras_concepts.callbacks._live_writers import LiveWriters, checked_writers
+from keras_concepts.callbacks._monitor import StepMonitor
+from keras_concepts.callbacks._on_finding import (
+    OnFinding,
+    checked_on_finding,
+    tell,
 )
 from keras_concepts.callbacks._probe import fed_probe
 from keras_concepts.callbacks._time_budget import (
@@ -37,21 +40,7 @@ from keras_concepts.callbacks._time_budget import (
     aside,
     checks_of_an_epoch,
 )
-from keras_concepts.callbacks._unfinished_run import (
-    UnfinishedRun,
-    unfinished_run,
-)
-from keras_concepts.callbacks.batch_norm_shift_monitor import (
-    BatchNormShiftMonitor,
-)
 from keras_concepts.callbacks.gradient_monitor import GradientMonitor
-from keras_concepts.callbacks.non_finite_guard import NonFiniteGuard
-from keras_concepts.callbacks.penalty_reporter import PenaltyReporter
-from keras_concepts.instruments.batch_norm.capture_batches import (
-    batch_norm_layers,
-)
-from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
-from keras_concepts.instruments.step.end_of_fit import EndOfFit
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge
@@ -59,11 +48,11 @@ from keras_concepts.rules.training import ENDED
 
 # Steps of the first epoch at which a long one is looked at from inside.
 _INSIDE = (64, 256, 1024, 4096, 16384)
-_ON_FINDING = ("report", "warn", "stop")
-OnFinding = str | Callable[[Finding], Any]
+# Has nothing to do.
+_OF_A_COPY = Careful("TrainingDoctor")
 
 
-class TrainingDoctor(Monitor):
+class TrainingDoctor(ContinuedMonitor):
     """Says what is wrong with a training run, where, since when and why.
 
     The doctor measures what all monitors measure, through one measured train
@@ -199,14 +188,12 @@ class TrainingDoctor(Monitor):
     # for a batch here.
     async_safe = True
     _keeps_logs = True
-    _goes_on = False
     _of_fit: ClassVar[dict[str, Any]] = {
-        "_monitors": [],
+        "_monitors": DrivenMonitors("TrainingDoctor", _OF_A_COPY),
         "_checkup": None,
         "_data": None,
         "_trained": None,
-        "_writers": [],
-        "_begun_at": [],
+        "_writers": LiveWriters([], _OF_A_COPY),
     }
 
     def __init__(
@@ -224,29 +211,15 @@ class TrainingDoctor(Monitor):
         super().__init__(record_to=record_to)
         if probe is not None:
             check_probe("TrainingDoctor", probe)
-        if not callable(on_finding) and not (
-            isinstance(on_finding, str) and on_finding in _ON_FINDING
-        ):
-            raise ValueError(
-                "`on_finding` of `TrainingDoctor` must be 'report', 'warn', "
-                "'stop' or a callable. "
-                f"Received: on_finding={on_finding!r}."
-            )
         check_positive_int("TrainingDoctor", "every", every)
         owner = "TrainingDoctor"
         if time_budget is not None:
             time_budget = checked_number(
                 owner, "time_budget", time_budget, above=0, finite=False
             )
-        for writer in _listed(log_to):
-            if not callable(getattr(writer, "write", None)):
-                raise TypeError(
-                    "`log_to` of `TrainingDoctor` must be a writer, such as "
-                    "`kc.reports.TensorBoardWriter(...)`, or a list of "
-                    f"writers. Received: log_to={log_to!r}."
-                )
+        _ = checked_writers(owner, log_to)
         self.probe = probe
-        self.on_finding = on_finding
+        self.on_finding = checked_on_finding(owner, on_finding)
         self.every = every
         self.time_budget = time_budget
         self.report_to = checked_path(owner, "report_to", report_to)
@@ -259,16 +232,15 @@ class TrainingDoctor(Monitor):
     def _begin_run(self) -> None:
         self._judge: Judge | None = None
         self._judged: tuple[list[str], list[str]] = [], []  # of a copy
-        self._monitors: list[StepMonitor] = []
+        self._begin_fits()
+        self._careful = Careful(type(self).__name__)
+        self._monitors = DrivenMonitors(type(self).__name__, self._careful)
         self._checkup: Checkup | None = None
         self._live_report = LiveReport(self._report_live, self.time_budget)
-        self._careful = Careful(type(self).__name__)
         self._data: DataFacts | None = None
         self._trained: Any = None
-        self._writers: list[Any] = []
+        self._writers = LiveWriters([], self._careful)
         self._epoch = 0
-        self._epochs = 0
-        self._begun_at: list[int] = []  # by another `fit` that went on
         self._is_probed = self._is_broken = False
         self._writes_files = True
         self._has_bad_probe = self._looks_later = False
@@ -305,8 +277,10 @@ class TrainingDoctor(Monitor):
             if self._data is None or not self._data.are_known:
                 self._data = DataFacts(model, self._careful)
                 self._record_data_facts()
-            for monitor in self._made_monitors(model):
-                self._begin_monitor(monitor)
+            for each in monitors_for(model, self.every, self._non_finite):
+                self._monitors.begin(
+                    each, model, self.params, self._log, self._gated
+                )
             self._record_names()
 
     def _start(self) -> None:
@@ -316,7 +290,8 @@ class TrainingDoctor(Monitor):
         model = self.model
         self._writes_files = _backend.is_main_process(model)
         if self._writes_files:
-            self._writers = _listed(self.log_to)
+            writers = checked_writers(type(self).__name__, self.log_to)
+            self._writers = LiveWriters(writers, self._careful)
         self._log = self._open_log(model)
         self._judge = Judge(self.recording)
         share = self.time_budget
@@ -343,62 +318,12 @@ class TrainingDoctor(Monitor):
             )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether a `fit` has called it."""
-        return self._log is not None
+    def _let_go(self) -> Checkup | None:
+        checkup, self._checkup = self._checkup, None
+        return checkup
 
-    def suspend(self, model: Any) -> None:
-        """Lets go of the model after a `fit`; see `go_on_with`.
-
-        What another `fit` will need is left to the model, so that nobody keeps
-        a model who keeps its doctor.
-
-        Args:
-            model: In that `fit`.
-        """
-        log = self._log
-        if log is None or self._goes_on:  # the `fit` did not come to it
-            return
-        if log.is_whole:
-            _ = UnfinishedRun(self, model, self._checkup)
-        self._checkup = None
-        log.forget()
-        self.set_model(None)
-
-    def go_on_with(self, model: Any) -> bool:
-        """Lets the next `fit` of a model continue the run that has ended.
-
-        A loop that calls `fit` for one epoch at a time is one training run.
-
-        Args:
-            model: In the next `fit`.
-
-        Returns:
-            Whether it does: the model is the same, with the same optimizer and
-            loss, and has not been trained in the meantime.
-        """
-        left = unfinished_run(self, model)
-        self._goes_on = left is not None and left.goes_on()
-        return self._goes_on
-
-    def _go_on(self) -> None:
-        """Begins a `fit` that continues the last run."""
-        self._goes_on = False
-        left = unfinished_run(self, self.model)
-        if self._log is None or left is None:
-            return
-        self._checkup = left.kept
-        left.forget()
-        callbacks = callbacks_of_fit()
-        if callbacks is not None:
-            put_in_order(callbacks, self)
-            EndOfFit.of(callbacks).then(self.break_off)
-        self.recording.next_step = self._log.last_step
-        self._begun_at.append(self._epochs)
-        self._log.go_on(self.model, self.params)
-        # For `Training.planned_epochs`.
-        self.recording.record_facts({"continued": self._begun_at})
+    def _take_back(self, kept: Checkup | None) -> None:
+        self._checkup = kept
 
     def conclude(self) -> None:
         """Judges a run that no other `fit` has continued after all."""
@@ -411,11 +336,6 @@ class TrainingDoctor(Monitor):
             self._live_report.finish()
         self._checkup = None
 
-    def break_off(self) -> None:
-        """Ends a run that `fit` did not end, because it raised."""
-        if self._log is not None:
-            self._break_off(self._log)
-
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
@@ -423,8 +343,7 @@ class TrainingDoctor(Monitor):
             return
         is_first = not self._log.begun and not self._begun_at
         self._epoch = self._log.epoch(epoch)
-        for monitor in self._monitors:
-            monitor.on_epoch_begin(epoch)
+        self._monitors.begin_epoch(epoch)
         if is_first and self.model.built:
             with self._aside():
                 self._look(-1, self.recording.next_step)
@@ -438,9 +357,7 @@ class TrainingDoctor(Monitor):
         self._epochs += 1
         step = self._step()
         with self._aside():
-            for monitor in self._monitors:
-                with self._careful(f"use `{type(monitor).__name__}`"):
-                    monitor.on_epoch_end(epoch, {})
+            self._monitors.end_epoch(epoch)
             self._log.end_epoch(epoch, step, logs)
             self._record_data_facts()
             planned = self._planned_epochs()
@@ -495,54 +412,18 @@ class TrainingDoctor(Monitor):
         self._live_report.finish()
 
     def _end_run(self) -> None:
-        for monitor in self._monitors:
-            with self._careful(f"end `{type(monitor).__name__}`"):
-                monitor.on_train_end()
+        self._monitors.end()
         if self._data is not None:
             self._data.close()
-        self._monitors = []
         self._trained = None
-
-    def _planned_epochs(self) -> int:
-        if self._begun_at:
-            return 2 * self._begun_at[-1]
-        return int(self.params.get("epochs") or 1)
 
     def _step(self) -> int:
         """Steps taken by now, over all runs of the recording."""
-        for monitor in self._monitors:
-            return monitor.recording.next_step + monitor.steps
-        return self.recording.next_step + self._epochs * (
-            self.params.get("steps") or 0
-        )
-
-    def _made_monitors(self, model: Any) -> Iterator[StepMonitor]:
-        yield GradientMonitor(every=self.every)
-        yield NonFiniteGuard(stop=False, sink=self._non_finite)
-        layers = _backend.flatten_layers(model)
-        if any(v.regularizer is not None for v in model.trainable_variables):
-            yield PenaltyReporter(every=self.every, max_samples=32)
-        if batch_norm_layers(layers):
-            yield BatchNormShiftMonitor()
-
-    def _begin_monitor(self, monitor: StepMonitor) -> None:
-        name = f"`{type(monitor).__name__}`"
-
-        def missing(what: str) -> None:
-            # Nobody has attached the monitor by its name.
-            self._careful.note(what.replace(name, "`TrainingDoctor`"))
-
-        monitor.record_into(self._log, missing)
-        monitor.set_model(self._trained)
-        monitor.set_params(self.params)
-        try:
-            monitor.on_train_begin()
-        except Exception as error:  # said in `unchecked`; `fit` goes on
-            monitor.on_train_end()
-            missing(str(error))
-            return
-        self._monitors.append(monitor)
-        monitor.gate(lambda inner: self._gated(monitor, inner))
+        step = self._monitors.step
+        if step is None:
+            steps = self._epochs * (self.params.get("steps") or 0)
+            step = self.recording.next_step + steps
+        return step
 
     def _record_names(self) -> None:
         """Records which rows are this doctor's, for `diagnose`.
@@ -553,7 +434,7 @@ class TrainingDoctor(Monitor):
         if not self._begun_at:
             self._signals = recording.for_monitor("SignalMonitor").monitor
             self._names = [recording.monitor, self._signals]
-        self._names += [each.recording.monitor for each in self._monitors]
+        self._names += self._monitors.names
         names = self._names
         if recording.monitor == self._recorded_name():
             recording.record_facts({"doctor": names})
@@ -610,58 +491,23 @@ class TrainingDoctor(Monitor):
         with self._careful("judge the run"):
             new = self._judge.check((max(epoch, 0), step))
         self.findings = self._judge.findings
-        for finding in new:
-            self._tell(finding)
+        for each in new:
+            tell(each, self.on_finding, self.sink, self._trained, self._careful)
 
     def _inside(self, step: int) -> None:
         """Looks at a long first epoch from inside."""
         if self._epochs or step not in _INSIDE:
             return
         with self._aside():
-            for monitor in self._monitors:
-                with self._careful("look inside the epoch"):
-                    if isinstance(monitor, SampledMonitor):
-                        _ = monitor.record_steps(self._epoch)
-                    elif isinstance(monitor, NonFiniteGuard):
-                        monitor.look()
+            self._monitors.record()
             self._check(self._epoch, self.recording.next_step + step)
 
     def _non_finite(self, message: str) -> None:
         del message
         self._check(self._epoch, self._step())
 
-    def _tell(self, finding: Finding) -> None:
-        if callable(self.on_finding):
-            _ = self.on_finding(finding)
-            return
-        if finding.because_of is not None or finding.severity == "info":
-            return
-        if self.on_finding == "warn":
-            warnings.warn(f"TrainingDoctor: {finding}", UserWarning, 2)
-            return
-        with self._careful("print a finding"):
-            _ = self.sink(f"TrainingDoctor: {finding.headline}")
-        if self.on_finding == "stop" and finding.severity == "error":
-            if _backend.has_other_workers(self._trained):
-                self._careful.note(
-                    '`on_finding="stop"`: if one process stopped, the others '
-                    "would wait for it, so none does"
-                )
-                return
-            self._trained.stop_training = True
-
     def _write(self) -> None:
-        """Shows elsewhere what is new."""
-        working = []
-        with _backend.kept_randomness():
-            for writer in self._writers:
-                name = type(writer).__name__
-                # One that failed is left alone: a server that cannot be
-                # reached may take minutes each time.
-                with self._careful(f"write to `{name}`"):
-                    _ = writer.write(self.recording, self.findings)
-                    working.append(writer)
-        self._writers = working
+        self._writers.write(self.recording, self.findings)
 
     def _report_live(self, refresh: int | None) -> None:
         if self.report_to is not None and self._writes_files:
@@ -681,13 +527,6 @@ class TrainingDoctor(Monitor):
                 "threads use, too: the run need not be the same as without a "
                 "doctor"
             )
-
-
-def _listed(log_to: Any) -> list[Any]:
-    """Writers, of which one need not be in a list."""
-    if log_to is None:
-        return []
-    return [*log_to] if isinstance(log_to, list | tuple) else [log_to]
 
 
 def _is_broken(logs: dict[str, Any] | None) -> bool:

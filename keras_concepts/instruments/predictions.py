@@ -11,6 +11,8 @@ from keras_concepts.quantities import Quantity
 _NEAR = 1e-3  # of the largest weight
 
 
+# Infinite predictions, of a run that diverges, give NaN.
+@np.errstate(invalid="ignore", over="ignore", divide="ignore")
 def prediction_rows(
     predicted: np.ndarray, target: np.ndarray | None, head: dict[str, Any]
 ) -> dict[Quantity, np.ndarray]:

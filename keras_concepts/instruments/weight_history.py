@@ -50,6 +50,8 @@ class WeightHistory:
     def _samples(self) -> list[np.ndarray]:
         return [_sample(each, self._entries) for each in self._variables]
 
+    # Weights of a run that diverges are infinite.
+    @np.errstate(invalid="ignore", over="ignore")
     def rows(self) -> dict[str, dict[Quantity, float]]:
         """What to record of each variable now."""
         rows: dict[str, dict[Quantity, float]] = {}

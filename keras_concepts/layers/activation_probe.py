@@ -198,7 +198,8 @@ class ActivationProbe(keras.layers.Layer):
             super().load_own_variables(store)
 
     def _state_of_all(self) -> np.ndarray:
-        states = _backend.values_of_replicas(self.state)
+        replicas = _backend.values_of_replicas(self.state)
+        states = [_backend.on_host(state) for state in replicas]
         if len(states) == 1:
             return states[0]
         counts = [

@@ -159,7 +159,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         replicas = _backend.values_of_replicas(self._measured.variable)
         parts = [
             [total_of(words[i : i + 2], "float64") for i in (0, 2, 4)]
-            for words in replicas
+            for words in map(_backend.on_host, replicas)
         ]
         shift, ratio, shares = np.sum(parts, axis=0)
         batches = int(np.max([each[-1] for each in parts]))

@@ -7,16 +7,11 @@ from typing import Any
 
 from keras_concepts._extras import missing
 from keras_concepts.recording import Recording
-from keras_concepts.reports.epoch_numbers import (
-    EpochsOfFits,
-    epoch_numbers,
-)
+from keras_concepts.reports.run_writer import RunWriter
 from keras_concepts.reports.tracked import (
     PREFIX,
-    AllFindings,
-    MadeAnew,
-    NewRows,
     cleaned,
+    cleaned_prefix,
     findings_of,
     headline,
     worst,
@@ -31,7 +26,7 @@ _LONGEST_TAG = 5000
 _FORBIDDEN = r"[^\w\-. /]"
 
 
-class MLflowWriter(MadeAnew):
+class MLflowWriter(RunWriter):
     """Writes a recording that grows, and findings, to a run of MLflow.
 
     - metrics: after each epoch a few numbers, named `doctor/loss` and so on;
@@ -68,15 +63,9 @@ class MLflowWriter(MadeAnew):
         prefix: str = PREFIX,
         layers: bool = False,
     ) -> None:
+        super().__init__(prefix, layers)
         self.run_id = run_id
-        self.prefix = prefix
-        self.layers = layers
         self._mlflow = _imported()
-        self._rows = NewRows()
-        self._epochs = EpochsOfFits()
-        self._begun = ""  # run that was written to last
-        self._findings = AllFindings()
-        self._told: list[Finding] | None = None
 
     def write(
         self, recording: Recording, findings: Sequence[Finding] = ()
@@ -93,17 +82,15 @@ class MLflowWriter(MadeAnew):
         client = self._mlflow.MlflowClient()
         run_id = self._run_id()
         if run_id != self._begun:
-            self._begun, self._told = run_id, None
-            self._epochs = EpochsOfFits()
-            self._findings = AllFindings()
+            self._begin(run_id)
         metrics = self._metrics(recording)
         for i in range(0, len(metrics), _MOST_METRICS):
             _ = client.log_batch(run_id, metrics[i : i + _MOST_METRICS])
-        found = self._findings.with_those_of(recording, findings)
+        found = self._all_findings(recording, findings)
         if found != self._told:
             _ = client.log_batch(run_id, tags=self._tags(found))
             fields = {"findings": [each.to_json() for each in found]}
-            client.log_dict(run_id, fields, f"{self.prefix}findings.json")
+            client.log_dict(run_id, fields, f"{self._prefix()}findings.json")
             self._told = found
         return run_id
 
@@ -116,11 +103,9 @@ class MLflowWriter(MadeAnew):
     def _metrics(self, recording: Recording) -> list[Any]:
         entities = self._mlflow.entities
         now = int(time.time() * 1000)
-        new = self._rows.of(recording)
-        found = epoch_numbers(recording, new, layers=self.layers)
         return [
             entities.Metric(self._name(name), value, now, numbers.epoch)
-            for numbers in self._epochs.numbered(recording, found)
+            for numbers in self._new_numbers(recording)
             for name, value in numbers.values.items()
         ]
 
@@ -135,7 +120,10 @@ class MLflowWriter(MadeAnew):
         return [tag(self._name(name), text) for name, text in tags.items()]
 
     def _name(self, name: str) -> str:
-        return cleaned(self.prefix + name, _FORBIDDEN, _LONGEST_NAME)
+        return cleaned(self._prefix() + name, _FORBIDDEN, _LONGEST_NAME)
+
+    def _prefix(self) -> str:
+        return cleaned_prefix(self.prefix, _FORBIDDEN)
 
 
 def log_to_mlflow(

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import importlib.util
 import io
+import os
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Protocol
@@ -76,6 +77,24 @@ class Report:
         # A table of somebody's own need not know how to leave rows out.
         options = {} if max_rows == MAX_ROWS else {"max_rows": max_rows}
         print_table(self.table(recording, **options), self.empty, console)
+
+    def plot(
+        self,
+        recording: Recording,
+        path: str | os.PathLike[str] | None = None,
+    ) -> "Figure":
+        """Draws the figure, for a notebook or script to show, or to a file.
+
+        Args:
+            recording: With rows of any monitors.
+            path: Image file to write, instead of showing the figure.
+        """
+        if path is None:
+            return self.figure(recording)
+        with kept_from_pyplot():
+            figure = self.figure(recording)
+        figure.savefig(path)
+        return figure
 
     def html(self, recording: Recording) -> str:
         """The table as HTML, and below it the figure as an image.

@@ -16,6 +16,9 @@ from keras_concepts.rules import Finding, diagnose
 PREFIX = "doctor/"
 # Between the name and what tells it from others that were cleaned alike.
 _DIGITS = 6
+# Of a prefix, so that a name still fits behind it: W&B takes 128 characters for
+# that of a table, with its own run's before it.
+_LONGEST_PREFIX = 64
 
 
 class Writer(Protocol):
@@ -178,6 +181,23 @@ def worst(findings: Sequence[Finding]) -> str:
     return min(held, key=RANKS.index, default="none")
 
 
+def cleaned_prefix(prefix: str, forbidden: str) -> str:
+    """A prefix that a tracker takes, and that is no path to elsewhere.
+
+    Args:
+        prefix: Before the name of each number.
+        forbidden: Pattern of what becomes `_`.
+    """
+    *folders, start = re.sub(forbidden, "_", prefix).split("/")
+    folders = [re.sub(r"^\.+$", _underscores, each) for each in folders]
+    start = re.sub(r"^\.+", _underscores, start)
+    return "/".join([*filter(None, folders), start])[:_LONGEST_PREFIX]
+
+
+def _underscores(match: re.Match[str]) -> str:
+    return "_" * len(match[0])
+
+
 def cleaned(name: str, forbidden: str, most: int) -> str:
     """A name that a tracker takes; different names stay different.
 
@@ -190,6 +210,7 @@ def cleaned(name: str, forbidden: str, most: int) -> str:
     clean = "/".join(
         "_" * len(p) if p in (".", "..") else p for p in parts if p
     )
+    clean = re.sub(r"^\.{2,}", _underscores, clean)  # no way out of a folder
     if clean == name and len(name) <= most:
         return name
     code = name.encode("utf-8", "surrogatepass")

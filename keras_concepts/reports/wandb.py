@@ -7,16 +7,11 @@ from typing import Any
 from keras_concepts._extras import missing
 from keras_concepts.recording import Recording
 from keras_concepts.reports.doctor.verdict import measured
-from keras_concepts.reports.epoch_numbers import (
-    EpochsOfFits,
-    epoch_numbers,
-)
+from keras_concepts.reports.run_writer import RunWriter
 from keras_concepts.reports.tracked import (
     PREFIX,
-    AllFindings,
-    MadeAnew,
-    NewRows,
     cleaned,
+    cleaned_prefix,
     findings_of,
     headline,
     worst,
@@ -32,7 +27,7 @@ _COLUMNS = (
 )
 
 
-class WandbWriter(MadeAnew):
+class WandbWriter(RunWriter):
     """Writes a recording that grows, and findings, to a run of W&B.
 
     - history: after each epoch a few numbers, named `doctor/loss` and so on,
@@ -65,15 +60,9 @@ class WandbWriter(MadeAnew):
     def __init__(
         self, run: Any = None, *, prefix: str = PREFIX, layers: bool = False
     ) -> None:
+        super().__init__(prefix, layers)
         self.run = run
-        self.prefix = prefix
-        self.layers = layers
         self._wandb = _imported()
-        self._rows = NewRows()
-        self._epochs = EpochsOfFits()
-        self._begun: Any = None  # run that was written to last
-        self._findings = AllFindings()
-        self._told: list[Finding] | None = None
 
     def write(
         self, recording: Recording, findings: Sequence[Finding] = ()
@@ -90,19 +79,15 @@ class WandbWriter(MadeAnew):
         run = self.run or self._wandb.run or self._wandb.init()
         name = self._name("epoch")
         if run is not self._begun:
-            self._begun, self._told = run, None
-            self._epochs = EpochsOfFits()
-            self._findings = AllFindings()
+            self._begin(run)
             _ = run.define_metric(name, hidden=True)
-            _ = run.define_metric(f"{self.prefix}*", step_metric=name)
-        new = self._rows.of(recording)
-        found = epoch_numbers(recording, new, layers=self.layers)
-        for numbers in self._epochs.numbered(recording, found):
+            _ = run.define_metric(f"{self._prefix()}*", step_metric=name)
+        for numbers in self._new_numbers(recording):
             values = {self._name(n): v for n, v in numbers.values.items()}
             run.log({name: numbers.epoch, **values})
-        all_found = self._findings.with_those_of(recording, findings)
-        if all_found != self._told:
-            self._tell(run, all_found)
+        found = self._all_findings(recording, findings)
+        if found != self._told:
+            self._tell(run, found)
         return run
 
     def _tell(self, run: Any, findings: Sequence[Finding]) -> None:
@@ -121,7 +106,10 @@ class WandbWriter(MadeAnew):
         self._told = list(findings)
 
     def _name(self, name: str) -> str:
-        return cleaned(self.prefix + name, _FORBIDDEN, _LONGEST_NAME)
+        return cleaned(self._prefix() + name, _FORBIDDEN, _LONGEST_NAME)
+
+    def _prefix(self) -> str:
+        return cleaned_prefix(self.prefix, _FORBIDDEN)
 
 
 def log_to_wandb(
@@ -157,7 +145,7 @@ def log_to_wandb(
         if report is not None:
             with open(report, encoding="utf-8") as file:
                 page = wandb.Html(file.read(), inject=False)
-            run.log({f"{prefix}report": page})
+            run.log({writer._name("report"): page})
     finally:
         if is_new:
             wandb.finish()

@@ -10,6 +10,8 @@ from keras_concepts.rules import (
     generalisation,
     gradients,
     heads,
+    initialization,
+    label_order,
     labels,
     linear,
     memory,
@@ -19,6 +21,7 @@ from keras_concepts.rules import (
     penalties,
     progress,
     units,
+    unscaled,
     updates,
 )
 from keras_concepts.rules.finding import Evidence, Finding, Measured
@@ -39,6 +42,6 @@ __all__ = [
 ]
 
 # Importing them has listed their rules.
-del batch_norm, data, generalisation, gradients, heads, labels, linear
-del memory, non_finite, one_batch, own_loss, penalties, progress, units
-del updates
+del batch_norm, data, generalisation, gradients, heads, initialization
+del label_order, labels, linear, memory, non_finite, one_batch, own_loss
+del penalties, progress, units, unscaled, updates

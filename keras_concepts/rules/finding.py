@@ -104,7 +104,8 @@ class Finding:
     def headline(self) -> str:
         """What, where and since when, in one line."""
         where = f" in {printable(self.owner)}" if self.owner else ""
-        return f"{self.severity}: {self.rule}{where}, {_since(self)}."
+        rule = printable(self.rule)
+        return f"{self.severity}: {rule}{where}, {_since(self)}."
 
     def to_json(self) -> dict[str, Any]:
         """As a dict of what JSON knows; `from_json` reads it."""

@@ -14,7 +14,11 @@ from keras_concepts.rules.harm import (
 )
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Curve, Training, held
-from keras_concepts.rules.updates import learning_rate
+from keras_concepts.rules.updates import (
+    has_weights,
+    learning_rate,
+    own_size,
+)
 
 # RMS error signal of the first layer over that of the last. Source: AUTOTRAINER
 # (2021), 1e-3 for norms of gradients.
@@ -165,17 +169,12 @@ def _largest_jump(t: Training) -> tuple[str, tuple[int, int], float] | None:
     found = None
     for kernel in t.kernels:
         path = kernel["path"]
-        update, weight = (
-            t.curve(q.UPDATE_RMS, path),
-            t.curve(q.WEIGHT_RMS, path),
-        )
-        if len(update.values) != len(weight.values) or not update:
-            continue
-        start = weight.values[0]
-        if not start > 0.0:
+        update = t.curve(q.UPDATE_RMS, path)
+        size = own_size(t.curve(q.WEIGHT_RMS, path))
+        if size is None or len(size) != len(update.values):
             continue
         with np.errstate(invalid="ignore"):
-            ratio = update.values / np.fmax(weight.values, start)
+            ratio = update.values / size
         beyond = np.flatnonzero(ratio > JUMP)
         if len(beyond):
             at, largest = update.at(int(beyond[0])), float(np.nanmax(ratio))
@@ -191,7 +190,7 @@ def _largest_jump(t: Training) -> tuple[str, tuple[int, int], float] | None:
     "summary counts.",
     page="doctor.md#untrained_variable",
     needs="weights that can be read",
-    known=lambda t: bool(t.curves(q.DISTANCE_RMS)),
+    known=has_weights,
 )
 def untrained_variable(t: Training) -> Iterator[Evidence]:
     """A trainable variable has not changed in any of its entries.

@@ -86,7 +86,8 @@ def non_finite(t: Training) -> Iterator[Evidence]:
     bad = np.flatnonzero(~np.isfinite(loss.values))
     if len(bad):
         i = int(bad[0])
-        since = loss.at(i - 1) if i else (0, 0)
+        # After the last step of an epoch that was finite, or the first of all.
+        since = loss.at(i)[0], loss.at(i - 1)[1] if i else 1
         yield Evidence(
             "",
             since,

@@ -1,6 +1,7 @@
-"""A loss of somebody's own that does not ask for the labels."""
+"""A loss of somebody's own that does not compare what it should."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from keras_concepts.rules.agreement import (
     KNOWN,
@@ -10,6 +11,8 @@ from keras_concepts.rules.agreement import (
     unknown_head,
 )
 from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.harm import harm
+from keras_concepts.rules.labels import evidence_on_labels
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training
 
@@ -110,3 +113,70 @@ def cosine_of_numbers(t: Training) -> Iterator[Evidence]:
             variant="cosine",
             part=head["output"],
         )
+
+
+@rule(
+    "label_mismatch",
+    severity="warning",
+    why="A loss that compares every target with every prediction is least for "
+    "a constant.",
+    page="doctor.md#label_mismatch",
+    needs="the targets",
+    known=lambda t: bool(t.targets),
+    meant=lambda t: bool(_own(t)),
+)
+def own_loss_broadcasts(t: Training) -> Iterator[Evidence]:
+    """Targets `(n,)` against outputs `(n, 1)` in a loss class of one's own.
+
+    Keras makes shapes equal for its own losses and for functions, not for a
+    class derived from `keras.Loss` (variant `broadcast`). Only under harm.
+    Known false alarm: a loss that minds its shapes itself; guard: harm.
+    """
+    for head in _own(t):
+        found = _broadcast_by_own_loss(t, head)
+        if found is not None:
+            yield found
+
+
+def _own(t: Training) -> list[dict[str, Any]]:
+    """Heads with a loss of somebody's own."""
+    if t.facts.get("own_step"):
+        return []
+    return [x for x in t.heads if x.get("kind") == "other" and x.get("loss")]
+
+
+def _broadcast_by_own_loss(
+    t: Training, head: dict[str, Any]
+) -> Evidence | None:
+    """A loss class that is not Keras' own: it alone can take care.
+
+    Of a function Keras makes the shapes equal before it calls it.
+    """
+    shape = t.targets.get(head["output"], {}).get("shape")
+    output = (head["shape"] or [])[1:]
+    if head["loss"] not in classes_in(t.facts.get("loss")):
+        return None
+    if shape is None or [*shape, 1] != output or harm(t, 0.1) is None:
+        return None
+    return evidence_on_labels(
+        head,
+        "broadcast",
+        [
+            Measured("shape of the targets", str(("n", *shape))),
+            Measured("shape of the output", str(("n", *output))),
+        ],
+        "Give targets and output one shape: a loss of your own that subtracts "
+        "them compares every target with every output.",
+        "y = y[:, None]",
+    )
+
+
+def classes_in(facts: Any) -> set[str]:
+    """Names of the classes in the facts of losses; functions have none."""
+    if isinstance(facts, list):
+        return set().union(*map(classes_in, facts))
+    if not isinstance(facts, dict):
+        return set()
+    if isinstance(facts.get("class"), str):
+        return {facts["class"]}
+    return set().union(*map(classes_in, facts.values()))

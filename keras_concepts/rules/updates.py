@@ -22,7 +22,8 @@ TOO_NEAR = 0.1
 _ENOUGH = 0.3
 
 
-def _has_weights(t: Training) -> bool:
+def has_weights(t: Training) -> bool:
+    """Whether somebody has looked at the weights."""
     return bool(t.curves(q.DISTANCE_RMS))
 
 
@@ -33,7 +34,7 @@ def _has_weights(t: Training) -> bool:
     "that is too small never gets there.",
     page="doctor.md#update_ratio",
     needs="weights that can be read",
-    known=_has_weights,
+    known=has_weights,
 )
 def update_ratio(t: Training) -> Iterator[Evidence]:
     """Steps move the kernels far too much, or all too little.
@@ -134,19 +135,28 @@ def step_ratios(t: Training) -> Curve:
     for path in _kernels(t):
         if path not in updates or path not in weights:
             continue
-        size = weights[path].values
-        if not len(size) or not size[0] > 0.0:
-            continue
-        if len(size) != len(applied.values):
+        size = own_size(weights[path])
+        if size is None or len(size) != len(applied.values):
             continue
         with np.errstate(invalid="ignore", divide="ignore"):
-            rows.append(updates[path].values / np.fmax(size, size[0]))
+            rows.append(updates[path].values / size)
     if not rows:
         return Curve(*(column[:0] for column in applied))
     ratios = np.array(rows)
     usable = (applied.values > 0) & np.isfinite(ratios).all(axis=0)
     curve = applied._replace(values=np.median(ratios, axis=0))
     return Curve(*(column[usable] for column in curve))
+
+
+def own_size(weight: Curve) -> np.ndarray | None:
+    """The RMS of a kernel over time, no less than the first; `None` of zeros.
+
+    Args:
+        weight: Its RMS.
+    """
+    if not weight or not weight.values[0] > 0.0:
+        return None
+    return np.fmax(weight.values, weight.values[0])
 
 
 def learning_rate(t: Training) -> float | None:
@@ -173,16 +183,15 @@ def _kernels(t: Training) -> list[str]:
 
 def _relative(t: Training, quantity: q.Quantity, path: str) -> Curve:
     """A change over the larger of a kernel's first and present RMS."""
-    change, size = t.curve(quantity, path), t.curve(q.EPOCH_WEIGHT_RMS, path)
-    if not size or not size.values[0] > 0.0:
+    change, weight = t.curve(quantity, path), t.curve(q.EPOCH_WEIGHT_RMS, path)
+    size = own_size(weight)
+    if size is None:
         return Curve(*(column[:0] for column in change))
     _, rows, sizes = np.intersect1d(
-        change.steps, size.steps, return_indices=True
+        change.steps, weight.steps, return_indices=True
     )
     change = Curve(*(column[rows] for column in change))
-    return change._replace(
-        values=change.values / np.fmax(size.values[sizes], size.values[0])
-    )
+    return change._replace(values=change.values / size[sizes])
 
 
 def _ratios_between_checks(t: Training) -> Curve:

@@ -7,25 +7,19 @@ import gc
 import re
 import subprocess
 import sys
-import warnings
 
 import keras
-import numpy as np
 import pytest
 from keras import layers
 
 from keras_concepts import Recording, _backend
 from keras_concepts import quantities as q
 from keras_concepts.callbacks import (
-    BatchNormShiftMonitor,
     GradientMonitor,
     NonFiniteGuard,
-    PenaltyReporter,
     SignalMonitor,
 )
-
-X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
-Y = X[:, :1]
+from watched_fits import X, Y, all_monitors, user_warnings
 
 
 def network():
@@ -43,16 +37,6 @@ def network():
     return model
 
 
-def monitors(path):
-    return [
-        GradientMonitor(record_to=path),
-        SignalMonitor((X, Y), record_to=path),
-        PenaltyReporter(record_to=path),
-        BatchNormShiftMonitor((X, Y), record_to=path),
-        NonFiniteGuard(record_to=path),
-    ]
-
-
 def fit(model, callbacks, **arguments):
     return model.fit(
         X, Y, batch_size=8, verbose=0, callbacks=callbacks, **arguments
@@ -65,16 +49,6 @@ def steps_of(recording):
     for series in recording.select("", q.GRADIENT_NORM):
         found[series.epoch] += series.steps.tolist()
     return dict(found)
-
-
-@contextlib.contextmanager
-def user_warnings():
-    """Their texts; what else Keras warns of is its own affair."""
-    texts = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield texts
-    texts += [str(w.message) for w in caught if w.category is UserWarning]
 
 
 class Do(keras.callbacks.Callback):
@@ -92,12 +66,12 @@ class Do(keras.callbacks.Callback):
 
 def test_a_full_disk_is_one_warning(tmp_path, monkeypatch):
     path = tmp_path / "run.jsonl"
-    recorded = monitors(path)
+    recorded = all_monitors(path)
 
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    name = "keras_concepts._held_file.HeldFile.append"
+    name = "keras_concepts._recording.held_file.HeldFile.append"
     steps = [
         Do(0, lambda: monkeypatch.setattr(name, full)),
         Do(2, monkeypatch.undo),
@@ -125,7 +99,9 @@ def test_a_disk_that_stays_full_does_not_end_a_loop_of_fits(
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("keras_concepts._held_file.HeldFile.append", full)
+    monkeypatch.setattr(
+        "keras_concepts._recording.held_file.HeldFile.append", full
+    )
     with user_warnings() as texts:
         _ = fit(model, [monitor])
     assert len(texts) == 1
@@ -142,7 +118,7 @@ def test_a_disk_that_stays_full_does_not_end_a_loop_of_fits(
 
 def test_a_file_deleted_in_fit_is_begun_again(tmp_path):
     path = tmp_path / "run.jsonl"
-    recorded = monitors(path)
+    recorded = all_monitors(path)
     _ = fit(network(), [Do(1, path.unlink), *recorded], epochs=3)
     loaded = Recording.load(path)
     assert loaded.facts["model"] == "net"
@@ -169,7 +145,7 @@ def test_resumed_runs_have_each_epoch_once(first, when, tmp_path):
 
     def train(*breaks):
         backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-        mine = monitors(path)
+        mine = all_monitors(path)
         pair = [mine, [backup]] if first == "monitors" else [[backup], mine]
         place = {"before": 0, "between": 1, "after": 2}[when]
         pair.insert(place, list(breaks))
@@ -219,7 +195,7 @@ def test_the_file_is_free_after_fit_however_it_ends(tmp_path):
         raise BrokenError
 
     model = network()
-    recorded = monitors(path)
+    recorded = all_monitors(path)
     with pytest.raises(BrokenError):
         _ = fit(model, [*recorded, Do(0, write_in_fit)])
     gc.collect()
@@ -261,7 +237,7 @@ def test_only_the_main_process_writes(tmp_path, monkeypatch):
 
 def test_a_monitor_listed_twice_records_once(tmp_path):
     path = tmp_path / "run.jsonl"
-    recorded = monitors(path)
+    recorded = all_monitors(path)
     _ = fit(network(), [*recorded, *recorded], epochs=2)
     loaded = Recording.load(path)
     [run] = loaded.runs
@@ -331,7 +307,7 @@ class TestOrder:
 
     def test_what_monitors_add_is_what_they_warn_of(self):
         added = {}
-        for monitor in monitors(None):
+        for monitor in all_monitors():
             added[monitor] = set(fit(network(), [monitor]).history) - {"loss"}
         for monitor, keys in added.items():
             assert keys <= set(monitor.log_keys)

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from keras_concepts import Recording, diagnose
-from keras_concepts import _recording_thinning as thinning
+from keras_concepts._recording import thinning
 from keras_concepts.callbacks import TrainingDoctor
 
 X = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")

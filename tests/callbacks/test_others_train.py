@@ -3,7 +3,6 @@
 Each measured number is compared with what a plain run shows of its weights.
 """
 
-import contextlib
 import warnings
 
 import keras
@@ -17,12 +16,10 @@ from keras_concepts.callbacks import (
     NonFiniteGuard,
     PenaltyReporter,
     SignalMonitor,
-    TrainingDoctor,
 )
+from watched_fits import X, Y, quiet_doctor, user_warnings
 
 BACKEND = keras.backend.backend()
-X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
-Y = X[:, :1]
 EPOCHS, STEPS = 3, 4
 
 
@@ -44,16 +41,6 @@ def network(name="net"):
 def fit(model, callbacks, **arguments):
     given = {"batch_size": 8, "epochs": EPOCHS, "shuffle": False, "verbose": 0}
     return model.fit(X, Y, callbacks=callbacks, **given | arguments)
-
-
-@contextlib.contextmanager
-def user_warnings():
-    """Their texts; what else Keras warns of is its own affair."""
-    texts = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield texts
-    texts += [str(w.message) for w in caught if w.category is UserWarning]
 
 
 class Act(keras.callbacks.Callback):
@@ -162,7 +149,7 @@ def test_monitors_go_on(hook, act):
     watched = network()
     gradients, penalties = GradientMonitor(), PenaltyReporter()
     signals, guard = SignalMonitor((X, Y)), NonFiniteGuard()
-    doctor = TrainingDoctor(on_finding=lambda finding: None, time_budget=None)
+    doctor = quiet_doctor()
     monitors = [gradients, signals, penalties, guard, doctor]
     fit(watched, [*monitors, Act(hook, act)])
     for a, b in zip(plain.variables, watched.variables, strict=True):
@@ -254,7 +241,7 @@ def test_warnings_may_be_errors():
         SignalMonitor((X, Y)),
         PenaltyReporter(),
         NonFiniteGuard(),
-        TrainingDoctor(on_finding=lambda finding: None, time_budget=None),
+        quiet_doctor(),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -14,11 +14,11 @@ from keras_concepts.callbacks import (
     BatchNormShiftMonitor,
     GradientMonitor,
     NonFiniteGuard,
-    PenaltyReporter,
     SignalMonitor,
 )
 from keras_concepts.regularizers import GroupLasso
 from older_keras import as_regularizer
+from watched_fits import all_monitors
 
 X = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
 Y = X[:, :1]
@@ -39,16 +39,6 @@ def network():
     return model
 
 
-def monitors(path):
-    return [
-        GradientMonitor(record_to=path),
-        SignalMonitor((X, Y), record_to=path),
-        PenaltyReporter(record_to=path),
-        BatchNormShiftMonitor((X, Y), record_to=path),
-        NonFiniteGuard(record_to=path),
-    ]
-
-
 def fit(model, callbacks, **arguments):
     return model.fit(
         X, Y, batch_size=16, verbose=0, callbacks=callbacks, **arguments
@@ -59,7 +49,7 @@ def fit(model, callbacks, **arguments):
 def shared(tmp_path_factory):
     """Five monitors of one fit of two epochs, and their file."""
     path = tmp_path_factory.mktemp("run") / "run.jsonl"
-    callbacks = monitors(path)
+    callbacks = all_monitors(path, (X, Y))
     history = fit(network(), callbacks, epochs=2).history
     return callbacks, Recording.load(path), history
 
@@ -148,7 +138,7 @@ def test_two_monitors_of_a_kind(tmp_path):
 
 def test_epochs_and_steps_go_on_in_a_loop_of_fits(tmp_path):
     path = tmp_path / "run.jsonl"
-    model, callbacks = network(), monitors(path)
+    model, callbacks = network(), all_monitors(path, (X, Y))
     for _ in range(3):
         fit(model, callbacks, epochs=1)
     recording = Recording.load(path)
@@ -169,8 +159,8 @@ def test_epochs_and_steps_go_on_in_a_loop_of_fits(tmp_path):
 def test_a_resumed_fit_keeps_the_numbers_of_its_epochs(tmp_path):
     path = tmp_path / "run.jsonl"
     model = network()
-    fit(model, monitors(path), epochs=2)
-    fit(model, monitors(path), epochs=4, initial_epoch=2)
+    fit(model, all_monitors(path, (X, Y)), epochs=2)
+    fit(model, all_monitors(path, (X, Y)), epochs=4, initial_epoch=2)
     recording = Recording.load(path)
     for quantity in (q.PENALTY, q.CHECKED_STEPS, q.INFERENCE_GAP):
         rows = recording.select("", quantity)
@@ -382,13 +372,7 @@ def test_every_quantity_of_the_vocabulary_is_recorded():
     x = np.random.default_rng(0).integers(1, 9, (16, 5))
     y = {name: np.ones((16, 1), "float32") for name in "ab"}
     probe = x, y
-    callbacks = [
-        GradientMonitor(),
-        SignalMonitor(probe),
-        PenaltyReporter(),
-        BatchNormShiftMonitor(probe),
-        NonFiniteGuard(),
-    ]
+    callbacks = all_monitors(probe=probe)
     _ = model.fit(x, y, batch_size=8, verbose=0, callbacks=callbacks)
     faults = {x for x in q.QUANTITIES if x.startswith("non_finite_")}
     for callback in callbacks:

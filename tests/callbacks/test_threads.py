@@ -11,17 +11,8 @@ from keras import layers
 
 import keras_concepts as kc
 from keras_concepts import Recording, _backend
-from keras_concepts.callbacks import (
-    BatchNormShiftMonitor,
-    GradientMonitor,
-    NonFiniteGuard,
-    PenaltyReporter,
-    SignalMonitor,
-    TrainingDoctor,
-)
-
-X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
-Y = X[:, :1]
+from keras_concepts._backend.keras_internals import other_threads_train
+from watched_fits import X, Y, all_monitors, quiet_doctor
 
 
 def network(name, rate=0.01):
@@ -48,18 +39,7 @@ def train(model, path):
         epochs=3,
         shuffle=False,
         verbose=0,
-        callbacks=[
-            GradientMonitor(record_to=path),
-            SignalMonitor((X, Y), record_to=path),
-            PenaltyReporter(record_to=path),
-            BatchNormShiftMonitor((X, Y), record_to=path),
-            NonFiniteGuard(record_to=path),
-            TrainingDoctor(
-                on_finding=lambda finding: None,
-                record_to=path,
-                time_budget=None,
-            ),
-        ],
+        callbacks=[*all_monitors(path), quiet_doctor(record_to=path)],
     )
 
 
@@ -130,12 +110,6 @@ class Pause:
         self.act()
 
 
-def doctor(act):
-    return TrainingDoctor(
-        on_finding=lambda finding: None, time_budget=None, log_to=Pause(act)
-    )
-
-
 def test_nobody_draws_the_same_numbers_twice():
     """A doctor looks while a `fit` in another thread draws random numbers."""
     looks, drawn = threading.Event(), threading.Event()
@@ -163,7 +137,7 @@ def test_nobody_draws_the_same_numbers_twice():
         )
 
     def watched():
-        own = doctor(act)
+        own = quiet_doctor(log_to=Pause(act))
         _ = network("watched").fit(X, Y, epochs=1, verbose=0, callbacks=[own])
         looks.clear()
 
@@ -180,7 +154,7 @@ def test_a_generator_in_another_thread_goes_on():
             numbers.append(np.random.rand())  # noqa: NPY002, what others use
             yield X[:8], Y[:8]
 
-    own = doctor(lambda: time.sleep(0.1))
+    own = quiet_doctor(log_to=Pause(lambda: time.sleep(0.1)))
     _ = network("net").fit(
         batches(),
         steps_per_epoch=3,
@@ -196,7 +170,7 @@ def test_a_generator_in_another_thread_goes_on():
 def test_a_look_leaves_the_generators_of_one_thread():
     """Where nobody else trains, what is drawn in a look is drawn again."""
     random = np.random.RandomState
-    assert not _backend.other_threads_train()
+    assert not other_threads_train()
     np.random.seed(3)  # noqa: NPY002, what others use
     with _backend.kept_randomness():
         _ = np.random.rand(4)  # noqa: NPY002, what others use

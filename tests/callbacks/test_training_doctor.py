@@ -424,6 +424,18 @@ def test_steps_go_on_bit_equal_after_a_look_inside():
     assert marks.step.tolist() == [0, 64, 256, 300, 600, 600]
 
 
+def test_what_is_measured_inside_an_epoch_belongs_to_it(tmp_path):
+    """Also where a file holds the epochs of another run."""
+    for _ in range(2):
+        model, x, y = long_epoch(rate=0.01)
+        doctor = quiet(record_to=tmp_path / "run.jsonl")
+        model.fit(x, y, batch_size=3, epochs=2, verbose=0, callbacks=[doctor])
+    measured = doctor.recording.select(quantity=q.BATCH_LOSS)
+    assert set(measured.epoch) == {2, 3}
+    third = measured.select(epoch=2)
+    assert {200, 264, 299} <= set(third.step) <= set(range(200, 300))
+
+
 def test_a_long_first_epoch_is_judged_from_inside():
     """What explodes and what is not finite, long before the epoch ends."""
     x = np.random.default_rng(0).normal(size=(2400, 4)).astype("float32")

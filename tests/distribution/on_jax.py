@@ -23,6 +23,9 @@ import keras_concepts as kc
 WAYS, NAMES, *RANK = sys.argv[1:]
 if RANK:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # On processors, JAX runs what is under way on two devices in any order: two
+    # sums over all processes may then wait for each other for ever.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     keras.distribution.initialize(RANK[0], 2, int(RANK[1]))
 
 

@@ -1,6 +1,6 @@
 """Starts the scripts beside this, and reads the tables that they print."""
 
-import contextlib
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -35,25 +35,34 @@ def run_together(commands, timeout, **environment):
         "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), *sys.path]),
         **environment,
     }
-    with contextlib.ExitStack() as stack:
-        started = []
-        for command in commands:
-            process = subprocess.Popen(
-                [sys.executable, *map(str, command)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment,
-            )
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            started.append(process)
-        outputs = []
-        for process in started:
+    started = [
+        subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for command in commands
+    ]
+
+    def read(process):
+        try:
             output, errors = process.communicate(timeout=timeout)
             assert process.returncode == 0, errors[-3000:]
-            outputs.append(output)
-    return outputs
+        except BaseException:
+            for each in started:
+                each.kill()
+            raise
+        return output
+
+    # All at once: one that waits for its pipe to be read keeps the others.
+    with concurrent.futures.ThreadPoolExecutor(len(started)) as readers:
+        readings = [readers.submit(read, each) for each in started]
+        # The first that failed says why, not those that were killed for it.
+        for each in concurrent.futures.as_completed(readings):
+            _ = each.result()
+    return [each.result() for each in readings]
 
 
 def rows_of(output):

@@ -55,3 +55,13 @@ def test_memory_is_bounded_by_the_model(monkeypatch):
     assert sum(each.nbytes for each in held) <= 2 * 4 * 4096
     for found in rows.values():  # of a fourth of the entries
         assert found[q.EPOCH_UPDATE_RMS] == pytest.approx(change, rel=0.1)
+
+
+def test_infinite_weights_give_no_warning():
+    """Of NumPy, which somebody may have made an error."""
+    kept, variables = history(count=1)
+    variables[0].assign(keras.ops.full((64, 64), np.inf))
+    _ = kept.rows()
+    (found,) = kept.rows().values()
+    assert found[q.EPOCH_WEIGHT_RMS] == np.inf
+    assert np.isnan(found[q.EPOCH_UPDATE_RMS])

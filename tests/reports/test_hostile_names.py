@@ -11,39 +11,12 @@ import pytest
 from rich.console import Console
 
 import keras_concepts as kc
+from hostile_names import NAMES
 from keras_concepts import reports
 from keras_concepts.recording import Recording
 from keras_concepts.reports.drawing.names import printable
 from keras_concepts.rules import Evidence, Measured
 
-NAMES = {
-    "mathtext": "US$_net_$",
-    "escaped dollar": r"a\$b$c\$",
-    "lone dollar": "5$",
-    "latex": r"\frac{$x}{$\alpha",
-    "braces": "{0} {name} %s %(x)d",
-    "markup": "[red]x[/red]",
-    "closing markup": "[/bold]x",
-    "link": "[link=https://example.com]x[/link]",
-    "emoji code": ":smile:",
-    "html": "<script>alert('x')</script>&amp;\"",
-    "svg": "]]></text><svg onload=alert(1)>",
-    "template": "{{ 7 * 7 }}{% raw %}",
-    "ansi": "\x1b[31mred\x1b[0m",
-    "window title": "\x1b]0;owned\x07x",
-    "control": "a\x00b\x08c\r\nd\te\x7f\x9b",
-    "surrogate": "a\ud800b\udfff",
-    "bidi": "a\u202eevil\u2066b",
-    "zero width": "\u200b\u200d\ufeff",
-    "separators": "a\u2028b\u2029c\x85d",
-    "combining": "Z" + "\u0301" * 50,
-    "markdown": "`a` | **b** | [c](javascript:alert(1))",
-    "path": "../../etc/passwd",
-    "windows": "C:\\con\\..\\x",
-    "blank": " ",
-    "underscore": "_hidden",
-    "long": "x" * 3000,
-}
 PLAIN = {"a", "out", "lstm", "bn", "frozen", "model"}
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 ANSI_OF_RICH = re.compile(r"\x1b\[[\d;]*m|\x1b\]8;[^\x1b]*\x1b\\")

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from hostile_names import NAMES
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports import MLflowWriter, log_to_mlflow
@@ -136,6 +137,56 @@ def test_hostile_names_and_many_layers(store):
     names = list(store.get_run(run_id).data.metrics)
     assert len(names) == len(owners) + 1
     assert "doctor/layers/gradient_rms/net.dense_7.kernel" in names
+
+
+def test_every_hostile_name_is_written_and_tells_itself_apart(store, tmp_path):
+    recording = Recording(monitor="GradientMonitor")
+    found = []
+    for name in NAMES.values():
+        recording.append(0, f"net/{name}", q.GRADIENT_RMS, 0, 0.5)
+        recording.append(0, name, q.LOG, 0, 0.5, monitor=q.FIT)
+        said = {"why": name, "advice": name, "code": name}
+        evidence = (Measured(name, name), Measured(name, 2.0, 1.0, name))
+        found.append(
+            Finding(
+                name, "error", name, (0, 0), (0, 1), evidence=evidence, **said
+            )
+        )
+    with mlflow.start_run() as run:
+        _ = MLflowWriter(layers=True).write(recording, found)
+    data = store.get_run(run.info.run_id).data
+    assert len(data.metrics) == 2 * len(NAMES)
+    tags = [name for name in data.tags if "finding/" in name]
+    assert len(tags) == len(NAMES)
+    again = [Finding.from_json(f) for f in _findings(store, run.info.run_id)]
+    assert again == found
+    assert {each.name for each in tmp_path.iterdir()} == {"runs"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("", ""),
+        ("..", "__"),
+        ("../../x/", "__/__/x/"),
+        ("/x//", "x/"),
+        ("a\ud800/$", "a_/_"),
+        ("x" * 400, "x" * 64),
+    ],
+)
+def test_a_prefix_is_no_path_to_elsewhere(store, tmp_path, prefix, expected):
+    recording = Recording(monitor="GradientMonitor")
+    for name in ("loss", "..x"):
+        recording.append(0, name, q.LOG, 0, 0.5, monitor=q.FIT)
+    with mlflow.start_run() as run:
+        _ = MLflowWriter(prefix=prefix).write(recording, [DEAD])
+    run = store.get_run(run.info.run_id)
+    assert run.data.metrics[f"{expected}loss"] == 0.5
+    assert len(run.data.metrics) == 2
+    path = f"{expected}findings.json"
+    text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{path}")
+    assert len(json.loads(text)["findings"]) == 1
+    assert {each.name for each in tmp_path.iterdir()} == {"runs"}
 
 
 def test_a_report_is_attached(store, record_course, tmp_path):

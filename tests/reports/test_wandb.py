@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import json
 import math
@@ -5,6 +6,7 @@ import struct
 
 import pytest
 
+from hostile_names import NAMES
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
 from keras_concepts.reports import WandbWriter, log_to_wandb
@@ -142,6 +144,38 @@ def test_hostile_names(offline):
     assert len(row) == len(owners) + 1
     assert all(len(name) <= 250 for name in row)
     assert all(name.replace("/", "a").isidentifier() for name in row)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("doctor/", "doctor/"),
+        ("a/../<b>$/", "a/__/_b__/"),
+        ("/a\ud800", "a_"),
+        ("x" * 400, "x" * 64),
+    ],
+)
+def test_every_hostile_name_is_written(offline, prefix, expected):
+    recording, found = Recording(monitor="GradientMonitor"), []
+    for name in NAMES.values():
+        recording.append(0, f"net/{name}", q.GRADIENT_RMS, 0, 0.5)
+        recording.append(0, name, q.LOG, 0, 0.5, monitor=q.FIT)
+        said = {"why": name, "advice": name, "code": name}
+        found.append(dataclasses.replace(DEAD, rule=name, owner=name, **said))
+    with wandb.init(project="tests") as run:
+        _ = WandbWriter(prefix=prefix, layers=True).write(recording, found)
+        assert copy.deepcopy(WandbWriter(run)).run is run
+    records = [*_records(offline)]
+    globs = [r.metric.glob_name for r in records if r.HasField("metric")]
+    assert f"{expected}*" in globs
+    row = next(row for row in _history(offline) if f"{expected}epoch" in row)
+    assert len(row) == 2 * len(NAMES) + 1
+    assert all(name.startswith(expected) for name in row)
+    assert _summary(offline)[f"{expected}severity"] == "warning"
+    (path,) = offline.rglob("*.table.json")
+    rows = json.loads(path.read_text())["data"]
+    assert [cells[0] for cells in rows] == [*NAMES.values()]
+    assert path.is_relative_to(offline / "wandb")
 
 
 def test_a_report_is_shown(offline, record_course, tmp_path):

@@ -9,16 +9,19 @@ from rule_facts import WELL, classes, entry, findings, found, head, run
 @pytest.mark.parametrize(
     ("losses", "since"),
     [
-        ([None], (0, 0)),
-        ([1.0, None], (0, 10)),
-        ([1.0, 0.5, None, None], (1, 20)),
+        ([None], (0, 1)),
+        ([1.0, None], (1, 10)),
+        ([1.0, 0.5, None, None], (2, 20)),
     ],
 )
 def test_a_loss_that_is_not_finite(value, losses, since):
-    """It began after the last epoch that was finite."""
+    """It began in the first epoch that is not finite."""
     given = [value if each is None else each for each in losses]
     (finding,) = findings("non_finite", run([head()], losses=given))
     assert (finding.owner, finding.since) == ("", since)
+    assert finding.headline.endswith(
+        f"since epoch {len(losses) - losses.count(None) + 1}."
+    )
     assert finding.severity == "error"
     assert finding.to_json()["evidence"][0]["value"] == str(value)
 

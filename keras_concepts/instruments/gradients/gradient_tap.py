@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -131,7 +132,9 @@ class GradientTap:
     reader of the gradients may change what XLA fuses.)
 
     A compiled training step must be traced inside the with-block, and one that
-    was traced there must not be used after it.
+    was traced there must not be used after it: open one block around all
+    epochs, and call `read` in it. A block in which the optimizer was not seen
+    ends with a warning.
 
     The last `capacity` steps are kept until `read` is called. In a function
     compiled by `jax.jit` each row is sent to the host as it is made, since
@@ -243,7 +246,10 @@ class GradientTap:
         _ = self.buffer  # made here, since a compiled step may be traced next
         step = StepRecord(model=self.model)
 
+        self._is_used = False
+
         def record() -> None:
+            self._is_used = True
             self.record(step)
             step.forget()
 
@@ -257,6 +263,15 @@ class GradientTap:
 
     def __exit__(self, *exception: Any) -> None:
         self._stack.close()
+        if not self._is_used and not any(exception):
+            warnings.warn(
+                "`GradientTap` saw no call of the optimizer in its with-block. "
+                "A training step that was compiled before, such as that of "
+                "`train_on_batch`, cannot be measured: open one block around "
+                "the first step and all others, and call `read` in it.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def capture(
         self, step: StepRecord

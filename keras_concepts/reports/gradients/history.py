@@ -138,11 +138,12 @@ def gradient_history(rows: Recording, every_variable: bool = False) -> History:
             which are otherwise left out unless there is nothing else.
     """
     facts = _facts_of(rows)
-    paths = rows.select(quantity=q.GRADIENT_RMS).owners
+    gradients = rows.select(quantity=q.GRADIENT_RMS)
+    # A custom loop may have appended the steps of a tap that saw none.
+    paths = gradients.owners if len(gradients) else []
     if not every_variable:
         weights = [path for path in paths if facts[path].role != q.VECTOR]
         paths = weights or paths
-    gradients = rows.select(quantity=q.GRADIENT_RMS)
     every_run = [np.full(len(s.steps), s.run) for s in gradients]
     # Two runs that are recorded at the same time have steps in common.
     every = np.array([np.concatenate([[], *every_run]), gradients.step], int)

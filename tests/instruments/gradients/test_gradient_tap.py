@@ -7,6 +7,7 @@ from keras import layers
 
 from autodiff import gradients
 from keras_concepts.callbacks import GradientMonitor
+from keras_concepts.instruments import GradientTap
 
 
 def dense():
@@ -159,3 +160,28 @@ def test_each_step_equals_brute_force(make, digits):
         np.testing.assert_allclose(
             rows[step, "", "gradient_norm"], np.sqrt(squares), rtol=1e-5
         )
+
+
+def test_a_block_in_which_the_optimizer_is_not_called():
+    model = dense()
+    model.compile("sgd", "mse")
+    tap = GradientTap(model.optimizer, model.trainable_variables)
+    with pytest.warns(UserWarning, match="saw no call of the optimizer"), tap:
+        pass
+    with pytest.raises(KeyError), tap:
+        raise KeyError  # which says enough
+
+
+def test_one_block_around_several_epochs():
+    """A compiled step is traced once; what it measures is read each time."""
+    model = dense()
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 12), "float32"), np.zeros((4, 3), "float32")
+    model.optimizer.build(model.trainable_variables)
+    with GradientTap(model.optimizer, model.trainable_variables) as tap:
+        steps = []
+        for _ in range(2):
+            for _ in range(3):
+                _ = model.train_on_batch(x, y)
+            steps.append(tap.read().steps.tolist())
+    assert steps == [[0, 1, 2], [3, 4, 5]]

@@ -6,7 +6,11 @@ from rich.console import Console
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports import gradient_table, print_gradients
+from keras_concepts.reports import (
+    gradient_table,
+    plot_gradients,
+    print_gradients,
+)
 
 
 def _text(recording, width=80, encoding="utf-8", **options):
@@ -29,6 +33,13 @@ def test_gradients_bars_and_shares(decades):
     assert lines["a"] == ["1.0e-06", "█" * 3, "1e-06"]
     assert lines["b"] == ["1.0e-03", "█" * 6, "0.001"]
     assert lines["c"] == ["1.0e+00", "█" * 9, "1"]
+
+
+def test_steps_of_which_none_was_measured():
+    recording = Recording(monitor="GradientMonitor")
+    recording.append(0, "a/kernel", q.GRADIENT_RMS, [], [])
+    assert "No gradients" in _text(recording)
+    assert plot_gradients(recording).get_size_inches()[0] > 0
 
 
 def test_bar_shows_eighths_of_a_decade(record):

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_concepts._recording_rows import Series
-from keras_concepts._recording_thinning import group_of
+from keras_concepts._recording.rows import Series
+from keras_concepts._recording.thinning import group_of
 
 # The beginning of a line, to be told from others without parsing it: run,
 # monitor, epoch, last step and what it is thinned together with.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_concepts import quantities as q
-from keras_concepts._recording_file import DAMAGE, Entries
+from keras_concepts._recording.file import DAMAGE, Entries
 
 _INDEXED_BY_VALUE = {
     "dead_unit",

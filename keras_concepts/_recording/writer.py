@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from keras_concepts._held_file import HeldFile, hold
-from keras_concepts._recording_file import FORMAT, VERSION, encoded
-from keras_concepts._recording_left_out import Gone, left_out_entry
-from keras_concepts._recording_lines import entries_of
-from keras_concepts._recording_rows import Run, Series
-from keras_concepts._recording_runs import WrittenRun, forget, written_runs
+from keras_concepts._recording.file import FORMAT, VERSION, encoded
+from keras_concepts._recording.held_file import HeldFile, hold
+from keras_concepts._recording.left_out import Gone, left_out_entry
+from keras_concepts._recording.lines import entries_of
+from keras_concepts._recording.rows import Run, Series
+from keras_concepts._recording.runs import WrittenRun, forget, written_runs
 
 # Of each file that could not be written, the run that was warned of it.
 _warned: dict[str, str] = {}

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_concepts import quantities
-from keras_concepts._recording_file import DAMAGE, Entries, is_header, typed
-from keras_concepts._recording_format_1 import upgraded
-from keras_concepts._recording_lines import ROWS
+from keras_concepts._recording.file import DAMAGE, Entries, is_header, typed
+from keras_concepts._recording.format_1 import upgraded
+from keras_concepts._recording.lines import ROWS
 
 
 @dataclasses.dataclass

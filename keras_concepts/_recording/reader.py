@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_concepts import quantities
-from keras_concepts._recording_file import DAMAGE, Entries, is_header, typed
-from keras_concepts._recording_format_1 import upgraded
-from keras_concepts._recording_left_out import epochs_of
-from keras_concepts._recording_lines import Columns
-from keras_concepts._recording_rows import Run, Series, keep
-from keras_concepts._recording_runs import replaced_runs
-from keras_concepts._recording_thinning import stays
+from keras_concepts._recording.file import DAMAGE, Entries, is_header, typed
+from keras_concepts._recording.format_1 import upgraded
+from keras_concepts._recording.left_out import epochs_of
+from keras_concepts._recording.lines import Columns
+from keras_concepts._recording.rows import Run, Series, keep
+from keras_concepts._recording.runs import replaced_runs
+from keras_concepts._recording.thinning import stays
 
 
 class RecordingReader:

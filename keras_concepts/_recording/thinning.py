@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from keras_concepts import quantities as q
-from keras_concepts._recording_rows import Series
+from keras_concepts._recording.rows import Series
 
 # A recording is thinned if it has more rows than that, and takes more bytes.
 MOST_ROWS, MOST_BYTES = 1_000_000, 1 << 27

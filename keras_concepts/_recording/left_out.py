@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from keras_concepts._recording_lines import ROWS
-from keras_concepts._recording_rows import Run
+from keras_concepts._recording.lines import ROWS
+from keras_concepts._recording.rows import Run
 
 # Far more than any run has, so that damage does not fill the memory.
 _MOST = 1 << 24

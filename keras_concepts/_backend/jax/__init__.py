@@ -1,0 +1,1 @@
+"""JAX: state is passed into the compiled step and comes back out of it."""

@@ -1,0 +1,1 @@
+"""TensorFlow: state lives in `tf.Variable`s that the step captures."""

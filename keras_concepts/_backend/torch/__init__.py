@@ -1,0 +1,1 @@
+"""Torch: eager steps, state in tensors that are written in place."""

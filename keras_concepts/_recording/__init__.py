@@ -1,0 +1,1 @@
+"""How a recording keeps its rows, in memory and in a file."""

@@ -1,0 +1,113 @@
+"""A training run that several calls of `fit` make together."""
+
+from typing import Any, ClassVar
+
+from keras_concepts.callbacks._callback_list import put_in_order
+from keras_concepts.callbacks._monitor import Monitor
+from keras_concepts.callbacks._unfinished_run import (
+    UnfinishedRun,
+    unfinished_run,
+)
+from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
+from keras_concepts.instruments.step.end_of_fit import EndOfFit
+
+
+class ContinuedMonitor(Monitor):
+    """A monitor whose run may go on in another `fit` of the same model.
+
+    Whoever calls `fit` with it says so: `go_on_with` before it, `suspend` after
+    it, `break_off` where it raised, and `conclude` where no other will follow.
+
+    A subclass calls `_begin_fits` where a run begins, `_go_on` where one goes
+    on, and counts `_epochs`.
+
+    Args:
+        record_to: File for the recording.
+    """
+
+    _goes_on = False  # in the `fit` that begins next
+    _of_fit: ClassVar[dict[str, Any]] = {"_begun_at": []}
+
+    def _begin_fits(self) -> None:
+        self._epochs = 0  # that have ended
+        # After how many of them a `fit` began that went on with the run.
+        self._begun_at: list[int] = []
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a `fit` has called it."""
+        return self._log is not None
+
+    def suspend(self, model: Any) -> None:
+        """Lets go of the model after a `fit`; see `go_on_with`.
+
+        What another `fit` will need is left to the model, so that nobody keeps
+        a model who keeps its monitor.
+
+        Args:
+            model: In that `fit`.
+        """
+        log = self._log
+        if log is None or self._goes_on:  # the `fit` did not come to it
+            return
+        kept = self._let_go()
+        if log.is_whole:
+            _ = UnfinishedRun(self, model, kept)
+        log.forget()
+        self.set_model(None)
+
+    def go_on_with(self, model: Any) -> bool:
+        """Lets the next `fit` of a model continue the run that has ended.
+
+        A loop that calls `fit` for one epoch at a time is one training run.
+
+        Args:
+            model: In the next `fit`.
+
+        Returns:
+            Whether it does: the model is the same, with the same optimizer and
+            loss, and has not been trained in the meantime.
+        """
+        left = unfinished_run(self, model)
+        self._goes_on = left is not None and left.goes_on()
+        return self._goes_on
+
+    def _go_on(self) -> None:
+        """Begins a `fit` that continues the last run."""
+        self._goes_on = False
+        left = unfinished_run(self, self.model)
+        if self._log is None or left is None:
+            return
+        self._take_back(left.kept)
+        left.forget()
+        callbacks = callbacks_of_fit()
+        if callbacks is not None:
+            put_in_order(callbacks, self)
+            EndOfFit.of(callbacks).then(self.break_off)
+        self.recording.next_step = self._log.last_step
+        self._begun_at.append(self._epochs)
+        self._log.go_on(self.model, self.params)
+        # For `Training.planned_epochs`.
+        self.recording.record_facts({"continued": self._begun_at})
+
+    def conclude(self) -> None:
+        """Ends a run that no other `fit` has continued after all."""
+        raise NotImplementedError
+
+    def break_off(self) -> None:
+        """Ends a run that `fit` did not end, because it raised."""
+        if self._log is not None:
+            self._break_off(self._log)
+
+    def _planned_epochs(self) -> int:
+        if self._begun_at:
+            return 2 * self._begun_at[-1]
+        return int(self.params.get("epochs") or 1)
+
+    def _let_go(self) -> Any:
+        """What another `fit` will need again, and holds the model."""
+        raise NotImplementedError
+
+    def _take_back(self, kept: Any) -> None:
+        """Gets it again."""
+        raise NotImplementedError

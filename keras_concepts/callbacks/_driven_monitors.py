@@ -1,0 +1,139 @@
+"""The monitors that measure for the doctor, inside the steps."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from keras_concepts import _backend
+from keras_concepts.callbacks._careful import Careful
+from keras_concepts.callbacks._monitor import SampledMonitor, StepMonitor
+from keras_concepts.callbacks._run_log import RunLog
+from keras_concepts.callbacks.batch_norm_shift_monitor import (
+    BatchNormShiftMonitor,
+)
+from keras_concepts.callbacks.gradient_monitor import GradientMonitor
+from keras_concepts.callbacks.non_finite_guard import NonFiniteGuard
+from keras_concepts.callbacks.penalty_reporter import PenaltyReporter
+from keras_concepts.instruments.batch_norm.capture_batches import (
+    batch_norm_layers,
+)
+from keras_concepts.instruments.step.schedule import Schedule
+
+
+def monitors_for(
+    model: Any, every: int, non_finite: Callable[[str], Any]
+) -> Iterator[StepMonitor]:
+    """Those that a model has a use for.
+
+    Args:
+        model: In `fit`.
+        every: Measure at most every n-th step of an epoch.
+        non_finite: Called where a value is not finite.
+    """
+    yield GradientMonitor(every=every)
+    yield NonFiniteGuard(stop=False, sink=non_finite)
+    layers = _backend.flatten_layers(model)
+    if any(v.regularizer is not None for v in model.trainable_variables):
+        yield PenaltyReporter(every=every, max_samples=32)
+    if batch_norm_layers(layers):
+        yield BatchNormShiftMonitor()
+
+
+class DrivenMonitors:
+    """Monitors of one `fit`, whose methods another monitor calls.
+
+    They record beside what that one records. One that fails costs its
+    measurements, and no training.
+
+    Args:
+        owner: Class of the monitor that drives them, as warnings name it.
+        careful: For what may fail.
+    """
+
+    def __init__(self, owner: str, careful: Careful) -> None:
+        self._owner = owner
+        self._careful = careful
+        self._monitors: list[StepMonitor] = []
+        self._epoch = 0  # as Keras numbers it
+
+    def begin(
+        self,
+        monitor: StepMonitor,
+        model: Any,
+        params: dict[str, Any],
+        log: RunLog | None,
+        gated: Callable[[StepMonitor, Schedule], Schedule],
+    ) -> None:
+        """Adds a monitor, which may be one that cannot measure this model.
+
+        Args:
+            monitor: A new one.
+            model: In `fit`.
+            params: That Keras gives to the callbacks of the `fit`.
+            log: To record beside.
+            gated: Gives the schedule that is to replace the monitor's own.
+        """
+        name = f"`{type(monitor).__name__}`"
+
+        def missing(what: str) -> None:
+            # Nobody has attached the monitor by its name.
+            self._careful.note(what.replace(name, f"`{self._owner}`"))
+
+        monitor.record_into(log, missing)
+        monitor.set_model(model)
+        monitor.set_params(params)
+        try:
+            monitor.on_train_begin()
+        except Exception as error:  # said in `unchecked`; `fit` goes on
+            monitor.on_train_end()
+            missing(str(error))
+            return
+        self._monitors.append(monitor)
+        monitor.gate(lambda inner: gated(monitor, inner))
+
+    @property
+    def names(self) -> list[str]:
+        """Under which they record."""
+        return [each.recording.monitor for each in self._monitors]
+
+    @property
+    def step(self) -> int | None:
+        """Steps taken by now, over all runs of the recording, if they know."""
+        for monitor in self._monitors:
+            return monitor.recording.next_step + monitor.steps
+        return None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Lets them observe the steps of an epoch.
+
+        Args:
+            epoch: As Keras numbers it.
+        """
+        self._epoch = epoch
+        for monitor in self._monitors:
+            monitor.on_epoch_begin(epoch)
+
+    def record(self) -> None:
+        """Records what they have measured by now, inside an epoch."""
+        for monitor in self._monitors:
+            with self._careful("look inside the epoch"):
+                if isinstance(monitor, SampledMonitor):
+                    _ = monitor.record_steps(self._epoch)
+                elif isinstance(monitor, NonFiniteGuard):
+                    monitor.look()
+
+    def end_epoch(self, epoch: int) -> None:
+        """Records what they have measured in an epoch.
+
+        Args:
+            epoch: As Keras numbers it.
+        """
+        for monitor in self._monitors:
+            with self._careful(f"use `{type(monitor).__name__}`"):
+                monitor.on_epoch_end(epoch, {})
+
+    def end(self) -> None:
+        """Lets go of all of them."""
+        monitors, self._monitors = self._monitors, []
+        for monitor in monitors:
+            with self._careful(f"end `{type(monitor).__name__}`"):
+                monitor.on_train_end()

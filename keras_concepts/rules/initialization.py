@@ -1,0 +1,169 @@
+"""Whether the model can begin to learn: what trains, and from what weights."""
+
+import math
+from collections.abc import Iterator
+
+from keras_concepts import quantities as q
+from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.heads import judged_heads, predictions
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.start import (
+    ENOUGH,
+    HIGH,
+    HIGHER,
+    first_loss,
+    hurts,
+    uniform_loss,
+)
+from keras_concepts.rules.training import Training
+
+# Share of the kernels' entries that are frozen. Source: this project.
+_FROZEN = 0.5
+
+
+@rule(
+    "frozen_body",
+    severity="warning",
+    why="Layers that are frozen cannot learn; only what is trained after them "
+    "can fit the data.",
+    page="doctor.md#frozen_body",
+    needs="the variables",
+    known=lambda t: bool(t.variables),
+)
+def frozen_body(t: Training) -> Iterator[Evidence]:
+    """Half of the kernels' entries frozen, and it hurts.
+
+    At once if no variable at all is trainable though a head has a loss. Known
+    false alarm: a pretrained body, frozen on purpose, under a head that learns;
+    so otherwise only with harm (skill < 0.2), or in a preflight if one batch
+    could not be learned.
+    """
+    kernels = [v for v in t.variables if v.get("role") == q.WEIGHT]
+    sizes = [math.prod(v["shape"]) for v in kernels]
+    frozen = [
+        size
+        for size, v in zip(sizes, kernels, strict=True)
+        if not v.get("trainable")
+    ]
+    share = sum(frozen) / sum(sizes) if sum(sizes) else 0.0
+    nothing = bool(kernels) and not any(v.get("trainable") for v in t.variables)
+    if share < _FROZEN or not judged_heads(t):
+        return
+    if not nothing and not hurts(t, ENOUGH):
+        return
+    layers = [
+        v["layer"] for v in kernels if not v.get("trainable") and v["layer"]
+    ]
+    yield Evidence(
+        owner=layers[-1] if layers else "",
+        since=(0, 0),
+        measured=(
+            Measured("share of the kernels' entries frozen", share, _FROZEN),
+            Measured("frozen kernels", len(frozen)),
+            Measured("trained kernels", len(kernels) - len(frozen)),
+        ),
+        advice="Set `trainable = True`, at least of the last layers, and "
+        "compile again with a small learning rate.",
+        code="body.trainable = True; model.compile(...)",
+    )
+
+
+@rule(
+    "initial_loss",
+    severity="warning",
+    why="A model that knows nothing should be unsure; one that is sure of "
+    "wrong classes must first unlearn that.",
+    page="doctor.md#initial_loss",
+    needs="the loss of the probe before the first step",
+    known=lambda t: first_loss(t) is not None and uniform_loss(t) is not None,
+    meant=lambda t: t.may_have("multiclass", "binary"),
+)
+def initial_loss(t: Training) -> Iterator[Evidence]:
+    """Loss before the first step over that of uniform class probabilities.
+
+    More than 2 with harm (skill < 0.2); in a preflight more than 3. It is held
+    against ln C, not against the marginal of the classes, which would name
+    every imbalance. A Glorot-initialized head on inputs of unit variance begins
+    at up to ln C + 1.
+
+    Known false alarms: models that were trained before, on other labels; harm.
+    Batch normalization, whose moving statistics are not the data's at first,
+    and whose batch may hardly differ: there the smaller one of the losses with
+    either statistics counts.
+    """
+    first, uniform = first_loss(t), uniform_loss(t)
+    if first is None or uniform is None or not math.isfinite(first):
+        return
+    limit = HIGHER if t.is_preflight else HIGH
+    ratio = first / uniform
+    if ratio <= limit or not hurts(t, ENOUGH, alone=True):
+        return
+    heads = [h for h in t.heads if predictions(t, h["output"])]
+    seen = predictions(t, heads[0]["output"]) if heads else None
+    yield Evidence(
+        owner="",
+        since=(0, 0),
+        measured=(
+            Measured("loss before the first step", first, limit * uniform),
+            Measured("loss of uniform predictions", uniform),
+            *(
+                [Measured("largest prediction", seen.high)]
+                if seen is not None
+                else []
+            ),
+        ),
+        advice="Scale the inputs, and initialize the last layer with smaller "
+        "weights.",
+        code='Dense(classes, kernel_initializer="glorot_uniform")',
+    )
+
+
+# After how many checks columns that are equal stay so. Source: this project.
+_CHECKS = 2
+
+
+@rule(
+    "symmetric_init",
+    severity="error",
+    why="Units that begin equal get equal gradients and stay equal: the layer "
+    "works as if it had one unit.",
+    page="doctor.md#symmetric_init",
+    needs="the weights at the start and later",
+    known=lambda t: bool(t.curves(q.EQUAL_COLUMNS)),
+)
+def symmetric_init(t: Training) -> Iterator[Evidence]:
+    """All units of a kernel have equal weights, and go on having them.
+
+    In training: equal at the first check and at every check since, two of them
+    at least after the first step. In a preflight: equal, and so is the gradient
+    of every unit.
+
+    Certain, so without harm. Known false alarms: a head that begins with zeros,
+    or the last layer of a residual branch, whose units part with the first
+    step; kernels of one unit, and frozen ones, are not looked at.
+    """
+    gradients = (t.facts.get("checks") or {}).get("equal_gradients") or {}
+    for variable in t.kernels:
+        path, shape = variable["path"], variable["shape"]
+        curve = t.curve(q.EQUAL_COLUMNS, path)
+        if not curve or len(shape) < 2 or shape[-1] < 2:
+            continue
+        if curve.values.min() < 1.0:
+            continue
+        later = int((curve.steps > 0).sum())
+        if t.is_preflight:
+            if not gradients.get(path):
+                continue
+        elif later < _CHECKS:
+            continue
+        yield Evidence(
+            owner=path,
+            since=(0, 0),
+            measured=(
+                Measured("share of units equal to the first", 1.0, 1.0),
+                Measured("units", shape[-1]),
+            ),
+            advice="Initialize the kernel with random numbers.",
+            code=f'Dense({shape[-1]}, kernel_initializer="glorot_uniform")',
+            part=path,
+        )

@@ -1,0 +1,201 @@
+"""How labels are spread over the rows: one value for all, or class by class."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.harm import harm
+from keras_concepts.rules.heads import judged_heads
+from keras_concepts.rules.labels import evidence_on_labels
+from keras_concepts.rules.rule import rule
+from keras_concepts.rules.training import Training
+
+# Rows from which a target that never changes is no chance of the first batch.
+_ROWS = 256
+
+
+def _has_enough_rows(t: Training) -> bool:
+    rows, of = t.data.get("rows") or 0, t.data.get("of")
+    return rows >= 2 and (rows == of or rows >= _ROWS)
+
+
+@rule(
+    "degenerate_target",
+    severity="error",
+    why="All targets are the same, so that there is nothing to learn.",
+    page="doctor.md#degenerate_target",
+    needs="the targets, and which loss each output has",
+    known=lambda t: bool(t.targets) and bool(judged_heads(t)),
+)
+def degenerate_target(t: Training) -> Iterator[Evidence]:
+    """Targets of one class only, or one number only.
+
+    Of all rows, or of 256 at least: one distinct label, one class of share 1,
+    every column of multi-label targets constant, or a standard deviation below
+    a millionth of the mean.
+
+    Known false alarms: targets that a loss of somebody's own does not read
+    (nothing is said of unknown losses); residuals that are to be 0, as in
+    physics-informed models (zeros count only of a plain dense or convolutional
+    output); the first batches of sorted data (256 rows, and `sorted_labels`).
+    """
+    if not _has_enough_rows(t):
+        return
+    for head in judged_heads(t):
+        target = t.targets.get(head["output"])
+        if target is None or not _is_constant(target):
+            continue
+        if target["form"] == "real" and not target["max"]:
+            kind = t.layer.get(head.get("layer") or "", {}).get("class", "")
+            if kind != "Dense" and not kind.startswith("Conv"):
+                continue
+        yield evidence_on_labels(
+            head,
+            "",
+            [
+                Measured("rows", t.data["rows"]),
+                Measured("distinct targets", target["distinct"], 2),
+                Measured("mean target", target["mean"]),
+            ],
+            "Look at how the targets are made: a wrong column, a cast to "
+            "integers, or a filter that leaves one class.",
+            "np.unique(y, return_counts=True)",
+        )
+
+
+def _is_constant(target: dict[str, Any]) -> bool:
+    shares = target.get("shares")
+    if target["form"] == "multi_label" and shares:
+        return all(share in (0.0, 1.0) for share in shares)
+    if target["form"] in ("sparse", "one_hot") and shares:
+        return max(shares) >= 1.0
+    mean, spread = target.get("mean"), target.get("std")
+    if mean is None or spread is None or target.get("non_finite"):
+        return False
+    return target.get("distinct") == 1 and spread <= 1e-6 * abs(mean)
+
+
+# How far the order of labels is sorted, and how many classes a batch has over
+# those of a random one. Labels of a time series come in runs too, but not in
+# one run per class. Source: this project.
+_SORTED = 0.95
+_PER_BATCH = 0.6
+# With harm.
+_IN_RUNS = 0.7
+# Share of validation rows of classes that training does not have.
+_UNSEEN = 0.1
+# Rows of a split per class, for its marginal to say anything.
+_ROWS_PER_CLASS = 5
+# Half of the sum of differences of two marginals.
+_APART = 0.6
+
+
+@rule(
+    "sorted_labels",
+    severity="error",
+    why="Batches of few classes each pull the weights back and forth, and a "
+    "split of sorted data trains on other classes than it is validated on.",
+    page="doctor.md#sorted_labels",
+    needs="class labels in the order of the data",
+    known=lambda t: any(
+        target.get("sorted") is not None for target in t.targets.values()
+    ),
+    meant=lambda t: t.may_have("multiclass", "binary"),
+)
+def sorted_labels(t: Training) -> Iterator[Evidence]:
+    """Labels in the order of their classes where nobody shuffles.
+
+    - As trained: 1 - (runs - 1)/(runs of a random order - 1) ≥ 0.95, and
+      batches have ≤ 0.6 of the classes of random ones. From 0.7 on with harm
+      (skill < 0.3).
+    - `validation`: with `validation_split`, which takes the last rows, ≥ 0.1 of
+      the validation rows are of classes that training does not have, or the two
+      marginals differ by ≥ 0.6 (half the sum of absolute differences).
+
+    Known false alarms: arrays that `fit` shuffles (batches are then random);
+    series whose labels come in runs by nature (harm); one batch per epoch,
+    which has all classes; few rows.
+    """
+    for head in t.heads:
+        target = t.targets.get(head["output"])
+        if target is None or target.get("sorted") is None:
+            continue
+        found = _in_order(t, head, target) or _split(t, head, target)
+        if found is not None:
+            yield found
+
+
+def _in_order(
+    t: Training, head: dict[str, Any], target: dict[str, Any]
+) -> Evidence | None:
+    if t.data.get("source") == "arrays" and t.fit.get("shuffle") is not False:
+        return None
+    per_batch = target.get("classes_per_batch")
+    if per_batch is None or per_batch > _PER_BATCH or t.data["rows"] < 32:
+        return None
+    if target["sorted"] < _SORTED and not (
+        target["sorted"] >= _IN_RUNS and harm(t, 0.3)
+    ):
+        return None
+    arrays = t.data.get("source") == "arrays"
+    return evidence_on_labels(
+        head,
+        "",
+        [
+            Measured("how far labels are sorted", target["sorted"], _SORTED),
+            Measured(
+                "classes of a batch over those of a random one",
+                per_batch,
+                _PER_BATCH,
+            ),
+        ],
+        "Shuffle the rows before they are put into batches.",
+        "model.fit(x, y, shuffle=True)"
+        if arrays
+        else "dataset.shuffle(number_of_rows).batch(batch_size)",
+    )
+
+
+def _split(
+    t: Training, head: dict[str, Any], target: dict[str, Any]
+) -> Evidence | None:
+    if not t.fit.get("validation_split"):
+        return None
+    validation = t.data.get("validation") or {}
+    others = {
+        each["output"]: each.get("shares")
+        for each in validation.get("targets") or []
+    }
+    theirs, mine = others.get(head["output"]), target.get("shares")
+    if not theirs or not mine or target["form"] not in ("sparse", "one_hot"):
+        if not theirs or not mine or target["form"] != "binary":
+            return None
+        theirs, mine = _both(theirs), _both(mine)
+    if (validation.get("rows") or 0) < 10:
+        return None
+    length = max(len(theirs), len(mine))
+    theirs = [*theirs, *[0.0] * (length - len(theirs))]
+    mine = [*mine, *[0.0] * (length - len(mine))]
+    # By chance, too, few rows lack classes.
+    classes = sum(a > 0 or b > 0 for a, b in zip(theirs, mine, strict=True))
+    rows = min(validation["rows"], t.data.get("rows") or validation["rows"])
+    if rows < _ROWS_PER_CLASS * classes:
+        return None
+    unseen = sum(a for a, b in zip(theirs, mine, strict=True) if b == 0)
+    apart = sum(abs(a - b) for a, b in zip(theirs, mine, strict=True)) / 2
+    if unseen < _UNSEEN and apart < _APART:
+        return None
+    return evidence_on_labels(
+        head,
+        "validation",
+        [
+            Measured("validation rows of unseen classes", unseen, _UNSEEN),
+            Measured("distance of the marginals", apart, _APART),
+        ],
+        "Shuffle the rows before `fit` splits them: it takes the last ones.",
+        "order = np.random.permutation(len(x)); x, y = x[order], y[order]",
+    )
+
+
+def _both(shares: list[float]) -> list[float]:
+    return shares if len(shares) != 1 else [1.0 - shares[0], shares[0]]
