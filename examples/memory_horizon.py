@@ -3,23 +3,22 @@
     KERAS_BACKEND=jax python examples/memory_horizon.py
 
 The task is to copy. A sequence begins with two of eight letters; 199 blanks and
-a question mark follow; at the mark the network must say the two letters in
-their order. Between the last letter and the mark lie 200 steps in which
-nothing happens, and the answer depends on nothing else: a network whose
-gradient does not reach back over them cannot learn it, and guesses one letter
-in eight. (In the adding task, the other classic, a network can begin with
-pairs of numbers that happen to be close, and work its way back.)
+a question mark follow; at the mark the network must name the two letters in
+order. Between the last letter and the mark, nothing happens for 200 steps, and
+the answer depends only on the letters: a network whose gradient does not reach
+back that far cannot learn the task, and guesses one letter in eight. (In the
+adding task, the other classic, a network can begin with pairs of numbers that
+happen to be close, and work its way back.)
 
-There are only 64 such sequences. All of them are learned from and tested on:
-the question is not what a network makes of new ones, but whether anything
-gets across.
+There are only 64 such sequences, all used for both training and testing: the
+question is not how a network generalizes, but whether any signal gets across.
 
-Five networks differ in their recurrent layer and in nothing else. Two of them
-have the biases of `initializers.Chrono` (Tallec & Ollivier 2018), by which
-their gates are open for about as long as the sequence at the start. A
-`SignalMonitor` measures, before training and after each epoch, what is left
-of the gradient at each step on its way back: the memory horizon is how many
-steps back more than 1 % of its largest gets.
+Five networks differ only in their recurrent layer. Two of them have the biases
+of `initializers.Chrono` (Tallec & Ollivier 2018), with which their gates
+initially stay open for about as long as the sequence. Before training and after
+each epoch, a `SignalMonitor` measures how much of the gradient is left at each
+step on its way back: the memory horizon is how many steps back more than 1 % of
+its largest value reaches.
 
 Needs the extra `keras-concepts[examples]`.
 """
@@ -33,7 +32,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-# TensorFlow would write into the progress bars.
+# TensorFlow's messages would break the progress bars.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -53,7 +52,7 @@ from keras_concepts.reports import plot_memory
 SYMBOLS = 8
 LETTERS = 2
 BATCH = 32
-# What guessing gains at the very most: three standard errors.
+# Maximum gain from guessing: three standard errors.
 LUCK = 3.0 * math.sqrt(
     (1 / SYMBOLS) * (1 - 1 / SYMBOLS) / (LETTERS * SYMBOLS**LETTERS)
 )
@@ -66,19 +65,19 @@ COLOURS = {
     "GRU": "#0072b2",
     "Chrono GRU": "#0072b2",
 }
-# Instead of a conclusion.
-QUICK = "--quick shows that it runs, not who wins."
+# Printed instead of a conclusion.
+QUICK = "--quick only shows that it runs, not which is best."
 
 
 class Sequences(NamedTuple):
-    """Symbols as one-hot vectors, and the letters that they begin with."""
+    """Symbols as one-hot vectors, and the letters at the beginning."""
 
     x: np.ndarray  # (64, time, SYMBOLS + 2)
     y: np.ndarray  # (64, LETTERS)
 
 
 class Run(NamedTuple):
-    """What one network did."""
+    """Results of one network."""
 
     name: str
     weights: int
@@ -126,7 +125,7 @@ def build(name: str, options: argparse.Namespace) -> keras.Model:
         ]
     )
     model.compile(
-        # Without clipping, one exploding gradient ends training.
+        # Without clipping, a single exploding gradient ruins training.
         keras.optimizers.Adam(options.learning_rate, clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
@@ -144,7 +143,7 @@ def train(
     )
     stem = name.replace(" ", "_").lower()
     record_to = options.out / f"{stem}.jsonl"
-    record_to.unlink(missing_ok=True)  # a recording appends to what is there
+    record_to.unlink(missing_ok=True)  # recordings append to existing files
     monitor = kc.callbacks.SignalMonitor(sequences, record_to=record_to)
     log = keras.callbacks.CSVLogger(options.out / f"{stem}.csv")
     started = time.perf_counter()
@@ -154,7 +153,8 @@ def train(
         batch_size=BATCH,
         epochs=options.epochs,
         verbose=0,
-        # The monitor adds to the logs, so it comes before those who read them.
+        # The monitor adds to the logs, so it comes before the callbacks that
+        # read them.
         callbacks=[monitor, log, after],
     )
     seconds = time.perf_counter() - started
@@ -179,9 +179,9 @@ def table(runs: Sequence[Run], lag: int) -> Table:
         box=box.SIMPLE_HEAD,
         padding=0,
         show_edge=False,
-        caption="Horizon: steps back to which more than 1 % of the largest "
-        f"gradient gets, of {lag + LETTERS}. Gradient: RMS dL/dh, of an LSTM "
-        f"dL/dc, {lag} steps back over that at the question mark, before "
+        caption="Horizon: steps back that more than 1 % of the largest "
+        f"gradient reaches, of {lag + LETTERS}. Gradient: RMS dL/dh, in an "
+        f"LSTM dL/dc, {lag} steps back over that at the question mark, before "
         "training.",
         caption_justify="left",
     )
@@ -190,7 +190,7 @@ def table(runs: Sequence[Run], lag: int) -> Table:
         "weights",
         "accuracy",
         "horizon\nat first",
-        "horizon\nin the end",
+        "horizon\nat the end",
         f"gradient\n{lag} back",
         "seconds",
     ):
@@ -222,7 +222,7 @@ def plot_gradients(runs: Sequence[Run], path: pathlib.Path) -> None:
         for run in runs:
             errors = run.before if moment == "before" else run.after
             shares = errors / errors.max()
-            # What is exactly zero has no place on a logarithmic scale.
+            # Exact zeros cannot be drawn on a logarithmic scale.
             shares[shares == 0.0] = np.nan
             axes.semilogy(shares, **style_of(run), label=run.name)
         axes.axhline(0.01, color="0.3", ls="--", lw=1)
@@ -252,7 +252,7 @@ def plot_curves(runs: Sequence[Run], lag: int, path: pathlib.Path) -> None:
     left.text(1, 1 / SYMBOLS - 0.01, "guessing", va="top", color="0.3", size=9)
     right.axhline(lag, color="0.3", ls="--", lw=1)
     right.text(0, lag * 0.985, "lag", va="top", color="0.3", size=9)
-    left.set_title("letters said correctly", loc="left", weight="bold")
+    left.set_title("letters named correctly", loc="left", weight="bold")
     right.set_title("memory horizon, in steps", loc="left", weight="bold")
     left.set_ylim(0, 1.02)
     left.set_xlim(0.7)
@@ -268,7 +268,7 @@ def plot_curves(runs: Sequence[Run], lag: int, path: pathlib.Path) -> None:
 
 
 def together(runs: Sequence[Run]) -> kc.Recording:
-    """One recording with a layer for each network, to be drawn side by side."""
+    """One recording with a layer per network, to draw them side by side."""
     joined = kc.Recording(monitor="SignalMonitor")
     for run in runs:
         for series in run.recording:
@@ -285,7 +285,7 @@ def together(runs: Sequence[Run]) -> kc.Recording:
 
 
 def conclude(runs: Sequence[Run], options: argparse.Namespace) -> str:
-    """One sentence, whatever the numbers say."""
+    """One sentence, for any outcome."""
     scores = "; ".join(
         f"{run.accuracy:.0%} with {run.name}"
         + " (chance)" * (run.accuracy <= 1.0 / SYMBOLS + LUCK)
@@ -295,8 +295,8 @@ def conclude(runs: Sequence[Run], options: argparse.Namespace) -> str:
     epochs = len(runs[0].history["loss"])
     return (
         f"Over a lag of {options.lag} steps, after {epochs} "
-        f"epoch{'s'[: epochs > 1]}, letters said correctly are {scores} steps: "
-        f"{verdict(runs)}."
+        f"epoch{'s'[: epochs > 1]}, letters named correctly are {scores} "
+        f"steps: {verdict(runs)}."
     )
 
 
@@ -334,8 +334,8 @@ def listed(items: Iterable[str]) -> str:
 
 def main() -> None:
     options = parse()
-    # On a busy machine torch's threads wait for one another, and layers as
-    # small as these gain nothing from them. scikit-learn brings this along.
+    # On a busy machine torch's threads wait for each other, and layers this
+    # small gain nothing from them. scikit-learn installs threadpoolctl.
     threadpool_limits(limits=1)
     console = Console(highlight=False)
     sequences = all_sequences(options.lag)
@@ -379,13 +379,16 @@ def parse() -> argparse.Namespace:
         choices=list(COLOURS),
         default=list(COLOURS),
         metavar="NAME",
-        help=f"of: {', '.join(map(repr, COLOURS))}",
+        help=f"any of: {', '.join(map(repr, COLOURS))}",
     )
     parser.add_argument("--lag", type=count, metavar="STEPS")
     parser.add_argument("--units", type=count, default=32, metavar="N")
     parser.add_argument("--epochs", type=count, metavar="N")
     parser.add_argument(
-        "--steps", type=count, metavar="N", help="of an epoch (default: 100)"
+        "--steps",
+        type=count,
+        metavar="N",
+        help="steps per epoch (default: 100)",
     )
     parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=0)
@@ -394,7 +397,7 @@ def parse() -> argparse.Namespace:
         type=pathlib.Path,
         default="runs/memory_horizon",
         metavar="FOLDER",
-        help="for pictures, logs and recordings (default: %(default)s)",
+        help="folder for figures, logs, recordings (default: %(default)s)",
     )
     parser.add_argument(
         "--quick", action="store_true", help="a lag of 20, 2 epochs of 20 steps"

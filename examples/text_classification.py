@@ -1,28 +1,29 @@
-"""GRU against LSTM on real text, from the words to a saved classifier.
+"""GRU and LSTM compared on real text, from the words to a saved classifier.
 
     KERAS_BACKEND=jax python examples/text_classification.py
     KERAS_BACKEND=jax python examples/text_classification.py predict Sonnenblume
 
-Four networks read the same texts and answer the same question: one that knows
+Four networks read the same texts and answer the same question: one that sees
 which tokens a text has but not their order, a SimpleRNN, a GRU and an LSTM.
-Beside them stands what needs no network: TF-IDF of n-grams and a logistic
-regression. All learn from the same texts, choose on the same validation texts
-(networks the epoch, the regression its strength) and are compared once, on the
-same test texts: by accuracy and by macro F1, to which a rare class matters as
-much as a frequent one. `preflight` looks for faults before each training run,
-and a `TrainingDoctor` says at the end what went wrong, if anything did.
+They are compared with a method without a network: TF-IDF of n-grams and
+logistic regression. All learn from the same texts, choose on the same
+validation texts (networks the epoch, the regression its strength) and are
+compared once, on the same test texts, by accuracy and by macro F1, in which a
+rare class matters as much as a frequent one. `preflight` looks for faults
+before each training run, and a `TrainingDoctor` reports at the end what went
+wrong, if anything.
 
 - `--data nouns`: is a German noun feminine, masculine or neuter? 84,500 words
-  from Wiktionary, letter by letter, in which the order is everything.
-- `--data licenses`: 12,169 licence texts and notices of ScanCode in six
+  from Wiktionary, letter by letter, where order is everything.
+- `--data licenses`: 12,169 licence texts and notices from ScanCode in six
   categories, from 39 to 2 % of all. No licence is on both sides of the split;
-  `--split random` shows what it would be worth if it were.
+  `--split random` shows the scores if it were.
 - `--data imdb` and `--data reuters`, which Keras downloads.
 
-Try `--no-mask`, `--shuffle` and `--max-length 20` to see what masks, order and
-the rest of a text are worth.
+Try `--no-mask`, `--shuffle` and `--max-length 20` to see how much masks, order
+and the rest of a text matter.
 
-Needs the extra `keras-concepts[text]`, in which the first two data sets are.
+Needs the extra `keras-concepts[text]`, which contains the first two datasets.
 """
 
 import argparse
@@ -35,7 +36,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-# TensorFlow would write into the progress bars.
+# TensorFlow's messages would break the progress bars.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -60,8 +61,8 @@ COLOURS = {
     "GRU": "#0072b2",
     "LSTM": "#009e73",
 }
-# Instead of a conclusion.
-QUICK = "--quick shows that it runs, not who wins."
+# Printed instead of a conclusion.
+QUICK = "--quick only shows that it runs, not which is best."
 # Chosen on the validation texts; `--quick` takes the last column.
 DEFAULTS: dict[str, tuple[Any, Any, Any]] = {
     # option: nouns, all others, --quick
@@ -77,8 +78,8 @@ DEFAULTS: dict[str, tuple[Any, Any, Any]] = {
     "balance": (0.25, 0.25, 0.25),
     "rows": (None, None, 2_000),  # whole batches
 }
-PROBE = 256  # texts that the gradient through time is measured on
-CHECKED = 2_000  # texts that are looked at before training
+PROBE = 256  # texts on which the gradient through time is measured
+CHECKED = 2_000  # texts that are checked before training
 ABOUT = "classifier.json"
 
 
@@ -101,7 +102,7 @@ class Data(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What one of the classifiers did on the test texts."""
+    """Results of one classifier on the test texts."""
 
     name: str
     accuracy: float
@@ -109,7 +110,7 @@ class Run(NamedTuple):
     validation_f1: float
     parameters: int
     seconds: float
-    cpu_seconds: float  # of all cores; on a busy machine they tell more
+    cpu_seconds: float  # of all cores; on a busy machine more reliable
     predicted: np.ndarray
     history: dict[str, list[float]]
     signals: kc.Recording
@@ -123,7 +124,7 @@ def prepare(corpus: Corpus, options: argparse.Namespace) -> Data:
     try:
         parts = split(corpus, options.split == "group", options.seed)
     except ValueError as error:
-        sys.exit(f"These texts cannot be split, try more --rows: {error}")
+        sys.exit(f"These texts cannot be split. Try more --rows: {error}")
     vocabulary = kc.Vocabulary.learn(
         (corpus.texts[row] for row in parts[0]),
         corpus.unit,
@@ -184,7 +185,7 @@ def build(name: str, data: Data, options: argparse.Namespace) -> keras.Model:
         kc.losses.CrossEntropy(
             from_logits=True,
             label_smoothing=0.1,
-            # 0 weighs all texts, 1 all classes alike.
+            # 0 weights all texts equally, 1 all classes.
             class_weights=(counts.mean() / counts) ** options.balance,
         ),
         metrics=["accuracy", kc.metrics.F1Score("macro", from_logits=True)],
@@ -199,18 +200,18 @@ def train(
     _, _, learn, choose, test = data
     model = build(name, data, options)
     progress.console.print(f"{name}: {kc.check_masks(model, learn.x[:64])}")
-    # Of few texts, since this is to take seconds.
+    # On few texts, so that it takes only seconds.
     for finding in kc.preflight(model, learn.x[:CHECKED], learn.y[:CHECKED]):
         progress.console.print(f"{name}: {finding}")
     stem = options.out / model.name
-    # What gets back to each time step, of the same texts in every epoch.
+    # The gradient at each time step, for the same texts in every epoch.
     signals = kc.callbacks.SignalMonitor(
         probe=(choose.x[:PROBE], choose.y[:PROBE])
     )
     penalties = kc.callbacks.PenaltyReporter(max_samples=32)
     gradients = kc.callbacks.GradientMonitor()
     record_to = pathlib.Path(f"{stem}.jsonl")
-    record_to.unlink(missing_ok=True)  # a recording appends to what is there
+    record_to.unlink(missing_ok=True)  # recordings append to existing files
     doctor = kc.callbacks.TrainingDoctor(
         (choose.x[:PROBE], choose.y[:PROBE]),
         record_to,
@@ -225,7 +226,8 @@ def train(
         epochs=options.epochs,
         validation_data=(choose.x, choose.y),
         verbose=0,
-        # The monitors add to the logs, so they come before those who read them.
+        # The monitors add to the logs, so they come before the callbacks that
+        # read them.
         callbacks=[
             signals,
             penalties,
@@ -266,7 +268,7 @@ def train(
 
 
 class Advance(keras.callbacks.Callback):
-    """Moves a bar with every batch, without waiting for its result."""
+    """Advances a bar with every batch, without waiting for its result."""
 
     async_safe = True
 
@@ -294,7 +296,7 @@ def baseline(data: Data) -> Run:
     vectorizer = TfidfVectorizer(
         analyzer="char" if letters else "word",
         ngram_range=(1, 5) if letters else (1, 2),
-        # As `kc.Vocabulary` reads: all words, and an end mark.
+        # As in `kc.Vocabulary`: all words, and an end mark.
         token_pattern=None if letters else r"\w+",
         preprocessor=lambda text: f"{text.lower()}\n",
         sublinear_tf=True,
@@ -332,7 +334,7 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
         box=box.SIMPLE_HEAD,
         padding=0,
         show_edge=False,
-        caption=f"Accuracy and macro F1 of {len(test.y):,} test texts. Epochs: "
+        caption=f"Accuracy and macro F1 on {len(test.y):,} test texts. Epochs: "
         "trained, and the one whose weights were kept. Penalty: its share of "
         "the loss in the last epoch. Memory: steps back at which 1 % of the "
         f"gradient is left in the last epoch, of {test.x.shape[1]}. CPU: "
@@ -374,7 +376,7 @@ def table(runs: Sequence[Run], test: Texts) -> Table:
 
 
 def diagnose(runs: Sequence[Run], console: Console) -> None:
-    """What went wrong with each network; one line where nothing did."""
+    """What went wrong with each network; one line if nothing did."""
     for run in runs:
         if run.doctor is None:
             continue
@@ -416,7 +418,7 @@ def plot_curves(runs: Sequence[Run], path: pathlib.Path) -> None:
     left.plot([], [], color="0.3", lw=2.5, label="validation texts")
     left.legend(frameon=False)
     left.set_title("loss", loc="left")
-    right.set_title("macro F1 of the validation texts, dot: kept", loc="left")
+    right.set_title("macro F1 on validation texts, dot: kept", loc="left")
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -450,7 +452,7 @@ def plot_through_time(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 
 def conclude(runs: Sequence[Run], test: Texts) -> str:
-    """One sentence, whatever the numbers say."""
+    """One sentence, for any outcome."""
     right = {run.name: run.predicted == test.y for run in runs}
     networks = [run for run in runs if run.name in RECURRENT] or runs[1:]
     best = max(networks, key=lambda run: run.validation_f1).name
@@ -556,7 +558,7 @@ def amounts(data: Data) -> Table:
 
 
 def predict(options: argparse.Namespace) -> None:
-    """Classifies texts by what an earlier process has saved."""
+    """Classifies texts with the classifier that an earlier run saved."""
     try:
         about = json.loads((options.out / ABOUT).read_text(encoding="utf-8"))
         vocabulary = kc.Vocabulary.load(options.out / "vocabulary.json")
@@ -568,7 +570,7 @@ def predict(options: argparse.Namespace) -> None:
         )
     print(
         f"{about['model']}, learned from {about['trained']}, macro F1 "
-        f"{about['validation_f1']:.3f} of validation texts"
+        f"{about['validation_f1']:.3f} on validation texts"
     )
     how = {"max_length": about["max_length"], "keep": about["keep"]}
     for text in options.texts:
@@ -613,14 +615,14 @@ def parser_of(description: str, **more: Any) -> argparse.ArgumentParser:
         type=pathlib.Path,
         default="runs/text_classification",
         metavar="FOLDER",
-        help="has a folder for each data set (default: %(default)s)",
+        help="parent of a folder per dataset (default: %(default)s)",
     )
     return parser
 
 
 def parse_predict(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(
-        "Classify texts by the classifier that was trained last.",
+        "Classify texts with the classifier that was trained last.",
         prog="text_classification.py predict",
     )
     parser.add_argument("texts", nargs="+", metavar="TEXT")
@@ -631,7 +633,7 @@ def parse_predict(arguments: Sequence[str]) -> argparse.Namespace:
 
 def parse() -> argparse.Namespace:
     parser = parser_of(
-        "GRU against LSTM on real text.",
+        "GRU and LSTM compared on real text.",
         epilog="Afterwards: text_classification.py predict TEXT",
     )
     parser.add_argument(
@@ -647,7 +649,7 @@ def parse() -> argparse.Namespace:
         "--chrono",
         type=count,
         metavar="STEPS",
-        help="begin with gates that keep a state for as long as this",
+        help="start with gates that keep a state for this many steps",
     )
     parser.add_argument(
         "--models", nargs="+", choices=COLOURS, default=list(COLOURS)
@@ -659,7 +661,7 @@ def parse() -> argparse.Namespace:
         help="read padding as if it were text",
     )
     parser.add_argument(
-        "--shuffle", action="store_true", help="forget the order of the tokens"
+        "--shuffle", action="store_true", help="shuffle the tokens of each text"
     )
     parser.add_argument(
         "--quick", action="store_true", help="few texts, small networks"

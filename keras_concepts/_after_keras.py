@@ -1,8 +1,8 @@
-"""Registers the parts of this package with Keras, as soon as Keras is there.
+"""Registers the parts of this package with Keras, once Keras is imported.
 
 A saved model names its layers, losses and so on, and Keras finds them only if
-they have been registered. So they must be imported with this package and Keras,
-in whichever order; but not without Keras, which takes seconds to import.
+they are registered. So they must be imported with this package and Keras, in
+whichever order, but not without Keras, which takes seconds to import.
 """
 
 import importlib
@@ -25,7 +25,7 @@ _PARTS = (
 
 
 class UnsupportedBackendError(ImportError):
-    """Keras runs on a backend that this package does not know."""
+    """Keras runs on a backend that this package does not support."""
 
 
 def register_parts() -> None:
@@ -36,7 +36,7 @@ def register_parts() -> None:
         sys.meta_path.insert(0, _AfterKeras())
 
 
-# What is to be called once Keras has been imported.
+# Functions to call once Keras has been imported.
 _waiting: list[Callable[[], Any]] = []
 
 
@@ -62,7 +62,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Any = None, target: Any = None
     ) -> ModuleSpec | None:
-        # Anybody may look for Keras without importing it.
+        # Code may look for Keras without importing it.
         if fullname != "keras" or self._searching:
             return None
         self._searching = True
@@ -79,8 +79,8 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
             execute(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
-            # If it was this package's own backend that imported Keras, that
-            # registers the parts once it is ready for them.
+            # If this package's own backend imported Keras, it registers the
+            # parts once it is ready for them.
             if f"{__package__}._backend" not in sys.modules:
                 _import_parts()
             while _waiting:
@@ -102,7 +102,7 @@ def _import_parts() -> None:
         for name in _PARTS:
             _ = importlib.import_module(f"{__package__}.{name}")
     except UnsupportedBackendError:
-        return  # the part that is used will say so
+        return  # the part that is used will raise it
     except Exception as error:  # `import keras` must not fail because of us
         warnings.warn(
             f"The parts of {__package__} could not be registered with Keras, "

@@ -1,4 +1,4 @@
-"""Models, and batches as `fit` hands them to one."""
+"""Models, and batches as `fit` passes them to a model."""
 
 import hashlib
 from typing import Any
@@ -12,15 +12,15 @@ from keras_concepts._types import Tensor
 
 
 def dense_inputs(owner: str, name: str, structure: Any) -> Any:
-    """Inputs as tensors of the backend, missing numbers of pandas as NaN.
+    """Inputs as tensors of the backend, with pandas' missing numbers as NaN.
 
     Args:
-        owner: Function that takes them.
-        name: Argument.
-        structure: Of arrays, also those of another framework.
+        owner: Name of the function that takes them.
+        name: Name of the argument.
+        structure: Arrays in any structure, also those of another framework.
 
     Raises:
-        TypeError: One cannot become a dense tensor.
+        TypeError: An array cannot become a dense tensor.
     """
 
     def tensor(array: Any) -> Tensor:
@@ -34,7 +34,7 @@ def dense_inputs(owner: str, name: str, structure: Any) -> Any:
             of = "" if dtype is None else f" of dtype {dtype}"
             raise TypeError(
                 f"`{name}` of `{owner}` must be dense arrays, as the model "
-                "takes them, or a list, tuple or dict of such. Received: a "
+                "takes them, or a list, tuple or dict of these. Received: a "
                 f"{type(array).__name__}{of}."
             ) from error
 
@@ -42,10 +42,10 @@ def dense_inputs(owner: str, name: str, structure: Any) -> Any:
 
 
 def native(array: Any) -> Any:
-    """What NumPy and pandas hold, as every backend reads it.
+    """NumPy and pandas data in a form that every backend reads.
 
     Args:
-        array: Or something else, which is returned.
+        array: An array, or any other object, which is returned.
     """
     if ops.is_tensor(array) or not hasattr(array, "__array__"):
         return array
@@ -59,7 +59,8 @@ def as_fed(structure: Any) -> Any:
     """Arrays as tensors of the backend, fractions in `floatx`.
 
     Args:
-        structure: Of arrays, also those of another framework, and `None`.
+        structure: Arrays in any structure, also those of another framework, and
+            `None`.
     """
 
     def tensor(array: Any) -> Tensor | None:
@@ -79,9 +80,9 @@ def check_model(owner: str, model: Any, kind: type[Any] = keras.Layer) -> None:
     """Raises a `TypeError` unless `model` is a Keras model or layer.
 
     Args:
-        owner: Function that takes it.
-        model: Argument.
-        kind: `keras.Model` where it must be a model.
+        owner: Name of the function that takes it.
+        model: The argument.
+        kind: `keras.Model` if it must be a model.
     """
     if isinstance(model, kind):
         return
@@ -95,12 +96,12 @@ def check_model(owner: str, model: Any, kind: type[Any] = keras.Layer) -> None:
 
 
 def hint_for_wrapper(model: Any) -> str:
-    """A sentence to add to an error, if `model` wraps one of Keras.
+    """A sentence to add to an error, if `model` wraps a Keras model.
 
-    As PyTorch's `DistributedDataParallel` does.
+    PyTorch's `DistributedDataParallel` does so.
 
     Args:
-        model: What was received.
+        model: The received object.
     """
     if isinstance(getattr(model, "module", None), keras.Layer):
         return " Pass what it wraps, `model.module`."
@@ -108,11 +109,11 @@ def hint_for_wrapper(model: Any) -> str:
 
 
 def agreed(model: Any, value: Any) -> Any:
-    """What the main process passes, where several train a model together.
+    """The value of the main process, if several train a model together.
 
-    They must do the same operations in the same order, or they wait for each
-    other for ever: what a clock, a random number or a share of the data decides
-    is decided by one of them. Each must call this.
+    Processes must do the same operations in the same order, or they wait for
+    each other forever. So one of them decides whatever depends on a clock, a
+    random number or a share of the data. Each must call this.
 
     Args:
         model: The model.
@@ -125,8 +126,8 @@ def check_agreed(owner: str, argument: str, model: Any, arrays: Any) -> None:
     """Raises unless all processes that train a model pass the same arrays.
 
     Args:
-        owner: Function or class that takes them.
-        argument: Its argument.
+        owner: Name of the function or class that takes them.
+        argument: Name of its argument.
         model: The model.
         arrays: Structure of arrays, tensors and `None`.
     """

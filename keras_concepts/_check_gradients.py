@@ -1,4 +1,4 @@
-"""Autodiff against differences: is this gradient right?"""
+"""Autodiff compared with differences: is this gradient right?"""
 
 import dataclasses
 import inspect
@@ -27,18 +27,18 @@ from keras_concepts.instruments.owners import owner_names
 class GradientCheck:
     """The entry where autodiff and differences disagree most.
 
-    It is true in an `if` or `assert` when even that entry agrees.
+    It is true in an `if` or `assert` if even this entry agrees.
 
     Attributes:
-        name: The tensor: the path of a weight (of the second of one path
-            `layer (2)/...`), `y_pred` or `inputs`.
+        name: The tensor: the path of a weight (`layer (2)/...` for the second
+            with the same path), `y_pred` or `inputs`.
         index: The entry of the tensor.
-        autodiff: What the backend's automatic differentiation says.
-        numeric: What central differences say.
+        autodiff: Result of the backend's automatic differentiation.
+        numeric: Result of central differences.
         absolute_error: `abs(autodiff - numeric)`.
         relative_error: The same, divided by the largest gradient of the tensor.
-        allowed: The largest absolute error that agrees.
-        entries: How many entries were compared.
+        allowed: The largest absolute error that counts as agreement.
+        entries: Number of entries compared.
     """
 
     name: str
@@ -81,24 +81,24 @@ def check_gradients(
 ) -> GradientCheck:
     """Compares the gradient of a layer or loss with central differences.
 
-    Of a layer, the gradient of `sum(r * output)` is taken, with a random `r`,
-    with respect to its inputs and trainable weights; of a loss, that of the
-    same sum with respect to `y_pred`. Differences are taken at four steps and
-    extrapolated; how far two extrapolations lie apart, and how sharply the
-    function bends there, is allowed on top of the tolerance. So an entry at a
-    kink, as of a ReLU at 0, is not held against the component.
+    For a layer, this is the gradient of `sum(r * output)`, with a random `r`,
+    with respect to its inputs and trainable weights; for a loss, that of the
+    same sum with respect to `y_pred`. Differences are taken with four step
+    sizes and extrapolated. The distance of two extrapolations, and the bend of
+    the function there, are allowed on top of the tolerance, so an entry at a
+    kink, such as that of a ReLU at 0, does not fail the check.
 
-    Nothing of the component is changed: no weight, no statistic of a batch
-    normalization, no seed. A layer that has no weights yet is built, though.
+    The component is not changed: no weight, no batch normalization statistic,
+    no seed. But a layer that has no weights yet is built.
 
     Args:
         component: A `keras.Layer`, such as a model, or a `keras.losses.Loss`.
-        inputs: What to call the layer with; a tuple is one argument each. Of a
-            loss, `(y_true, y_pred)`. Only floating-point ones are varied.
+        inputs: Arguments of the layer; a tuple holds several. For a loss,
+            `(y_true, y_pred)`. Only floating-point inputs are varied.
         tolerance: Allowed error, as a share of the largest gradient of the
-            same tensor. About 1e-5 is the least that float32 can tell.
-        max_entries: Largest number of entries of each tensor that are
-            compared, chosen at random.
+            same tensor. About 1e-5 is the smallest that float32 can resolve.
+        max_entries: Maximum number of entries to compare in each tensor, chosen
+            at random.
         training: Whether the layer is called in training mode.
         seed: Seed of the random choices.
 
@@ -108,7 +108,7 @@ def check_gradients(
 
     Raises:
         TypeError: If `component` is neither a layer nor a loss.
-        ValueError: If there is nothing to differentiate by.
+        ValueError: If there is nothing to differentiate with respect to.
 
     Example:
         ```pycon
@@ -137,8 +137,8 @@ def check_gradients(
         )
     if not any(math.prod(tensor.shape) for tensor in tensors):
         raise ValueError(
-            "`check_gradients` needs an input or trainable weight of floating "
-            "point, with at least one entry. Received: shapes "
+            "`check_gradients` needs a floating-point input or trainable "
+            "weight with at least one entry. Received: shapes "
             f"{[tuple(tensor.shape) for tensor in tensors]} of {component!r}."
         )
 
@@ -275,11 +275,11 @@ def _difference(
     position: int,
     index: tuple[int, ...],
 ) -> tuple[float, float]:
-    """The slope along one entry, and how far it can be trusted.
+    """The slope along one entry, and its uncertainty.
 
-    `(f(x+h) - f(x-h)) / 2h` errs by `h²`: with half the step by a quarter, so
-    `(4 D(h/2) - D(h)) / 3` errs by `h⁴`. The one-sided slopes lie
-    `h f''` apart, which halves with the step, but not at a kink.
+    `(f(x+h) - f(x-h)) / 2h` has an error of `h²`, a quarter of that with half
+    the step, so `(4 D(h/2) - D(h)) / 3` has an error of `h⁴`. The one-sided
+    slopes differ by `h f''`, which halves with the step, but not at a kink.
     """
     point = ops.convert_to_numpy(tensors[position])
 

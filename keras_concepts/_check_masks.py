@@ -1,4 +1,4 @@
-"""Does the mask of a padded batch arrive where it is needed?"""
+"""Does the mask of a padded batch reach the layers that need it?"""
 
 import contextlib
 import dataclasses
@@ -21,11 +21,11 @@ from keras_concepts.instruments.recorded_calls import (
 
 @dataclasses.dataclass(frozen=True)
 class MaskReport:
-    """What `check_masks` found. True in an `if` or `assert` if no mask is lost.
+    """Findings of `check_masks`. True in an `if` or `assert` if there are none.
 
     Attributes:
         findings: What is wrong, in the order of the model's calls.
-        arrived: Paths of the layers that were given a mask and use it.
+        arrived: Paths of the layers that received a mask and use it.
     """
 
     findings: list[MaskFinding]
@@ -53,44 +53,44 @@ class MaskReport:
 
 
 def check_masks(model: Any, inputs: Any) -> MaskReport:
-    """Follows masks through one batch and names the layer where one is lost.
+    """Follows masks through one batch and names the layer that loses one.
 
-    A mask marks which steps of a sequence are padding. Keras hands it on from
-    layer to layer, and where the chain breaks, padding is read as data: with
-    no error, and often with no warning. Four problems are found:
+    A mask marks the steps of a sequence that are padding. Keras passes it from
+    layer to layer, and where the chain breaks, padding is read as data: without
+    an error, and often without a warning. Four problems are found:
 
-    - `no_mask`: an `Embedding` without `mask_zero=True` is given ids that are
+    - `no_mask`: an `Embedding` without `mask_zero=True` receives ids that are
       padded with 0;
     - `lost`: a layer, an operation such as `x * 2`, or the code between two
-      layers is given a masked sequence and hands on one without a mask, or
-      something that padding is mixed into;
-    - `unmasked`: a layer that should know the mask (recurrent, attention,
-      pooling) reads padded steps without one;
-    - `empty_row`: rows that are all padding make an output NaN or infinite.
+      layers receives a masked sequence and passes on one without a mask, or
+      mixes padding into its output;
+    - `unmasked`: a layer that needs the mask (recurrent, attention, pooling)
+      reads padded steps without one;
+    - `empty_row`: rows of only padding make an output NaN or infinite.
 
-    A layer that uses the mask and needs it no more, as an LSTM that returns its
-    last state, is no problem. Ids are taken to be padded with 0 if rows are of
-    four steps or more and nearly all zeros stand in runs at one end of them,
-    the same in all rows.
+    A layer that uses the mask and drops it because it is no longer needed, such
+    as an LSTM that returns its last state, is not a problem. Ids count as
+    padded with 0 if rows have four or more steps and nearly all zeros are in
+    runs at one end, the same in all rows.
 
     What counts is whether padding reaches the outputs: the model runs again
     with other numbers in the padded steps of each masked (or padded) sequence,
-    and where nothing changes in the outputs but padded steps, there is no
-    finding. So a mask that is applied by hand, as in `x * mask`, is no loss.
-    (Steps that are padded in one sequence and not in another of the same shape
-    are left alone: a merge of both may read them.) A sequence of outputs
-    without a mask is a finding, if one was made: a loss counts its padding.
+    and if only padded steps of the outputs change, there is no finding. So a
+    mask that is applied by hand, as in `x * mask`, is not lost. (Steps that are
+    padded in one sequence but not in another of the same shape are not varied:
+    a merge of both may read them.) An output sequence that lost its mask is a
+    finding: a loss counts its padding.
 
-    The model runs eagerly, in inference mode, and is left as it was: its
-    weights, statistics and seeds. (One that has not been built is built.) What
-    a `TimeDistributed` layer does inside is not seen. Where two runs with the
-    same inputs differ, masks are only followed.
+    The model runs eagerly, in inference mode, and is not changed: neither
+    weights nor statistics nor seeds. (An unbuilt model is built.) The inside of
+    a `TimeDistributed` layer is not seen. If two runs with the same inputs
+    differ, masks are only followed.
 
     Args:
         model: A `keras.Model`, or any layer: functional, sequential, nested or
             subclassed.
-        inputs: A batch as the model is called with: tokens as integers, some
-            rows of them padded.
+        inputs: A batch in the form the model is called with: tokens as
+            integers, with some rows padded.
 
     Returns:
         A `MaskReport`, true if nothing was found. `print` it.
@@ -124,7 +124,7 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
         return calls
 
     with warnings.catch_warnings():
-        # Keras names some of the layers, without the reason or the remedy.
+        # Keras names some of the layers, without reason or remedy.
         warnings.filterwarnings("ignore", ".*does not support masking")
         if not model.built:
             _ = _backend.call_as_trainer(model, inputs, training=False)
@@ -135,7 +135,7 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
 
 @contextlib.contextmanager
 def _as_it_was(model: Any) -> Iterator[None]:
-    """What is not trained has its old value afterwards."""
+    """Untrained variables get their old values back afterwards."""
     trained = {id(variable) for variable in model.trainable_variables}
     others = [v for v in model.variables if id(v) not in trained]
     before = [_backend.snapshot(variable) for variable in others]

@@ -1,4 +1,4 @@
-"""The layers that are random in training, and how to keep only them so."""
+"""The layers that are random in training, and keeping only them random."""
 
 import contextlib
 import functools
@@ -11,8 +11,8 @@ import keras
 from keras_concepts._backend import flatten_layers, quick_dropout
 from keras_concepts._shadow import shadow
 
-# All that `training` reaches in these is their own noise. The recurrent layers
-# stand beside their cells because a fused loop passes the cell by.
+# In these layers `training` affects only their own noise. Recurrent layers are
+# listed besides their cells because a fused loop bypasses the cell.
 _FAMILY = (
     keras.layers.AlphaDropout,
     keras.layers.Attention,
@@ -27,10 +27,10 @@ _STRENGTHS = ("rate", "stddev", "dropout", "recurrent_dropout")
 
 @contextlib.contextmanager
 def dropout_on(model: Any) -> Iterator[list[Any]]:
-    """Inside the with-block the dropout family of `model` is always random.
+    """Makes the dropout family of `model` always random in the with-block.
 
     Every other layer keeps its mode, so with `training=False` the model is in
-    inference mode but for its dropout.
+    inference mode except for its dropout.
 
     Yields:
         The layers of the family.
@@ -42,7 +42,7 @@ def dropout_on(model: Any) -> Iterator[list[Any]]:
 
 @contextlib.contextmanager
 def dropout_off(model: Any) -> Iterator[None]:
-    """Inside the with-block the dropout family of `model` is never random.
+    """Makes the dropout family of `model` never random in the with-block.
 
     Every other layer keeps its mode.
     """
@@ -59,7 +59,7 @@ def _in_mode(layers: list[Any], training: bool) -> Iterator[None]:
             call = call or _call_with(layer.call, training)
             stack.enter_context(shadow(layer, "call", call))
             if _is_cell(layer):
-                # A failure in mid-step leaves masks that belong to it.
+                # A failure within a step leaves its masks behind.
                 _ = stack.callback(layer.reset_dropout_mask)
                 _ = stack.callback(layer.reset_recurrent_dropout_mask)
         yield
@@ -76,7 +76,7 @@ def _has_dropout(layer: Any) -> bool:
 
 
 def _quick_call(layer: Any) -> Callable[..., Any] | None:
-    """What a plain `Dropout` without a seed does in training, if it is slow."""
+    """A faster form of a plain `Dropout` without a seed, if it is slow."""
     plain = type(layer).call is keras.layers.Dropout.call
     if not plain or layer.seed is not None or layer.noise_shape is not None:
         return None
@@ -90,7 +90,7 @@ def _quick_call(layer: Any) -> Callable[..., Any] | None:
 
 
 def _call_with(call: Callable[..., Any], training: bool) -> Callable[..., Any]:
-    """`call` with this `training`, whatever it is given."""
+    """`call` with this `training`, whatever is passed."""
     names = list(inspect.signature(call).parameters)
     place = names.index("training") if "training" in names else len(names)
 

@@ -1,13 +1,13 @@
-"""Packages that only some uses need."""
+"""Optional packages."""
 
 
 def missing(what: str, package: str, extra: str) -> ImportError:
-    """What to raise where a package is not installed.
+    """The error to raise if a package is not installed.
 
     Args:
-        what: Which needs it, in the plural.
-        package: As it is called.
-        extra: Of this package, that installs it.
+        what: What needs it, in the plural.
+        package: Name of the package.
+        extra: Extra of this package that installs it.
     """
     return ImportError(
         f'{what} need {package}: pip install "keras-concepts[{extra}]"'

@@ -1,4 +1,4 @@
-"""Figures that scripts and notebooks show, each once."""
+"""Figures that scripts and notebooks show, each only once."""
 
 import contextlib
 import functools
@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_concepts._extras import missing
 
-# In which threads figures are kept from pyplot.
+# Threads in which figures are hidden from pyplot.
 _kept = threading.local()
 
 
@@ -21,9 +21,9 @@ def new_figure(width: float, height: float, shown: bool = True) -> Any:
     made it, until it is closed.
 
     Args:
-        width: In inches.
-        height: In inches.
-        shown: False for a figure that is for a file or a page.
+        width: Width in inches.
+        height: Height in inches.
+        shown: False for a figure that is only for a file or a page.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -38,8 +38,8 @@ def new_figure(width: float, height: float, shown: bool = True) -> Any:
     if figure is None:
         figure = Figure(**options)
         _ = FigureCanvasAgg(figure)
-    # A figure that pyplot does not know a notebook shows as text as long as
-    # nobody has imported pyplot, unless it knows how to become a PNG.
+    # As long as pyplot is not imported, a notebook shows an unregistered figure
+    # as text, unless it can turn itself into a PNG.
     vars(figure)["_repr_png_"] = functools.partial(_png, figure)
     vars(figure)["_ipython_display_"] = functools.partial(_display, figure)
     return figure
@@ -47,7 +47,7 @@ def new_figure(width: float, height: float, shown: bool = True) -> Any:
 
 @contextlib.contextmanager
 def kept_from_pyplot() -> Iterator[None]:
-    """Figures that are made in it are for a file or a page."""
+    """Figures created in the with-block are for a file or a page."""
     before, _kept.here = _is_kept(), True
     try:
         yield
@@ -60,7 +60,7 @@ def _is_kept() -> bool:
 
 
 def _of_pyplot(options: dict[str, Any]) -> Any:
-    """A figure that pyplot shows; `None` where it could not."""
+    """A figure that pyplot shows; `None` if it could not."""
     if threading.current_thread() is not threading.main_thread():
         return None
     try:
@@ -80,7 +80,7 @@ def _display(figure: Any) -> None:
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None and "inline" in pyplot.get_backend().lower():
         pyplot.close(figure)
-    raise NotImplementedError  # IPython goes on to show it as it usually does
+    raise NotImplementedError  # IPython then shows it as usual
 
 
 def _png(figure: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The ensemble that dropout trains, asked at prediction time."""
+"""Predictions of the ensemble that dropout trains."""
 
 import contextlib
 import random
@@ -19,10 +19,10 @@ from keras_concepts._batches import (
 from keras_concepts._dropout_family import dropout_on
 from keras_concepts._validation import check_positive_int, checked_seed
 
-# How far the sum of a row of probabilities may be from 1, for half precision.
+# How far a row of probabilities may be from a sum of 1, for half precision.
 _TOLERANCE = 1e-2
-# Samples that are drawn before the host looks at them: it looks at all with
-# little more work than at one, and JAX goes on meanwhile.
+# Samples to draw before the host reads them: reading all takes little more work
+# than reading one, and JAX continues meanwhile.
 _AT_ONCE = 8
 _TINY = np.finfo(np.float64).tiny
 
@@ -32,14 +32,15 @@ class MCPrediction(NamedTuple):
 
     Attributes:
         mean: Mean output, `(n, ..., units)`: the ensemble's prediction.
-        std: Spread of the outputs, `(n, ..., units)`, divided by
-            `samples` and not by one less.
+        std: Standard deviation of the outputs, `(n, ..., units)`, with divisor
+            `samples`, not `samples - 1`.
         entropy: Entropy of the mean, `(n, ...)`, in nats, from 0 to
-            `log(classes)`: all of the uncertainty. `None` if the outputs are no
+            `log(classes)`: the total uncertainty. `None` if the outputs are not
             probabilities.
-        mutual_information: What of it the members of the ensemble disagree
-            about, `(n, ...)`, in nats, from 0 to `entropy`: what more training
-            data could remove. `None` if the outputs are no probabilities.
+        mutual_information: The part of the entropy due to disagreement in the
+            ensemble, `(n, ...)`, in nats, from 0 to `entropy`, which more
+            training data could reduce. `None` if the outputs are not
+            probabilities.
     """
 
     mean: np.ndarray
@@ -57,7 +58,7 @@ def mc_predict(
     *,
     probabilities: bool | None = None,
 ) -> Any:
-    """Predicts with dropout on, many times, and gives the mean and the spread.
+    """Predicts many times with dropout on, and returns mean and spread.
 
     Monte-Carlo dropout (Gal & Ghahramani 2016): each pass through the network
     with units dropped is a draw from an approximate posterior over its weights.
@@ -66,43 +67,45 @@ def mc_predict(
     - entropy `H[m]`, with `H[p] = -Σ_c p_c log p_c`
     - mutual information `H[m] - 1/S Σ_s H[p_s]` (Houlsby et al. 2011, eq. 2)
 
-    Any trained model will do, saved or not, functional, nested or subclassed.
+    Any trained model works, saved or not, functional, nested or subclassed.
     Only the dropout family is random: `Dropout`, `SpatialDropout1D` to `3D`,
     `AlphaDropout`, `GaussianDropout`, `GaussianNoise` and their subclasses, and
-    the dropout inside recurrent cells and attention layers. All else is in
-    inference mode, batch normalization above all. A layer that calls
-    `keras.random.dropout` itself, or asks `if training:` before it calls its
-    dropout, stays as it is in `predict`: random there if it always drops.
+    the dropout inside recurrent cells and attention layers. Everything else is
+    in inference mode, above all batch normalization. A layer that calls
+    `keras.random.dropout` itself, or checks `if training:` before it calls its
+    dropout, behaves as in `predict`: it is random only if it always drops.
 
-    Nothing of the model changes: not weights, statistics, random states, nor
-    compiled functions. One pass of one batch is in memory at a time, and a few
-    of its outputs. Where several processes train the model on JAX, each calls
-    this, with the same `x`.
+    The model is not changed: neither weights, statistics, random states nor
+    compiled functions. Only one pass of one batch, and a few of its outputs,
+    are in memory at a time. If several processes train the model on JAX, each
+    must call this with the same `x`.
 
     Args:
         model: Built Keras model without stateful recurrent layers.
-        x: What `model.predict` takes as arrays: `(n, ...)`, or a list, tuple or
-            dict of such.
-        samples: Passes of each batch.
-        batch_size: Rows in a batch.
-        seed: Integer for the same answer each time (at one `batch_size`).
-            `None` draws one from Python's `random`, as Keras does.
+        x: Arrays as for `model.predict`: `(n, ...)`, or a list, tuple or dict
+            of these.
+        samples: Number of passes of each batch.
+        batch_size: Number of rows in a batch.
+        seed: Integer for the same result each time (with the same
+            `batch_size`). `None` draws one from Python's `random`, as Keras
+            does.
         probabilities: Whether the last axis of the output holds probabilities:
             of all classes, as from a softmax, or of one, as from a single
-            sigmoid unit. `None` decides by the outputs: in [0, 1] and, if there
-            is more than one unit, of sum 1; rows of NaN are left out. Say
-            `False` for a regression of one unit between 0 and 1. Several
-            sigmoid units (multi-label) have none.
+            sigmoid unit. `None` decides by the outputs: they must be in [0, 1]
+            and, with more than one unit, sum to 1; rows of NaN are ignored.
+            Pass `False` for a regression of one unit between 0 and 1. Several
+            sigmoid units (multi-label) are not probabilities in this sense.
 
     Returns:
-        `MCPrediction`; for a model with several outputs, their structure with
-        one at each place.
+        `MCPrediction`; for a model with several outputs, the same structure of
+        these.
 
     Raises:
-        TypeError: `x` does not hold arrays, or `model` is no Keras model.
+        TypeError: `x` does not hold arrays, or `model` is not a Keras model.
         ValueError: The model is not random or has a stateful layer, `x` has no
-            rows or arrays of different lengths, `probabilities=True` and the
-            outputs are none, or `samples` or `batch_size` is below 1.
+            rows or arrays of different lengths, the outputs are not
+            probabilities despite `probabilities=True`, or `samples` or
+            `batch_size` is below 1.
 
     Example:
 
@@ -154,7 +157,7 @@ class _Statistics:
         self.are_probabilities = True
 
     def add(self, outputs: np.ndarray) -> None:
-        """Adds some samples, along the first axis."""
+        """Adds samples, stacked along the first axis."""
         outputs = outputs.astype(np.float64)
         before, added = self.count, len(outputs)
         self.count += added
@@ -205,9 +208,9 @@ def _summary(
     are_probabilities = all(part.are_probabilities for part in parts)
     if probabilities and not are_probabilities:
         raise ValueError(
-            "`probabilities=True` of `mc_predict` needs outputs in [0, 1] and, "
-            "if there is more than one unit, of sum 1 over the last axis. "
-            f"Received: outputs of shape {mean.shape}, of mean "
+            "`probabilities=True` of `mc_predict` needs outputs in [0, 1] "
+            "that, with more than one unit, sum to 1 over the last axis. "
+            f"Received: outputs of shape {mean.shape}, with means from "
             f"{mean.min():.3g} to {mean.max():.3g}."
         )
     if probabilities is False or not are_probabilities:
@@ -226,7 +229,7 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 
 
 def _are_probabilities(p: np.ndarray) -> bool:
-    """Whether the outputs are, leaving out those of rows that are NaN."""
+    """Whether the outputs are probabilities, ignoring rows of NaN."""
     p = _with_units(p)
     if np.isnan(p.min()):
         p = p[~np.isnan(p).any(axis=-1)]
@@ -247,8 +250,8 @@ def _batches(x: Any, batch_size: int) -> Iterator[Any]:
     rows = {len(array) for array in keras.tree.flatten(x)}
     if len(rows) != 1 or rows == {0}:
         raise ValueError(
-            "`x` of `mc_predict` must hold arrays of one length of at least 1. "
-            f"Received: lengths {sorted(rows)}."
+            "`x` of `mc_predict` must hold arrays of the same length, at least "
+            f"1. Received: lengths {sorted(rows)}."
         )
     for start in range(0, rows.pop(), batch_size):
         part = slice(start, start + batch_size)
@@ -259,13 +262,13 @@ def _array(x: Any) -> np.ndarray:
     if not len(getattr(x, "shape", ())):
         raise TypeError(
             "`x` of `mc_predict` must be arrays with at least one axis, or a "
-            "list, tuple or dict of such, and not an iterator of batches: "
+            "list, tuple or dict of these, but not an iterator of batches: "
             "concatenate the batches, or call it for each. Received: "
             f"{type(x).__name__}."
         )
     if keras.ops.is_tensor(x) or hasattr(x, "toarray"):
         return _backend.on_host(dense_inputs("mc_predict", "x", x))
-    # On the device is one batch at a time.
+    # Only one batch at a time is on the device.
     try:
         rows = np.asarray(native(x))
     except (TypeError, ValueError):
@@ -281,9 +284,9 @@ def _fed(batch: Any) -> Any:
 def _check_random(
     model: Any, predict: Callable[[Any], Any], batch: Any
 ) -> None:
-    """Raises unless a model without the dropout family is random all the same.
+    """Raises unless a model without the dropout family is random anyway.
 
-    As with a layer of one's own that always drops.
+    As with a custom layer that always drops.
     """
     batch = _fed(batch)
     first, *others = (
@@ -317,9 +320,9 @@ def _check_stateless(model: Any) -> None:
 
 @contextlib.contextmanager
 def _seeded(model: Any, seed: int | None) -> Iterator[None]:
-    """Gives each random state in the model a start of its own for a while."""
+    """Temporarily gives each random state in the model its own seed."""
     weights = {id(variable) for variable in model.weights}
-    # Others that are no weights hold what layers measure of themselves.
+    # Other non-weights hold measurements of layers.
     states = [
         variable
         for variable in model.variables

@@ -1,4 +1,4 @@
-"""Moving statistics that are those of the data."""
+"""Setting moving statistics to those of the data."""
 
 import itertools
 from collections.abc import Iterator, Set
@@ -24,10 +24,10 @@ def recalibrate_batch_norm(
 ) -> None:
     r"""Sets the moving statistics of batch normalization to those of `data`.
 
-    A moving average of momentum 0.99 still holds $0.99^k$ of its initial value
-    after $k$ batches: 82% after 20, 1% after 460. Until then the model is
-    another one at inference than in training. This computes instead, of each
-    channel over all rows (and positions) of the data, in float64,
+    A moving average with momentum 0.99 still holds $0.99^k$ of its initial
+    value after $k$ batches: 82% after 20, 1% after 460. Until then the model at
+    inference differs from the model in training. Instead, this computes for
+    each channel, over all rows (and positions) of the data, in float64,
 
     $$\mu = \frac{1}{n} \sum_i x_i \qquad
         \sigma^2 = \frac{1}{n} \sum_i (x_i - \mu)^2$$
@@ -36,42 +36,42 @@ def recalibrate_batch_norm(
     has a smaller weight, and padding that a mask leaves out has none.
 
     The data passes through once, as in training: each layer normalizes its
-    batch by the batch's own statistics. So the inputs of the later layers are
-    those that they were trained with, and one pass is enough; give the batch
-    size of the training, since they depend on it a little. PyTorch's
-    `update_bn` and fvcore's PreciseBN do the same. `update_bn` averages the
-    variances of the batches, which leaves out how their means differ; this and
+    batch by the batch's own statistics. So the later layers get the inputs that
+    they were trained with, and one pass is enough. Use the batch size of
+    training, since the inputs depend on it a little. PyTorch's `update_bn` and
+    fvcore's PreciseBN do the same, but `update_bn` averages the variances of
+    the batches, which ignores how their means differ; this function and
     PreciseBN do not.
 
-    Dropout is off, for it widens the inputs and is off at inference, too. Other
-    random layers, such as augmentation, are on. Nothing else of the model
-    changes: not other weights, random states, metrics, optimizer, nor compiled
-    functions. Frozen layers (`layer.trainable = False`) stay as they are, and
-    so do those that the model calls with `training=False`: their moving
-    statistics are what the others were trained with. So a model whose `call`
-    takes no `training`, which Keras' `fit` runs in inference mode, is refused;
-    if a `train_step` of your own calls it with `training=True`, give its `call`
-    that argument. A layer that is shared
-    gets the statistics of all its calls together. Where several processes train
-    the model on JAX, each calls this, with the same data.
+    Dropout is off, since it widens the inputs and is also off at inference.
+    Other random layers, such as augmentation, are on. Nothing else in the model
+    changes: neither other weights, random states, metrics, optimizer nor
+    compiled functions. Frozen layers (`layer.trainable = False`) stay
+    unchanged, and so do those that the model calls with `training=False`: the
+    other layers were trained with their moving statistics. So a model whose
+    `call` takes no `training`, which Keras' `fit` runs in inference mode, is
+    refused; if your own `train_step` calls it with `training=True`, add that
+    argument to its `call`. A shared layer gets the statistics of all its calls
+    together. If several processes train the model on JAX, each must call this
+    with the same data.
 
     Args:
-        model: Built model.
-        data: Inputs as `model.predict` takes them: an array, or a list, tuple
-            or dict of arrays, one for each input. Or batches, `x` or `(x, y)`
-            or `(x, y, sample_weight)`, of which `x` is used: a
+        model: A built model.
+        data: Inputs as for `model.predict`: an array, or a list, tuple or dict
+            of arrays, one for each input. Or batches, `x` or `(x, y)` or
+            `(x, y, sample_weight)`, of which only `x` is used: a
             `keras.utils.PyDataset`, a `tf.data.Dataset`, a `DataLoader`, a
             generator or another iterator.
-        batch_size: Rows in a batch, if `data` are arrays.
-        steps: Batches to take; `None` for all.
+        batch_size: Number of rows in a batch, if `data` holds arrays.
+        steps: Number of batches to use; `None` for all.
 
     Raises:
-        TypeError: `data` are none of these, `batch_size` or `steps` is not an
-            integer, or `model` is no Keras model.
+        TypeError: `data` is none of these, `batch_size` or `steps` is not an
+            integer, or `model` is not a Keras model.
         ValueError: The model is not built or has no batch normalization in
             training mode, one has `renorm=True`; `data` is empty, its arrays
-            differ in length, or NaN or infinity reaches a layer (then the model
-            is as it was); `batch_size` or `steps` is below 1.
+            differ in length, or NaN or infinity reaches a layer (the model is
+            then unchanged); `batch_size` or `steps` is below 1.
 
     Source: Wu & Johnson (2021), *Rethinking "Batch" in BatchNorm*, section 3;
     Izmailov et al. (2018), *Averaging weights leads to wider optima*, section
@@ -109,7 +109,7 @@ def recalibrate_batch_norm(
                     "`data` of `recalibrate_batch_norm` must be finite where "
                     "it reaches batch normalization. Received: NaN, infinite "
                     f"or too large inputs of {layer.path!r} in batch {number} "
-                    "(counted from 1). The model is as it was."
+                    "(counted from 1). The model is unchanged."
                 )
     if not any(np.any(population.count) for population in found):
         raise ValueError(
@@ -141,7 +141,7 @@ class _Population:
         )
 
     def add(self, batch: Moments) -> None:
-        """Takes a batch in."""
+        """Adds a batch."""
         added, mean, rest, squares = (
             _backend.on_host(x).astype("float64") for x in batch
         )
@@ -154,7 +154,7 @@ class _Population:
 
 
 def _batches(data: Any, batch_size: int) -> Iterator[Any]:
-    """Inputs, batch after batch."""
+    """Inputs, batch by batch."""
     if isinstance(data, str | bytes | Set) or not _backend.is_dense(data):
         raise TypeError(
             "`data` of `recalibrate_batch_norm` must be dense arrays, or "
@@ -167,9 +167,9 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
         lengths = {_length(array) for array in arrays}
         if len(lengths) != 1:
             raise ValueError(
-                "Arrays in `data` of `recalibrate_batch_norm` must be of one "
-                "length, one for each input of the model (for a list of "
-                f"batches pass `iter(batches)`). Received: lengths "
+                "Arrays in `data` of `recalibrate_batch_norm` must have the "
+                "same length, one for each input of the model (for a list of "
+                "batches pass `iter(batches)`). Received: lengths "
                 f"{sorted(lengths)}."
             )
         for start in range(0, lengths.pop(), batch_size):
@@ -186,9 +186,8 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
         iterator = iter(data)
     except TypeError as error:
         raise TypeError(
-            "`data` of `recalibrate_batch_norm` must be arrays, or batches in "
-            "something that can be iterated over. Received: "
-            f"{type(data).__name__}."
+            "`data` of `recalibrate_batch_norm` must be arrays, or an iterable "
+            f"of batches. Received: {type(data).__name__}."
         ) from error
     for batch in iterator:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
@@ -208,13 +207,13 @@ def _length(array: Any) -> int:
 def _check(model: Any) -> None:
     if not model.built:
         raise ValueError(
-            "`recalibrate_batch_norm` needs a model that was built. Received: "
+            "`recalibrate_batch_norm` needs a built model. Received: "
             f"{model.name!r}, which has not been called yet."
         )
     for layer in TrainingPass(model).layers:
         if getattr(layer, "renorm", False):  # Keras 3.13 and newer
             raise ValueError(
-                "`recalibrate_batch_norm` does not know batch renormalization, "
-                "which is no other model at inference. Received: layer "
-                f"{layer.name!r} with renorm=True."
+                "`recalibrate_batch_norm` does not support batch "
+                "renormalization, with which the model is the same at "
+                f"inference. Received: layer {layer.name!r} with renorm=True."
             )

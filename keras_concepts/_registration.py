@@ -10,7 +10,7 @@ Part = TypeVar("Part", bound=type)
 def serializable(cls: Part) -> Part:
     """Lets Keras save and load a class, as `keras_concepts>ClassName`.
 
-    Who loads a file that names the class must have imported this package.
+    To load a file that names the class, this package must be imported.
     """
     register = keras.saving.register_keras_serializable("keras_concepts")
     return register(cls)

@@ -1,4 +1,4 @@
-"""What `keras-concepts run` writes: recording, findings and reports."""
+"""The output of `keras-concepts run`: recording, findings and reports."""
 
 import contextlib
 import datetime
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 RECORDING = "recording.jsonl"
 FINDINGS = "findings.json"
 REPORT = "report.html"
-# Most runs of a script that get a report of their own.
+# Maximum number of runs of a script that get their own report.
 _MOST_REPORTS = 20
 
 
 class RunFolder:
     """A folder for one execution of a script, which runs in a with-block.
 
-    It is made when the first `fit` begins. Until the script imports Keras,
-    nothing else is imported either: a script may set environment variables
-    that NumPy reads when it is loaded.
+    It is created when the first `fit` begins. Until the script imports Keras,
+    nothing else is imported either: a script may set environment variables that
+    NumPy reads when it is loaded.
 
     Args:
         path: Folder; one with a number appended if others use it already.
-        script: As the user named it.
+        script: Script as the user named it.
         reports: Whether to write HTML reports.
         options: Arguments of `TrainingDoctor`.
         is_new: Whether the folder must not exist yet.
 
     Attributes:
-        watch: What has been seen, if the script has imported Keras.
+        watch: The watch, if the script has imported Keras.
         written: Reports that were written.
         is_lost: Whether nothing can be written, or another process writes.
-        stream: The standard error.
+        stream: Standard error.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RunFolder:
         self.script = script
         self.watch: Watch | None = None
         self.written: list[pathlib.Path] = []
-        # The script may put another one there, or close it.
+        # The script may replace or close it.
         self.stream = sys.stderr
         self._is_new = is_new
         self.is_lost = self._is_made = False
@@ -91,12 +91,12 @@ class RunFolder:
 
     @property
     def doctors(self) -> "list[TrainingDoctor]":
-        """Of each `fit` that was seen."""
+        """Doctors of all `fit` calls seen."""
         return [] if self.watch is None else self.watch.doctors
 
     @property
     def is_of_this_process(self) -> bool:
-        """Whether this is not a copy that a fork has made."""
+        """False in a copy made by a fork."""
         return self._process == os.getpid()
 
     def say(self, text: str) -> None:
@@ -104,10 +104,10 @@ class RunFolder:
         say(text, self.stream)
 
     def report_path(self, number: int) -> pathlib.Path:
-        """Where the report of a training run belongs.
+        """Path for the report of a training run.
 
         Args:
-            number: Of the run, from 1.
+            number: Number of the run, from 1.
         """
         if number == 1:
             return self.path / REPORT
@@ -126,7 +126,7 @@ class RunFolder:
                 self.say(f"watching, live in {shown(self.report_path(1))}")
 
     def _make(self, doctor: "TrainingDoctor") -> None:
-        """Makes the folder; says so if nothing can be written to it."""
+        """Creates the folder; reports if nothing can be written to it."""
         from keras_concepts._backend import is_main_process
         from keras_concepts._recording.writer import RecordingWriter
 
@@ -137,14 +137,14 @@ class RunFolder:
                 self._make_folder()
                 file = self.path / RECORDING
                 RecordingWriter(file, warns=False).release()
-            else:  # of a distributed run, whose first process writes
+            else:  # distributed run: the first process writes
                 self.is_lost, self._reports = True, False
         except (OSError, ValueError) as error:  # the script goes on
             self.is_lost, self._reports, file = True, False, None
             self.say(f"nothing is written to {shown(self.path)}: {error}")
         if self.watch is not None:
             self.watch.record_to = file
-        if doctor.record_to == planned:  # not one of the user's own
+        if doctor.record_to == planned:  # not the user's own
             doctor.record_to = file
 
     def _make_folder(self) -> None:
@@ -152,7 +152,7 @@ class RunFolder:
         while True:
             try:
                 return self.path.mkdir(parents=True, exist_ok=not self._is_new)
-            except FileExistsError:  # of another that began in this second
+            except FileExistsError:  # of another run started in the same second
                 if not first.is_dir():
                     raise
             self.path = first.with_name(f"{first.name}-{number}")
@@ -163,7 +163,7 @@ class RunFolder:
         self._write_findings()
 
     def finish(self) -> None:
-        """Writes what is known once the script has ended."""
+        """Writes the results once the script has ended."""
         if self.doctors:
             self._write_findings()
             self.written = [
@@ -193,14 +193,14 @@ class RunFolder:
             self.say(f"could not write {FINDINGS}: {error}")
 
     def _named(self, path: Any) -> str | None:
-        """A recording: the name of a file in the folder, else the path."""
+        """A recording as the name of a file in the folder, else its path."""
         if path is None:
             return None
         path = pathlib.Path(path).absolute()
         return path.name if path.parent == self.path else str(path)
 
     def _can_draw(self) -> bool:
-        """Whether what a report needs is installed; says so if not."""
+        """Whether the packages for a report are installed; reports if not."""
         needed = ("jinja2", "matplotlib")
         missing = [m for m in needed if importlib.util.find_spec(m) is None]
         if missing:
@@ -218,11 +218,11 @@ def new_folder(name: str) -> pathlib.Path:
 
 
 def say(text: str, stream: Any = None) -> None:
-    """Prints a line of this command to the standard error.
+    """Prints a line of this command to standard error.
 
     Args:
         text: The line.
-        stream: Another one, which may be closed or missing.
+        stream: Another stream, which may be closed or missing.
     """
     with quiet():
         stream = stream or sys.stderr
@@ -231,16 +231,16 @@ def say(text: str, stream: Any = None) -> None:
 
 
 def quiet() -> Any:
-    """Where to print to may be closed, missing or full: that is no failure."""
+    """Ignores a stream that is closed, missing or full."""
     return contextlib.suppress(OSError, ValueError, AttributeError)
 
 
 def shown(path: pathlib.Path) -> str:
-    """A path as short as it can be told from here."""
+    """A path in its shortest form, relative to the working directory."""
     with contextlib.suppress(ValueError, OSError):
         return str(path.relative_to(pathlib.Path.cwd()))
     return str(path)
 
 
 def _nothing(finding: Any) -> None:
-    """Findings are printed when the script has ended."""
+    """Ignores findings, which are printed when the script has ended."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 _HERE = os.path.dirname(__file__)
-# Whose frames nobody wants to see.
+# Modules whose frames are hidden from tracebacks.
 _OURS = (__file__, os.path.join(_HERE, "_watch.py"))
 
 
@@ -21,7 +21,7 @@ class Outcome(NamedTuple):
     """How a script ended.
 
     Attributes:
-        code: What `python` would exit with.
+        code: The exit code of `python`.
         is_interrupted: Whether Ctrl-C ended it. `python` then dies of the
             signal, so that a shell script around it ends, too.
     """
@@ -30,14 +30,14 @@ class Outcome(NamedTuple):
     is_interrupted: bool = False
 
     def exit(self) -> None:
-        """Ends this process as the script has ended."""
+        """Ends this process in the way the script ended."""
         if self.is_interrupted:
             raise Interrupted
         sys.exit(self.code)
 
 
 class Interrupted(BaseException):
-    """Ctrl-C has ended the script, and is to end this process.
+    """Ctrl-C has ended the script and must end this process.
 
     Not a `KeyboardInterrupt`, which click turns into an exit code.
     """
@@ -48,12 +48,12 @@ def run_script(
 ) -> Outcome:
     """Runs a script to its end.
 
-    What it prints, reads and raises is as with `python`: `sys.argv`,
-    `sys.path[0]`, `__main__`, the traceback of what it does not catch.
+    All behaves as with `python`: `sys.argv`, `sys.path[0]`, `__main__`, the
+    traceback of an uncaught exception.
 
     Args:
         target: File or folder as for `python`, or module as for `python -m`.
-        arguments: Of the script.
+        arguments: Arguments of the script.
         is_module: Whether `target` is the name of a module.
     """
     try:
@@ -116,13 +116,13 @@ def _run_module(name: str, arguments: Sequence[str]) -> None:
 
 
 def _is_of_the_way_to(name: str, error: ImportError) -> bool:
-    """Whether what was not found is a module, or a package that it is in."""
+    """Whether the missing module is this one, or a package that contains it."""
     missing = error.name
     return missing is None or name == missing or name.startswith(f"{missing}.")
 
 
 def _execute(code: Any, **attributes: Any) -> None:
-    """Executes code as the module `__main__`, and lets it stay that.
+    """Executes code as the module `__main__`, which it stays.
 
     Classes of a script are looked up there when they are unpickled, and worker
     processes read from it which script to import.
@@ -137,7 +137,7 @@ def _execute(code: Any, **attributes: Any) -> None:
 
 
 def _set_first_path(folder: str) -> None:
-    """Puts the folder in the place of that of the command of this package."""
+    """Replaces the folder of this package's command by the script's."""
     if not sys.flags.safe_path:
         sys.path[0] = folder
 
@@ -160,10 +160,10 @@ def _code_of(error: SystemExit) -> int:
 
 
 def _keep_own_frames(error: BaseException) -> None:
-    """Takes from a traceback those that called the script, and `watch`'s.
+    """Removes the callers of the script, and `watch`, from a traceback.
 
     Args:
-        error: Also those that it came from are changed.
+        error: The exception; its causes are changed, too.
     """
     main = vars(sys.modules["__main__"])
     seen: set[int] = set()

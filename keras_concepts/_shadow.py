@@ -1,4 +1,4 @@
-"""Replacing a method or attribute for a while, on an instance or a class."""
+"""Temporarily replacing a method or attribute of an instance or class."""
 
 import contextlib
 import functools
@@ -9,10 +9,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def shadow(instance: Any, name: str, replacement: Any) -> Iterator[None]:
-    """Puts `replacement` in front of `instance.name` inside the with-block.
+    """Replaces `instance.name` by `replacement` inside the with-block.
 
-    Written to the instance's `__dict__`, past the `__setattr__` with which
-    Keras objects track what they are given.
+    It is written to the instance's `__dict__`, bypassing the `__setattr__` with
+    which Keras objects track their attributes.
     """
     attributes = vars(instance)
     outer = attributes.get(name)
@@ -26,7 +26,7 @@ def shadow(instance: Any, name: str, replacement: Any) -> Iterator[None]:
             attributes[name] = outer
 
 
-# By `id` of the instance and name: what stood there, and the shadows before it.
+# By `id` of the instance and name: the original, and the earlier shadows.
 _of_threads: dict[tuple[int, str], list[Any]] = {}
 
 
@@ -36,8 +36,8 @@ def shadow_in_thread(
 ) -> Iterator[None]:
     """`shadow` that other threads do not see.
 
-    Under `tf.distribute` each replica traces the step in a thread of its own,
-    on the same model and optimizer: the others must meet the original.
+    Under `tf.distribute` each replica traces the step in its own thread, on the
+    same model and optimizer: the others must see the original.
     """
     original, attributes = getattr(instance, name), vars(instance)
     owner = threading.get_ident()
@@ -54,7 +54,7 @@ def shadow_in_thread(
     try:
         yield
     finally:
-        # Threads leave in any order, as replicas wait for each other.
+        # Threads leave in any order, since replicas wait for each other.
         shadows.remove(shadowed)
         if shadows[-1] is None:
             del attributes[name]
@@ -109,13 +109,13 @@ def shadow_methods(
     replacement: Callable[..., Any],
     is_here: Callable[[], bool],
 ) -> Iterator[None]:
-    """Replaces a method of all instances of a class, and of those below it.
+    """Replaces a method of all instances of a class and its subclasses.
 
     Args:
         base: Class.
-        name: Method, which classes derived from `base` may define again.
+        name: Method, which subclasses of `base` may override.
         replacement: Called with the instance, its own method and the arguments.
-        is_here: Whether a call is meant: not in another thread, say.
+        is_here: Whether a call is affected, for example only in this thread.
     """
     entry = (is_here, replacement)
     with _lock:

@@ -1,4 +1,4 @@
-"""Text of what is shown: in notebooks, and through somebody's own function."""
+"""Text output, in notebooks and through a user's own function."""
 
 import io
 import re
@@ -9,22 +9,22 @@ from typing import Any
 from rich.console import Console
 
 _NOT_ASCII = re.compile(r"[^ -~]")
-# Of text that does not go to a terminal.
+# Width of text that does not go to a terminal.
 _WIDTH = 80
 _ACCENTS = 3
 
 
 def printable(name: str) -> str:
-    """A name that shows control characters as text, so that none is obeyed."""
+    """A name with control characters as text, so that they have no effect."""
     if name.isprintable():
         return name
     return _NOT_ASCII.sub(_shown, name)
 
 
 def literal(text: str) -> str:
-    """A text for a figure: no `$` begins a formula, each line is printable.
+    """A text for a figure: no `$` starts a formula, each line is printable.
 
-    Of the accents on a letter it shows three: a figure has no room for towers.
+    At most three accents on a letter are shown: a figure has no space for more.
     """
     lines = [_with_few_accents(printable(line)) for line in text.split("\n")]
     return "\n".join(lines).replace("$", r"\$")
@@ -49,15 +49,15 @@ def _shown(match: re.Match[str]) -> str:
 
 
 def show_text(self: Any, printer: Any, cycle: bool) -> None:
-    """What IPython shows of an object whose `str` says it all.
+    """Makes IPython show the `str` of an object.
 
-    To be `_repr_pretty_` of a class; IPython asks no base class for it.
+    Use as `_repr_pretty_` of a class; IPython does not look in base classes.
     """
     printer.text(str(self))
 
 
 class ShownText(str):
-    """Text of several lines, which a notebook shows as they are."""
+    """Text of several lines, which a notebook shows unchanged."""
 
     __slots__ = ()
 
@@ -67,11 +67,11 @@ class ShownText(str):
 def print_through(
     sink: Callable[[str], Any], show: Callable[[Console], Any]
 ) -> None:
-    """Prints, with colours if to the terminal, or hands the text to a function.
+    """Prints, with colours on a terminal, or passes the text to a function.
 
     Args:
-        sink: `print`, or what is called with the text.
-        show: Prints to the console that it is given.
+        sink: `print`, or a function to call with the text.
+        show: Function that prints to a given console.
     """
     if sink is print:
         show(Console())

@@ -1,4 +1,4 @@
-"""A model without the probes in it."""
+"""Removing probes from a model."""
 
 from typing import Any
 
@@ -13,24 +13,24 @@ from keras_concepts.layers.activation_probe import ActivationProbe
 def strip_probes(model: Any) -> Any:
     """The model without its `ActivationProbe` layers; its outputs are the same.
 
-    The new model is made of the very layers of the old one, not of copies: it
-    costs no memory, and training one trains the other. Where a shared layer is
-    called, it now has a second call, so `layer.output` of the old model is no
-    longer defined. The new model is not compiled. An output that was named
-    after a probe is named after the layer before it.
+    The new model uses the layers of the old one, not copies: it takes no
+    memory, and training one trains the other. Each layer now has a second call,
+    so `layer.output` of the old model is no longer defined. The new model is
+    not compiled. An output that was named after a probe is named after the
+    layer before it.
 
     Args:
         model: Built `keras.Sequential` or functional model, with any number of
-            inputs and outputs, shared layers and models nested in it.
+            inputs and outputs, shared layers and nested models.
 
     Returns:
-        A new `keras.Sequential` or functional model; `model` itself if there is
-        no probe in it.
+        A new `keras.Sequential` or functional model; `model` itself if it has
+        no probe.
 
     Raises:
-        TypeError: `model` is no Keras model.
-        ValueError: The model is subclassed or not built, or a probe lies inside
-            a layer that is no such model.
+        TypeError: `model` is not a Keras model.
+        ValueError: The model is subclassed or not built, or a probe is inside a
+            layer that is not such a model.
 
     Example:
 
@@ -45,7 +45,7 @@ def strip_probes(model: Any) -> Any:
 
 
 def _stripped(layer: Any, done: dict[int, Any]) -> Any:
-    """A layer without the probes in it; of a shared one always the same."""
+    """A layer without its probes; always the same one for a shared layer."""
     if not any(isinstance(x, ActivationProbe) for x in flatten_layers(layer)):
         return layer
     if id(layer) not in done:
@@ -68,10 +68,10 @@ def _rebuilt(model: Any, done: dict[int, Any]) -> Any:
     if not is_functional(model):
         raise ValueError(
             "`strip_probes` needs a built `keras.Sequential` or functional "
-            "model, in which no other kind of layer has probes of its own. "
-            f"Received: {model.name!r}, a {type(model).__name__} with a probe. "
-            "Build it, or make it again without the probe and copy the weights "
-            "of each layer by `set_weights`."
+            "model in which no other kind of layer contains probes. Received: "
+            f"{model.name!r}, a {type(model).__name__} with a probe. Build it, "
+            "or create it again without the probe and copy the weights of each "
+            "layer with `set_weights`."
         )
     # Keras would compile the new model like the old, and fail at a loss that it
     # cannot save.

@@ -1,4 +1,4 @@
-"""Metrics of several PyTorch processes, each of which has seen its share."""
+"""Metrics of several PyTorch processes, each with its share of the data."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,29 +11,32 @@ from keras_concepts import _backend
 
 @contextlib.contextmanager
 def summed_over_processes(*metrics: Any) -> Iterator[None]:
-    """Inside the block metrics hold what all processes have counted together.
+    """Inside the block, metrics hold the counts of all processes together.
 
-    With PyTorch's `DistributedDataParallel` each process updates metrics of its
-    own with its share of the batches. The variables of a metric are sums, so
-    those of all rows are the sums over the processes: of all metrics here, and
-    of those of Keras. A mean of the processes' results would be another number.
+    With PyTorch's `DistributedDataParallel` each process updates its own
+    metrics with its share of the batches. The variables of a metric are sums
+    (in all metrics here, and in those of Keras), so the sums over the processes
+    are those of all rows. A mean of the processes' results would be a different
+    number.
 
     Inside the block `result()`, tables and figures are those of all rows, on
-    every process. Afterwards each metric holds its own share again, and goes on
-    counting: summed where it stands, it would be counted again by the next sum.
+    every process. Afterwards each metric holds its own share again and
+    continues counting: a sum left in place would be counted again by the next
+    sum.
 
     Every process must enter the block, with the same metrics in the same order.
-    Where there is no process group of PyTorch nothing is summed: on one
-    process, and on JAX and TensorFlow, where a metric sees every batch whole or
-    Keras sums it.
+    Without a PyTorch process group nothing is summed: with a single process,
+    and on JAX and TensorFlow, where a metric sees every whole batch or Keras
+    sums it.
 
     Args:
-        *metrics: Each a `keras.Metric`.
+        *metrics: `keras.Metric` objects.
 
     Raises:
-        TypeError: One of `metrics` is none.
-        ValueError: A metric has variables that are no sums; or the processes'
-            variables have different shapes, as if one has seen no batch yet.
+        TypeError: One of `metrics` is not a `keras.Metric`.
+        ValueError: A metric has variables that are not sums; or variables have
+            different shapes on different processes, for example because one has
+            seen no batch yet.
 
     Example:
 

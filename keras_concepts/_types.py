@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 # or a `torch.Tensor`: there is no common class to name.
 Tensor: TypeAlias = Any
 
-# What runs a training step inside a context of its own: from the batch, the
-# values of the trainable variables before the step, and pairs of the others and
-# theirs. Values are `None` where the variables hold them. The step puts the
-# values after it into the list that it is given.
+# Runs a training step inside its own context. Takes the batch, the values of
+# the trainable variables before the step, and pairs of the other variables and
+# their values; values are `None` where the variables hold them. The step puts
+# the values after it into the list that it gets.
 Observe: TypeAlias = Callable[
     [Any, Any, Any], AbstractContextManager[list[Any]]
 ]

@@ -6,18 +6,18 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-# Beyond that, numbers of classes would not fit into 32 bits.
+# Beyond this, class numbers would not fit into 32 bits.
 _MOST_PLACES = 2**30
 # The largest float32.
 _HIGHEST = (2 - 2.0**-23) * 2.0**127
-# Its square times a count has to be a float32.
+# Its square times a count must be a float32.
 _HIGHEST_BETA = 1e9
-# Up to here a float holds every integer.
+# Up to this value a float holds every integer.
 _EXACT = 2**53
 
 
 def plain(value: Any) -> Any:
-    """A value, as Python numbers if it is of NumPy, alone or in a sequence.
+    """A value with NumPy numbers as Python numbers, alone or in a sequence.
 
     A list becomes a list, and a tuple a tuple, whatever its class.
     """
@@ -48,7 +48,7 @@ def checked_int(
     """An integer as a Python value.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is not an integer.
         ValueError: If it is below `low`, or too large for a size.
     """
     given = plain(value)
@@ -74,8 +74,8 @@ def checked_seed(owner: str, seed: Any) -> int:
     """A seed as a Python value, as Keras and NumPy take it.
 
     Raises:
-        TypeError: If it is no integer.
-        ValueError: If it is none of 32 bits, or negative.
+        TypeError: If it is not an integer.
+        ValueError: If it has more than 32 bits, or is negative.
     """
     seed = checked_int(owner, "seed", seed, low=0)
     if seed >= 2**32:
@@ -91,7 +91,7 @@ def check_positive_int(owner: str, name: str, value: Any) -> None:
 
 
 def checked_size(owner: str, name: str, value: Any, low: int = 1) -> int:
-    """How many places a state has: an integer from `low` to 2**30."""
+    """A number of entries of a state: an integer from `low` to 2**30."""
     size = checked_int(owner, name, value, low)
     if size > _MOST_PLACES:
         raise ValueError(
@@ -114,17 +114,17 @@ def checked_number(
     """A number as a Python value.
 
     Args:
-        owner: What has the argument.
+        owner: Name of the object with the argument.
         name: Name of the argument.
-        value: What was given.
-        low: The least that is allowed.
-        high: The most.
-        above: What it must be greater than.
+        value: The given value.
+        low: Smallest value allowed.
+        high: Largest value allowed.
+        above: Number that it must exceed.
         finite: Whether NaN and infinity are refused.
 
     Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not in its range.
+        TypeError: If it is not a number.
+        ValueError: If it is out of range.
     """
     given = plain(value)
     if isinstance(given, bool) or not isinstance(given, int | float):
@@ -160,10 +160,10 @@ def checked_number(
 
 
 def checked_beta(owner: str, beta: Any) -> float:
-    """How many times recall counts, as a Python value.
+    """The weight of recall, as a Python value.
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
         ValueError: If it is not above 0, or too large to be squared.
     """
     beta = checked_number(owner, "beta", beta, above=0)
@@ -185,7 +185,7 @@ def _as_float(number: int | float) -> float:
 def checked_path(
     owner: str, name: str, value: Any
 ) -> str | os.PathLike[str] | None:
-    """A path, or `None`, as it was given. A number would be an open file.
+    """A path, or `None`, unchanged. A number would be an open file.
 
     Raises:
         TypeError: If it is anything else.
@@ -218,7 +218,7 @@ def check_name(owner: str, name: Any) -> None:
 def checked_callable(
     owner: str, name: str, value: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """A function as it was given.
+    """A function, unchanged.
 
     Raises:
         TypeError: If it cannot be called.
@@ -235,9 +235,9 @@ def check_probe(owner: str, probe: Any, least: int = 1) -> None:
     """Raises unless `probe` is a tuple of a batch: `(x, y, sample_weight)`.
 
     Args:
-        owner: Who asks.
-        probe: What was given.
-        least: How many parts it must have: 1, or 2 where labels are needed.
+        owner: Name of the caller.
+        probe: The given value.
+        least: Minimum number of parts: 1, or 2 if labels are needed.
     """
     forms = ["`(x,)`", "`(x, y)`", "`(x, y, sample_weight)`"][least - 1 :]
     wanted = f"`probe` of `{owner}` must be {_either(forms)}."
@@ -270,7 +270,7 @@ def check_choice(
 
 
 def check_probability(owner: str, name: str, value: Any) -> None:
-    """Raises unless `value` is a float in (0, 1], or a sequence of such."""
+    """Raises unless `value` is a float in (0, 1], or a sequence of these."""
     numbers = plain(value)
     values = numbers if isinstance(numbers, list | tuple) else [numbers]
     for each in values or [None]:

@@ -1,4 +1,4 @@
-"""Attaches a doctor to every `fit`, without a change to the training script."""
+"""Attaches a doctor to every `fit`, without changing the training script."""
 
 import contextlib
 import functools
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from keras_concepts.callbacks import TrainingDoctor
 
 _DOCTOR = "TrainingDoctor"
-# The watches whose blocks have been entered, over all threads, last one last.
+# The watches whose blocks have been entered, in all threads, last one last.
 _active: list["Watch"] = []
 _changing = threading.RLock()
 
@@ -40,32 +40,30 @@ def watch(
 ) -> Iterator["Watch"]:
     """Attaches a `TrainingDoctor` to every `fit` inside the block.
 
-    The doctor sees the `x`, `y` and `validation_data` that `fit` is given, of
-    whatever kind they are, and takes its probe from them: of arrays, rows
-    spread evenly; of data sets, loaders and generators, the first rows that
-    training itself reads, so that nothing is read twice or lost. Everything
-    else is as with `TrainingDoctor` in `callbacks=`: weights, seeds and data
-    are the same to the last bit. A `fit` that has a `TrainingDoctor` already
-    keeps it.
+    The doctor sees the `x`, `y` and `validation_data` of `fit`, of any kind,
+    and takes its probe from them: evenly spaced rows of arrays, or the first
+    rows that training itself reads from datasets, loaders and generators, so
+    that nothing is read twice or lost. Everything else is as with
+    `TrainingDoctor` in `callbacks=`: weights, seeds and data are the same to
+    the last bit. A `fit` that already has a `TrainingDoctor` keeps it.
 
-    Where one `fit` only goes on with what another has begun (the same model and
-    optimizer, neither compiled again nor trained in between), both are one
-    training run with one verdict, such as in a loop that calls `fit` for one
-    epoch at a time.
+    If a `fit` continues an earlier one (the same model and optimizer, neither
+    compiled again nor trained in between), both are one training run with one
+    verdict, as in a loop that calls `fit` for one epoch at a time.
 
-    A `fit` in a callback of another one, or in another thread, has a doctor of
-    its own. In a thread that has entered no `watch` itself, a `fit` belongs to
-    the one that was entered last. Processes that are started inside the block
-    are not watched, nor are training loops that call no `fit`
-    (`train_on_batch`, `GradientTape`).
+    A `fit` in a callback of another one, or in another thread, has its own
+    doctor. In a thread that has not entered a `watch` itself, a `fit` belongs
+    to the one that was entered last. Processes started inside the block are not
+    watched, nor are training loops that do not call `fit` (`train_on_batch`,
+    `GradientTape`).
 
-    When the block ends, also by an exception, Keras is as it was before.
+    When the block ends, even by an exception, Keras is as before.
 
     Args:
-        record_to: File for the recording; each `fit` is a run in it. Those that
-            overlap in time are recorded to files beside it, with a number
+        record_to: File for the recording; each `fit` is a run in it. Runs that
+            overlap in time are recorded to files next to it, with a number
             appended to the name.
-        on_finding: What to do with a new problem; see `TrainingDoctor`. With
+        on_finding: What to do about a new problem; see `TrainingDoctor`. With
             `"report"`, all verdicts are printed when the block ends.
         **options: Further arguments of `TrainingDoctor`.
 
@@ -93,7 +91,7 @@ def watch(
     """
     from keras_concepts.callbacks import TrainingDoctor
 
-    # Wrong arguments are told before anything is trained.
+    # Wrong arguments are reported before anything is trained.
     _ = TrainingDoctor(on_finding=on_finding, **options)
     watching = Watch(record_to, on_finding, options)
     try:
@@ -106,9 +104,9 @@ def watch(
 
 
 class Watch:
-    """What `watch` has seen: a doctor for each `fit`.
+    """The result of `watch`: a doctor for each `fit`.
 
-    A with-block around it is where it watches. Needs no Keras before the first
+    It watches inside a with-block, and does not need Keras before the first
     `fit`.
 
     Args:
@@ -116,7 +114,7 @@ class Watch:
         on_finding: See `watch`.
         options: Further arguments of `TrainingDoctor`.
         at_begin: Called with the doctor of each `fit`, before it begins.
-        at_end: Called with it afterwards, also if `fit` raised.
+        at_end: Called with it afterwards, even if `fit` raised.
 
     Attributes:
         doctors: The `TrainingDoctor` of each `fit`, in the order in which they
@@ -138,10 +136,10 @@ class Watch:
         self._options = dict(options or {})
         self._at_begin = at_begin
         self._at_end = at_end
-        # In which thread each is.
+        # The thread of each.
         self._running: dict[TrainingDoctor, threading.Thread] = {}
-        # Whose run may yet go on, and with which model. Nobody who watches
-        # keeps a model alive.
+        # Doctor and model of the run that may yet continue. Watching does not
+        # keep a model alive.
         self._waiting: dict[TrainingDoctor, weakref.ref[Any]] = {}
         self._thread: int | None = None
         self._process = os.getpid()
@@ -175,28 +173,28 @@ class Watch:
             doctor.conclude()
 
     def wait(self) -> None:
-        """Waits for threads that are in `fit`, as Python does at its end."""
+        """Waits for threads in `fit`, as Python does on exit."""
         while any(not thread.daemon for thread in self._running.values()):
             time.sleep(0.05)
 
     @property
     def findings(self) -> list[Finding]:
-        """Of every `fit`, in the order in which they began."""
+        """Findings of every `fit`, in the order in which they began."""
         return [found for each in self.doctors for found in each.findings]
 
     @property
     def recording(self) -> Recording:
-        """Of the last `fit`; empty before the first."""
+        """Findings of the last `fit`; empty before the first."""
         return self.doctors[-1].recording if self.doctors else Recording()
 
     def summary(
         self, console: Console | None = None, *, max_rows: int | None = 40
     ) -> None:
-        """Prints the verdict on each run; a line where nothing was found.
+        """Prints the verdict on each run, in one line if nothing was found.
 
         Args:
-            console: Where to print, by default the standard output.
-            max_rows: Most problems of a run; `None` prints all.
+            console: Where to print, by default standard output.
+            max_rows: Maximum number of problems per run; `None` prints all.
         """
         console = console or Console()
         if not self.doctors:
@@ -210,10 +208,10 @@ class Watch:
                 _print_one_of_many(number, doctor, console, max_rows)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draws the evidence of what was found in the last `fit`.
+        """Draws the evidence for the findings in the last `fit`.
 
         Args:
-            path: Image file to write, instead of showing the figure.
+            path: Image file to write instead of showing the figure.
 
         Returns:
             The `matplotlib.figure.Figure`.
@@ -229,8 +227,8 @@ class Watch:
         """Writes the report of the last `fit` as one HTML file.
 
         Args:
-            path: File to write. It is replaced in one step.
-            title: Of the page; by default the name of the model.
+            path: File to write, replaced in one step.
+            title: Title of the page; by default the name of the model.
 
         Raises:
             ImportError: jinja2 or matplotlib is not installed.
@@ -238,7 +236,7 @@ class Watch:
         write_report(self.recording, path, title=title)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the verdict on each `fit`."""
+        """The verdict on each `fit`, for notebooks."""
         shown = [doctor._repr_html_() for doctor in self.doctors]
         return "<hr>".join(shown) or report_of(_DOCTOR).html(Recording())
 
@@ -248,9 +246,9 @@ class Watch:
         """Calls `fit` with a doctor among its callbacks.
 
         Args:
-            call: Calls Keras' own function with the callbacks that it is given.
-            model: Whose `fit` it is.
-            callbacks: What the user has given.
+            call: Calls Keras' own function with the given callbacks.
+            model: The model of the `fit`.
+            callbacks: The user's callbacks.
         """
         doctor = None
         with _no_failure("watch this `fit`"), _changing:
@@ -265,12 +263,12 @@ class Watch:
                 self._end(doctor, model, callbacks)
 
     def _begin(self, model: Any, callbacks: Any) -> "TrainingDoctor | None":
-        """The user's own, that of the run that goes on, or a new one."""
+        """The user's doctor, that of the continued run, or a new one."""
         from keras_concepts.callbacks import TrainingDoctor
 
         own = [c for c in _listed(callbacks) if isinstance(c, TrainingDoctor)]
         if any(each in self._running for each in own):
-            return None  # that `fit` has called this one
+            return None  # that `fit` called this one
         going_on = [d for d in [*self._waiting] if d.go_on_with(model)]
         doctor = next(iter([*own, *going_on]), None) or self._new_doctor()
         if self._at_begin is not None:
@@ -286,7 +284,7 @@ class Watch:
     ) -> None:
         del self._running[doctor]
         doctor.break_off()
-        if not doctor.has_begun:  # `fit` did not come to it
+        if not doctor.has_begun:  # `fit` did not reach it
             self.doctors.remove(doctor)
         elif not any(each is doctor for each in _listed(callbacks)):
             doctor.suspend(model)
@@ -309,7 +307,7 @@ class Watch:
         return doctor
 
     def _file(self) -> pathlib.Path | None:
-        """Where to record: a file that no other `fit` is recording to now."""
+        """A file to record to that no other `fit` is using now."""
         path = self.record_to
         taken = [doctor.record_to for doctor in self._running]
         number = 2
@@ -325,7 +323,7 @@ class Watch:
 
     @property
     def is_of_this_process(self) -> bool:
-        """Whether this is not a copy that a fork has made."""
+        """False in a copy made by a fork."""
         return self._process == os.getpid()
 
 
@@ -343,14 +341,14 @@ def _print_one_of_many(
 
 
 def _watch_of_this_thread() -> Watch | None:
-    """The one that was entered last, in this thread if any was."""
+    """The watch that was entered last, in this thread if any was."""
     active = [each for each in [*_active] if each.is_of_this_process]
     own = [each for each in active if each.is_here]
     return next(reversed(own or active), None)
 
 
 class _Wrapper:
-    """Keras' `fit` while somebody watches."""
+    """Keras' `fit` while it is watched."""
 
     _owner: Any = None
     _fit: Any = None
@@ -358,7 +356,7 @@ class _Wrapper:
 
     @classmethod
     def put_on(cls) -> None:
-        """Takes the place of `fit`, in the class of Keras that defines it."""
+        """Replaces `fit` in the Keras class that defines it."""
         import keras
 
         with _changing:
@@ -367,17 +365,17 @@ class _Wrapper:
             owners = [c for c in keras.Model.__mro__ if "fit" in vars(c)]
             cls._owner = owners[0]
             cls._fit = vars(cls._owner)["fit"]
-            # Whoever has wrapped it may take any arguments.
+            # Other wrappers may take any arguments.
             places = [_place_of_callbacks(vars(c)["fit"]) for c in owners]
             place = next(each for each in places if each is not None)
             cls._watched = cls._owner.fit = _watched(cls._fit, place)
 
     @classmethod
     def take_off(cls) -> None:
-        """Puts `fit` back.
+        """Restores `fit`.
 
-        If others have wrapped it meanwhile it stays below theirs, where it does
-        nothing.
+        If others have wrapped it meanwhile, it stays below their wrapper,
+        without effect.
         """
         owner, cls._owner = cls._owner, None
         if owner is not None and vars(owner).get("fit") is cls._watched:
@@ -385,13 +383,13 @@ class _Wrapper:
 
 
 def _place_of_callbacks(fit: Callable[..., Any]) -> int | None:
-    """Position of that argument; `None` if a function does not name it."""
+    """Position of that argument; `None` if a function does not have it."""
     names = [*inspect.signature(fit).parameters]
     return names.index("callbacks") if "callbacks" in names else None
 
 
 def _watched(fit: Callable[..., Any], place: int) -> Callable[..., Any]:
-    """Wraps `fit`, whose arguments reach it in the form they were given."""
+    """Wraps `fit`, which receives its arguments in their original form."""
 
     @functools.wraps(fit)
     def watched_fit(*args: Any, **kwargs: Any) -> Any:
@@ -413,10 +411,10 @@ def _watched(fit: Callable[..., Any], place: int) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def _no_failure(what: str) -> Iterator[None]:
-    """Nobody's training run fails because of what fails inside."""
+    """Keeps a failure inside from breaking a training run."""
     try:
         yield
-    except Exception as error:  # said, and the run goes on unwatched
+    except Exception as error:  # reported, and the run continues unwatched
         warnings.warn(
             f"`keras_concepts.watch` could not {what} "
             f"({type(error).__name__}: {error}).",
@@ -426,7 +424,7 @@ def _no_failure(what: str) -> Iterator[None]:
 
 
 def _listed(callbacks: Any) -> list[Any]:
-    """The callbacks that `fit` is given, in whatever form."""
+    """The callbacks passed to `fit`, in any form."""
     import keras
 
     if isinstance(callbacks, keras.callbacks.CallbackList):
@@ -436,7 +434,7 @@ def _listed(callbacks: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def _with_doctor(doctor: Any, callbacks: Any, model: Any) -> Iterator[Any]:
-    """What to give to `fit`: the callbacks and, before them, the doctor."""
+    """The callbacks to pass to `fit`, with the doctor first."""
     import keras
 
     listed = _listed(callbacks)
@@ -444,7 +442,7 @@ def _with_doctor(doctor: Any, callbacks: Any, model: Any) -> Iterator[Any]:
         yield callbacks
     elif not isinstance(callbacks, keras.callbacks.CallbackList):
         yield [doctor, *listed]
-    else:  # somebody's own, which `fit` takes as it is
+    else:  # the user's own, which `fit` takes as is
         doctor.set_model(model)
         doctor.set_params(callbacks.params or {})
         callbacks.callbacks = [doctor, *listed]

@@ -1,18 +1,18 @@
-"""Files that are whole at any moment."""
+"""Files that are complete at any time."""
 
 import os
 import pathlib
 
 
 def replace_file(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a file all at once: nobody who reads it finds half of it.
+    """Writes a file at once, so that no reader finds half of it.
 
     Args:
         path: File, which may exist.
-        text: Of the whole file.
+        text: Content of the whole file.
 
     Raises:
-        OSError: The file cannot be written. It is as it was before.
+        OSError: The file cannot be written. It is unchanged.
     """
     path = pathlib.Path(path).resolve()
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -1,6 +1,6 @@
 """The command `keras-concepts`: run a script, show and compare recordings.
 
-What needs NumPy or more is imported when it is used; see `RunFolder`.
+Code that needs NumPy or more is imported on use; see `RunFolder`.
 """
 
 import pathlib
@@ -43,7 +43,7 @@ class _Command(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().main(*args, **kwargs)
-        except Interrupted:  # Python ends by the signal, and says nothing
+        except Interrupted:  # Python ends by the signal, without a message
             sys.excepthook = lambda *error: None
         raise KeyboardInterrupt
 
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 @main.command(
-    # What comes behind the script belongs to it.
+    # Arguments after the script belong to it.
     context_settings={"allow_interspersed_args": False},
 )
 @click.option(
@@ -68,14 +68,14 @@ def main() -> None:
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=pathlib.Path),
-    help="Folder for what is written.  [default: runs/SCRIPT-TIME]",
+    help="Folder for the output.  [default: runs/SCRIPT-TIME]",
 )
 @click.option(
     "--fail-on",
     type=click.Choice(["warning", "error"]),
-    help="Exit with 1 if such a finding is open at the end.",
+    help="Exit with 1 if a finding at least this severe is open at the end.",
 )
-@click.option("--no-report", is_flag=True, help="Write no HTML report.")
+@click.option("--no-report", is_flag=True, help="Do not write an HTML report.")
 @click.option(
     "--every",
     type=click.IntRange(min=1),
@@ -94,12 +94,12 @@ def run(
     script: str,
     arguments: tuple[str, ...],
 ) -> None:
-    """Run a training script, unchanged, and say what is wrong.
+    """Run a training script, unchanged, and report what is wrong.
 
     Watches every `fit` of SCRIPT, which runs as with `python SCRIPT`: the same
-    arguments, output, weights and exit code. Then the findings are printed, to
-    the standard error. The recording, findings.json and report.html are
-    written to a folder.
+    arguments, output, weights and exit code. The findings are then printed to
+    standard error. The recording, findings.json and report.html are written to
+    a folder.
     """
     if not is_module and not pathlib.Path(script).exists():
         raise click.UsageError(f"There is no file {script!r}.")
@@ -113,7 +113,7 @@ def run(
     )
     with folder:
         outcome = run_script(script, arguments, is_module)
-    if not folder.is_of_this_process:  # a fork that went through the script
+    if not folder.is_of_this_process:  # a fork that ran through the script
         outcome.exit()
     folder.finish()
     _tell(folder)
@@ -130,14 +130,14 @@ def run(
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
-    help="HTML file to write.  [default: report.html beside the recording]",
+    help="HTML file to write.  [default: report.html next to the recording]",
 )
 @click.option("--no-report", is_flag=True, help="Print only.")
 @click.option(
     "--run",
     "number",
     type=click.IntRange(min=1),
-    help="Which run; else the last.",
+    help="Number of the run; by default the last.",
 )
 def report(
     recording: pathlib.Path,
@@ -147,8 +147,8 @@ def report(
 ) -> None:
     """Judge and draw a recording again.
 
-    RECORDING is a file, or a folder that `run` has written. Neither Keras nor a
-    backend is needed.
+    RECORDING is a file, or a folder written by `run`. This needs neither Keras
+    nor a backend.
     """
     file = _file_in(recording)
     loaded = _loaded(file, number)
@@ -176,8 +176,8 @@ def compare(
 ) -> None:
     """Show two recordings side by side.
 
-    Draws their losses and gradients, and lists the findings and what differs
-    between the models, the data and the versions.
+    Draws their losses and gradients, and lists the findings and the differences
+    between models, data and versions.
     """
     from rich.console import Console
     from rich.text import Text
@@ -226,7 +226,7 @@ def _loaded(file: pathlib.Path, number: int | None) -> "Recording":
 
 
 def _write(path: pathlib.Path, make: Callable[[], None]) -> None:
-    """Writes an HTML file, and says so."""
+    """Writes an HTML file, and reports it."""
     try:
         make()
     except ImportError as error:
@@ -239,13 +239,13 @@ def _write(path: pathlib.Path, make: Callable[[], None]) -> None:
 
 
 def _tell(folder: RunFolder) -> None:
-    """What was found, and where it was written to."""
+    """Prints the findings, and where they were written."""
     with quiet():
         _ = sys.stdout.flush()
     if folder.watch is None or not folder.doctors:
         folder.say(
             "no call of `fit` by Keras 3 was seen, so there is nothing to "
-            "judge. Training loops that call no `fit` are not watched."
+            "judge. Training loops that do not call `fit` are not watched."
         )
         return
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""Numbers that follow from measured ones; NumPy alone."""
+"""Numbers derived from measurements, with NumPy only."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_concepts.quantities import SCORE, VECTOR, WEIGHT
 
-# Weights that act on each unit alone: one number per unit, no fan-in.
+# Weights that act on single units: one number per unit, no fan-in.
 _VECTORS = {"bias", "gamma", "beta", "scale", "alpha"}
 
 
@@ -17,11 +17,11 @@ def median(values: np.ndarray) -> float:
 
 
 def median_ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
-    """Median of the quotients that are finite, NaN if there is none.
+    """Median of the finite quotients, NaN if there is none.
 
     Args:
-        numerator: Of any shape.
-        denominator: Of the same shape; what is not above 0 is left out.
+        numerator: Array of any shape.
+        denominator: Array of the same shape; entries not above 0 are left out.
     """
     usable = np.isfinite(denominator) & (denominator > 0.0)
     return median(numerator[usable] / denominator[usable])
@@ -62,17 +62,18 @@ def ends(
     layers: Sequence[str] | None = None,
     roles: Sequence[str] | None = None,
 ) -> tuple[list[int], list[int]]:
-    """Which variables are the weights of the first and of the last layer.
+    """The variables that are the weights of the first and last layer.
 
-    A weight is a matrix, filters or an embedding that the signal goes through.
+    A weight is a matrix, filters or an embedding that the signal passes.
     Queries and keys count only in a model that has no other weights: their
-    gradient is tiny by nature, since softmax is nearly uniform at first. Where
+    gradient is naturally tiny, since softmax is nearly uniform at first. If
     there is no matrix at all, each variable counts.
 
     Args:
         paths: Paths of the variables, first layer first; at least one.
-        layers: Layer of each; by default what the paths say.
-        roles: Role of each, as in `quantities`; by default what the paths say.
+        layers: Layer of each; by default inferred from the paths.
+        roles: Role of each, as in `quantities`; by default inferred from the
+            paths.
     """
     layers = _layers(paths, layers)
     rows = _compared(paths, roles)
@@ -88,7 +89,7 @@ def count_layers(
     layers: Sequence[str] | None = None,
     roles: Sequence[str] | None = None,
 ) -> int:
-    """Number of layers of which `ends` takes the first and the last."""
+    """Number of layers from which `ends` takes the first and last."""
     layers = _layers(paths, layers)
     return len({layers[i] for i in _compared(paths, roles)})
 
@@ -104,7 +105,7 @@ def joint_rms(
 
     Args:
         rms: RMS of each variable, `(v, steps)`.
-        rows: Which variables.
+        rows: Indices of the variables.
         sizes: Number of entries of each of `v`, by default the same.
     """
     rows = [i for i in rows if not np.isnan(rms[i]).all()] or rows
@@ -113,7 +114,7 @@ def joint_rms(
     weights = np.ones(len(rms)) if sizes is None else np.asarray(sizes, float)
     shares = weights[list(rows), None] / weights[list(rows)].sum()
     largest = np.max(rms[list(rows)], axis=0)
-    # As shares of the largest: squares of 1e-200 would be 0.
+    # As shares of the largest, since squares of 1e-200 would be 0.
     with np.errstate(invalid="ignore", divide="ignore"):
         squares = (rms[list(rows)] / largest) ** 2
         joint = largest * np.sqrt((shares * squares).sum(axis=0))
@@ -121,11 +122,11 @@ def joint_rms(
 
 
 def moving_statistics_off(mean_shift: float, log_ratio: float) -> float:
-    """How far moving statistics of batch normalization are off, as a number.
+    """How far moving statistics of batch normalization are off, as one number.
 
-    The larger of two: by how many standard deviations of the batch the mean is
-    off, and how often the variance is doubled or halved. Of either, 1 is the
-    least that makes inference differ clearly from training.
+    The larger of two: how many standard deviations of the batch the mean is
+    off, and how many times the variance is doubled or halved. From 1 on,
+    inference differs clearly from training.
 
     Args:
         mean_shift: (moving mean - batch mean) / batch standard deviation.
@@ -138,7 +139,7 @@ def moving_statistics_off(mean_shift: float, log_ratio: float) -> float:
 
 
 def role_by_name(path: str) -> str:
-    """Role of a variable of which nothing is known but its path."""
+    """Role of a variable known only by its path."""
     name = path.rpartition("/")[2].partition(" (")[0]
     if name.endswith(("kernel", "kernel_a", "kernel_b", "embeddings")):
         return WEIGHT
@@ -146,7 +147,7 @@ def role_by_name(path: str) -> str:
 
 
 def _compared(paths: Sequence[str], roles: Sequence[str] | None) -> list[int]:
-    """Which variables count, in their order."""
+    """The variables that count, in order."""
     if roles is None:
         roles = [role_by_name(path) for path in paths]
     for wanted in (WEIGHT, SCORE):

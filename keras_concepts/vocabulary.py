@@ -27,7 +27,7 @@ _WORD = re.compile(rf"\w+(?:[{_MARKS}]+\w*)*")
 
 
 class Coverage(NamedTuple):
-    """What becomes of some texts when they are encoded.
+    """Counts of the effects of encoding some texts.
 
     Attributes:
         texts: Number of texts.
@@ -35,7 +35,7 @@ class Coverage(NamedTuple):
         truncated: Number of texts that lose tokens to `max_length`.
         tokens: Number of tokens in all texts.
         lost: Number of tokens that are cut off.
-        unknown: Number of tokens, of those kept, that are not known.
+        unknown: Number of kept tokens that are not known.
     """
 
     texts: int
@@ -47,15 +47,15 @@ class Coverage(NamedTuple):
 
 
 class Vocabulary:
-    """Numbers for the words or characters of a text, as layers read them.
+    """Numbers for the words or characters of a text, as input of layers.
 
-    `keras.layers.TextVectorization` needs TensorFlow, and its like in a script
-    is lost when the script ends. A vocabulary needs NumPy alone and is saved
-    beside the model, as JSON.
+    `keras.layers.TextVectorization` needs TensorFlow, and a dictionary in a
+    script is lost when the script ends. A vocabulary needs only NumPy and is
+    saved as JSON, next to the model.
 
     `encode` pads at the end with 0, which `Embedding(mask_zero=True)` masks.
-    Every row ends with an end mark: no row is padding throughout, not even that
-    of an empty text, and averaging over the steps of a row is always defined.
+    Every row ends with an end mark, so no row is only padding, not even that of
+    an empty text, and averages over the steps of a row are always defined.
 
     Upper and lower case are the same, and so is an accented letter whether it
     is one character or two (Unicode NFC).
@@ -68,10 +68,10 @@ class Vocabulary:
             underscores; or `"characters"`.
 
     Raises:
-        TypeError: `tokens` are no strings, or one string.
-        ValueError: `unit` is none of the two, or a token is there twice or can
-            be in no text: it is more than one word or character, or has upper
-            case.
+        TypeError: `tokens` are not strings, or are a single string.
+        ValueError: `unit` is neither of the two, or a token occurs twice or
+            cannot occur in a text: it has more than one word or character, or
+            upper case.
 
     Example:
 
@@ -112,9 +112,9 @@ class Vocabulary:
         max_tokens: int | None = None,
         min_count: int = 2,
     ) -> Self:
-        """Takes the tokens of `texts`, the most frequent first.
+        """Collects the tokens of `texts`, the most frequent first.
 
-        Give it training texts only: tokens of the others must stay unknown.
+        Pass training texts only: tokens of other texts must stay unknown.
 
         Args:
             texts: Texts to learn from.
@@ -150,8 +150,8 @@ class Vocabulary:
 
         Args:
             texts: Texts to encode.
-            max_length: Length of all rows, the end mark included.
-            keep: Which part of a text is kept that is too long.
+            max_length: Length of all rows, including the end mark.
+            keep: The part of a text to keep if it is too long.
 
         Returns:
             `(n, max_length)`.
@@ -184,11 +184,11 @@ class Vocabulary:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a JSON file.
 
-        A file that is there is replaced as a whole, or left as it is.
+        An existing file is replaced as a whole, or left unchanged.
 
         Raises:
             OSError: `path` cannot be written.
-            UnicodeEncodeError: A token is no Unicode text: it holds half of a
+            UnicodeEncodeError: A token is not Unicode text: it has half of a
                 surrogate pair.
         """
         content = {
@@ -209,7 +209,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Reads what `save` wrote.
+        """Reads a file written by `save`.
 
         Raises:
             OSError: `path` cannot be read.
@@ -241,7 +241,7 @@ class Vocabulary:
 
 
 def _checked_tokens(tokens: Iterable[str], unit: str) -> list[str]:
-    """The tokens, if each is what a text is split into."""
+    """The tokens, if a text can be split into each of them."""
     if isinstance(tokens, str):
         raise TypeError(
             "`tokens` of `Vocabulary` must be a sequence of strings, not one "
@@ -264,7 +264,8 @@ def _checked_tokens(tokens: Iterable[str], unit: str) -> list[str]:
 
 
 def _parts(text: str, unit: str) -> list[str]:
-    # Composed: a letter with a mark is one character, however it was typed.
+    # Composed, so that a letter with a mark is one character however it was
+    # typed.
     low = unicodedata.normalize("NFC", text).lower()
     low = unicodedata.normalize("NFC", low)
     return _WORD.findall(low) if unit == "words" else list(low)

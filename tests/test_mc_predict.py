@@ -221,7 +221,7 @@ def test_probabilities_can_be_named():
         layers.Dropout(0.5), layers.Dense(3, "sigmoid"), shape=(4,)
     )
     assert mc_predict(multi_label, x, 2).entropy is None
-    with pytest.raises(ValueError, match=r"of sum 1.*shape \(6, 3\)"):
+    with pytest.raises(ValueError, match=r"sum to 1.*shape \(6, 3\)"):
         mc_predict(multi_label, x, 2, probabilities=True)
 
 
@@ -395,7 +395,7 @@ def test_errors():
     with pytest.raises(ValueError, match=r"'memory' with stateful=True"):
         mc_predict(stateful, X)
     model = MODELS["Dropout"]()
-    with pytest.raises(ValueError, match=r"length of at least 1.*\[0\]"):
+    with pytest.raises(ValueError, match=r"the same length, at least 1.*\[0\]"):
         mc_predict(model, X[:0])
     with pytest.raises(ValueError, match=r"`samples` of `mc_predict` must be"):
         mc_predict(model, X, samples=0)

@@ -544,7 +544,7 @@ def test_what_can_be_read_once_is_refused():
         _ = kc.preflight(mlp(), X[:0], Y[:0])
     with pytest.raises(ValueError, match="at least one row"):
         _ = kc.preflight(mlp(), [(X[:0], Y[:0])][:0])
-    with pytest.raises(ValueError, match="batches bring their own"):
+    with pytest.raises(ValueError, match="batches contain their own"):
         _ = kc.preflight(mlp(), Batches(), Y)
     with pytest.raises(TypeError, match=r"must be a `keras.Model`"):
         _ = kc.preflight(layers.Dense(1), X, Y)

@@ -14,8 +14,8 @@ from keras_concepts import _backend
 from keras_concepts._numerics.dtypes import dtype_of, multiply
 from keras_concepts._types import Tensor
 
-# Numbers that are no class, also after the numbers of others were added to
-# them: of what counts nowhere, and of what is not known and makes a result NaN.
+# Numbers that are not classes, even after other numbers were added to them: for
+# entries that do not count, and for unknown ones, which make a result NaN.
 NOWHERE = -(2**30)
 UNKNOWN = 2**30
 
@@ -24,10 +24,10 @@ class Indices(NamedTuple):
     """The classes of each row, by number.
 
     Attributes:
-        numbers: `(rows, k)`, integers. Negative is no class and counts nowhere;
-            `UNKNOWN` or more is one that nobody knows.
+        numbers: `(rows, k)`, integers. Negative numbers do not count; `UNKNOWN`
+            or more is an unknown class.
         num_classes: Number of classes.
-        amounts: `(rows, k)`, int32 or float32, how much of it; or `None`, one.
+        amounts: `(rows, k)`, int32 or float32, amount of each; or `None` for 1.
     """
 
     numbers: Tensor
@@ -42,7 +42,7 @@ class Indices(NamedTuple):
         return ops.where(same, self.amounts, 0)
 
     def without(self, left_out: Tensor) -> Indices:
-        """Those that are not left out."""
+        """The rows that are not left out."""
         numbers = _backend.fill(self.numbers, left_out, NOWHERE)
         return Indices(numbers, self.num_classes, self.amounts)
 
@@ -56,7 +56,7 @@ class Indices(NamedTuple):
 
     @property
     def dtype(self) -> str:
-        """That of the amounts: int32 or float32."""
+        """Dtype of the amounts: int32 or float32."""
         return "int32" if self.amounts is None else dtype_of(self.amounts)
 
     def as_float(self) -> Indices:
@@ -64,7 +64,7 @@ class Indices(NamedTuple):
         return self._replace(amounts=ops.cast(self.filled(), "float32"))
 
     def filled(self) -> Tensor:
-        """The amounts, also where they are ones."""
+        """The amounts, even if all are ones."""
         if self.amounts is None:
             return ops.ones_like(self.numbers)
         return self.amounts
@@ -77,7 +77,7 @@ class Indices(NamedTuple):
         return ops.sum(ops.where(known, amounts, 0), axis=1)
 
     def unknown_rows(self) -> Tensor:
-        """Which rows hold what nobody knows, `(rows, k)`."""
+        """Whether each class is unknown, `(rows, k)`."""
         return self.numbers >= self.num_classes
 
     def dense(self) -> Tensor:
@@ -94,7 +94,7 @@ class Columns(NamedTuple):
 
     Attributes:
         amounts: `(rows, classes)`, int32 or float32.
-        unknown: Which rows hold what nobody knows, `(rows, 1)`, or `None`.
+        unknown: Whether a row has an unknown class, `(rows, 1)`, or `None`.
     """
 
     amounts: Tensor
@@ -114,7 +114,7 @@ class Columns(NamedTuple):
 
     @property
     def dtype(self) -> str:
-        """That of the amounts: int32 or float32."""
+        """Dtype of the amounts: int32 or float32."""
         return dtype_of(self.amounts)
 
     def as_float(self) -> Columns:
@@ -126,7 +126,7 @@ class Columns(NamedTuple):
         return ops.sum(multiply(self.amounts, chosen), axis=1)
 
     def unknown_rows(self) -> Tensor | None:
-        """Which rows hold what nobody knows, `(rows, 1)`, or `None`."""
+        """Whether a row has an unknown class, `(rows, 1)`, or `None`."""
         return self.unknown
 
     def dense(self) -> Tensor:

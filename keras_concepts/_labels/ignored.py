@@ -1,4 +1,4 @@
-"""Which labels are not the one to be ignored."""
+"""Labels that are not to be ignored."""
 
 import math
 from typing import Any

@@ -22,8 +22,8 @@ def probabilities(logits: Tensor, *, binary: bool) -> Tensor:
 
     Args:
         logits: `(..., C)`.
-        binary: Whether each class is a question of its own, for a sigmoid, or
-            one out of all, for a softmax.
+        binary: Whether each class is a separate question, for a sigmoid, or one
+            out of all, for a softmax.
     """
     return ops.sigmoid(logits) if binary else ops.softmax(logits, axis=-1)
 
@@ -79,6 +79,6 @@ def above(scores: Tensor, thresholds: Any, *, from_logits: bool) -> Columns:
     several = limits.size > 1
     limits = ops.convert_to_tensor(limits) if several else float(limits.item())
     scores = cast(scores, "float32")
-    # An infinite probability is none.
+    # An infinite probability is impossible.
     unknown = _backend.has_nan(scores, or_infinity=not from_logits)
     return Columns(cast(scores > limits, "int32"), unknown)

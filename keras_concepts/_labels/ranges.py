@@ -1,8 +1,8 @@
-"""Labels and predictions outside of their range.
+"""Labels and predictions out of range.
 
 Where values can be read, in eager execution on a CPU, such labels raise an
-error. A compiled step cannot raise: there the places are returned, for a result
-that is NaN. What does not count, such as padding, may hold anything.
+error. A compiled step cannot raise: there the positions are returned, to make
+the result NaN. Entries that do not count, such as padding, may hold anything.
 """
 
 import functools
@@ -21,10 +21,10 @@ from keras_concepts._types import Tensor
 _ROUNDING = 0.01
 # So do the sums of rows of them.
 _ROUNDING_OF_SUMS = 0.02
-# Smaller ones leave the range in which float32 has all its digits.
+# Smaller weights leave the range in which float32 has full precision.
 _LEAST_WEIGHT = 1e-30
-# Finite differences move probabilities a little past 0 and 1; logits lie there
-# by far.
+# Finite differences move probabilities slightly past 0 and 1; logits are far
+# beyond.
 _OVERSHOOT = 0.1
 
 
@@ -34,7 +34,7 @@ def as_labels(owner: str, y_true: Any) -> Tensor:
     Fewer bits may not hold every class number that labels are compared with.
 
     Raises:
-        TypeError: If they are no numbers.
+        TypeError: If they are not numbers.
     """
     y_true = as_tensor(owner, LABELS, y_true)
     if dtype_of(y_true).startswith(("bool", "uint", "int8", "int16")):
@@ -47,7 +47,7 @@ def as_labels(owner: str, y_true: Any) -> Tensor:
 def misnumbered(
     owner: str, numbers: Tensor, classes: int, counted: Tensor | None
 ) -> Tensor | None:
-    """Where class numbers are none of the classes.
+    """Where class numbers are not among the classes.
 
     Args:
         owner: Name of the loss or metric, for error messages.
@@ -114,16 +114,16 @@ def outside(
     whole: bool = False,
     what: str = "labels",
 ) -> Tensor | None:
-    """Where labels lie outside of a range.
+    """Where labels are out of a range.
 
     Args:
-        wanted: How an error message begins.
+        wanted: Beginning of the error message.
         labels: Integers or floats.
-        low: The least that is allowed.
-        high: The most.
+        low: Smallest value allowed.
+        high: Largest value allowed.
         counted: Which of them count, or how much.
         whole: Whether they must be whole numbers.
-        what: What the error message calls them.
+        what: Name of the labels in the error message.
 
     Returns:
         Booleans of the shape of `labels`, or `None` if there are none.
@@ -146,8 +146,8 @@ def outside(
         return None
     received = np.broadcast_to(values, bad.shape)[bad]
     raise ValueError(
-        f"{wanted}. To leave out what has no label, give it a number of its "
-        "own, such as -1, and pass that as `ignore_class`. Received: "
+        f"{wanted}. To leave out rows without a label, label them with an "
+        "unused number, such as -1, and pass it as `ignore_class`. Received: "
         f"{what} from {received.min()} to {received.max()}."
     )
 
@@ -165,12 +165,12 @@ def _outside(
 def not_probabilities(
     y_pred: Tensor, counted: Tensor | None, high: float = 1.0
 ) -> Tensor | np.ndarray | None:
-    """Where predictions are no probabilities.
+    """Where predictions are not probabilities.
 
     Args:
-        y_pred: Predictions. Of NaN and infinities nothing is said.
+        y_pred: Predictions. NaN and infinities are ignored.
         counted: Which of them count, or how much.
-        high: The most that is allowed.
+        high: Largest value allowed.
 
     Returns:
         Booleans of the shape of `y_pred`, or `None` if there are none. Of
@@ -204,7 +204,7 @@ def vanishing(owner: str, weights: Tensor) -> Tensor | None:
     if small.any():
         raise ValueError(
             f"Sample weights of `{owner}` must be 0, or at least "
-            f"{_LEAST_WEIGHT:g}. Multiply all of them by one number. "
+            f"{_LEAST_WEIGHT:g}. Multiply all of them by the same number. "
             f"Received: weights down to {sizes[small].min():g}."
         )
     return None
@@ -212,7 +212,7 @@ def vanishing(owner: str, weights: Tensor) -> Tensor | None:
 
 def known(tensor: Tensor) -> np.ndarray | None:
     """A tensor's values as NumPy can compare them, if they can be read."""
-    if _backend.in_symbolic_scope():  # where Keras makes values up
+    if _backend.in_symbolic_scope():  # where values are made up by Keras
         return None
     values = _backend.known_value(tensor)
     if values is not None and values.dtype.kind not in "biuf":

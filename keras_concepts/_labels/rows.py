@@ -27,13 +27,13 @@ class Rows(NamedTuple):
     """A batch as rows.
 
     Attributes:
-        labels: What is true.
-        scores: `(rows, classes)`: what the model put out.
+        labels: True classes.
+        scores: `(rows, classes)`: the outputs of the model.
         weights: `(rows, 1)`, float32, or int32 zeros and ones, or `None`.
         answered: `(rows, classes)`, which classes have a label in a row, int32
             zeros and ones, or `None` if all have.
-        impossible: Which labels cannot be, booleans, where that is not known
-            before a compiled step runs; else `None`.
+        impossible: Booleans of impossible labels, if these are only known when
+            a compiled step runs; else `None`.
     """
 
     labels: Classes
@@ -75,7 +75,7 @@ class Rows(NamedTuple):
         if not from_logits:
             return scores
         shares = probabilities(scores, binary=scores.shape[1] == 1)
-        # Not every softmax hands a NaN on to the whole row.
+        # Not every softmax propagates a NaN to the whole row.
         return _backend.fill(shares, _backend.has_nan(scores), float("nan"))
 
 
@@ -101,14 +101,14 @@ def read_rows(
         mask: Whether each row counts, or `None`.
         labels: `"sparse"`, `"dense"` or `"auto"`.
         axis: Axis of the classes in `y_pred`, and in dense labels.
-        ignore_class: Rows with this label weigh nothing. If it is no class and
-            each class has a label of its own, only the labels that are equal
-            to it are left out.
+        ignore_class: Rows with this label have weight 0. If it is not a class
+            and each class has its own label, only the labels equal to it are
+            left out.
         one_class: Whether each row must be of one class. If so, dense labels
             sum to 1 and cannot be left out one by one.
 
     Raises:
-        TypeError: If labels are no numbers.
+        TypeError: If labels are not numbers.
         ValueError: If shapes do not fit each other; if a label is impossible,
             where labels can be read.
     """
@@ -182,7 +182,7 @@ def read_rows(
 def _row_factors(
     owner: str, name: str, factors: Tensor, scores: Tensor
 ) -> Tensor:
-    """One factor per row, `(rows, 1)`, from the shape that a user gives."""
+    """One factor per row, `(rows, 1)`, from the shape that a user passes."""
     factors = aligned(
         owner, name, factors, scores.shape[:-1], stretch_first=True
     )

@@ -1,4 +1,4 @@
-"""What shapes say about labels and predictions."""
+"""What shapes show about labels and predictions."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -39,25 +39,25 @@ def match(
 ) -> Matched:
     """Brings labels of every usual shape to the rank of the predictions.
 
-    What TensorFlow does not know of a shape inside a graph is checked when the
+    Dimensions that TensorFlow does not know inside a graph are checked when the
     graph runs: labels are reshaped there, and never broadcast.
 
     Args:
         owner: Name of the loss or metric, for error messages.
         y_true: Labels.
-        y_pred: Predictions, with an axis of classes.
+        y_pred: Predictions, with a class axis.
         axis: Axis of the classes in `y_pred`, and in labels of its rank.
         wanted: Form that the labels must have, or `"auto"` for either.
-        options: What else error messages say was received.
+        options: Additional text on what was received, for error messages.
 
     Raises:
-        ValueError: If the labels are of another shape, or their form follows
-            from a length that is not known.
+        ValueError: If the labels have another shape, or their form depends on
+            an unknown length.
     """
     check_axis(owner, y_pred, axis)
     if y_pred.shape[axis] is None:
         raise ValueError(
-            f"`{owner}` must know the number of classes. Received: y_pred of "
+            f"`{owner}` needs a known number of classes. Received: y_pred of "
             f"shape {tuple(y_pred.shape)} and axis={axis}."
         )
     predictions, labels = classes_last(y_pred, axis), y_true
@@ -78,7 +78,7 @@ def match(
             f"`{owner}` cannot tell from a shape that is not fully known "
             "whether labels are class numbers or one label per class. Pass "
             '`labels="sparse"` for class numbers or `labels="dense"` for '
-            f"one-hot, several-hot or soft labels. {received}"
+            f"one-hot, multi-hot or soft labels. {received}"
         )
     if form == "unknown":
         form = "sparse" if wanted == "sparse" else "dense"
@@ -114,8 +114,8 @@ def reshaped(
 ) -> Tensor:
     """Labels or weights in a shape that may be known at run time only.
 
-    If they have another number of entries, what fails then is an operation
-    whose name says what was expected.
+    If they have another number of entries, an operation then fails whose name
+    says what was expected.
     """
     with keras.name_scope(f"{name}_of_{owner}_must_fit_the_predictions"):
         return ops.reshape(tensor, shape)
@@ -126,8 +126,8 @@ def form_of(
 ) -> Form | Literal["unknown"] | None:
     """The form of labels for predictions, both with the classes last.
 
-    Of one class, labels are dense. `"unknown"` if a length that is not known
-    decides it, `None` if they do not fit.
+    With one class, labels are dense. `"unknown"` if this depends on an unknown
+    length, `None` if they do not fit.
     """
     *rows, classes = predictions
     if fits(labels, predictions):
@@ -148,7 +148,7 @@ def fits(given: Shape, wanted: Shape) -> bool:
 
 
 def classes_last(tensor: Tensor, axis: int) -> Tensor:
-    """A tensor with the axis of the classes at the end."""
+    """A tensor with the class axis at the end."""
     if axis in (-1, len(tensor.shape) - 1):
         return tensor
     return ops.moveaxis(tensor, axis, -1)
@@ -175,8 +175,8 @@ def check_axis(owner: str, y_pred: Tensor, axis: int) -> None:
         )
     if y_pred.shape[axis] == 0:
         raise ValueError(
-            f"Predictions of `{owner}` must be of at least one class. "
-            f"Received: y_pred.shape={tuple(y_pred.shape)} and axis={axis}."
+            f"Predictions of `{owner}` must have at least one class. Received: "
+            f"y_pred.shape={tuple(y_pred.shape)} and axis={axis}."
         )
 
 

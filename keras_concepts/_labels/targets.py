@@ -19,7 +19,7 @@ from keras_concepts._types import Tensor
 
 
 class Targets(NamedTuple):
-    """Labels as probabilities, beside the predictions.
+    """Labels as probabilities, together with the predictions.
 
     Attributes:
         targets: `(..., C)`.
@@ -36,7 +36,7 @@ class Targets(NamedTuple):
     numbers: Tensor | None = None
 
     def checked(self, owner: str, counted: Tensor | None) -> Targets:
-        """The same, with targets that are NaN where a label cannot be.
+        """The same, with NaN targets for impossible labels.
 
         Args:
             owner: Name of the loss, for error messages.
@@ -55,7 +55,7 @@ class Targets(NamedTuple):
                 targets = ops.where(counted != 0, targets, 0)
         if bad is None:
             return self._replace(targets=targets)
-        # A compiled step cannot raise. NaN is seen; a loss of 0 is not.
+        # A compiled step cannot raise. A NaN is noticed, a loss of 0 is not.
         nan = ops.full_like(targets, float("nan"))
         return self._replace(targets=ops.where(bad, nan, targets))
 

@@ -1,4 +1,4 @@
-"""Labels, predictions and weights as tensors, whatever holds them."""
+"""Labels, predictions and weights as tensors, from any container."""
 
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, NoReturn
@@ -17,11 +17,11 @@ _NAMES = (
     "Turn names into class numbers first: "
     "`classes, numbers = numpy.unique(names, return_inverse=True)`."
 )
-_DENSE = "Make a dense array of it, of rows of one length."
+_DENSE = "Convert it to a dense array with rows of equal length."
 
 
 def as_tensor(owner: str, what: str, value: Any) -> Tensor:
-    """Numbers as a dense tensor; missing ones of pandas are NaN.
+    """Numbers as a dense tensor; missing pandas values are NaN.
 
     Args:
         owner: Name of the loss or metric, for error messages.
@@ -30,8 +30,8 @@ def as_tensor(owner: str, what: str, value: Any) -> Tensor:
             a Series or DataFrame.
 
     Raises:
-        TypeError: If it holds anything but numbers, or no dense array.
-        ValueError: If a masked array hides some of them.
+        TypeError: If it holds anything but numbers, or is not dense.
+        ValueError: If a masked array hides entries.
     """
     # SciPy's sparse matrices have `toarray`.
     if not _backend.is_dense(value) or hasattr(value, "toarray"):
@@ -60,7 +60,7 @@ def _of_host(value: Any) -> bool:
 
 
 def _array(owner: str, what: str, value: Any) -> Any:
-    """Whatever is no tensor, as an array of numbers."""
+    """Anything other than a tensor, as an array of numbers."""
     if isinstance(value, list | tuple) and any(
         ops.is_tensor(each) for each in keras.tree.flatten(value)
     ):
@@ -87,7 +87,7 @@ def _array(owner: str, what: str, value: Any) -> Any:
         _refuse(owner, what, _described(value), f"{_DENSE} {_NAMES}")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype == "uint64":  # which torch has not
+    if array.dtype == "uint64":  # not in torch
         large = array.size and array.max() > np.iinfo("int64").max
         array = array.astype("float64" if large else "int64")
     if array.dtype.kind in "OUSMmVc" and "float" not in array.dtype.name:
@@ -121,6 +121,6 @@ def _described(value: Any) -> str:
 
 def _refuse(owner: str, what: str, received: str, hint: str) -> NoReturn:
     raise TypeError(
-        f"{what} of `{owner}` must be numbers, in an array or tensor that is "
-        f"dense. {hint} Received: {received}."
+        f"{what} of `{owner}` must be numbers in a dense array or tensor. "
+        f"{hint} Received: {received}."
     )

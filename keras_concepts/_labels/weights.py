@@ -1,4 +1,4 @@
-"""Weights and masks, laid beside the rows that they belong to."""
+"""Weights and masks, aligned with the rows that they belong to."""
 
 from keras import ops
 
@@ -20,10 +20,10 @@ def aligned(
 
     Args:
         owner: Name of the loss or metric, for error messages.
-        name: Name of what is aligned.
+        name: Name of the aligned values.
         factors: Weights or a mask: a scalar, or the first axes of `rows`, each
             of the same length or of length 1.
-        rows: Shape of the predictions without that of the classes.
+        rows: Shape of the predictions without the class axis.
         stretch_first: Whether the first axis may have the length 1 where there
             are more rows. In a loss that is most likely a mistake; metrics of
             `keras.metrics` accept it.
@@ -32,13 +32,13 @@ def aligned(
         A tensor that can be broadcast to `rows`.
 
     Raises:
-        ValueError: If the shape is another one.
+        ValueError: If the shape does not fit.
     """
     if not has_rank(factors):
         raise ValueError(
             f"`{name}` of `{owner}` must have a known number of axes. Set "
-            "their shape, such as with `tf.ensure_shape`. "
-            f"Received: {name}.shape=None."
+            "their shape, for example with `tf.ensure_shape`. Received: "
+            f"{name}.shape=None."
         )
     given, rows, x = tuple(factors.shape), tuple(rows), factors
     # A length that is not known is checked as the axis is dropped.
@@ -55,7 +55,7 @@ def aligned(
     if len(x.shape) > len(rows) or not fits(stretched, rows):
         raise ValueError(
             f"`{name}` of `{owner}` must be a scalar or have the shape of the "
-            f"predictions without the axis of the classes, {rows}, or "
-            f"its first axes. Received: {name}.shape={given}."
+            f"predictions without the class axis, {rows}, or its first axes. "
+            f"Received: {name}.shape={given}."
         )
     return x

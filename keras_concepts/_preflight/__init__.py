@@ -1,4 +1,4 @@
-"""What is wrong with model, loss and data, before they are trained."""
+"""Checks of model, loss and data before training."""
 
 import time
 import warnings
@@ -27,47 +27,47 @@ def preflight(
     batch_size: int = 32,
     seconds: float = 5.0,
 ) -> PreflightReport:
-    """Looks for what keeps a model from learning, before it is trained.
+    """Looks for what would keep a model from learning, before training.
 
-    Compares what the last layer makes with what the loss takes and the labels
-    are; looks at the scale, NaN and order of the data, at masks that get lost,
-    at weights that no gradient reaches or that begin all equal, and at the loss
-    of the untrained model. And it tries whether a few dozen steps can learn one
-    batch, as any healthy model can.
+    Checks that the output of the last layer fits the loss and the labels;
+    checks the scale, NaN and order of the data, masks that get lost, weights
+    that no gradient reaches or that all start equal, and the loss of the
+    untrained model. It also tries to learn one batch in a few dozen steps, as
+    any healthy model can.
 
-    The model stays as it is, bit for bit: weights, statistics, optimizer,
-    metrics and seeds; so do the global random states. (A model that has not
-    been built is built, as `fit` would.) Data are read and not consumed. An
-    iterator or a generator, which can be read once, is refused.
+    The model stays unchanged, bit for bit: weights, statistics, optimizer,
+    metrics and seeds, and so do the global random states. (An unbuilt model is
+    built, as `fit` would.) Data are read but not consumed. Iterators and
+    generators, which can be read only once, are refused.
 
-    Where several processes train the model on JAX, each calls this, with the
-    same data; then `seconds` is not looked at, since their clocks differ.
+    If several processes train the model on JAX, each must call this with the
+    same data; `seconds` is then ignored, since their clocks differ.
 
     Args:
-        model: A compiled `keras.Model`. Of one that is not compiled, what needs
-            a loss is not checked.
+        model: A compiled `keras.Model`. If it is not compiled, checks that need
+            a loss are skipped.
         x: Inputs as for `model.fit`: arrays in any structure. Or batches: a
             `tf.data.Dataset`, `keras.utils.PyDataset`, `DataLoader` or a list
-            of batches; the first 64 are looked at.
-        y: Labels, if `x` are arrays.
+            of batches; the first 64 are checked.
+        y: Labels, if `x` holds arrays.
         sample_weight: Weights of the samples, or `None`.
-        validation_data: `(x, y)` in arrays, to be compared with the others.
-        validation_split: As you will give it to `fit`.
-        shuffle: As you will give it to `fit`.
-        batch_size: As you will give it to `fit`.
-        seconds: Time for learning one batch. A step that takes too long is not
-            repeated; `unchecked` says so. The other checks take as long as a
-            few steps, compilation included.
+        validation_data: `(x, y)` in arrays, to compare with the training data.
+        validation_split: As you will pass it to `fit`.
+        shuffle: As you will pass it to `fit`.
+        batch_size: As you will pass it to `fit`.
+        seconds: Time limit for learning one batch. If a step takes too long,
+            this check is skipped, as `unchecked` reports. The other checks take
+            as long as a few steps, compilation included.
 
     Returns:
         A `PreflightReport`: a list of `Finding`, causes first. `print` it.
 
     Raises:
-        TypeError: `model` is not a `keras.Model`, or `x` is nothing that can be
-            read without consuming it.
-        ValueError: There are no rows, or labels beside batches that have their
-            own; or reading a data set would change the order in which it
-            shuffles.
+        TypeError: `model` is not a `keras.Model`, or `x` cannot be read without
+            consuming it.
+        ValueError: There are no rows; or `y` is given with batches, which
+            contain their labels; or reading a dataset would change its
+            shuffling order.
 
     Example:
 
@@ -78,7 +78,7 @@ def preflight(
     >>> model.compile("adam", "sparse_categorical_crossentropy")
     >>> x = np.random.default_rng(0).normal(size=(32, 4))
     >>> for finding in preflight(model, x, np.arange(32) % 3):
-    ...     if finding.because_of is None:  # a cause, no consequence
+    ...     if finding.because_of is None:  # a cause, not a consequence
     ...         print(finding.rule, finding.variant, finding.severity)
     head_loss_mismatch not_probabilities error
     """
@@ -86,8 +86,8 @@ def preflight(
     check_model(OWNER, model)
     if not isinstance(model, keras.Model):
         raise TypeError(
-            "`model` of `preflight` must be a `keras.Model`, which has a loss "
-            f"and is fitted. Received: a {type(model).__name__}."
+            "`model` of `preflight` must be a `keras.Model`, as used with "
+            f"`fit`. Received: a {type(model).__name__}."
         )
     given = take_in(
         model,
@@ -101,7 +101,7 @@ def preflight(
         _backend.names_kept(),
         warnings.catch_warnings(),
     ):
-        # Of Keras, which says some of it, and will again in `fit`.
+        # Keras' own warnings about the same faults, which `fit` will repeat.
         warnings.simplefilter("ignore")
         check = Check(model, given, bool(shuffle), seconds)
         findings = check.run()

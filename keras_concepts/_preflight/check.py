@@ -1,4 +1,4 @@
-"""Everything that `preflight` looks at, and its verdict."""
+"""Everything that `preflight` checks, and its verdict."""
 
 import dataclasses
 import math
@@ -46,13 +46,13 @@ from keras_concepts.rules.unscaled import scale_of
 
 
 class Check:
-    """One preflight.
+    """One run of `preflight`.
 
     Args:
         model: A built model.
-        given: Data.
+        given: The data.
         shuffle: Whether `fit` will shuffle arrays.
-        seconds: Time for learning one batch.
+        seconds: Time limit for learning one batch.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Check:
         self._own_step: list[str] = []
 
     def run(self) -> list[Finding]:
-        """What is found."""
+        """The findings."""
         rows = self._given.rows(ROWS)
         check_agreed(OWNER, "x", self._model, rows)
         heads = heads_of(self._model, rows[0], rows[1])
@@ -112,7 +112,7 @@ class Check:
                 shuffled=self._shuffle,
                 validation=given.validation,
             )
-        # Those of all rows, which may differ where those looked at do not.
+        # Facts of all rows, which may differ where the rows looked at do not.
         facts["data"] = agreed(self._model, facts["data"])
         self.unchecked += facts["data"]["missing"]
         return facts
@@ -125,7 +125,7 @@ class Check:
 
         try:
             return self._passed(function, x, eager=False)
-        except Exception as error:  # `fit` will say what does not fit
+        except Exception as error:  # `fit` will report the misfit
             self._failed("predictions", error)
             return None
 
@@ -141,7 +141,7 @@ class Check:
     def _look_at_calls(
         self, x: Any, outputs: Any, facts: dict[str, Any]
     ) -> None:
-        """What passes between layers, where data or outputs give cause."""
+        """Checks what passes between layers, if data or outputs give cause."""
         inputs = facts["data"]["inputs"]
         odd = len(inputs) == 1 and scale_of(inputs[0]) is not None
         bad = outputs is not None and not _are_finite(outputs)
@@ -157,7 +157,7 @@ class Check:
 
         try:
             _ = self._passed(function, x, eager=True)
-        except Exception as error:  # of the model: said in `unchecked`
+        except Exception as error:  # the model's: noted in `unchecked`
             self._failed("calls of layers", error)
             return
         if odd:
@@ -245,12 +245,14 @@ class Check:
                 recording.append(-1, "", q.PROBE_INFERENCE_LOSS, 0, loss)
                 if math.isfinite(loss):
                     self._learn(recording, rows)
-        except Exception as error:  # `fit` will say what does not fit
+        except Exception as error:  # `fit` will report the misfit
             self._failed("loss", error)
             return
         if not math.isfinite(loss) and _are_finite(outputs):
             self._faults.append(
-                Fault("loss", "", 1, "the loss, of finite outputs")
+                Fault(
+                    "loss", "", 1, "the loss, although the outputs are finite"
+                )
             )
 
     def _learn(self, recording: Recording, rows: Any) -> None:
@@ -301,7 +303,7 @@ class Check:
         rows = spread_rows(row_count(x) or 0, LEARNED_ROWS)
         try:
             report = check_masks(self._model, taken(x, rows))
-        except Exception as error:  # of the model: said in `unchecked`
+        except Exception as error:  # the model's: noted in `unchecked`
             self._failed("masks", error)
             return []
         self.checked.append("lost_mask")

@@ -20,7 +20,7 @@ from keras_concepts.instruments.data.rows import (
 from keras_concepts.instruments.heads import heads_of
 
 OWNER = "preflight"
-# Rows that are predicted, and entries that they may have.
+# Number of rows to predict, and the maximum of their entries.
 ROWS = 64
 _ENTRIES = 4_000_000
 _BATCHES = 64
@@ -32,10 +32,10 @@ class Given:
 
     Attributes:
         parts: `(x, y, sample_weight)` of the training rows, in arrays.
-        batches: Facts of batches, if these were given.
-        validation: The same of validation rows, or `None`.
-        split: The argument.
-        batch_size: The argument.
+        batches: Facts of batches, if batches were given.
+        validation: The same for validation rows, or `None`.
+        split: The argument `validation_split`.
+        batch_size: The argument `batch_size`.
     """
 
     parts: tuple[Any, Any, Any]
@@ -45,7 +45,7 @@ class Given:
     batch_size: int
 
     def rows(self, most: int) -> tuple[Any, Any, Any]:
-        """Some rows in NumPy, spread evenly, whose numbers are all finite."""
+        """Some rows in NumPy, evenly spaced, whose numbers are all finite."""
         leaves = [x for x in keras.tree.flatten(self.parts) if x is not None]
         entries = sum(map(entries_per_row, leaves))
         most = max(min(most, _ENTRIES // entries), 1)
@@ -62,7 +62,7 @@ class Given:
 def take_in(
     model: Any, parts: Any, held: Any, split: float, batch_size: int
 ) -> Given:
-    """What was given, and the model built."""
+    """The data that was given; builds the model."""
     x, *others = parts
     validation = None
     if isinstance(held, list | tuple):
@@ -70,9 +70,9 @@ def take_in(
     if not _are_arrays(x, others[0]):
         if any(each is not None for each in others):
             raise ValueError(
-                "`y` and `sample_weight` of `preflight` go with arrays; "
-                "batches bring their own. Received: "
-                f"x={type(x).__name__}, y={type(others[0]).__name__}."
+                "`y` and `sample_weight` of `preflight` are for arrays; "
+                f"batches contain their own. Received: x={type(x).__name__}, "
+                f"y={type(others[0]).__name__}."
             )
         batches = _batch_facts(model, x)
         parts = batches.probe(ROWS)
@@ -98,15 +98,15 @@ def _no_rows(x: Any) -> ValueError:
 
 
 def _batch_facts(model: Any, data: Any) -> BatchFacts:
-    """Facts of the first batches. The first of all builds the model."""
+    """Facts of the first batches. The very first builds the model."""
     facts = BatchFacts()
-    # Processes that must agree cannot leave it to their clocks.
+    # Processes that must agree cannot rely on their clocks.
     seconds = 2.0 if _backend.process_count(model) == 1 else math.inf
     first = [*few_batches(OWNER, data, 1, seconds)]
     if not first:
         raise _no_rows(data)
     x, y, _ = keras.utils.unpack_x_y_sample_weight(first[0])
-    # After the random states were put back: the model is to keep its own.
+    # After the random states were restored, so that the model keeps its own.
     _build(model, x)
     heads = heads_of(model, x, y)
     for batch in few_batches(OWNER, data, _BATCHES, seconds):

@@ -1,4 +1,4 @@
-"""Whether a model can learn one batch, and what its gradients are."""
+"""Whether a model can learn one batch, and its gradients."""
 
 import math
 import time
@@ -19,13 +19,13 @@ from keras_concepts.recording import Recording
 from keras_concepts.rules.start import LEARNED
 
 LEARNED_ROWS = 16
-# A batch is tried with as many rows as the model has weights for.
+# The batch has at most as many rows as the model has weights for.
 _WEIGHTS_PER_ROW = 10
 _RATES = (3e-3, 3e-4, 3e-2)
 _STEPS = 40
-# Without time for as many steps, none is taken.
+# Without time for this many steps, none is taken.
 _FEWEST = 4
-# Beyond so many layers it takes minutes to compile a step.
+# With more layers, compiling a step takes minutes.
 _LAYERS = 120
 
 
@@ -34,13 +34,13 @@ class OneBatch:
 
     Args:
         model: A built model with a loss.
-        names: Of its variables.
-        seconds: Time for learning.
+        names: Names of its variables.
+        seconds: Time limit for learning.
 
     Attributes:
-        checks: What was found, by the names that the rules know.
-        faults: Where a number was not finite.
-        unchecked: What could not be tried, and why.
+        checks: Results, under the names that the rules use.
+        faults: Where numbers were not finite.
+        unchecked: What could not be checked, and why.
     """
 
     def __init__(self, model: Any, names: OwnerNames, seconds: float) -> None:
@@ -52,10 +52,10 @@ class OneBatch:
         self._seconds = seconds
 
     def learn(self, recording: Recording, rows: Any) -> None:
-        """Tries it.
+        """Runs the trial.
 
         Args:
-            recording: Gets the loss in training mode.
+            recording: Receives the loss in training mode.
             rows: `(x, y, sample_weight)` in arrays.
         """
         model = self._model
@@ -75,7 +75,7 @@ class OneBatch:
         try:
             trial = Trial(model, *batch, compiled=is_small, steps=_STEPS)
             loss, gradients = trial.gradients()
-        except Exception as error:  # of the model: said in `unchecked`
+        except Exception as error:  # the model's: noted in `unchecked`
             self.unchecked.append(failure("gradients", error))
             return
         paths = [self._names.of(v) for v in trial.variables]
@@ -91,15 +91,15 @@ class OneBatch:
             )
             return
         if bad:
-            path, number = bad[-1]  # it comes to the last layer first
-            where = f"the gradient of {path}, of a finite loss"
+            path, number = bad[-1]  # back-propagation reaches it first
+            where = f"the gradient of {path}, although the loss is finite"
             self.faults.append(Fault("gradient", path, number, where))
             return
         self.checks["equal_gradients"] = {
             path: g.ndim > 1 and equal_columns(g) == 1.0
             for path, g in zip(paths, gradients, strict=True)
         }
-        # What a compiled step takes, the first one does not tell.
+        # The first step does not show how long a compiled one takes.
         first = 0.0 if is_small else time.monotonic() - started
         learned = self._learned(trial, first)
         if learned is None:
@@ -143,7 +143,7 @@ class OneBatch:
 
 
 def failure(what: str, error: Exception) -> str:
-    """A sentence on something that failed."""
+    """A sentence about something that failed."""
     text = str(error).strip().split("\n")[0][:200]
     return f"{what}: {type(error).__name__}: {text}"
 

@@ -1,4 +1,4 @@
-"""What a preflight gives: findings, and what could not be checked."""
+"""The result of a preflight: findings, and what could not be checked."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,7 @@ class PreflightReport(list[Finding]):
     A list of `Finding`, empty if nothing was found.
 
     Attributes:
-        checked: Names of the rules that could say something.
+        checked: Names of the rules that could be checked.
         unchecked: What could not be checked, and why.
         seconds: How long it took.
     """

@@ -41,8 +41,8 @@ class HeldFile:
             self._file.close()
             raise BlockingIOError(
                 f"{path} must have one writer. Received: a file that another "
-                "process is recording to. Give each process a file of its own, "
-                "or wait until the other one has ended."
+                "process is recording to. Give each process its own file, or "
+                "wait until the other one has ended."
             )
         with contextlib.suppress(OSError):  # of a process that was killed
             _part_of(pathlib.Path(os.path.realpath(path))).unlink()
@@ -114,7 +114,7 @@ class HeldFile:
         weakref.finalize(self, file.close).atexit = False
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Whether this is the file that bears the name now."""
+        """Whether this is the file that has the name now."""
         if self._file.closed:
             return False
         try:

@@ -343,7 +343,7 @@ class SampledMonitor(StepMonitor):
         every: Measure every n-th step of an epoch, at least 1.
         max_samples: Measure at most this many steps of the first epoch, and
             then at most a sixteenth of an epoch (at least 4 steps); `None` for
-            all that `every` asks for.
+            all steps selected by `every`.
         record_to: File for the recording.
     """
 

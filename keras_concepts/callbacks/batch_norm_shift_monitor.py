@@ -1,4 +1,4 @@
-"""Whether batch normalization does at inference what it did in training."""
+"""Whether batch normalization does the same at inference as in training."""
 
 import os
 from typing import Any, ClassVar
@@ -26,53 +26,54 @@ from keras_concepts.quantities import Quantity
 class BatchNormShiftMonitor(SampledMonitor):
     r"""Compares the moving statistics of batch normalization with the batches.
 
-    In training a layer normalizes with the mean and the variance of the batch,
-    at inference with moving averages of them. Where the averages are off, the
-    model that is evaluated is not the one that was trained: with too few steps
-    for the momentum, after a change of the data, with very small batches.
+    In training a layer normalizes with the mean and variance of the batch, and
+    at inference with their moving averages. If the averages are off, the model
+    that is evaluated is not the one that was trained. This happens with too few
+    steps for the momentum, after a change of the data, and with very small
+    batches.
 
-    For every `keras.layers.BatchNormalization` at any depth (and subclasses,
-    unchanged) the batch's statistics are taken inside the training step, and
-    compared with the moving ones as the step found them, of each channel
+    For every `keras.layers.BatchNormalization` at any depth (and for
+    subclasses), the batch's statistics are taken inside the training step and
+    compared, for each channel, with the moving ones as the step found them:
 
     $$d = \frac{\mu_{moving} - \mu_{batch}}{\sigma_{batch}} \qquad
         r = \log \frac{\sigma^2_{moving}}{\sigma^2_{batch}}$$
 
     with the layer's `epsilon` in each variance. Weights, optimizer and saved
-    files are the same to the last bit as without the monitor.
+    files are the same, to the last bit, as without the monitor.
 
-    Recorded once an epoch, at its last measured step, for each layer (the owner
-    of a row is its path):
+    Recorded once per epoch, at its last measured step, for each layer (the
+    owner of a row is its path):
 
     | quantity | meaning |
     |---|---|
     | `mean_shift` | `d`, mean over the steps; the index is the channel |
     | `log_variance_ratio` | `r`, the same; the index is the channel |
     | `batch_norm_shift` | median over the channels of abs(`mean_shift`) |
-    | `batch_norm_variance` | the same of `log_variance_ratio` |
+    | `batch_norm_variance` | the same for `log_variance_ratio` |
     | `initial_share` | how much of its initial value an average still holds |
     | `calls` | training batches in a step: 2 where a layer is called twice |
     | `frozen` | 1 if `layer.trainable` is `False`, else 0 |
 
     Both are signed before the mean, so that the noise of small batches averages
-    out. Above 1, and above log 2, inference is not what was trained. The
-    initial share is `momentum**k`, with `k` the calls since the optimizer was
-    made: at the default momentum 0.82 after 20 steps, 0.01 after 460. If
-    a trained model is compiled again, its initial value is the one that it was
-    loaded with, and a large share is not a problem.
+    out. Above 1 for the shift, or log 2 for the variance, inference differs
+    from what was trained. The initial share is `momentum**k`, with `k` the
+    calls since the optimizer was created: at the default momentum 0.82 after 20
+    steps, 0.01 after 460. If a trained model is compiled again, its initial
+    value is the one it was loaded with, and a large share is not a problem.
 
     A layer that is frozen (`layer.trainable = False`), that the model calls
-    with `training=False`, or that lies in a model whose `call` takes no
-    `training`, is in inference mode in training too: it is recorded with 0
-    `calls`, whether it is `frozen`, and nothing else. In batch renormalization
+    with `training=False`, or that is in a model whose `call` takes no
+    `training`, is in inference mode even in training: only its 0 `calls`, and
+    whether it is `frozen`, are recorded. With batch renormalization
     (`renorm=True`) the batch's statistics are those that the layer normalizes
     by after its correction.
 
     Under `tf.distribute` each replica normalizes by its own share of a batch,
-    and what is recorded are means over the shares; of a layer with
-    `synchronized=True` it is of the whole batch (but for masked batches, which
-    Keras does not synchronize). Which layers have shares, the fact `shares` of
-    the run says, and the table says that there are some.
+    and means over the shares are recorded; for a layer with `synchronized=True`
+    the numbers are those of the whole batch (except for masked batches, which
+    Keras does not synchronize). The fact `shares` of the run lists the layers
+    with shares, and the table notes that there are some.
 
     And for the run (the owner is `""`):
 
@@ -84,39 +85,39 @@ class BatchNormShiftMonitor(SampledMonitor):
     | `inference_gap` | the second minus the first |
 
     The last three need a `probe`, a loss, and a model that `fit` calls itself.
-    Dropout is off in both, so that the gap is that of batch normalization
-    alone. The model does not change.
+    Dropout is off in both, so that only batch normalization causes the gap. The
+    model is not changed.
 
-    Added to the logs of each epoch, where `History` finds it and so do
-    callbacks that come *after* the monitor in the list: `batch_norm_shift`, how
-    far the moving statistics of the worst layer are off. It is the larger of
-    its `batch_norm_shift`, in standard deviations, and its
-    `batch_norm_variance` / log 2, which is how often the variance is doubled or
-    halved: 3 is a mean that is off by 3 standard deviations, or a variance that
-    is wrong by a factor of 8. From 1 on inference clearly is not what was
-    trained; NaN if no layer is in training mode. Lower is better, so
-    `EarlyStopping` on it needs `mode="min"`.
+    Added to the logs of each epoch, for `History` and for callbacks that come
+    *after* the monitor in the list: `batch_norm_shift`, how far the moving
+    statistics of the worst layer are off. It is the larger of its
+    `batch_norm_shift`, in standard deviations, and its `batch_norm_variance` /
+    log 2, the number of times the variance is doubled or halved: 3 is a mean
+    that is off by 3 standard deviations, or a variance that is wrong by a
+    factor of 8. From 1 on, inference clearly differs from training; NaN if no
+    layer is in training mode. Lower is better, so `EarlyStopping` on it needs
+    `mode="min"`.
 
     `summary()` prints the shifts of the last epoch, one line per layer.
     `plot()` draws those of all layers over the epochs, and the gap.
 
     Args:
         probe: Batch `(x, y)` or `(x, y, sample_weight)`, of the size of a
-            training batch or larger; `None` for no gap. Where several
-            processes train the model on JAX, the same on each.
+            training batch or larger; `None` for no gap. If several processes
+            train the model on JAX, it must be the same on each.
         every: Measure every n-th step of an epoch, at least 1.
         max_samples: Measure at most this many steps of the first epoch, and
             then at most a sixteenth of an epoch (at least 4 steps), spread
-            evenly; the others run at full speed. `None` for all that `every`
-            asks for.
+            evenly; the others run at full speed. `None` for all steps selected
+            by `every`.
         record_to: File for the recording, appended to after each epoch; missing
             folders are made. See `Recording`.
 
     Raises:
         TypeError: `every` or `max_samples` is not an integer, or `probe` is
             not a tuple.
-        ValueError: `every` or `max_samples` is below 1, `probe` has not two or
-            three parts; or, when `fit` begins, the model has no batch
+        ValueError: `every` or `max_samples` is below 1, `probe` does not have
+            two or three parts; or, when `fit` begins, the model has no batch
             normalization, no optimizer or no trainable variable, or cannot be
             called with the `probe`.
         OSError: `record_to` cannot be opened, when `fit` begins. (If it cannot
@@ -174,13 +175,13 @@ class BatchNormShiftMonitor(SampledMonitor):
         self._batch, self._pass = None, None
         if self.probe is not None:
             self._batch = fed_probe(type(self).__name__, model, self.probe)
-            # Another model is built by its data, in its first step.
+            # Any other model is built from its data, in its first step.
             if all(layer.built for layer in _backend.flatten_layers(model)):
                 _ = self._losses()
 
     def _begin(self) -> None:
-        # Each batch counts, also where several make one update. A model may
-        # have optimizers of its own: the one that has taken most steps.
+        # Each batch counts, even if several make one update. A model may have
+        # its own optimizers: the one with the most steps counts.
         self._updates_before = max(
             (optimizer.gradient_accumulation_steps or 1)
             * int(_backend.on_host(optimizer.iterations))
@@ -230,10 +231,10 @@ class BatchNormShiftMonitor(SampledMonitor):
 
     def _stop(self) -> None:
         super()._stop()
-        self._batch, self._pass = None, None  # they hold on to the model
+        self._batch, self._pass = None, None  # they refer to the model
 
     def _gap(self, trained: set[int]) -> dict[Quantity, float]:
-        """Loss of the probe in both modes, and how far they are apart.
+        """Loss of the probe in both modes, and their difference.
 
         Args:
             trained: `id` of the layers that took the statistics of the batch
@@ -254,10 +255,10 @@ class BatchNormShiftMonitor(SampledMonitor):
         training, inference = losses
         if self._pass.used[True] != trained:
             self._warn_that(
-                "records no losses of its `probe`: other layers use the "
-                "statistics of the batch in the training step than when the "
-                "model is called with `training=True`. Does its own "
-                "`train_step` call them in another mode?"
+                "records no losses of its `probe`: the layers that use the "
+                "statistics of the batch in the training step are not those "
+                "that do so when the model is called with `training=True`. "
+                "Does its own `train_step` call them in another mode?"
             )
             return {}
         return {
@@ -267,7 +268,7 @@ class BatchNormShiftMonitor(SampledMonitor):
         }
 
     def _losses(self) -> tuple[float, float] | None:
-        """In training mode and at inference, `None` without a loss."""
+        """Losses in training mode and at inference, `None` without a loss."""
         if self._batch is None:
             return None
         if self._pass is None:
@@ -289,7 +290,7 @@ class BatchNormShiftMonitor(SampledMonitor):
 
 
 def _rows(layer: ChannelShifts, updates: int) -> dict[Quantity, Any]:
-    """What to record of a layer; of one in inference mode that it is."""
+    """What to record for a layer; for one in inference mode only its mode."""
     mode = {q.CALLS: layer.calls, q.FROZEN: float(layer.frozen)}
     if not layer.calls:
         return mode

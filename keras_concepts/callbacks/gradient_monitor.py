@@ -1,4 +1,4 @@
-"""Gradients of every layer, while the model trains."""
+"""Gradients of every layer while the model trains."""
 
 import dataclasses
 import math
@@ -22,17 +22,17 @@ from keras_concepts.instruments.gradients.statistics import (
 )
 from keras_concepts.recording import Recording
 
-# To call a unit dead.
+# Steps needed to call a unit dead.
 _ENOUGH_STEPS = 32
 
 
 class GradientMonitor(SampledMonitor):
     """Records the gradients that the optimizer receives during `fit`.
 
-    The numbers are the real gradients of each batch, reduced to a few values a
-    variable inside the training step: before clipping, with loss scaling
+    The numbers are the actual gradients of each batch, reduced to a few values
+    per variable inside the training step: before clipping, with loss scaling
     divided out. Nothing is computed twice, and weights, optimizer and saved
-    files are the same to the last bit as without the monitor.
+    files are the same, to the last bit, as without the monitor.
 
     Recorded for each measured step and trainable variable (the owner of a row
     is the variable's path):
@@ -53,7 +53,7 @@ class GradientMonitor(SampledMonitor):
     | `gradient_norm` | L2 norm of all gradients together |
     | `applied` | 1 if the step changed the weights, else 0 |
 
-    and once an epoch for each layer whose units are known:
+    and once per epoch for each layer whose units are known:
 
     | quantity | meaning |
     |---|---|
@@ -61,51 +61,51 @@ class GradientMonitor(SampledMonitor):
     | `zero_gradient_units` | how many had no gradient in any measured step |
     | `zero_gradient_unit` | 1 for each of them; the index is the unit |
 
-    Steps that change no weights are micro-batches that are only accumulated,
-    and those that loss scaling skips. A unit has no gradient if that of its
-    weights is exactly zero in all measured steps of the epoch, and of the
-    epochs before it while those are fewer than 32. It is an entry of the
-    output's last axis, or a channel; of `EinsumDense` and in attention, each
-    head's entries count. Known
-    are Keras' dense, convolutional and embedding layers, with LoRA too, and
-    layers of other authors where exactly one axis of each of their weights has
-    the size of the output, and the input another. Recurrent layers, whose
-    columns are gates, have no such number; nor has a layer whose regularizers
-    hide the zeros.
+    Steps that do not change weights are micro-batches that are only
+    accumulated, and those that loss scaling skips. A unit has no gradient if
+    the gradient of its weights is exactly zero in all measured steps of the
+    epoch, and of earlier epochs as long as these are fewer than 32 steps. A
+    unit is an entry of the output's last axis, or a channel; in `EinsumDense`
+    and attention, each head's entries count. The units of Keras' dense,
+    convolutional and embedding layers are known, also with LoRA, and those of
+    other layers if exactly one axis of each of their weights has the size of
+    the output, and the input has another size. Recurrent layers, whose columns
+    are gates, have no such number, nor do layers whose regularizers hide the
+    zeros.
 
     Under `tf.distribute` the gradients are the sum over all replicas, before
     clipping, and the loss is that of the whole batch.
 
-    Added to the logs of each epoch, where `History` finds them and so do
-    `CSVLogger`, `EarlyStopping`, `ModelCheckpoint` and `TensorBoard` if they
-    come *after* the monitor in the list of callbacks:
+    Added to the logs of each epoch, for `History`, and for `CSVLogger`,
+    `EarlyStopping`, `ModelCheckpoint` and `TensorBoard` if they come *after*
+    the monitor in the list of callbacks:
 
     - `gradient_norm`: mean over the measured steps.
     - `gradient_attenuation`: RMS gradient of the first layer's weights divided
-      by that of the last's, median over the steps in which both are finite. Far
-      below 1, little reaches the first layers. Only models with two such layers
-      or more have it.
+      by that of the last layer's, median over the steps in which both are
+      finite. Far below 1, little reaches the first layers. Only models with two
+      or more such layers have it.
     - `dead_units`: number of units whose gradient was zero for the whole epoch,
       in layers whose units are known.
     - `update_ratio`: RMS update divided by RMS weight, median over steps and
       weights; about 1e-3 is usual.
 
     Weights are matrices, filters and embeddings (with LoRA, its two matrices),
-    whatever they are called, but no biases and scales. First is the layer that
-    the model calls first. Queries and keys of attention do not count as first
-    or last: their gradient is tiny by nature. Of an embedding, the rows that a
-    batch does not use count as zeros.
+    whatever their names, but not biases and scales. The first layer is the one
+    that the model calls first. Queries and keys of attention do not count as
+    first or last: their gradient is naturally tiny. In an embedding, rows that
+    a batch does not use count as zeros.
 
     `summary()` prints the last epoch as a table, one line per variable.
-    `plot()` draws RMS gradients: layers over steps, and first against last
-    layer.
+    `plot()` draws RMS gradients: layers over steps, and the first and last
+    layer as curves.
 
     Args:
         every: Measure every n-th step of an epoch, at least 1.
         max_samples: Measure at most this many steps of the first epoch, and
             then at most a sixteenth of an epoch (at least 4 steps), spread
             evenly; the others run at full speed. `None` measures every step
-            that `every` asks for.
+            selected by `every`.
         record_to: File for the recording, appended to after each epoch;
             missing folders are made. See `Recording`.
         tensorboard: Folder for event files that TensorBoard opens. Needs the
@@ -179,7 +179,7 @@ class GradientMonitor(SampledMonitor):
         return _log_values(joined, scales)
 
     def _with_recent_peaks(self, samples: GradientSamples) -> GradientSamples:
-        """Judges units by enough steps: a few may pass a live one by."""
+        """Judges units only after enough steps: a few may miss a live one."""
         self._recent.append(samples)
         while sum(len(s.steps) for s in self._recent[1:]) >= _ENOUGH_STEPS:
             del self._recent[0]
@@ -222,7 +222,7 @@ def _log_values(samples: GradientSamples, scales: bool) -> dict[str, float]:
     norm = samples.global_norm
     norm = norm[~np.isnan(samples.quantity(q.GRADIENT_RMS)).all(axis=1)]
     if scales:
-        # Loss scaling meets overflows on purpose and skips those steps.
+        # Loss scaling causes overflows on purpose and skips those steps.
         norm = norm[np.isfinite(norm)]
     values = {"gradient_norm": float(np.mean(norm)) if len(norm) else math.nan}
     if samples.unit_peaks:

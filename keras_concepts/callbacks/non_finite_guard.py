@@ -25,7 +25,7 @@ from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.rules.finding import Finding
 
-# From a scale of 2^15 down to 2^-25: nothing finite would need that.
+# From a scale of 2^15 down to 2^-25: no finite value would need that.
 _MOST_SKIPS = 40
 _FAULTS = {
     "input": q.NON_FINITE_INPUT,
@@ -42,16 +42,16 @@ class NonFinite:
     """The first NaN or infinity of a training run.
 
     Attributes:
-        step: Counted from 0 over the training.
+        step: Counted from 0 over the whole training.
         epoch: Counted from 0.
         batch: Counted from 0 in the epoch.
         kind: `"input"`, `"activation"`, `"penalty"`, `"loss"`, `"gradient"` or
             `"weight"`.
         layer: Path of the layer or variable, name of an operation, `"x"`, `"y"`
             or `"sample_weight"`; `""` for the loss.
-        count: How many of its entries were not finite.
-        message: All of it in one sentence, in which epochs and batches are
-            counted from 1, as Keras prints them.
+        count: Number of entries that were not finite.
+        message: All of this in one sentence, with epochs and batches counted
+            from 1, as Keras prints them.
     """
 
     step: int
@@ -68,7 +68,7 @@ class NonFinite:
         return self.message
 
     def to_finding(self) -> Finding:
-        """The same as what a doctor finds."""
+        """The same as a finding of the doctor."""
         fault = Fault(self.kind, self.layer, self.count, self.message)
         return fault.to_finding((self.epoch, self.step))
 
@@ -76,53 +76,53 @@ class NonFinite:
 class NonFiniteGuard(StepMonitor):
     """Names the first step, layer and kind of a NaN or infinity.
 
-    Of what is not finite in a step, the first is named, in the order in which
-    it is computed: inputs and labels, activations in the order of the calls,
-    penalties, the loss, gradients from the last layer to the first, weights.
-    Each step is checked on the device, inside the compiled step. Only in one
-    that fails, the batch passes the model once more, with the weights from
-    before the step, to find the layer. A NaN that never reaches loss,
-    gradients or weights is not reported, and does no harm.
+    If several values in a step are not finite, the first in the order of
+    computation is named: inputs and labels, activations in the order of the
+    calls, penalties, the loss, gradients from the last layer to the first,
+    weights. Each step is checked on the device, inside the compiled step. Only
+    if it fails, the batch runs through the model once more, with the weights
+    from before the step, to find the layer. A NaN that never reaches the loss,
+    gradients or weights is harmless and not reported.
 
-    The host looks every `check_every` steps and at the end of each epoch: so
-    the step is exact, and the message comes that much later. With
-    `before_update=True` the host looks after every step and undoes each bad
-    one: model, optimizer and metrics are as they were before it. That costs a
-    copy of them all and waiting for the device at each step.
+    The host reads the result every `check_every` steps and at the end of each
+    epoch: the step is exact, but the message is late by up to that much. With
+    `before_update=True` the host checks after every step and undoes each bad
+    one: model, optimizer and metrics are as they were before it. This costs a
+    copy of all of them, and waits for the device at each step.
 
-    Steps that a `LossScaleOptimizer` skips because gradients overflow are no
+    Steps that a `LossScaleOptimizer` skips because gradients overflow raise no
     alarm, unless there are 40 in a row. A layer whose `call` Keras runs in a
-    trace of its own (`keras.remat`) is not seen: then the step is named and
-    where it came to light, the loss or a gradient, but no layer. A mask of
-    `-inf` that an attention layer of your own adds counts as an activation if
-    the step fails for another reason.
+    separate trace (`keras.remat`) is not seen: the message then names the step,
+    and the loss or gradient where the fault appeared, but no layer. A mask of
+    `-inf` that your own attention layer adds counts as an activation if the
+    step fails for another reason.
 
     With `steps_per_execution`, `before_update` undoes all steps of the
-    execution. Under `tf.distribute` the shares of all replicas are looked at,
-    and counts are sums over them; where a layer is synchronized between the
-    replicas, no layer can be named.
+    execution. Under `tf.distribute` the shares of all replicas are checked, and
+    counts are sums over them; if a layer is synchronized between replicas, no
+    layer can be named.
 
-    Recorded once an epoch, at its last step, for the run (the owner of a row is
-    `""`): `batch_loss`, `checked_steps`, `skipped_steps`. And for the first
-    fault, at its step, how many of its entries are NaN or infinite:
+    Recorded once per epoch, at its last step, for the run (the owner of a row
+    is `""`): `batch_loss`, `checked_steps`, `skipped_steps`. And for the first
+    fault, at its step, the number of its NaN or infinite entries:
     `non_finite_input`, `non_finite_activation`, `non_finite_penalty`,
     `non_finite_loss`, `non_finite_gradient` or `non_finite_weight`; and
-    `non_finite_batch`, the batch of its epoch, from 0. (To look at that batch
-    again, do not shuffle.)
+    `non_finite_batch`, the batch within its epoch, from 0. (To inspect that
+    batch afterwards, do not shuffle.)
 
     `summary()` prints what was checked in each epoch, and what was found.
-    `plot()` draws the loss at the end of each epoch, and where it broke off.
+    `plot()` draws the loss at the end of each epoch, and the first fault.
 
     Args:
-        stop: Whether to stop the training.
-        before_update: Whether to keep a bad update from the weights.
-        check_every: Steps after which the host looks, at least 1. Ignored
-            with `before_update=True`.
+        stop: Whether to stop training.
+        before_update: Whether to undo a bad update of the weights.
+        check_every: Number of steps between checks by the host, at least 1.
+            Ignored with `before_update=True`.
         record_to: File for the recording; missing folders are made.
-        sink: Called with the message, which is of the first fault alone.
+        sink: Called with the message, only for the first fault.
 
     Attributes:
-        found: `NonFinite`, or `None` while all is well.
+        found: `NonFinite`, or `None` while everything is finite.
 
     Raises:
         TypeError: `check_every` is not an integer.
@@ -173,7 +173,7 @@ class NonFiniteGuard(StepMonitor):
         self._checked = self._skipped = 0
 
     def look(self) -> None:
-        """Looks at the steps that were checked since it last looked."""
+        """Reads the steps that were checked since the last call."""
         if self._observer is not None:
             for samples in self._observer.read():
                 self._look(samples)
@@ -216,7 +216,7 @@ class NonFiniteGuard(StepMonitor):
         )
 
     def _look(self, samples: NonFiniteSamples) -> None:
-        """Judges some steps in a row, and remembers the last."""
+        """Judges consecutive steps, and remembers the last."""
         bad = False
         for step, loss, skipped, fault in zip(*samples, strict=True):
             self._step, self._loss = int(step), float(loss)

@@ -1,4 +1,4 @@
-"""What the objective of a training run is made of."""
+"""The parts of the objective of a training run."""
 
 import os
 from typing import Any
@@ -24,66 +24,65 @@ from keras_concepts.instruments.penalties.penalty_tap import (
 from keras_concepts.recording import Recording
 
 _PULLS = (PENALTY_GRADIENT, DATA_GRADIENT, DECAY_PULL)
-# Where the parts miss the loss by more than rounding, somebody else adds to it.
+# If the parts miss the loss by more than rounding, other code adds to it.
 _ROUNDING = 1e-4
 
 
 class PenaltyReporter(SampledMonitor):
     """Splits the loss of each epoch into data loss and penalties.
 
-    Every batch's loss is split inside the training step, with the weights that
-    the loss was computed with. Like the `loss` that Keras reports, each number
-    is the mean over the measured steps, weighted by their batch sizes: the
-    parts add up to it. Weights, optimizer and saved files are the same to the
-    last bit as without the reporter.
+    The loss of every batch is split inside the training step, with the weights
+    that it was computed with. Like the `loss` that Keras reports, each number
+    is the mean over the measured steps, weighted by their batch sizes, and the
+    parts add up to it. Weights, optimizer and saved files are the same, to the
+    last bit, as without the reporter.
 
-    Recorded once an epoch, at its last measured step, for the run (the owner of
-    a row is `""`):
+    Recorded once per epoch, at its last measured step, for the run (the owner
+    of a row is `""`):
 
     | quantity | meaning |
     |---|---|
     | `epoch_loss` | the sum of the next four |
-    | `data_loss` | what the losses given to `compile` add, weighted |
-    | `penalty` | what regularizers of weights and activities add |
-    | `added_loss` | what layers add by `add_loss` |
-    | `other_loss` | what is left; recorded only if more than rounding |
+    | `data_loss` | the losses passed to `compile`, weighted |
+    | `penalty` | regularizers of weights and activities |
+    | `added_loss` | losses that layers add with `add_loss` |
+    | `other_loss` | the rest; recorded only if more than rounding |
     | `penalty_share` | size of `penalty` over those of the four, 0 to 1 |
 
-    Something is left where the model has a `compute_loss` of its own. If
-    several outputs have a loss, each has its weighted `data_loss` (the owner is
-    its name); each layer (the owner is its path) has its `activity_penalty` and
-    `added_loss`, if any; and each trainable variable (the owner is its path)
+    There is a rest if the model has its own `compute_loss`. If several outputs
+    have a loss, each has its weighted `data_loss` (the owner is its name); each
+    layer (the owner is its path) has its `activity_penalty` and `added_loss`,
+    if any; and each trainable variable (the owner is its path)
 
     | quantity | meaning |
     |---|---|
     | `l1`, `l2`, `group_lasso` | term of a known regularizer |
-    | `other_penalty` | what any other regularizer adds |
+    | `other_penalty` | penalty of any other regularizer |
     | `penalty_gradient_norm` | L2 norm of the regularizer's gradient |
     | `data_gradient_norm` | L2 norm of the rest of the gradient |
-    | `decay_pull` | L2 norm of what weight decay takes off in one update |
+    | `decay_pull` | L2 norm of the change by weight decay in one update |
 
-    Known are the regularizers of this package and `keras.regularizers.L1`, `L2`
-    and `L1L2`. The rest of the gradient is what the optimizer received, before
-    clipping and with loss scaling divided out, minus the gradient of the
-    variable's own regularizer: all other parts of the loss are in it. Weight
+    Known regularizers are those of this package and `keras.regularizers.L1`,
+    `L2` and `L1L2`. The rest of the gradient is what the optimizer received,
+    before clipping and with loss scaling divided out, minus the gradient of the
+    variable's own regularizer: it contains all other parts of the loss. Weight
     decay is that of AdamW and of any optimizer's `weight_decay`: learning rate
-    × decay × norm of the variable. It is no part of the loss and in no sum.
+    × decay × norm of the variable. It is not part of the loss or of any sum.
 
-    The norms are means over the steps in which they are finite, the pull over
-    the updates. Frozen variables have no penalty: Keras leaves it out. The
-    loss is NaN where a model's own `train_step` tells no metric named `"loss"`
-    of it.
+    The norms are means over the steps in which they are finite, the pull is a
+    mean over the updates. Frozen variables have no penalty: Keras leaves it
+    out. The loss is NaN if a model's own `train_step` does not pass it to a
+    metric named `"loss"`.
 
     Under `tf.distribute` parts and loss are those of the whole batch: means
-    over the replicas, weighted by their samples, as Keras logs the loss. Of a
+    over the replicas, weighted by their samples, as Keras logs the loss. For a
     `MultiOptimizer` no `decay_pull` is recorded.
 
-    Added to the logs of each epoch, where `History` finds them and so do
-    callbacks that come *after* the reporter in the list: `penalty` and
-    `penalty_share`.
+    Added to the logs of each epoch, for `History` and for callbacks that come
+    *after* the reporter in the list: `penalty` and `penalty_share`.
 
     `summary()` prints the parts of the last epoch's loss as a table. `plot()`
-    draws them over the epochs, one upon the other.
+    draws them over the epochs, stacked.
 
     Args:
         every: Measure every n-th step of an epoch, at least 1.
@@ -143,7 +142,7 @@ class PenaltyReporter(SampledMonitor):
 def _record(
     recording: Recording, epoch: int, samples: PenaltySamples
 ) -> dict[str, float]:
-    """Means of an epoch; returns those of the logs."""
+    """Records the means of an epoch; returns those for the logs."""
     step = samples.steps[-1]
     totals = {DATA_LOSS: np.nan, q.PENALTY: 0.0, ADDED_LOSS: 0.0}
     rows = []
@@ -167,7 +166,7 @@ def _record(
             totals[q.PENALTY] += mean
         rows.append((column.name, column.quantity, mean))
     loss = _mean(LOSS, samples.quantity(LOSS), samples)
-    if np.isnan(totals[DATA_LOSS]):  # nobody called what `compile` was given
+    if np.isnan(totals[DATA_LOSS]):  # the compiled loss was not called
         totals[DATA_LOSS] = loss - totals[q.PENALTY] - totals[ADDED_LOSS]
     size = sum(map(abs, totals.values()))
     other = loss - sum(totals.values())

@@ -27,91 +27,91 @@ _TABLES = (keras.layers.IntegerLookup, keras.layers.StringLookup)
 
 
 class SignalMonitor(Monitor):
-    """Records what flows through every layer, forward and back, on one batch.
+    """Records the signals through every layer, forward and back, on one batch.
 
-    Before the training (if the model has been built) and after its epochs one
-    pass of the probe batch gives each layer's activations and its error signal:
-    dL/da, what back-propagation carries to its output
-    (`instruments.forward_probe`). One batch, the same each time, makes epochs
-    comparable. The model trains as it would without
-    the monitor, to the last bit.
+    Before training (if the model is built) and after its epochs, one pass of
+    the probe batch gives each layer's activations and its error signal: dL/da,
+    which back-propagation carries to its output (`instruments.forward_probe`).
+    Using the same batch each time makes epochs comparable. The model trains
+    exactly as without the monitor, to the last bit.
 
-    Recorded for each layer that has weights or an activation function, over
-    all samples and positions but padding (the owner of a row is the layer's
+    Recorded for each layer that has weights or an activation function, over all
+    samples and positions except padding (the owner of a row is the layer's
     path):
 
     | quantity | meaning |
     |---|---|
     | `activation_mean`, `activation_std`, `activation_rms` | of all entries |
     | `zero_share` | share of entries that are exactly 0, from 0 to 1 |
-    | `units` | size of the last axis, or of that of the channels |
+    | `units` | size of the last axis, or of the channel axis |
     | `zero_activation_units` | how many units are 0 in every sample |
     | `saturated_units` | how many have a nearly flat activation function |
     | `error_rms` | root mean square of dL/da, of all outputs that are read |
     | `error_attenuation` | `error_rms` over that of the last layer |
 
-    The activation is that of the first output, where a layer has several. Its
-    error is that of all outputs with a way to the loss: of an encoder that is
-    read by its states, that of the states. In attention each head's entries are
-    units.
+    If a layer has several outputs, the activation is the first one. Its error
+    is that of all outputs that the loss depends on: for an encoder read by its
+    states, that of the states. In attention each head's entries are units.
 
     A unit is saturated if, in more than 90 % of the samples, the slope of its
     activation function is less than 5 % of the steepest it can be. At an output
     of the model with an activation function the error is dL/dz, before the
     function.
 
-    Of a SimpleRNN, LSTM or GRU also:
+    For a SimpleRNN, LSTM or GRU also:
 
     | quantity | meaning |
     |---|---|
     | `state_error_rms` | root mean square of dL/dh_t, in an LSTM of dL/dc_t |
     | `hidden_error_rms` | in an LSTM, that of dL/dh_t |
-    | `memory_horizon` | steps that 1 % of the largest `state_error_rms` gets |
-    | `forget_gate_mean`, `update_gate_mean` | of the gate that keeps it |
-    | `saturated_gate_units` | how many units have that gate saturated |
+    | `memory_horizon` | steps back with 1 % of the largest `state_error_rms` |
+    | `forget_gate_mean`, `update_gate_mean` | of the gate that keeps h or c |
+    | `saturated_gate_units` | how many units have a saturated gate |
 
-    This is the gradient through time, with respect to what carries the memory:
-    the state h, in an LSTM the carry c. It has a row for each lag, which is the
-    index: 0 is the last step that the layer reads. The horizon is no longer
-    than the sequences. A gate of mean `g` keeps a state for about
-    `1 / (1 - g)` steps.
+    `state_error_rms` is the gradient through time, with respect to what carries
+    the memory: the state h, in an LSTM the carry c. It has a row for each lag,
+    which is the index: 0 is the last step that the layer reads. The horizon
+    cannot exceed the length of the sequences. A gate with mean `g` keeps a
+    state for about `1 / (1 - g)` steps.
 
-    Each of the units counted has a row `zero_activation_unit`,
-    `saturated_unit` or `saturated_gate_unit`, whose index is the unit. All
-    calls of a shared layer, and all time steps inside `TimeDistributed`, are
-    samples of one layer. The run (the owner is `""`) has the `probe_loss`. The
-    step of a row is the number of steps taken so far, and its epoch the one
-    that has ended: -1 before the first of each `fit`.
+    Each counted unit has a row `zero_activation_unit`, `saturated_unit` or
+    `saturated_gate_unit`, whose index is the unit. All calls of a shared layer,
+    and all time steps inside `TimeDistributed`, are samples of one layer. The
+    run (the owner is `""`) has the `probe_loss`. The step of a row is the
+    number of steps taken so far, and its epoch is the one that has ended: -1
+    before the first of each `fit`.
 
-    Added to the logs of each epoch that is measured, for callbacks that come
-    later in the list: `error_attenuation`, of the first layer over the last;
-    `saturated_units`, of all layers; and `memory_horizon`, the shortest, if
-    there is a recurrent layer.
+    Added to the logs of each measured epoch, for callbacks that come later in
+    the list: `error_attenuation`, the error of the first layer over that of the
+    last; `saturated_units`, the sum over all layers; and `memory_horizon`, the
+    shortest, if there is a recurrent layer.
 
-    Where every step of a sequence has a loss of its own, or another recurrent
-    layer reads all of its states, every state has a short way to a loss, and
-    the horizon does not say how far back the layer reads.
+    If every step of a sequence has its own loss, or another recurrent layer
+    reads all of its states, every state has a short path to a loss, and the
+    horizon does not show how far back the layer reads.
 
     `summary()` prints the last measurement as a table, one line per layer.
-    `plot()` draws error signals and activations, layers over epochs, and of
+    `plot()` draws error signals and activations, layers over epochs, and for
     recurrent layers the gradient through time, steps over epochs.
 
     Args:
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, one batch of a
             few hundred rows: enough to call a unit dead. With `(x,)` or
-            `(x, None)` there are activations only. Where several processes
-            train the model on JAX, the same on each.
+            `(x, None)` there are only activations. If several processes train
+            the model on JAX, it must be the same on each.
         every_epochs: Measure after every n-th epoch, at least 1.
-        training: Whether the layers do as in training, with batch statistics
-            and dropout (the same units each time), or as in inference.
+        training: Whether the layers behave as in training, with batch
+            statistics and dropout (the same units each time), or as at
+            inference.
         record_to: File for the recording, appended to after each measurement.
             See `Recording`.
         every: Earlier name of `every_epochs`.
 
     Raises:
         TypeError: `every_epochs` is not an integer, or `probe` is not a tuple.
-        ValueError: `every_epochs` is below 1, or `probe` has not one to three
-            parts; or, when `fit` begins, the model cannot be called with it.
+        ValueError: `every_epochs` is below 1, or `probe` does not have one to
+            three parts; or, when `fit` begins, the model cannot be called with
+            it.
         OSError: `record_to` cannot be opened, when `fit` begins. (If it cannot
             be written later, training goes on with a warning.)
 
@@ -137,7 +137,7 @@ class SignalMonitor(Monitor):
     """
 
     log_keys = ("error_attenuation", "saturated_units", "memory_horizon")
-    # Its hook for a batch reads neither logs nor model. Keras may call it from
+    # Its batch hook reads neither logs nor model. Keras may call it from
     # several threads and in any order, but before the epoch ends.
     async_safe = True
     _of_fit: ClassVar[dict[str, Any]] = {"_batch": None, "_probe": None}
@@ -188,7 +188,7 @@ class SignalMonitor(Monitor):
         if self._epochs == 0 and self._log is not None:
             _ = self._log.epoch(epoch)
             self._step = self.recording.next_step
-            # Another model is built by its data, in its first step.
+            # Any other model is built from its data, in its first step.
             layers = _backend.flatten_layers(self.model)
             if all(x.built or isinstance(x, _TABLES) for x in layers):
                 _ = self._measure(-1)
@@ -202,7 +202,7 @@ class SignalMonitor(Monitor):
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         taken = max(self._taken)
-        # Of an execution of several steps, the last may be cut short.
+        # With several steps per execution, the last one may be cut short.
         self._step += min(taken, self.params.get("steps") or taken)
         self._epochs += 1
         if self._log is None:
@@ -219,7 +219,7 @@ class SignalMonitor(Monitor):
         self._stop()
 
     def _stop(self) -> None:
-        self._batch, self._probe = None, None  # they hold on to the model
+        self._batch, self._probe = None, None  # they refer to the model
 
     def _measure(self, epoch: int) -> dict[str, float]:
         if self._batch is None:
@@ -245,7 +245,7 @@ class SignalMonitor(Monitor):
             return self._probe()
         except NoLossError:
             self._warn_that(
-                "measures activations and no error signals: its `probe` has "
+                "measures activations but no error signals: its `probe` has "
                 "labels, but the model was compiled without a loss."
             )
             self._batch = (self._batch[0], None, None)
@@ -271,14 +271,14 @@ def record_signals(
     rows: dict[str, dict[Quantity, np.ndarray]],
     monitor: str | None = None,
 ) -> None:
-    """Records what a `SignalSummary` made of a pass.
+    """Records the rows that a `SignalSummary` made from a pass.
 
     Args:
-        recording: To append to.
-        epoch: That has ended, -1 before the first.
+        recording: Recording to append to.
+        epoch: Epoch that has ended, -1 before the first.
         step: Steps taken so far.
-        rows: As `SignalSummary.rows` gives them.
-        monitor: Who measured, by default the recording's monitor.
+        rows: Rows from `SignalSummary.rows`.
+        monitor: Name of the monitor, by default the recording's.
     """
     for layer, quantities in rows.items():
         for quantity, values in quantities.items():

@@ -295,13 +295,18 @@ class TrainingDoctor(ContinuedMonitor):
         self._log = self._open_log(model)
         self._judge = Judge(self.recording)
         share = self.time_budget
-        if share is not None and _backend.has_other_workers(model):
-            # By a clock of its own, each process would measure other steps.
-            share = None
+        if _backend.has_other_workers(model):
             self._careful.note(
-                "`time_budget`: the processes of a distributed training must "
-                "run the same steps, so every step is measured"
+                "the data of the other processes: what is said of inputs, "
+                "labels and the probe is of what this process reads"
             )
+            if share is not None:
+                # By a clock of its own, each would measure other steps.
+                share = None
+                self._careful.note(
+                    "`time_budget`: the processes of a distributed training "
+                    "must run the same steps, so every step is measured"
+                )
         processes = _backend.process_count(model)
         budget = TimeBudget if processes == 1 else PlannedBudget
         compiles = not model.run_eagerly

@@ -1,4 +1,4 @@
-"""Constraints: what is done to a weight after each update."""
+"""Constraints: applied to a weight after each update."""
 
 from keras_concepts.constraints.soft_threshold import (
     SoftThreshold,

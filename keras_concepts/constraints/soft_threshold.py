@@ -13,47 +13,48 @@ from keras_concepts._validation import checked_number
 
 @serializable
 class SoftThreshold(keras.constraints.Constraint):
-    """Moves each weight towards zero after each update, and not past it.
+    """Moves each weight towards zero after each update, but not past it.
 
     `w ← sign(w) * max(|w| - learning_rate * strength, 0)`
 
     This is the proximal step of the penalty `strength * sum(|w|)`: with it, SGD
     becomes iterative soft-thresholding (Daubechies et al. 2004; Parikh & Boyd
-    2014, sections 4.2 and 6.5.2) and ends at the solution of the lasso, exact
-    zeros included, where the gradient of an L1 regularizer only makes weights
-    oscillate around zero. Use it instead of an L1 regularizer, not beside it.
+    2014, sections 4.2 and 6.5.2) and converges to the solution of the lasso,
+    exact zeros included, whereas the gradient of an L1 regularizer only makes
+    weights oscillate around zero. Use it instead of an L1 regularizer, not
+    together with one.
 
     ```python
     layer = keras.layers.Dense(1, kernel_constraint=SoftThreshold(0.02))
     ```
 
-    The learning rate is that of the optimizer at this very update: it follows
+    The learning rate is that of the optimizer at this update: it follows
     schedules, `ReduceLROnPlateau` and a second `compile`. With
-    `gradient_accumulation_steps` the step is taken once for each real update.
-    Only what the constraint is passed for is thresholded: a bias is not, unless
-    it is also the `bias_constraint`.
+    `gradient_accumulation_steps` the step is taken once for each actual update.
+    Only the weight that the constraint is passed for is thresholded: a bias is
+    not, unless you pass it as `bias_constraint`, too.
 
-    What to know:
+    Things to know:
 
     - `keras.losses.MeanSquaredError` is the mean of squares and scikit-learn's
       `Lasso` halves it: `SoftThreshold(2 * alpha)` solves `Lasso(alpha)`.
-    - The step is exact for SGD without momentum. Adam and its kin divide each
-      coordinate's gradient by a scale of its own, and the exact step would
-      divide its threshold likewise, which a constraint cannot see:
-      `learning_rate * strength` stays an approximation. It still makes exact
+    - The step is exact for SGD without momentum. Adam and similar optimizers
+      divide each coordinate's gradient by its own scale. The exact step would
+      divide its threshold by the same scale, which a constraint cannot see:
+      `learning_rate * strength` is an approximation. It still makes exact
       zeros, but of other weights at the same strength: tune the strength again.
     - `use_ema=True` replaces the weights by averages over the steps, in which
       hardly any exact zero survives.
 
     Args:
         strength: Factor of the penalty that the step belongs to, at least 0.
-            Multiplied by the learning rate it is what a weight loses in one
-            update, in the weight's own units.
+            Multiplied by the learning rate, it is how much a weight shrinks in
+            one update.
 
     Raises:
         ValueError: `strength` is negative or not finite.
-        RuntimeError: When called, no `keras.optimizers.Optimizer` is updating
-            the weight.
+        RuntimeError: If it is called while no `keras.optimizers.Optimizer` is
+            updating the weight.
 
     Example:
 

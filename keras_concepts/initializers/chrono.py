@@ -1,4 +1,4 @@
-"""Gates that are open for as long as a task needs memory."""
+"""Gates that stay open for as long as a task needs memory."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from keras_concepts._validation import (
 
 @serializable
 class Chrono(keras.initializers.Initializer):
-    """Biases with which the units of an LSTM or GRU remember for long.
+    """Biases that give the units of an LSTM or GRU a long memory.
 
     ```python
     LSTM(64, bias_initializer=Chrono(100), unit_forget_bias=False)
@@ -35,32 +35,32 @@ class Chrono(keras.initializers.Initializer):
 
     While input and state are small, a unit keeps the share
     `σ(log n) = 1 - 1/(n + 1)` of its state at each step, and so forgets in
-    about `n + 1` steps: some units in 2, others in `max_lag`. A gate of bias 0
-    forgets in 2, one of bias 1 (`unit_forget_bias=True`) in 3.7.
+    about `n + 1` steps: some units in 2 steps, others in `max_lag`. A gate with
+    bias 0 forgets in 2 steps, one with bias 1 (`unit_forget_bias=True`) in 3.7.
 
-    An LSTM needs `unit_forget_bias=False` beside it, since Keras would write
-    its own forget gate over this one; without, it is an error. A GRU with
-    `reset_after=True` adds up two biases; the input's is drawn and the
-    recurrent one is 0. All Keras layers that are made of these cells will do:
+    An LSTM also needs `unit_forget_bias=False`, since Keras would otherwise
+    overwrite the bias of the forget gate; without it, an error is raised. A GRU
+    with `reset_after=True` adds up two biases; that of the input is drawn and
+    the recurrent one is 0. It works with all Keras layers that use these cells:
     `Bidirectional`, `RNN`, `StackedRNNCells`, `ConvLSTM1D` to `3D`.
 
     Source: Tallec & Ollivier 2018, *Can recurrent neural networks warp time?*,
     section 2.
 
     Args:
-        max_lag: Steps over which the task asks for memory, for example the
-            length of the sequences; at least 2. It need not be an integer.
+        max_lag: Number of steps that the task needs to remember, for example
+            the length of the sequences; at least 2. It need not be an integer.
         seed: Integer, `keras.random.SeedGenerator` or `None`, as in Keras'
             initializers: with an integer or `None` each call of one
             initializer gives the same values.
-        cell: `"lstm"` or `"gru"`, the order of the gates. Needed only where
-            it is not known: in a cell of your own, or in a `GRU` with
-            `reset_after=False` that is made inside another layer's `call`.
+        cell: `"lstm"` or `"gru"`, the order of the gates. Needed only where it
+            cannot be inferred: in a cell of your own, or in a `GRU` with
+            `reset_after=False` that is created inside another layer's `call`.
 
     Raises:
-        ValueError: `max_lag` is below 2; or, when called, the shape is not
+        ValueError: `max_lag` is below 2; or the shape it is called with is not
             that of a whole bias, the order of the gates is unknown, or there
-            are none, as in a SimpleRNN.
+            are no gates, as in a SimpleRNN.
 
     Example:
 
@@ -81,7 +81,7 @@ class Chrono(keras.initializers.Initializer):
             seed = checked_seed("Chrono", seed)
         self.seed = seed
         self.cell = cell
-        # Keras' own, for its rules of seeds.
+        # Keras' own initializer, for its handling of seeds.
         self._lags = keras.initializers.RandomUniform(1, self.max_lag - 1, seed)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
@@ -152,7 +152,7 @@ def gru_bias(lags: Tensor) -> Tensor:
 
 
 def _kind(cell: Any, shape: tuple[int, ...]) -> str:
-    """Whose bias it is, by the cell where it is known, else by the shape."""
+    """Kind of cell, from the cell where it is known, else from the shape."""
     if cell is not None:
         return "lstm" if hasattr(cell, "unit_forget_bias") else "gru"
     if len(shape) == 2:

@@ -1,4 +1,4 @@
-"""Which function a layer applies to what it computes."""
+"""The activation function that a layer applies."""
 
 import inspect
 import re
@@ -10,7 +10,7 @@ from keras_concepts import _backend
 from keras_concepts.layers.activation_probe import ActivationProbe
 from keras_concepts.layers.temperature_scaling import TemperatureScaling
 
-# What functions of these names do, by what their outputs look like.
+# Kinds of functions by the form of their outputs.
 _KINDS = {
     "linear": ("linear", "identity"),
     "softmax": ("softmax", "log_softmax", "sparsemax"),
@@ -56,10 +56,10 @@ _ALIASES = {
     "softmax_v2": "softmax",
     "swish": "silu",
 }
-# Packages whose functions are what they are called.
+# Packages whose functions do what their names say.
 _TRUSTED = ("keras", "tensorflow", "jax", "torch")
 
-# Layers that are a function, without an attribute that names it.
+# Layers that are a function but have no attribute that names it.
 _FUNCTIONS = {
     keras.layers.Softmax: "softmax",
     keras.layers.ReLU: "relu",
@@ -67,8 +67,8 @@ _FUNCTIONS = {
     keras.layers.PReLU: "prelu",
     keras.layers.ELU: "elu",
 }
-# Layers whose outputs are their inputs in inference, in other places or means
-# of them: what bounds the inputs bounds the outputs.
+# Layers whose outputs at inference are their inputs, moved or averaged: bounds
+# of the inputs hold for the outputs.
 _PASSING = (
     ActivationProbe,
     keras.layers.ActivityRegularization,
@@ -103,14 +103,14 @@ _NORMALIZING = (
     keras.layers.GroupNormalization,
     keras.layers.LayerNormalization,
 )
-# Layers without a function behind weights of their own.
+# Layers without a function after weights of their own.
 _WEIGHTED = (
     *_NORMALIZING,
     keras.layers.Embedding,
     keras.layers.GroupQueryAttention,
     keras.layers.MultiHeadAttention,
 )
-# Operations of `keras.ops`, by class name, that do the same.
+# Operations of `keras.ops` that do the same, by class name.
 _PASSING_OPERATIONS = {
     "BroadcastTo",
     "Cast",
@@ -129,7 +129,8 @@ _PASSING_OPERATIONS = {
     "Tile",
     "Transpose",
 }
-# What keeps the range of each entry, though rows do not sum to 1 any more.
+# Operations that keep the range of each entry, although rows no longer sum
+# to 1.
 _PICKING = {
     "Concatenate",
     "GetItem",
@@ -149,7 +150,7 @@ _PICKING = {
     "ZeroPadding2D",
     "ZeroPadding3D",
 }
-# What has no bounds if one of its inputs has none.
+# Operations without bounds if one of their inputs has none.
 _AFFINE = {
     "Add",
     "Divide",
@@ -168,7 +169,7 @@ _AFFINE = {
 
 
 def kind_of_activation(name: str | None) -> str:
-    """Kind of function, for rules that do not care which.
+    """Kind of function, for rules that need not know which one.
 
     Returns:
         `"rectified"` for the ReLU family, `"bounded"` for those that saturate
@@ -179,11 +180,11 @@ def kind_of_activation(name: str | None) -> str:
 
 
 def function_name(function: Any) -> str | None:
-    """Name of the function that an activation is; `None` if it is not known.
+    """Name of the function of an activation; `None` if it is not known.
 
-    A function of Keras or a backend is what it is called, a layer what its
-    class says. Of somebody's own, it is the last operation of `keras.ops` that
-    it applies.
+    For a function of Keras or a backend, its own name; for a layer, the name of
+    its class; for a user's function, the last operation of `keras.ops` that it
+    applies.
     """
     if function is None:
         return "linear"
@@ -205,12 +206,12 @@ def traced(function: Any, x: Any) -> tuple[Any, list[Any], int] | None:
     """
     try:
         return _backend.made_by(function(x))
-    except Exception:  # of a backend, which knows no symbolic tensors
+    except Exception:  # a backend function that takes no symbolic tensors
         return None
 
 
 def operation_function(operation: Any) -> str | None:
-    """Name of the function that an operation of `keras.ops` is, or `None`."""
+    """Name of the function of an operation of `keras.ops`, or `None`."""
     if not _backend.is_of_keras(operation):
         return None
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(operation).__name__)
@@ -220,7 +221,7 @@ def operation_function(operation: Any) -> str | None:
 
 
 def own_function(layer: Any) -> str | None:
-    """The function that a layer of Keras applies last.
+    """The last function that a layer of Keras applies.
 
     `None` if it applies none of its own, as `Reshape` does, or if the layer is
     not Keras' own and may do anything.
@@ -249,12 +250,12 @@ def function_of(operation: Any) -> str | None:
 
 
 def has_function(layer: Any) -> bool:
-    """Whether a layer of Keras is a function, or can have one."""
+    """Whether a layer of Keras is or can have a function."""
     return is_function_alone(layer) or hasattr(layer, "activation")
 
 
 def normalizes(operation: Any) -> bool:
-    """Whether it only shifts and scales what it is given."""
+    """Whether it only shifts and scales its inputs."""
     return isinstance(operation, _NORMALIZING) and _calls_as_keras(operation)
 
 
@@ -270,7 +271,7 @@ def is_function_alone(operation: Any) -> bool:
 
 
 def passes_values(operation: Any) -> bool:
-    """Whether outputs are the inputs, in other places, or means of them."""
+    """Whether the outputs are the inputs, moved or averaged."""
     if isinstance(operation, keras.layers.Activation):
         return own_function(operation) == "linear"
     if isinstance(operation, keras.Layer):
@@ -289,7 +290,7 @@ def picks_entries(operation: Any) -> bool:
 
 
 def is_affine(operation: Any) -> bool:
-    """Whether outputs have no bounds if an input has none."""
+    """Whether the outputs are unbounded if an input is."""
     if type(operation) is TemperatureScaling:
         return True
     return type(operation).__name__ in _AFFINE and _backend.is_of_keras(
@@ -302,7 +303,7 @@ def _is_a(layer: Any, kind: type) -> bool:
 
 
 def _calls_as_keras(layer: Any) -> bool:
-    """Whether the layer computes what Keras wrote, not a subclass."""
+    """Whether the layer's computation is Keras' own, not that of a subclass."""
     call = inspect.unwrap(type(layer).call)
     module = getattr(call, "__module__", "").split(".")[0]
     return module in ("keras", "keras_concepts")

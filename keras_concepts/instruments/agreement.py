@@ -1,4 +1,4 @@
-"""How well predictions agree with labels, whatever the loss is."""
+"""How well predictions agree with labels, whatever the loss."""
 
 from typing import Any
 
@@ -8,23 +8,22 @@ from keras_concepts import quantities as q
 from keras_concepts.instruments.data.rows import spread_rows
 from keras_concepts.quantities import Quantity
 
-# Of a column of answers that must be of either kind: the rank of fewer is
-# chance.
+# Minimum of answers of each kind in a column: with fewer, the rank is chance.
 _FEWEST = 5
 _MOST_COLUMNS = 64
 _MOST_ROWS = 8192
-# Entries of an output among which the nearest mean is looked for.
+# Entries of an output among which the nearest mean is searched.
 _MOST_ENTRIES = 256
 
 
 def agreement_rows(
     predicted: np.ndarray, target: np.ndarray, head: dict[str, Any]
 ) -> dict[Quantity, np.ndarray]:
-    """Class by class, or number by number, what labels and predictions share.
+    """Agreement of labels and predictions, class by class or number by number.
 
     Args:
         predicted: `(batch, ..., units)`.
-        target: Of the same batch. Where its shape does not tell what of it an
+        target: Labels of the same batch. If their shape does not show what an
             output predicts, nothing is measured.
         head: Facts of the output.
     """
@@ -46,8 +45,8 @@ def class_numbers(
 ) -> np.ndarray | None:
     """The class of each sample, where an output has one unit for each class.
 
-    Of a loss of somebody's own, whose labels may be anything, only if there are
-    as many classes as units.
+    For a user's own loss, whose labels may be anything, only if there are as
+    many classes as units.
     """
     units = predicted.shape[-1]
     if predicted.ndim < 2 or units < 2 or not target.size:
@@ -98,7 +97,7 @@ def _of_classes(
 def _of_answers(
     predicted: np.ndarray, target: np.ndarray, head: dict[str, Any]
 ) -> dict[Quantity, np.ndarray]:
-    """Recall of two classes of which a single unit says which it is."""
+    """Recall of two classes that a single unit distinguishes."""
     if head.get("kind") != "binary" or predicted.shape[-1] != 1:
         return {}
     if not ((target == 0) | (target == 1)).all():
@@ -116,7 +115,7 @@ def _of_answers(
 def _nearest_mean(
     predicted: np.ndarray, classes: np.ndarray, units: int
 ) -> float:
-    """Mean over classes of how often their own mean, of others, is nearest."""
+    """Mean over classes of how often their own mean is the nearest one."""
     count = np.bincount(classes, minlength=units)
     sums = np.zeros((len(count), predicted.shape[-1]))
     np.add.at(sums, classes, predicted)
@@ -167,7 +166,7 @@ def _of_numbers(
 def _rank_correlation(
     predicted: np.ndarray, target: np.ndarray
 ) -> float | None:
-    """Spearman's; of answers twice the area under the ROC curve, minus 1."""
+    """Spearman's correlation; for answers, twice the ROC area minus 1."""
     values = np.unique(target)
     if len(values) < 2 or not np.ptp(predicted) > 0.0:
         return None if len(values) < 2 else 0.0
@@ -183,7 +182,7 @@ def _rank_correlation(
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """From 0; of equal values the mean."""
+    """Ranks from 0; the mean rank for equal values."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(count) - 1
     return (last - (count - 1) / 2)[place.ravel()].astype(np.float64)

@@ -1,4 +1,4 @@
-"""In which order a model calls its layers."""
+"""The order in which a model calls its layers."""
 
 import contextlib
 import functools
@@ -11,9 +11,9 @@ from keras_concepts import _backend
 class CallOrder:
     """The order in which a training step first calls some layers.
 
-    A functional model keeps its layers in that order. In a model or layer of
-    somebody's own they stand as they were made, which may be the other way
-    round: there one step is watched, or the trace of one.
+    A functional model keeps its layers in that order. In a user's own model or
+    layer they are in the order of creation, which may differ: there one step,
+    or the trace of one, is watched.
 
     Args:
         model: A model, which may be built by that step.
@@ -43,11 +43,11 @@ class CallOrder:
         return [] if self._is_known else layers[1:]
 
     def sorted(self, layers: Sequence[Any]) -> list[int]:
-        """Places in `layers` of what was called first, and so on.
+        """Indices into `layers`, in the order of their calls.
 
         Args:
-            layers: May hold a layer several times, and `None`. What was never
-                called stays behind the one before it.
+            layers: May hold a layer several times, and `None`. A layer that was
+                never called stays behind the one before it.
         """
         keys, last = [], -1
         for layer in layers:
@@ -67,7 +67,7 @@ class CallOrder:
 
 
 def _is_in_its_own_order(layer: Any) -> bool:
-    """Whether a container may call its layers in another order."""
+    """Whether a container may call its layers in a different order."""
     if _backend.is_functional(layer) or _backend.is_of_keras(layer):
         return False
     return len(_backend.flatten_layers(layer)) > 2

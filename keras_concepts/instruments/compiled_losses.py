@@ -77,14 +77,14 @@ class OutputLoss:
     Attributes:
         output: Name of the output, `""` if only one has a loss.
         path: Keys that lead to it in the model's outputs.
-        index: Which of the outputs with a loss it is.
+        index: Its index among the outputs with a loss.
         function: The `keras.Loss`.
         weight: Its weight in the objective, or `None`.
-        name: Name of Keras' class or this package's, of functions too; of
-            somebody's own, its own.
-        kind: What its labels are.
+        name: Name of the class of Keras or this package, also for functions;
+            for a user's loss, its own name.
+        kind: Kind of its labels.
         from_logits: Whether it takes logits; `None` if not known.
-        label_smoothing: As given to it.
+        label_smoothing: As passed to it.
         ignore_class: Label that does not count, or `None`.
     """
 
@@ -110,7 +110,7 @@ def output_losses(model: Any, y_true: Any, y_pred: Any) -> list[OutputLoss]:
     """
     try:
         losses = _backend.losses_of_outputs(model, y_true, y_pred)
-    except Exception:  # `fit` will say what does not fit
+    except Exception:  # `fit` will report the misfit
         return []
     alone = len(losses) == 1
     return [
@@ -180,12 +180,12 @@ def _kind(name: str, loss: Any) -> LossKind:
 
 
 def part_for(loss: OutputLoss, structure: Any, count: int) -> Any:
-    """What a structure of labels or weights holds for one output.
+    """The part of a structure of labels or weights that belongs to one output.
 
     Args:
         loss: Loss of the output.
         structure: As given to `fit`, or a single array for all outputs.
-        count: How many outputs have a loss.
+        count: Number of outputs with a loss.
 
     Returns:
         An array, or `None` if it cannot be known.

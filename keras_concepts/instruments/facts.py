@@ -1,4 +1,4 @@
-"""What is known of a run beside what is measured: model, loss, optimizer."""
+"""What is known about a run besides measurements: model, loss, optimizer."""
 
 import importlib.metadata
 import math
@@ -30,7 +30,7 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         model: A compiled, built model in `fit`.
-        params: What Keras tells its callbacks: `epochs` and `steps`.
+        params: The `params` of Keras' callbacks: `epochs` and `steps`.
 
     Returns:
         | key | value |
@@ -99,10 +99,10 @@ def _is_own(model: Any, method: str) -> bool:
 
 
 def planned_facts(params: dict[str, Any]) -> dict[str, Any]:
-    """How long a `fit` is to go on, which is known before its model is built.
+    """The planned length of a `fit`, known before its model is built.
 
     Args:
-        params: What Keras tells its callbacks: `epochs` and `steps`.
+        params: The `params` of Keras' callbacks: `epochs` and `steps`.
     """
     return {
         "epochs": params.get("epochs"),
@@ -111,7 +111,7 @@ def planned_facts(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def model_facts(model: Any) -> dict[str, Any]:
-    """By what a built model is known again in another process."""
+    """What identifies a built model in another process."""
     parameters = sum(math.prod(v.shape) for v in model.weights)
     return {"model": model.name, "parameters": parameters}
 
@@ -166,7 +166,7 @@ def _layer(layer: Any, names: OwnerNames) -> dict[str, Any]:
 
 
 def _function_after(layer: Any, names: OwnerNames, steps: int = 8) -> Any:
-    """The function that all readers of a layer apply to it, or `None`."""
+    """The function that all layers reading a layer apply to it, or `None`."""
     readers = [x for x in _backend.next_layers(layer) or [] if names.knows(x)]
     found = set()
     for reader in readers:
@@ -182,7 +182,7 @@ def _function_after(layer: Any, names: OwnerNames, steps: int = 8) -> Any:
 def _attribute(layer: Any, name: str) -> Any:
     try:
         return getattr(layer, name, None)
-    except Exception:  # of somebody's own property
+    except Exception:  # from a user's own property
         return None
 
 
@@ -209,7 +209,7 @@ def _variables(model: Any, names: OwnerNames) -> list[dict[str, Any]]:
 
 
 def _plain(part: Any) -> Any:
-    """The same in what JSON knows; of anything else its name."""
+    """The same as JSON values; other objects as their names."""
     if isinstance(part, str | bool | int | None):
         return part
     if isinstance(part, float):
@@ -228,9 +228,7 @@ def _plain(part: Any) -> Any:
 def _config(part: Any) -> Any:
     try:
         return part.get_config()
-    except (
-        Exception
-    ):  # somebody's own may raise anything: no fact is worth a run
+    except Exception:  # user code may raise anything: no fact is worth a run
         return None
 
 

@@ -1,4 +1,4 @@
-"""What the first layer with a kernel is given, and where NaN first appears."""
+"""The inputs of the first layer with a kernel, and where NaN first appears."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +14,10 @@ from keras_concepts.instruments.recorded_calls import RecordedCall
 def first_kernel_rms(
     calls: Sequence[RecordedCall], kernels: set[str]
 ) -> float | None:
-    """Root mean square of what the first layer with a kernel is given.
+    """Root mean square of the inputs of the first layer with a kernel.
 
     Args:
-        calls: Of one pass, in order of their ends.
+        calls: Calls of one pass, in the order in which they end.
         kernels: Paths of the layers with a kernel.
     """
     for call in calls:
@@ -34,14 +34,14 @@ def first_kernel_rms(
 
 
 def first_bad_output(calls: Sequence[RecordedCall]) -> Fault | None:
-    """The first call that makes a NaN or infinity of finite inputs."""
+    """The first call that makes a NaN or infinity from finite inputs."""
     for call in calls:
         count = _bad_entries(keras.tree.flatten(call.outputs))
         if count and not _bad_entries(call.tensors()):
             entries = "entry" if count == 1 else "entries"
             where = (
                 f"{count} NaN or infinite {entries} in the output of "
-                f"{call.name}, of finite inputs"
+                f"{call.name}, although its inputs are finite"
             )
             return Fault("activation", call.name, count, where)
     return None

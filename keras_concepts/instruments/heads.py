@@ -23,7 +23,7 @@ from keras_concepts.instruments.compiled_losses import (
 from keras_concepts.instruments.owners import owner_names
 from keras_concepts.instruments.recorded_calls import recorded_calls
 
-_STEPS = 200  # of a walk back from an output
+_STEPS = 200  # in a walk back from an output
 
 
 @dataclasses.dataclass
@@ -31,7 +31,7 @@ class Head:
     """An output of a model.
 
     Attributes:
-        facts: What `head_facts` says of it.
+        facts: What `head_facts` returns for it.
         loss: Its loss, or `None`.
     """
 
@@ -40,29 +40,29 @@ class Head:
 
 
 def head_facts(model: Any, x: Any = None, y: Any = None) -> list[dict]:
-    """What each output with a loss computes; of each output, if none has one.
+    """What each output with a loss computes; every output, if none has one.
 
     The function that an output goes through is read from the graph of layers
-    and operations, and of a model with a `call` of its own from a symbolic
-    pass, which assigns nothing.
+    and operations, or, for a model with its own `call`, from a symbolic pass,
+    which assigns nothing.
 
     Args:
-        model: A compiled model, better built: of others little is known.
-        x: Inputs of a batch, or their shapes. Only a model with a `call` of its
-            own needs them.
+        model: A compiled model, preferably built: little is known of others.
+        x: Inputs of a batch, or their shapes. Only a model with its own `call`
+            needs them.
         y: Labels or their shapes, which may decide what `loss="crossentropy"`
             is.
 
     Returns:
-        For each a dict of JSON values, `None` where something is not known.
+        For each a dict of JSON values, `None` where a value is not known.
 
         | key | value |
         |---|---|
         | `output` | its name, `""` if only one has a loss |
         | `layer` | path of the layer that applies `activation` |
         | `activation` | name of the function that the output goes through |
-        | `argument_activation` | where that function is a layer or operation of
-            its own, the function that its argument has gone through |
+        | `argument_activation` | if that function is a separate layer or
+            operation, the function that its argument has gone through |
         | `units` | length of its last axis |
         | `shape` | of the output, with `None` for the batch |
         | `loss` | name of the class, also of functions and strings |
@@ -83,7 +83,7 @@ def heads_of(model: Any, x: Any = None, y: Any = None) -> list[Head]:
 def _heads_of(model: Any, x: Any, y: Any) -> list[Head]:
     outputs, made_by = _outputs(model, x)
     stand_in = outputs
-    if outputs is None:  # labels tell how many there are, and one is the rule
+    if outputs is None:  # labels show how many there are, usually one
         stand_in = keras.KerasTensor((None, 1)) if y is None else y
     losses = output_losses(model, y, stand_in)
     names = owner_names(model)
@@ -149,18 +149,18 @@ def _length(length: Any) -> int | None:
     return None if length is None else int(length)
 
 
-# What made a tensor: the operation, its inputs, which output it is.
+# What made a tensor: the operation, its inputs, the index of the output.
 MadeBy = Callable[[Any], tuple[Any, list[Any], int] | None]
 
 
 @dataclasses.dataclass
 class _Reached:
-    """Where a walk back from an output has ended.
+    """The end of a walk back from an output.
 
     Attributes:
         activation: Name of the last function, or `None` if not known.
-        operation: What applies it.
-        argument: What a function takes that is an operation of its own.
+        operation: The operation that applies it.
+        argument: The argument of a function that is a separate operation.
     """
 
     activation: str | None = None
@@ -173,8 +173,8 @@ class _Walk:
 
     def __init__(self, made_by: MadeBy) -> None:
         self._made_by = made_by
-        # Inputs of models in the model, and of functions of `Lambda` layers,
-        # and what these were called with.
+        # Inputs of nested models and of `Lambda` functions, and what they were
+        # called with.
         self._outside: dict[int, Any] = {}
 
     def back_from(self, tensor: Any, steps: int = _STEPS) -> _Reached:
@@ -203,7 +203,7 @@ class _Walk:
         return _Reached()
 
     def _inside(self, operation: Any, inputs: list[Any], index: int) -> Any:
-        """The tensor inside of a model or function that comes out of it."""
+        """The tensor inside a model or function that it returns."""
         if isinstance(operation, keras.layers.Lambda) and len(inputs) == 1:
             return self._inside_lambda(operation, inputs[0])
         if isinstance(operation, keras.layers.TimeDistributed):
@@ -224,7 +224,7 @@ class _Walk:
         made = traced(lambda x: result.append(function(x)) or result[0], inner)
         if made is None:
             return None
-        # Kept, as long as they are looked up by `id`.
+        # Kept for as long as they are looked up by `id`.
         self._outside[id(inner)] = given
         self._kept = [*getattr(self, "_kept", []), inner]
         return result[0]
@@ -255,7 +255,7 @@ def _named_function(layer: Any) -> str | None:
 
 
 def _is_graph(operation: Any) -> bool:
-    """Whether a model is called as its graph of layers says."""
+    """Whether calling a model follows its graph of layers."""
     if not isinstance(operation, keras.Model) or not operation.built:
         return False
     if _backend.output_structure(operation) is None:
@@ -274,12 +274,12 @@ def _outputs(model: Any, x: Any) -> tuple[Any, MadeBy]:
         return None, _backend.made_by
     try:
         return _of_call(model, _built_for(model) if x is None else x)
-    except Exception:  # of somebody's own `call`
+    except Exception:  # from a user's own `call`
         return None, _backend.made_by
 
 
 def _of_chain(model: Any, x: Any) -> tuple[Any, MadeBy]:
-    """Of a `Sequential` that is not built: its layers are known already."""
+    """For an unbuilt `Sequential`, whose layers are already known."""
     layers = model.layers
     tensors = [keras.KerasTensor((None, None)) for _ in layers]
     shape = _shape_after(model, x)
@@ -297,25 +297,25 @@ def _of_chain(model: Any, x: Any) -> tuple[Any, MadeBy]:
 
 
 def _shape_after(model: Any, x: Any) -> tuple[int | None, ...] | None:
-    """Shape of what a chain of layers returns, as far as it is known."""
+    """Output shape of a chain of layers, as far as it is known."""
     try:
         [given] = keras.tree.flatten(x)
         shape = model.compute_output_shape((None, *given.shape[1:]))
         return (None, *shape[1:])
-    except Exception:  # no inputs, or a layer that cannot say
+    except Exception:  # no inputs, or a layer that does not know
         units = getattr(model.layers[-1], "units", None)
         return (None, units) if isinstance(units, int) else None
 
 
 def _built_for(model: Any) -> Any:
-    """Inputs like those that a model was built for, if it has one."""
+    """Inputs like those that a model was built for, if any."""
     return keras.KerasTensor(model.get_build_config()["input_shape"])
 
 
 def _of_call(model: Any, x: Any) -> tuple[Any, MadeBy]:
-    """Of a model with a `call` of its own: what it calls, in a symbolic pass.
+    """For a model with its own `call`: what it calls in a symbolic pass.
 
-    An output is known if it is just what a layer has returned.
+    An output is known if a layer returned exactly this tensor.
     """
     symbolic = keras.tree.map_structure(
         lambda each: keras.KerasTensor(
@@ -345,8 +345,8 @@ def _of_call(model: Any, x: Any) -> tuple[Any, MadeBy]:
 
 
 def _dtype_of(array: Any) -> str:
-    """As `fit` hands it to the model: fractions in `floatx`."""
-    given = getattr(array, "dtype", None)  # a table of pandas has several
+    """As `fit` passes it to the model: fractions in `floatx`."""
+    given = getattr(array, "dtype", None)  # a pandas table has several
     known = None if given is None else keras.backend.standardize_dtype(given)
     if known is None or keras.backend.is_float_dtype(known):
         return keras.config.floatx()
@@ -354,7 +354,7 @@ def _dtype_of(array: Any) -> str:
 
 
 def _metrics(model: Any, loss: OutputLoss | None, count: int) -> list[str]:
-    """Names of the metrics that `compile` was given for an output."""
+    """Names of the metrics passed to `compile` for an output."""
     compiled = _backend.compile_arguments(model)
     found: list[Any] = []
     for key in ("metrics", "weighted_metrics"):

@@ -8,19 +8,19 @@ from keras_concepts._types import Tensor
 
 
 class NoLossError(ValueError):
-    """Labels were given for a model that has nothing to compute a loss with."""
+    """Labels were given for a model that cannot compute a loss."""
 
 
 def model_loss(
     model: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool
 ) -> Tensor:
-    """What `model.compute_loss` gives, penalties and added losses included.
+    """The result of `model.compute_loss`, with penalties and added losses.
 
-    To be called in the scope in which the model made `y_pred`.
+    Call this in the scope in which the model made `y_pred`.
 
     Raises:
-        NoLossError: There is neither a compiled loss nor a `compute_loss` of
-            the model's own, and no layer has added one.
+        NoLossError: There is no compiled loss, the model has no `compute_loss`
+            of its own, and no layer has added a loss.
     """
     if not _backend.has_loss(model) and not model.losses:
         raise NoLossError(

@@ -7,9 +7,9 @@ from keras_concepts._types import Tensor
 
 
 def l2_norms(tensors: list[Tensor]) -> Tensor:
-    """L2 norms, right also where squares leave the range of float32.
+    """L2 norms, correct even where squares leave the range of float32.
 
-    Gradients of 1e-25, as deep sigmoid stacks have, square to zero.
+    Gradients of 1e-25, as in deep sigmoid stacks, square to zero.
     """
     norms, _ = _backend.norms_and_peaks(tensors)
     return norms

@@ -1,4 +1,4 @@
-"""Names for what a recording has rows of: layers and variables of a model."""
+"""Names of the owners of rows in a recording: layers and variables."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from keras_concepts import _backend
 
 @dataclasses.dataclass
 class OwnerNames:
-    """A name for each layer, operation and variable, which `id` identifies.
+    """A name for each layer, operation and variable, identified by `id`.
 
-    Names are paths. Where several layers have one path, the second is named
+    Names are paths. If several layers have the same path, the second is named
     `path (2)`, and so are its variables: `path (2)/kernel`.
     """
 
@@ -25,7 +25,7 @@ class OwnerNames:
         return self._names.get(id(owner)) or _path(owner)
 
     def knows(self, owner: Any) -> bool:
-        """Whether it is a part of the model."""
+        """Whether it is part of the model."""
         return id(owner) in self._names
 
     def layer_of(self, variable: Any) -> Any:
@@ -33,7 +33,7 @@ class OwnerNames:
         return self._layers.get(id(variable))
 
     def layer_name_of(self, variable: Any) -> str:
-        """Name of that layer, or the part of the variable's name for it."""
+        """Name of that layer, or the layer's part of the variable's name."""
         layer = self.layer_of(variable)
         if layer is not None:
             return self.of(layer)
@@ -46,8 +46,8 @@ def owner_names(model: Any = None, variables: Sequence[Any] = ()) -> OwnerNames:
     Args:
         model: A built model, or another layer; `None` if there are only
             variables.
-        variables: More variables to name. Where several have one path, the
-            second of each belongs to `layer (2)`.
+        variables: More variables to name. If several have the same path, the
+            second belongs to `layer (2)`.
     """
     layers = [] if model is None else _backend.flatten_layers(model)
     owners = _owners(layers)
@@ -87,7 +87,7 @@ def _owners(layers: Sequence[Any]) -> dict[int, Any]:
 
 
 def _layer_names(layers: Sequence[Any]) -> dict[int, str]:
-    # Outer layers come first, so that the innermost around each one stays.
+    # Outer layers come first, so that the innermost layer wins.
     around = {
         id(inner): layer
         for layer in layers
@@ -105,7 +105,7 @@ def _layer_names(layers: Sequence[Any]) -> dict[int, str]:
             names[id(layer)] = unique_name(path, taken)
         return names[id(layer)]
 
-    # A layer with weights keeps its path if a model around it has the same.
+    # A layer with weights keeps its path if an enclosing model has the same.
     for layer in sorted(layers, key=lambda x: not _backend.own_variables(x)):
         _ = name(layer)
     for operation in (x for each in layers for x in operations_of(each)):
@@ -114,15 +114,15 @@ def _layer_names(layers: Sequence[Any]) -> dict[int, str]:
 
 
 def operations_of(layer: Any) -> list[Any]:
-    """The layers and operations of a functional model, else nothing."""
+    """The layers and operations of a functional model, empty for others."""
     found = getattr(layer, "operations", ())
-    if not isinstance(found, list | tuple):  # an attribute of somebody's own
+    if not isinstance(found, list | tuple):  # a user's own attribute
         return []
     return [each for each in found if isinstance(each, keras.Operation)]
 
 
 def _renamed(path: str, head: str, name: str) -> str:
-    """A path that begins with that of another owner, with its name instead."""
+    """A path with the path of its owner replaced by the owner's name."""
     return name + path[len(head) :] if path.startswith(f"{head}/") else path
 
 

@@ -1,4 +1,4 @@
-"""What a model predicts for a fixed batch, reduced to a few numbers."""
+"""A model's predictions for a fixed batch, reduced to a few numbers."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from keras_concepts.instruments.model_loss import NoLossError, model_loss
 from keras_concepts.instruments.predictions import prediction_rows
 from keras_concepts.quantities import Quantity
 
-# How often a run is looked at, so that compiling is worth it or not.
+# Number of predictions in a run above which compiling pays off.
 LOOKS = 6
 Rows = dict[str, dict[Quantity, np.ndarray]]
 
 
 class PredictionProbe:
-    """Predicts a batch at inference; the model stays as it is.
+    """Predicts a batch at inference, without changing the model.
 
     Args:
         model: A built model.
@@ -78,11 +78,11 @@ class PredictionProbe:
         return rows
 
     def order_error(self) -> float | None:
-        """How much the order of the steps of sequences matters to the model.
+        """How much the order of the steps in a sequence matters to the model.
 
-        RMS of what changes in the prediction, but for its own order, if the
-        steps come in another one, over its standard deviation. `None` without
-        exactly one input and one output, or if there are no steps.
+        RMS change of the predictions if the steps come in another order (their
+        own order aside), over the predictions' standard deviation. `None`
+        without exactly one input and one output, or if there are no steps.
         """
         x, y, weight = self._batch
         if keras.tree.is_nested(x) or len(x.shape) < 2 or x.shape[1] < 3:
@@ -110,7 +110,7 @@ class PredictionProbe:
         return loss, self._added(), outputs
 
     def _added(self) -> Any:
-        """What layers have added to the loss, penalties of weights left out."""
+        """What layers have added to the loss, without penalties of weights."""
         penalties = [
             variable.regularizer(variable)
             for variable in self._model.trainable_variables
@@ -128,7 +128,7 @@ def outputs_by_name(model: Any, outputs: Any) -> dict[str, Any]:
     """Each output under its name, the only one under `""`.
 
     Args:
-        model: Whose outputs they are.
+        model: The model whose outputs they are.
         outputs: One, a list or a dict; also targets in the same structure.
     """
     if outputs is None:

@@ -1,4 +1,4 @@
-"""What a model predicts of a probe, in a few numbers."""
+"""A model's predictions for a probe, in a few numbers."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from keras_concepts import quantities as q
 from keras_concepts.instruments.agreement import agreement_rows, class_numbers
 from keras_concepts.quantities import Quantity
 
-_NEAR = 1e-3  # of the largest weight
+_NEAR = 1e-3  # as a share of the largest weight
 
 
-# Infinite predictions, of a run that diverges, give NaN.
+# Infinite predictions of a diverging run give NaN.
 @np.errstate(invalid="ignore", over="ignore", divide="ignore")
 def prediction_rows(
     predicted: np.ndarray, target: np.ndarray | None, head: dict[str, Any]
@@ -20,7 +20,7 @@ def prediction_rows(
 
     Args:
         predicted: `(batch, ..., units)`.
-        target: Of the same batch, or `None`.
+        target: Labels of the same batch, or `None`.
         head: Facts of the output.
     """
     if predicted.ndim == 0 or not predicted.size:
@@ -68,7 +68,7 @@ def _class_rows(
 def _accuracy_of_answers(
     predicted: np.ndarray, target: np.ndarray | None, head: dict[str, Any]
 ) -> dict[Quantity, np.ndarray]:
-    """Accuracy where each sample has one class, and each class an answer."""
+    """Accuracy for one class per sample, and for an answer per class."""
     if target is None or head.get("kind") != "binary":
         return {}
     labels = class_numbers(predicted, target, head)
@@ -90,8 +90,9 @@ def _classes(target: np.ndarray, count: int, units: int) -> np.ndarray | None:
 def equal_columns(kernel: np.ndarray) -> float:
     """Share of the units, along the last axis, that equal the first one.
 
-    Of the other units; 0 of a kernel with one unit. Weights are equal if a
-    thousandth of the largest is between them: rounding parts equal ones.
+    The share is among the other units; 0 for a kernel with one unit. Weights
+    count as equal if they differ by less than a thousandth of the largest,
+    since rounding separates equal ones.
     """
     columns = kernel.reshape(-1, kernel.shape[-1])
     if columns.shape[1] < 2:

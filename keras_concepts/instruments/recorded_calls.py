@@ -1,4 +1,4 @@
-"""Which layers a model calls, with what, in one eager pass."""
+"""The layers that a model calls in one eager pass, and their arguments."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,7 @@ from keras_concepts.instruments.owners import (
     owner_names,
 )
 
-# What these do inside is their own affair, and may run in a backend's loop.
+# The layers inside these are left out, and may run in a backend's loop.
 _CLOSED = (
     keras.layers.AdditiveAttention,
     keras.layers.Attention,
@@ -37,9 +37,9 @@ class RecordedCall:
         name: Its name; see `owner_names`.
         parent: The call of the layer that called it, or `None`.
         arguments: What it was called with, by name.
-        masks: The mask that each of its tensors bore then, by `id`.
+        masks: The mask that each of its tensors had at the time, by `id`.
         outputs: What it returned.
-        children: How many recorded calls were made inside it.
+        children: Number of recorded calls made inside it.
     """
 
     layer: Any
@@ -51,7 +51,7 @@ class RecordedCall:
     children: int = 0
 
     def tensors(self, masks: bool = False) -> list[Tensor]:
-        """Its input tensors, or the masks that it was given."""
+        """Its input tensors, or the masks passed to it."""
         return [
             each
             for name, argument in self.arguments.items()
@@ -62,12 +62,12 @@ class RecordedCall:
 
 
 def is_mask(argument: str) -> bool:
-    """Whether Keras takes an argument of this name for a mask."""
+    """Whether Keras treats an argument of this name as a mask."""
     return argument == "mask" or argument.endswith("_mask")
 
 
-# From the number of a call, in order of their ends, and what it returned, to
-# what it shall return.
+# From the number of a call, in the order in which calls end, and its result, to
+# the result that replaces it.
 Alter: TypeAlias = Callable[[int, Any], Any]
 
 
@@ -75,7 +75,7 @@ Alter: TypeAlias = Callable[[int, Any], Any]
 def recorded_calls(
     model: Any, alter: Alter | None = None
 ) -> Iterator[list[RecordedCall]]:
-    """Records the calls made inside the with-block, in order of their ends.
+    """Records the calls made inside the with-block, in the order they end.
 
     What recurrent, attention and `TimeDistributed` layers call is left out.
 
@@ -99,7 +99,7 @@ def recorded_calls(
 
 
 def visible_layers(model: Any) -> list[Any]:
-    """The model, and each layer and operation in it whose calls can be seen."""
+    """The model, and each layer and operation in it whose calls are visible."""
     layers = _backend.flatten_layers(model)
     hidden = {
         id(inner)

@@ -11,7 +11,7 @@ from keras_concepts import _backend
 from keras_concepts import quantities as q
 from keras_concepts.instruments.owners import OwnerNames
 
-# Of Keras' layers, whether they are trained or not (LoRA freezes a kernel).
+# For Keras' layers, whether trained or not (LoRA freezes a kernel).
 _WEIGHTS = re.compile(
     r"(lora_)?(.+_)?(kernel|embeddings)(_a|_b)?|reverse_embeddings"
 )
@@ -28,15 +28,15 @@ def roles_of(
 ) -> list[str]:
     """The role of each variable: `WEIGHT` and so on in `quantities`.
 
-    Keras' layers name their variables. Of other layers a variable with two axes
-    or more is a weight, unless it is named like a bias or scale, or has one
-    entry for each unit.
+    Keras' layers name their variables. In other layers a variable with two or
+    more axes is a weight, unless it is named like a bias or scale, or has one
+    entry per unit.
 
     Args:
-        variables: Of a model, built.
-        names: Which layers they belong to.
-        model: To find attention in; without it, names alone say what is a
-            query or key.
+        variables: Variables of a built model.
+        names: The layers they belong to.
+        model: Model to find attention in. Without it, only names identify
+            queries and keys.
     """
     scores = _score_layers(model)
     return [
@@ -64,7 +64,7 @@ def _role(variable: Any, layer: Any, path: str, scores: dict[int, bool]) -> str:
 
 
 def _score_layers(model: Any) -> dict[int, bool]:
-    """Whether they make scores, of the layers in Keras' attention."""
+    """The layers in Keras' attention, and whether they make scores."""
     found: dict[int, bool] = {}
     for layer in [] if model is None else _backend.flatten_layers(model):
         if isinstance(layer, keras.layers.MultiHeadAttention):
@@ -80,8 +80,8 @@ def layers_of_variables(
 ) -> list[str]:
     """Name of the layer of each variable; `""` if it is in none.
 
-    What is measured of a recurrent layer is not measured of its cells, whose
-    variables belong to the recurrent layer.
+    A recurrent layer is measured instead of its cells, so their variables
+    belong to the recurrent layer.
     """
     recurrent = {
         id(part): layer

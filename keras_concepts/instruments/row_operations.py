@@ -1,4 +1,4 @@
-"""How much a model computes for a row of its inputs, roughly."""
+"""Roughly how much a model computes for one row of its inputs."""
 
 import math
 from typing import Any
@@ -11,8 +11,8 @@ from keras_concepts import _backend
 def row_operations(model: Any) -> float:
     """Multiplications of weights with the activations of one row.
 
-    Of a layer that is no part of a graph of layers it is not known how often
-    its weights are used: once, it is assumed.
+    For a layer outside of a graph of layers, it is not known how often its
+    weights are used; once is assumed.
 
     Args:
         model: A built model.
@@ -38,12 +38,12 @@ def row_operations(model: Any) -> float:
 def _steps(layer: Any) -> int:
     try:
         return int(layer.input.shape[1] or 1)
-    except (AttributeError, ValueError):  # not part of a graph, or many times
+    except (AttributeError, ValueError):  # not in a graph, or repeated
         return 1
 
 
 def _positions(layer: Any) -> int:
-    """At how many places of a row a layer uses its weights."""
+    """Number of positions in a row at which a layer uses its weights."""
     try:
         shape = layer.output.shape
     except (AttributeError, ValueError):

@@ -1,4 +1,4 @@
-"""Whether a model can learn one batch, found without touching it."""
+"""Whether a model can learn one batch, without changing the model."""
 
 import dataclasses
 import math
@@ -15,20 +15,20 @@ from keras_concepts._dropout_family import dropout_off
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.model_loss import model_loss
 
-# Of Adam, as Kingma & Ba (2015) have it.
+# Constants of Adam, as in Kingma & Ba (2015).
 _DECAY_1, _DECAY_2, _TINY = 0.9, 0.999, 1e-7
 
 
 @dataclasses.dataclass
 class Learned:
-    """What some steps on one batch did.
+    """The result of some steps on one batch.
 
     Attributes:
         before: Loss at the start, without penalties.
         after: The larger of the last two losses.
-        steps: How many were taken.
+        steps: Number of steps taken.
         rate: Learning rate.
-        moved: Of each trained variable, whether an entry of it changed.
+        moved: For each trained variable, whether any of its entries changed.
     """
 
     before: float
@@ -42,8 +42,8 @@ class Trial:
     """Loss and gradients of one batch, at any values of the weights.
 
     Layers are called as in training, without dropout. The model itself keeps
-    its weights, statistics, seeds and metrics, for the values stand in for them
-    in a scope of Keras' that forgets what is assigned in it.
+    its weights, statistics, seeds and metrics: the values replace them in a
+    Keras scope that discards assignments.
 
     Args:
         model: A built model with a loss.
@@ -67,8 +67,8 @@ class Trial:
         self.start = [_backend.snapshot(v) for v in self.variables]
         self._model = model
         self._batch = x, y, sample_weight
-        # A graph of TensorFlow is quickly made; XLA must be told to hurry. On
-        # JAX what is not compiled together is compiled operation by operation.
+        # A TensorFlow graph is quick to build; XLA must be told to hurry. JAX
+        # compiles operation by operation whatever is not compiled together.
         is_jax = keras.backend.backend() == "jax"
         self._step = _backend.compiled_pass(
             self._stepped,
@@ -83,7 +83,7 @@ class Trial:
         """Loss without penalties, and the gradient of each variable.
 
         Args:
-            values: Of the variables, by default those that they have.
+            values: Values of the variables, by default their current ones.
         """
         values = self.start if values is None else list(values)
         zeros = list(map(ops.zeros_like, values))
@@ -97,21 +97,21 @@ class Trial:
         enough: Callable[[float, float], bool],
         seconds: float = math.inf,
     ) -> Learned:
-        """Some steps of Adam, always of the same batch.
+        """Some steps of Adam, always on the same batch.
 
         Args:
-            steps: How many at most.
+            steps: Maximum number of steps.
             rate: Learning rate.
-            enough: Whether a fall of the loss, from one number to another, is
-                enough. It ends with two such in a row.
-            seconds: Time after which it ends.
+            enough: Whether a fall of the loss, from the first number to the
+                second, is enough. The steps end after two such falls in a row.
+            seconds: Time limit.
         """
         values = self.start
         first = second = list(map(ops.zeros_like, values))
         losses = []
         started = time.monotonic()
         for step in range(1, steps + 2):
-            # Both moments begin at 0, for which the rate makes up.
+            # The rate corrects for both moments starting at 0.
             scale = rate * math.sqrt(1 - _DECAY_2**step) / (1 - _DECAY_1**step)
             loss, _, *state = self._stepped_at(values, first, second, scale)
             values, first, second = state

@@ -1,4 +1,4 @@
-"""How far the weights of a model have moved, from the host."""
+"""How far the weights of a model have moved, computed on the host."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from keras_concepts.instruments.predictions import equal_columns
 from keras_concepts.instruments.roles import roles_of
 from keras_concepts.quantities import Quantity
 
-# Entries of a variable that are looked at: of larger ones a sample. And those
-# of a model, in which each variable of more than its share has that.
+# Maximum entries read from a variable; larger ones are sampled. And the maximum
+# for a model, where each larger variable gets an equal share.
 _MOST_ENTRIES, _MOST_IN_ALL = 2**16, 2**25
-# Weights of a kernel that are compared between its units.
+# Number of a kernel's weights that are compared between units.
 _MOST_INPUTS = 64
 _MOST_UNITS = 256
 
@@ -23,14 +23,14 @@ _MOST_UNITS = 256
 class WeightHistory:
     """Remembers the weights of a model at its first and last measurement.
 
-    Of a variable with more than 65,536 entries as many are looked at, spread
-    evenly: the numbers are those of a sample, and memory stays small, at 8
-    bytes each. Of a model with more than 512 variables they are fewer.
+    From a variable with more than 65,536 entries, this many are sampled, evenly
+    spaced, so that memory stays small, at 8 bytes each. In a model with more
+    than 512 variables they are fewer.
 
     Args:
-        model: A built model. It is not kept.
-        names: Of its variables.
-        variables: Which to look at.
+        model: A built model; no reference to it is kept.
+        names: Names of its variables.
+        variables: Variables to read.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class WeightHistory:
     def _samples(self) -> list[np.ndarray]:
         return [_sample(each, self._entries) for each in self._variables]
 
-    # Weights of a run that diverges are infinite.
+    # Weights of a diverging run are infinite.
     @np.errstate(invalid="ignore", over="ignore")
     def rows(self) -> dict[str, dict[Quantity, float]]:
-        """What to record of each variable now."""
+        """The quantities to record for each variable now."""
         rows: dict[str, dict[Quantity, float]] = {}
         variables = self._variables
         now = self._samples()
@@ -81,7 +81,7 @@ def _sample(variable: Any, most: int) -> np.ndarray:
 
 
 def _equal_columns(kernel: Any) -> float:
-    """Share of units with the weights of the first, of a part of a kernel."""
+    """Share of units with the same weights as the first, in a kernel slice."""
     entries = _on_host(kernel)
     if entries is None:
         entries = kernel
@@ -90,7 +90,7 @@ def _equal_columns(kernel: Any) -> float:
 
 
 def _on_host(variable: Any) -> np.ndarray | None:
-    """All values, if they need not be brought from an accelerator."""
+    """All values, if they need not be copied from an accelerator."""
     return _backend.known_value(keras.ops.convert_to_tensor(variable))
 
 
@@ -98,7 +98,7 @@ def _float32(values: Any) -> np.ndarray:
     if not isinstance(values, np.ndarray):
         values = keras.ops.cast(values, "float32")
         values = _backend.on_host(values)
-    # A copy: some share the memory of the variable.
+    # A copy, since some share memory with the variable.
     return values.astype(np.float32)
 
 

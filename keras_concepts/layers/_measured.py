@@ -1,4 +1,4 @@
-"""What a layer measures of itself, in a variable that nothing trains."""
+"""What a layer measures about itself, in a variable that is not trained."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ import keras
 def measured_variable(rows: int, units: int, name: str) -> Any:
     """A variable of zeros, `(rows, units)`.
 
-    It is float32 whatever the dtype policy. Under `tf.distribute` each replica
-    has a copy of its own; see `_backend.values_of_replicas`.
+    It is float32 under every dtype policy. Under `tf.distribute` each replica
+    has its own copy; see `_backend.values_of_replicas`.
     """
     return keras.Variable(
         "zeros",

@@ -1,4 +1,4 @@
-"""What the units of a layer do, over all of training."""
+"""What the units of a layer do over a whole training run."""
 
 from typing import Any, NamedTuple
 
@@ -25,20 +25,21 @@ _ZEROS, _FLATS = UnitTotals.rows, UnitTotals.rows + 2
 
 
 class ActivationStatistics(NamedTuple):
-    """What was seen of each unit, arrays of shape `(units,)`.
+    """Statistics of each unit, arrays of shape `(units,)`.
 
-    All but `entries` and `dead` are NaN where nothing was.
+    All but `entries` and `dead` are NaN for a unit without entries.
 
     Attributes:
-        entries: How many were seen.
+        entries: Number of entries.
         mean: Mean.
-        std: Standard deviation, of the entries and not of a larger population.
+        std: Standard deviation of these entries (divisor n, not n - 1).
         rms: Root of the mean square.
         zero_share: Share of entries that were exactly 0, from 0 to 1.
         dead: Whether there were entries and all were exactly 0.
-        flat_share: Share of entries where the activation's derivative was less
-            than 5% of its maximum; `None` without a named activation.
-        saturated: Whether that share is above 90%; `None` without one.
+        flat_share: Share of entries where the activation's derivative was below
+            5% of its maximum; `None` without a named activation.
+        saturated: Whether `flat_share` is above 90%; `None` without a named
+            activation.
     """
 
     entries: np.ndarray
@@ -53,11 +54,12 @@ class ActivationStatistics(NamedTuple):
 
 @serializable
 class ActivationProbe(keras.layers.Layer):
-    r"""Passes its input on, and keeps statistics of it over all of training.
+    r"""Passes its input on, and keeps statistics of it over a training run.
 
-    Of each unit or channel (last axis), over every entry of every training
+    For each unit or channel (last axis), over every entry of every training
     batch since the last `reset`: mean, standard deviation, RMS, share of zeros,
-    and whether it is dead or saturated. Put it after the layer to be watched:
+    and whether it is dead or saturated. Put it after the layer you want to
+    watch:
 
     ```python
     hidden, probe = keras.layers.Dense(64, "relu"), ActivationProbe("relu")
@@ -67,45 +69,45 @@ class ActivationProbe(keras.layers.Layer):
     model = kc.strip_probes(model)
     ```
 
-    A unit is dead if each of its outputs was exactly 0: of a ReLU the same as
-    never above 0. It is saturated if $|\varphi'| < 0.05 \max |\varphi'|$ in
-    more than 90% of its outputs, so that little gradient passes. For that the
-    probe must know the activation. (On TensorFlow without XLA, put it after the
-    activation, not before: there a product and a tanh or sigmoid are one
-    operation unless a layer reads what is between them, and are rounded
+    A unit is dead if each of its outputs was exactly 0: for a ReLU, if none was
+    ever above 0. It is saturated if $|\varphi'| < 0.05 \max |\varphi'|$ in more
+    than 90% of its outputs, so that little gradient passes. The probe must know
+    the activation to measure this. (On TensorFlow without XLA, put it after the
+    activation, not before: TensorFlow fuses a product and a tanh or sigmoid
+    unless a layer reads the value between them, and the fused operation rounds
     differently.)
 
-    Only training counts, `evaluate` and `predict` do not, nor do entries that
-    are masked. The statistics are non-trainable weights, saved with the model;
-    they are float32 under each dtype policy, take the same time each batch, and
-    count to $2^{48}$ exactly. They change nothing: training ends with the
-    same weights, to the last bit, with the probe and without. A NaN among the
+    Only training counts: `evaluate`, `predict` and masked entries do not. The
+    statistics are non-trainable weights, saved with the model; they are float32
+    under every dtype policy, take the same time for each batch, and count
+    exactly up to $2^{48}$. They change nothing: training ends with the same
+    weights, to the last bit, with or without the probe. A NaN among the
     activations stays in the moments until `reset`.
 
     Under `tf.distribute` each replica counts its share of a batch, and
-    `statistics` and saved files have those of all replicas together; on several
-    machines, of all replicas of the machine that asks. In PyTorch's
-    `DistributedDataParallel` each process has those of its own share. Under
-    `keras.distribution` of JAX they are of the whole batch.
+    `statistics` and saved files combine all replicas; on several machines,
+    those of the calling machine. In PyTorch's `DistributedDataParallel` each
+    process counts its own share. Under JAX's `keras.distribution` they cover
+    the whole batch.
 
     Args:
-        activation: What the watched layer ends in: `"elu"` (of alpha 1),
+        activation: Activation of the watched layer: `"elu"` (with alpha 1),
             `"relu"`, `"sigmoid"`, `"softplus"`, `"softsign"` or `"tanh"`.
-            `None` for any other, whose saturation is not measured.
+            `None` for any other: saturation is then not measured.
         kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
         `(batch, ..., units)`. A mask is over the first axes.
 
     Output shape:
-        The same.
+        Same as the input.
 
     Raises:
-        ValueError: `activation` is none of these; or, when it is built, the
-            number of units is not known.
+        ValueError: `activation` is none of these; or the number of units is
+            unknown when the layer is built.
 
-    Source: 90% of outputs and 5% of the slope as in SageMaker Debugger's rules
-    for saturated activations, there of tanh and sigmoid.
+    Source: 90% of outputs and 5% of the slope, as in SageMaker Debugger's rules
+    for saturated activations (there for tanh and sigmoid).
 
     Example:
 
@@ -132,7 +134,7 @@ class ActivationProbe(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
-        """Makes the weight that holds the statistics."""
+        """Creates the weight that holds the statistics."""
         units = input_shape[-1] if len(input_shape) > 1 else None
         if units is None:
             raise ValueError(
@@ -155,11 +157,11 @@ class ActivationProbe(keras.layers.Layer):
         return inputs
 
     def statistics(self) -> ActivationStatistics:
-        """What was seen since the last `reset`."""
+        """The statistics since the last `reset`."""
         if not self.built:
             raise ValueError(
-                "`ActivationProbe.statistics` needs a layer that is built. "
-                f"Received: {self.name!r}, which has not been called yet."
+                "`ActivationProbe.statistics` needs a built layer. Received: "
+                f"{self.name!r}, which has not been called yet."
             )
         state = self._state_of_all()
         count, zeros, flats = (
@@ -182,19 +184,19 @@ class ActivationProbe(keras.layers.Layer):
         )
 
     def reset(self) -> None:
-        """Forgets what was seen."""
+        """Clears the statistics."""
         if self.built:
             self.state.assign(ops.zeros_like(self.state.value))
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves what was seen, by all replicas together."""
+        """Saves the statistics of all replicas together."""
         store["0"] = self._state_of_all()
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads it, as what one replica has seen."""
+        """Loads the statistics, as those of one replica."""
         if self.built and set(store.keys()) == {"0"}:
             _backend.assign_to_first_replica(self.state, store["0"])
-        else:  # Keras says what is wrong
+        else:  # Keras raises its own error
             super().load_own_variables(store)
 
     def _state_of_all(self) -> np.ndarray:
@@ -213,11 +215,11 @@ class ActivationProbe(keras.layers.Layer):
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, mask: Any = None
     ) -> Any:
-        """That of the input."""
+        """Same as that of the input."""
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """That of the input."""
+        """Same as that of the input."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
@@ -227,7 +229,7 @@ class ActivationProbe(keras.layers.Layer):
 def _added(
     state: Tensor, x: Tensor, mask: Tensor | None, activation: str | None
 ) -> Tensor:
-    """The state and a batch together."""
+    """The state combined with a batch."""
     x = ops.cast(x, "float32")
     entries = counted(x, mask)
 

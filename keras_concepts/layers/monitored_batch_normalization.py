@@ -1,4 +1,4 @@
-"""Batch normalization that knows how far off its moving statistics are."""
+"""Batch normalization that measures how far off its moving statistics are."""
 
 from typing import Any, NamedTuple
 
@@ -19,16 +19,16 @@ from keras_concepts.layers._measured import measured_variable
 
 
 class BatchNormStatistics(NamedTuple):
-    """Batch statistics against moving ones, float64.
+    """Batch statistics compared with moving ones, float64.
 
     All arrays are of shape `(channels,)`, NaN where no batch was seen.
 
     Attributes:
-        batches: Training batches that were seen.
+        batches: Number of training batches.
         mean_shift: `(μ_moving - μ_batch) / σ_batch`, mean over the batches.
-        log_variance_ratio: `log(σ²_moving / σ²_batch)`, mean over them.
-        initial_share: How much of the value that they had before the first of
-            these batches remains in the moving statistics: `momentum**batches`.
+        log_variance_ratio: `log(σ²_moving / σ²_batch)`, mean over the batches.
+        initial_share: How much of their value before the first of these batches
+            remains in the moving statistics: `momentum**batches`.
     """
 
     batches: int
@@ -37,42 +37,42 @@ class BatchNormStatistics(NamedTuple):
     initial_share: float
 
 
-# Keras files the weights of a layer under the name of its class: so it bears
-# that of the plain layer, whose files it reads and writes.
+# Keras stores the weights of a layer under the name of its class, so this class
+# has the name of the plain layer, whose files it reads and writes.
 @serializable
 class BatchNormalization(keras.layers.BatchNormalization):
     r"""`keras.layers.BatchNormalization` that measures its own shift.
 
-    In training the layer normalizes with the mean and the variance of the
-    batch, at inference with moving averages of them. It keeps of each channel,
-    over all training batches since the last `reset`,
+    In training the layer normalizes with the mean and variance of the batch,
+    and at inference with their moving averages. For each channel it keeps, over
+    all training batches since the last `reset`,
 
     $$d = \frac{\mu_{moving} - \mu_{batch}}{\sqrt{\sigma^2_{batch}}} \qquad
         r = \log \frac{\sigma^2_{moving}}{\sigma^2_{batch}}$$
 
     with the moving statistics as the batch found them and the layer's `epsilon`
-    added to each variance, as where it normalizes. Both are means over batches,
-    signed: the noise of small batches averages out, what is left is 0 in a
-    layer whose moving statistics are right. Above 1, and above log 2, inference
-    is not what was trained.
+    added to each variance, as in the normalization. Both are signed means over
+    batches: the noise of small batches averages out, and the rest is 0 in a
+    layer whose moving statistics are right. If `d` is above 1, or `r` above log
+    2, inference differs from what was trained.
 
-    Everything else is Keras' layer, to the last bit. What it measures is not
-    among its `weights`: files, `get_weights` and `set_weights` are those of the
-    plain layer, in both directions, and saving loses it. (For Keras' files the
-    class must be named as the plain one is; it is exported as
-    `MonitoredBatchNormalization`.) What it measures is among its
-    `variables`, as random seeds are, and so is updated in training on each
-    backend. A layer that is frozen is in inference mode, and measures nothing.
+    Everything else is as in Keras' layer, to the last bit. What it measures is
+    not among its `weights`: files, `get_weights` and `set_weights` match the
+    plain layer in both directions, and saving loses the measurements. (Keras'
+    files require the class name of the plain layer; it is exported as
+    `MonitoredBatchNormalization`.) The measurements are among its `variables`,
+    as random seeds are, so training updates them on every backend. A frozen
+    layer is in inference mode, and measures nothing.
 
     Under `tf.distribute` each replica normalizes by its own share of a batch,
     and the numbers are means over the replicas; on several machines, over those
-    of the machine that asks. With `synchronized=True` they are of the whole
-    batch. In PyTorch's `DistributedDataParallel` each process measures its own
-    share, by which it normalizes, too. Under `keras.distribution` of JAX it is
-    the whole batch.
+    of the calling machine. With `synchronized=True` they are those of the whole
+    batch. In PyTorch's `DistributedDataParallel` each process normalizes by its
+    own share of a batch and measures that. Under JAX's `keras.distribution` it
+    is the whole batch.
 
     Args:
-        axis: As in Keras; so are all arguments.
+        axis: As in Keras, like all arguments.
         momentum: Weight of the old value in the moving averages.
         kwargs: See `keras.layers.BatchNormalization`.
 
@@ -80,7 +80,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Any, with a known number of channels along `axis`.
 
     Output shape:
-        The same.
+        Same as the input.
 
     Source: Ioffe & Szegedy (2015), *Batch normalization*, algorithms 1 and 2.
 
@@ -102,13 +102,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
     ) -> None:
         owner = "MonitoredBatchNormalization"
         axis = checked_int(owner, "axis", axis)
-        # Beyond that, moving statistics grow without end.
+        # Outside of [0, 1], moving statistics grow without bound.
         momentum = checked_number(owner, "momentum", momentum, low=0, high=1)
         super().__init__(axis=axis, momentum=momentum, **kwargs)
         self._measured: _Untracked | None = None
 
     def build(self, input_shape: Any) -> None:
-        """Makes the weights, and what is measured beside them."""
+        """Creates the weights, and the variables of the measurements."""
         axes = len(input_shape)
         if not -axes <= self.axis < axes:
             raise ValueError(
@@ -123,7 +123,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     @property
     def variables(self) -> list[Any]:
-        """All state, and so what was measured, which `weights` leaves out."""
+        """All state, with the measurements, which `weights` leaves out."""
         own = [] if self._measured is None else [self._measured.variable]
         return [*super().variables, *own]
 
@@ -149,12 +149,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return super().call(inputs, training=training, mask=mask)
 
     def statistics(self) -> BatchNormStatistics:
-        """What was seen since the last `reset`."""
+        """The measurements since the last `reset`."""
         if self._measured is None:
             raise ValueError(
-                "`MonitoredBatchNormalization.statistics` needs a layer that "
-                f"is built. Received: {self.name!r}, which has not been "
-                "called yet."
+                "`MonitoredBatchNormalization.statistics` needs a built layer. "
+                f"Received: {self.name!r}, which has not been called yet."
             )
         replicas = _backend.values_of_replicas(self._measured.variable)
         parts = [
@@ -172,7 +171,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
 
     def reset(self) -> None:
-        """Forgets what was seen. The moving statistics stay."""
+        """Clears the measurements. The moving statistics stay."""
         if self._measured is not None:
             variable = self._measured.variable
             variable.assign(ops.zeros_like(variable.value))
@@ -182,7 +181,7 @@ MonitoredBatchNormalization = BatchNormalization
 
 
 class _Untracked:
-    """Keeps a variable from Keras, which takes each attribute for a weight."""
+    """Hides a variable from Keras, which treats every attribute as a weight."""
 
     def __init__(self, variable: Any) -> None:
         self.variable = variable

@@ -1,4 +1,4 @@
-"""Dropout that never stops."""
+"""Dropout that stays on at inference."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,16 +14,17 @@ from keras_concepts._validation import checked_number, checked_seed
 class MonteCarloDropout(keras.layers.Dropout):
     """Dropout that stays on in `predict` and `evaluate`.
 
-    Each call then draws one member of the ensemble that dropout trains, and
-    the spread of many calls is the model's uncertainty (Gal & Ghahramani 2016).
-    For a model that is already trained with `keras.layers.Dropout`, and for the
-    mean and spread at once, there is `mc_predict`.
+    Each call draws one member of the ensemble that dropout trains, and the
+    spread of many calls is the model's uncertainty (Gal & Ghahramani 2016). For
+    a model that was trained with `keras.layers.Dropout`, or for mean and spread
+    in one call, use `mc_predict`.
 
     Args:
-        rate: Share of the units to drop, between 0 and 1. What is left is
-            multiplied by `1 / (1 - rate)`, so its expectation is the input.
-        noise_shape: Shape of the mask; a 1 where units are dropped together,
-            `None` where each is dropped on its own.
+        rate: Share of the units to drop, between 0 and 1. The remaining units
+            are multiplied by `1 / (1 - rate)`, so the expected output is the
+            input.
+        noise_shape: Shape of the mask: 1 along axes whose units are dropped
+            together, `None` where each is dropped on its own.
         seed: Integer, or `None` for a random one.
         kwargs: Arguments of `keras.layers.Layer`.
 
@@ -31,7 +32,7 @@ class MonteCarloDropout(keras.layers.Dropout):
         Any.
 
     Output shape:
-        The same.
+        Same as the input.
 
     Raises:
         ValueError: `rate` is not between 0 and 1.

@@ -23,10 +23,10 @@ class TemperatureScaling(keras.layers.Layer):
     $$p = \operatorname{softmax}(z / T) \qquad T = \arg\min_T
         -\sum_i w_i \sum_c y_{ic} \log p_{ic}$$
 
-    Trained networks tend to be more confident than they are right. A
-    temperature above 1 takes confidence away from every prediction and one
-    below 1 adds to it; the order of the classes, and so the accuracy, stays.
-    Use it before the softmax or sigmoid of a trained model:
+    Trained networks tend to be more confident than accurate. A temperature
+    above 1 lowers the confidence of every prediction and one below 1 raises it;
+    the order of the classes, and so the accuracy, stays the same. Use it before
+    the softmax or sigmoid of a trained model:
 
     ```python
     scaling = TemperatureScaling()
@@ -34,21 +34,21 @@ class TemperatureScaling(keras.layers.Layer):
     calibrated = keras.Sequential([net, scaling, keras.layers.Softmax()])
     ```
 
-    The temperature is a weight that is saved with the model and that no
-    optimizer trains: on the training data the best temperature is too low.
+    The temperature is a weight that is saved with the model but not trained by
+    an optimizer: on the training data the best temperature is too low.
 
     One number cannot correct every error. It does not shift logits, so a bias
-    towards one class, as from class weights, stays.
+    towards one class, for example from class weights, stays.
 
     Args:
-        initial: Temperature until `fit`, above 0.
+        initial: Temperature before `fit`, above 0.
         kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
-        Logits, any.
+        Logits of any shape.
 
     Output shape:
-        The same.
+        Same as the input.
 
     Raises:
         ValueError: `initial` is not above 0.
@@ -88,14 +88,14 @@ class TemperatureScaling(keras.layers.Layer):
     def fit(self, logits: Any, labels: Any, sample_weight: Any = None) -> float:
         """Sets the temperature that minimizes the cross-entropy.
 
-        The one minimum is found with Newton's method, in float64 on the host.
-        There is none if each row's largest logit is the true one, so
-        temperatures end at 0.01; nor if logits say less than nothing about the
-        labels, so they end at 100. A warning says so.
+        The only minimum is found with Newton's method, in float64 on the host.
+        If each row's largest logit is that of its label, there is no minimum
+        and the temperature stops at 0.01; if the logits are worse than
+        uninformative about the labels, it stops at 100. Both give a warning.
 
         Args:
-            logits: Of data the model was not trained on, `(..., C)`, for a
-                softmax, or `(..., 1)`, for a sigmoid.
+            logits: Logits of data the model was not trained on: `(..., C)` for
+                a softmax, or `(..., 1)` for a sigmoid.
             labels: Class numbers `(...)` or `(..., 1)`, or distributions
                 `(..., C)`.
             sample_weight: One weight of at least 0 for each label, `(...)` or
@@ -106,8 +106,8 @@ class TemperatureScaling(keras.layers.Layer):
 
         Raises:
             ValueError: Shapes do not fit, or there are no rows; logits or
-                weights are not finite; labels name no class or are no
-                distribution; weights are negative or all 0.
+                weights are not finite; labels are neither classes nor
+                distributions; weights are negative or all 0.
         """
         scores = _logits(logits)
         targets = _targets(labels, scores.shape)
@@ -126,7 +126,7 @@ class TemperatureScaling(keras.layers.Layer):
         return temperature
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """That of the input."""
+        """Same as that of the input."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class TemperatureScaling(keras.layers.Layer):
 def best_temperature(
     logits: np.ndarray, targets: np.ndarray, weights: np.ndarray
 ) -> float:
-    """The temperature from 0.01 to 100 of the least cross-entropy.
+    """The temperature from 0.01 to 100 with the lowest cross-entropy.
 
     Args:
         logits: `(n, C)` in float64.
@@ -144,7 +144,7 @@ def best_temperature(
         weights: `(n,)`.
     """
     # In b = 1 / T the cross-entropy is convex. Its slope is the mean logit
-    # under the model less that under the labels, its curvature the variance.
+    # under the model minus that under the labels, its curvature the variance.
     logits = logits - logits.max(axis=1, keepdims=True)
     true = weights @ (targets * logits).sum(axis=1)
 
@@ -213,7 +213,7 @@ def _targets(labels: Any, shape: tuple[int, ...]) -> np.ndarray:
         targets = labels
         off = np.abs(targets.sum(axis=-1) - 1.0)
         valid = (targets >= 0.0).all(axis=-1) & (off <= _SUM_TOLERANCE)
-        needed = "be class numbers, or at least 0 and of sum 1 in each row"
+        needed = "be class numbers, or at least 0 and sum to 1 in each row"
     if not valid.all():
         raise ValueError(
             f"`labels` of `TemperatureScaling.fit` must {needed}. Received: "
@@ -223,7 +223,7 @@ def _targets(labels: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _weights(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A weight for each label, `(n,)`, of sum 1."""
+    """A weight for each label, `(n,)`; they sum to 1."""
     if sample_weight is None:
         sample_weight = np.ones(shape[:-1])
     weights = keras.ops.convert_to_numpy(sample_weight).astype("float64")
@@ -245,10 +245,10 @@ def _weights(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
 def _at_bound(temperature: float) -> str:
     reason = (
         "each row's largest logit is that of its label, or nearly so: a lower "
-        "temperature would be better still. Fit on more held-out data, on "
-        "which the model errs"
+        "temperature would be better still. Fit on more held-out data, "
+        "including some that the model gets wrong"
         if temperature == _LOWEST
-        else "the logits say nothing about the labels, or the opposite"
+        else "the logits do not predict the labels, or predict the opposite"
     )
     return (
         f"`TemperatureScaling.fit` stopped at a temperature of {temperature}, "

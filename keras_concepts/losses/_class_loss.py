@@ -28,7 +28,8 @@ from keras_concepts._validation import (
 )
 from keras_concepts.losses._log_probabilities import logits_of
 
-# What labels hold: class numbers, a label for each class, or as shapes say.
+# What labels hold: class numbers, a label for each class, or whatever their
+# shape implies.
 Form: TypeAlias = Literal["auto", "sparse", "dense"]
 
 
@@ -44,7 +45,8 @@ class Losses(NamedTuple):
 
     Attributes:
         losses: Of any shape.
-        counted: How much of each counts, from 0 to 1, or `None` for all.
+        counted: How much each counts, from 0 to 1, or `None` if all count
+            fully.
         weights: Their weights, or `None` for 1.
     """
 
@@ -56,7 +58,7 @@ class Losses(NamedTuple):
 class ClassLoss(keras.losses.Loss, abc.ABC):
     """Base of the losses whose labels are classes.
 
-    Labels are not cast to its dtype: as numbers of classes they are exact. Half
+    Labels are not cast to its dtype, so class numbers stay exact. Half
     precision is computed in float32 and rounded once, at the end.
     """
 
@@ -80,7 +82,7 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         if binary and labels == "sparse":
             raise ValueError(
                 f'`labels` of `{owner}` cannot be "sparse" with '
-                "`binary=True`: each class has a label of its own. Received: "
+                "`binary=True`: each class has its own label. Received: "
                 f"labels={labels!r} and binary={binary!r}."
             )
         self.from_logits = checked_bool(owner, "from_logits", from_logits)
@@ -145,10 +147,10 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         return categorical_targets(*given, self.labels)
 
     def _checked(self, batch: Targets, counted: Tensor | None) -> Targets:
-        """The batch, NaN where labels or predictions cannot be.
+        """The batch, NaN where labels or predictions are impossible.
 
-        Predictions that do not count are zeros: they may hold anything, and
-        NaN would stay NaN if it were multiplied by 0.
+        Predictions that do not count are zeros: they may hold anything, and NaN
+        times 0 is NaN.
 
         Args:
             batch: Labels and predictions.
@@ -175,7 +177,7 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         return batch._replace(y_pred=ops.where(bad, nan, batch.y_pred))
 
     def _highest(self) -> float:
-        """The largest prediction that may be a probability."""
+        """The largest prediction that can still be a probability."""
         return 1.0
 
     def _reduced(
@@ -186,8 +188,8 @@ class ClassLoss(keras.losses.Loss, abc.ABC):
         if counted is not None:
             weights = counted if weights is None else weights * counted
             if self.reduction in ("sum_over_batch_size", "mean"):
-                # Keras divides by the number of losses: take it back, and
-                # divide by how many of them count.
+                # Keras divides by the number of losses: undo that, and divide
+                # by how many of them count.
                 share = ops.mean(counted)
                 weights = ops.divide_no_nan(weights, share)
         reduced = _Reduced(self.name, self.reduction, self._computed_in)
@@ -217,7 +219,7 @@ class EntryLoss(ClassLoss):
         )
 
     def _highest(self) -> float:
-        # Those of a softmax are normalized, whatever their sum.
+        # Probabilities of a softmax are normalized, whatever their sum.
         return 1.0 if self.binary else float("inf")
 
     @abc.abstractmethod

@@ -26,16 +26,16 @@ def plain(owner: str, name: str, weights: Any) -> Plain | None:
         return None
     if isinstance(weights, str):
         raise ValueError(
-            f"`{name}` of `{owner}` cannot be a string: a loss sees one "
-            "batch at a time, and not how frequent the classes are. Compute "
-            "the weights from all labels `y`: "
-            "`len(y) / (classes * numpy.bincount(y))`. "
-            f"Received: {name}={weights!r}."
+            f"`{name}` of `{owner}` cannot be a string: a loss sees one batch "
+            "at a time and does not know the class frequencies. Compute the "
+            "weights from all labels `y`: "
+            "`len(y) / (classes * numpy.bincount(y))`. Received: "
+            f"{name}={weights!r}."
         )
     keys: list[int] = []
     try:
         if isinstance(weights, Mapping):
-            # As a dict that `fit` takes; JSON knows no keys but strings.
+            # As a dict that `fit` takes; JSON has only string keys.
             keys, weights = list(map(int, weights)), list(weights.values())
         array = np.asarray(weights, "float64")
     except (TypeError, ValueError, OverflowError):
@@ -54,8 +54,8 @@ def as_tensor(owner: str, name: str, weights: Plain, like: Tensor) -> Tensor:
     """The weights as a tensor that multiplies `(..., C)`.
 
     Raises:
-        ValueError: If they are a list of another length than `C`, or a dict
-            that holds other classes.
+        ValueError: If they are a list whose length is not `C`, or a dict with
+            other classes.
     """
     classes = like.shape[-1]
     if isinstance(weights, dict):
@@ -74,7 +74,7 @@ def listed(
     """The weight of every class, 1 where a dict does not name it.
 
     Raises:
-        ValueError: If it names others.
+        ValueError: If the dict names other classes.
     """
     if not set(weights) <= set(range(classes)):
         raise ValueError(

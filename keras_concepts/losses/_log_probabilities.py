@@ -1,13 +1,14 @@
-"""Logarithms of probabilities that stay finite, and so do their gradients."""
+"""Logarithms of probabilities, finite and with finite gradients."""
 
 import keras
 from keras import ops
 
 from keras_concepts._types import Tensor
 
-# Far below what a float32 softmax can tell from 0, far above 1 / float32 max.
+# Far below what a float32 softmax can distinguish from 0, and far above 1 /
+# float32 max.
 _TINY = 1e-30
-# What a masked logit is set to: exp of it is 0, and it is not infinite.
+# Value of a masked logit: finite, and its exponential is 0.
 _NEVER = -1e30
 
 
@@ -15,7 +16,7 @@ def logits_of(probabilities: Tensor, binary: bool) -> Tensor:
     """Logits whose sigmoid or softmax over the last axis are `probabilities`.
 
     Exact zeros become `1e-30`. The complement of a binary probability that
-    was rounded to 1 becomes half of the distance to the number before 1.
+    was rounded to 1 becomes half the distance to the next number below 1.
     """
     log_p = ops.log(ops.maximum(probabilities, _TINY))
     if not binary:
@@ -28,8 +29,8 @@ def logits_of(probabilities: Tensor, binary: bool) -> Tensor:
 def log_softmax_and_rest(logits: Tensor) -> tuple[Tensor, Tensor]:
     """`log p` and `log(1 - p)` of the softmax over the last axis.
 
-    Where `p` is at most 1/2, `log1p(-p)` is exact. It can be above 1/2 for the
-    largest logit alone, and there the sum over the others is taken.
+    Where `p` is at most 1/2, `log1p(-p)` is exact. Only the largest logit can
+    have `p` above 1/2, and there the sum over the others is taken.
     """
     logits = logits - ops.stop_gradient(ops.max(logits, -1, keepdims=True))
     total = ops.logsumexp(logits, axis=-1, keepdims=True)
@@ -45,6 +46,6 @@ def log_softmax_and_rest(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def multiply_no_nan(targets: Tensor, values: Tensor) -> Tensor:
-    """`targets * values`, but 0 for a target of 0, of an infinite value too."""
+    """`targets * values`, but 0 where a target is 0 and its value infinite."""
     nothing = ops.zeros_like(values)
     return ops.where(ops.equal(targets, 0), nothing, targets * values)

@@ -50,7 +50,7 @@ class OverlapLoss(ClassLoss):
 
     @abc.abstractmethod
     def _costs(self) -> tuple[float, float]:
-        """What a false positive and a false negative cost."""
+        """The cost of a false positive and of a false negative."""
 
     def _losses(self, batch: Targets, weights: Tensor | None) -> Losses:
         targets, y_pred, counted, _ = batch
@@ -61,8 +61,8 @@ class OverlapLoss(ClassLoss):
         if not inner:
             raise ValueError(
                 f"`{type(self).__name__}` has nothing to sum over: predictions "
-                f"need an axis besides that of the classes"
-                f"{' and that of the samples' if by_sample else ''}. "
+                "need an axis besides the class "
+                f"axis{' and the sample axis' if by_sample else ''}. "
                 f"Received: over={self.over!r}, "
                 f"y_pred.shape={tuple(y_pred.shape)}."
             )

@@ -22,89 +22,89 @@ def binary_cross_entropy(
     positive: float | Tensor = 1.0,
     negative: float = 1.0,
 ) -> Tensor:
-    """Of each logit, `-a y log p - b (1 - y) log(1 - p)`."""
+    """For each logit, `-a y log p - b (1 - y) log(1 - p)`."""
     yes = positive * targets * ops.softplus(-logits)
     return yes + negative * (1.0 - targets) * ops.softplus(logits)
 
 
 def categorical_cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
-    """Of each class, its part `-y log p` of the sum over the last axis."""
+    """For each class, its term `-y log p` in the sum over the last axis."""
     return -multiply_no_nan(targets, ops.log_softmax(logits, axis=-1))
 
 
 @serializable
 class CrossEntropy(EntryLoss):
-    r"""Cross-entropy of class numbers, one-hot, soft or binary labels.
+    r"""Cross-entropy for class numbers and for one-hot, soft or binary labels.
 
     One class out of C, with `p` the softmax of the logits:
 
     $$L = -\sum_c w_c\, y_c \log p_c$$
 
-    Yes or no, for each of C questions (`binary=True`), with `p` the sigmoid:
+    Yes or no for each of C questions (`binary=True`), with `p` the sigmoid:
 
     $$L = -\frac{1}{C} \sum_c w_c
         \left(w^+_c y_c \log p_c + (1 - y_c) \log(1 - p_c)\right)$$
 
-    Both are computed from logits, in log space. From probabilities `p` the
-    logits are taken first, as `log p` or `log p - log(1 - p)`, so categorical
-    ones are normalized; a probability of exactly 0 counts as 1e-30, and one
-    of 1, of which `1 - p` is needed, as 1 - 2⁻²⁵, so that loss and gradient
-    are finite. The values of `y_pred` alone are used, on every backend; Keras'
-    losses look for the logits behind them on TensorFlow. A saturated softmax
-    or sigmoid passes no gradient back: prefer logits.
+    Both are computed from logits, in log space. Probabilities `p` are first
+    turned into logits, `log p` or `log p - log(1 - p)`, so categorical ones are
+    normalized. To keep loss and gradient finite, a probability of exactly 0
+    counts as 1e-30, and where `1 - p` is needed, a probability of 1 counts as
+    `1 - 2⁻²⁵`. Only the values of `y_pred` are used, on every backend; on
+    TensorFlow, Keras' losses look for the logits behind them. A saturated
+    softmax or sigmoid passes no gradient back: prefer logits.
 
-    Entries that are masked by Keras or labelled `ignore_class` weigh nothing.
-    Means are over the entries that count, as in
-    `sum(weight * loss) / sum(counted)`; sample weights do not enter the
-    divisor, unless `reduction="mean_with_sample_weight"`. On JAX, masks do not
-    reach a loss in `fit`: use `ignore_class` or sample weights.
+    Entries that are masked by Keras or labelled `ignore_class` do not count.
+    Means are over the entries that count, `sum(weight * loss) / sum(counted)`:
+    sample weights do not enter the divisor, unless
+    `reduction="mean_with_sample_weight"`. On JAX, masks do not reach a loss in
+    `fit`: use `ignore_class` or sample weights.
 
     Args:
         from_logits: Whether `y_pred` holds logits. Default: probabilities.
         label_smoothing: From 0 to 1: the share of each label that is spread
             evenly over all classes, or over yes and no.
         axis: The axis of the classes in `y_pred`.
-        reduction: As of any Keras loss.
+        reduction: As in any Keras loss.
         name: Name of the loss.
         dtype: Dtype of the result. Half precision is computed in float32.
-        binary: Whether each class is a question of its own, answered by a
-            sigmoid.
+        binary: Whether each class is a separate yes-or-no question, answered by
+            a sigmoid.
         class_weights: Weight of each class `w_c`: a list of C numbers, or a
-            dict from class to number as `fit(class_weight=...)` takes, with 1
-            for classes that it leaves out. Of a single column with
-            `binary=True`, a dict weighs the labels 0 and 1. It multiplies the
-            terms of the sum, not the divisor of the mean. A loss cannot balance
-            classes by itself, as it sees one batch at a time: for weights as
-            `"balanced"` of scikit-learn, pass
-            `len(y) / (classes * numpy.bincount(y))` of all labels `y`.
+            dict from class to number as for `fit(class_weight=...)`, with 1 for
+            classes that it leaves out. For a single column with `binary=True`,
+            a dict weights the labels 0 and 1. Class weights multiply the terms
+            of the sum, not the divisor of the mean. A loss cannot balance
+            classes by itself, because it sees one batch at a time: for weights
+            like scikit-learn's `"balanced"`, pass
+            `len(y) / (classes * numpy.bincount(y))` for all labels `y`.
         pos_weight: Weight of a positive label `w⁺`, one number or one for each
-            class; above 1 it raises recall. Only with `binary=True`.
+            class. Values above 1 raise recall. Only with `binary=True`.
         ignore_class: Label whose entries do not count, such as -1 or `nan`.
-            Needs class numbers or `binary=True`, where it leaves out single
-            answers.
+            Needs class numbers, or `binary=True`, where it leaves out single
+            entries.
         labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
-            label for each class; or `"auto"`, as its shape says. TensorFlow
-            may not know the shape: then say which.
+            label for each class; or `"auto"`, inferred from its shape. On
+            TensorFlow the shape may be unknown: then pass one of the first two.
 
     Input shape:
         `y_pred`: `(..., C)`. `y_true`: class numbers `(...)` or `(..., 1)`, or
-        distributions `(..., C)`. With `binary=True`, `y_true` of the shape of
-        `y_pred`, of which a last axis of length 1 may be missing.
-        `sample_weight`: a scalar, or `(n,)`, `(n, 1)` up to `(...)`.
+        distributions `(..., C)`. With `binary=True`, `y_true` has the shape of
+        `y_pred`, but may lack a last axis of length 1. `sample_weight`: a
+        scalar, or `(n,)`, `(n, 1)` up to `(...)`.
 
     Output shape:
         A scalar of at least 0, lower is better; without reduction, `(...)`.
 
     Raises:
-        ValueError: If an argument or a shape does not fit; if a label lies
-            outside of its range, where labels can be read: in eager execution
-            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN:
-            `loss(y_true, model(x))` on a batch then says why.
+        ValueError: If an argument or a shape does not fit; if a label is out of
+            range, where labels can be read: in eager execution on a CPU.
+            Elsewhere, as in a compiled step, the loss becomes NaN;
+            `loss(y_true, model(x))` on a batch then gives the reason.
 
     Warns:
-        UserWarning: If predictions are no probabilities, as logits without
-            `from_logits=True`, where they can be read. The loss is NaN then,
-            in a compiled step too.
+        UserWarning: If predictions can be read and are not probabilities, for
+            example logits without `from_logits=True`. The loss is then NaN, in
+            a compiled step too.
 
     Example:
         ```pycon
@@ -169,7 +169,7 @@ class CrossEntropy(EntryLoss):
         if self.binary:
             positive = negative = 1.0
             if isinstance(weights, dict) and logits.shape[-1] == 1:
-                # As of `fit`, the classes of one unit are yes and no.
+                # As in `fit`, the classes of a single unit are no and yes.
                 negative, positive = listed(owner, "class_weights", weights, 2)
                 weights = None
             if self.pos_weight is not None:

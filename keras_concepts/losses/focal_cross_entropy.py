@@ -27,7 +27,7 @@ def binary_focal(
     positive: float | Tensor = 1.0,
     negative: float | Tensor = 1.0,
 ) -> Tensor:
-    """Of each logit, `-a y (1-p)^γ log p - b (1-y) p^γ log(1-p)`."""
+    """For each logit, `-a y (1-p)^γ log p - b (1-y) p^γ log(1-p)`."""
     minus_log_p, minus_log_q = ops.softplus(-logits), ops.softplus(logits)
     yes = positive * targets * ops.exp(-gamma * minus_log_q) * minus_log_p
     no = negative * (1.0 - targets) * ops.exp(-gamma * minus_log_p)
@@ -35,71 +35,73 @@ def binary_focal(
 
 
 def categorical_focal(targets: Tensor, logits: Tensor, gamma: float) -> Tensor:
-    """Of each class, its part `-y (1-p)^γ log p` of the sum."""
+    """For each class, its term `-y (1-p)^γ log p` in the sum."""
     log_p, log_rest = log_softmax_and_rest(logits)
-    # A class that cannot be: times `-inf`, a gradient of 0 would be NaN.
+    # For an impossible class, 0 times `-inf` would make the gradient NaN.
     log_p = ops.where(ops.equal(targets, 0), ops.zeros_like(log_p), log_p)
     return -multiply_no_nan(targets, ops.exp(gamma * log_rest) * log_p)
 
 
 @serializable
 class FocalCrossEntropy(EntryLoss):
-    r"""Cross-entropy that turns its attention from easy examples to hard ones.
+    r"""Cross-entropy that focuses on hard examples rather than easy ones.
 
     One class out of C, with `p` the softmax of the logits:
 
     $$L = -\sum_c \alpha_c\, y_c (1 - p_c)^\gamma \log p_c$$
 
-    Yes or no, for each of C questions (`binary=True`), with `p` the sigmoid:
+    Yes or no for each of C questions (`binary=True`), with `p` the sigmoid:
 
     $$L = -\frac{1}{C} \sum_c \left(\alpha_c\, y_c (1 - p_c)^\gamma \log p_c
         + (1 - \alpha_c) (1 - y_c)\, p_c^\gamma \log(1 - p_c)\right)$$
 
-    Powers are taken in log space, `(1-p)^γ = exp(γ log(1-p))`, with `1 - p`
-    never subtracted from 1 where it is small. So a confident mistake keeps its
-    gradient, as does every `gamma` from 0 on. Labels, probabilities, masks,
-    weights and means are as in `keras_concepts.losses.CrossEntropy`.
+    Powers are taken in log space, `(1-p)^γ = exp(γ log(1-p))`, and a small
+    `1 - p` is never computed by subtracting from 1. A confident mistake
+    therefore keeps its gradient, at every `gamma` from 0 on. Labels,
+    probabilities, masks, weights and means are as in
+    `keras_concepts.losses.CrossEntropy`.
 
     Args:
         alpha: Balance of the classes. Categorical: the weight of every class,
             or a list of C numbers. Binary: the weight of a positive label,
             from 0 to 1, while a negative one has `1 - alpha`; or such a list.
-            A dict from class to number leaves out classes of weight 1.
-            Default: every weight is 1. `keras.losses.CategoricalFocal
-            Crossentropy` has 0.25, a factor of the whole loss.
+            A dict from class to number may leave out classes of weight 1.
+            Default: every weight is 1.
+            `keras.losses.CategoricalFocalCrossentropy` has 0.25, a factor of
+            the whole loss.
         gamma: Focus, at least 0. At 0 the loss is the cross-entropy.
         from_logits: Whether `y_pred` holds logits. Default: probabilities.
         label_smoothing: From 0 to 1: the share of each label that is spread
             evenly over all classes, or over yes and no.
         axis: The axis of the classes in `y_pred`.
-        reduction: As of any Keras loss.
+        reduction: As in any Keras loss.
         name: Name of the loss.
         dtype: Dtype of the result. Half precision is computed in float32.
-        binary: Whether each class is a question of its own, answered by a
-            sigmoid.
+        binary: Whether each class is a separate yes-or-no question, answered by
+            a sigmoid.
         ignore_class: Label whose entries do not count, such as -1 or `nan`.
-            Needs class numbers or `binary=True`, where it leaves out single
-            answers.
+            Needs class numbers, or `binary=True`, where it leaves out single
+            entries.
         labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
-            label for each class; or `"auto"`, as its shape says. TensorFlow
-            may not know the shape: then say which.
+            label for each class; or `"auto"`, inferred from its shape. On
+            TensorFlow the shape may be unknown: then pass one of the first two.
 
     Input shape:
-        As of `keras_concepts.losses.CrossEntropy`.
+        As for `keras_concepts.losses.CrossEntropy`.
 
     Output shape:
         A scalar of at least 0, lower is better; without reduction, `(...)`.
 
     Raises:
-        ValueError: If an argument or a shape does not fit; if a label lies
-            outside of its range, where labels can be read: in eager execution
-            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN:
-            `loss(y_true, model(x))` on a batch then says why.
+        ValueError: If an argument or a shape does not fit; if a label is out of
+            range, where labels can be read: in eager execution on a CPU.
+            Elsewhere, as in a compiled step, the loss becomes NaN;
+            `loss(y_true, model(x))` on a batch then gives the reason.
 
     Warns:
-        UserWarning: If predictions are no probabilities, as logits without
-            `from_logits=True`, where they can be read. The loss is NaN then,
-            in a compiled step too.
+        UserWarning: If predictions can be read and are not probabilities, for
+            example logits without `from_logits=True`. The loss is then NaN, in
+            a compiled step too.
 
     Example:
         ```pycon

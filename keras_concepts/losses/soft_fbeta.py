@@ -19,33 +19,33 @@ class SoftFBeta(OverlapLoss):
         TP = \sum w\, y\, p \quad FP = \sum w (1 - y)\, p \quad
         FN = \sum w\, y (1 - p)$$
 
-    For predictions of 0 and 1 it is one minus the score itself. It is the
-    `keras_concepts.losses.Tversky` loss with `alpha = 1 / (1 + beta²)` and
+    For predictions of exactly 0 and 1 it is one minus the score itself. It is
+    the `keras_concepts.losses.Tversky` loss with `alpha = 1 / (1 + beta²)` and
     `beta = beta² / (1 + beta²)`, and treats weights, masks, absent classes,
     batches and replicas as described there.
 
     Args:
         beta: How many times recall matters as much as precision, above 0.
-        reduction: As of any Keras loss, over classes or samples. Means are
-            over those that count.
+        reduction: As in any Keras loss, over classes or samples. Means are over
+            those that count.
         name: Name of the loss.
         axis: The axis of the classes in `y_pred`.
         dtype: Dtype of the result. Half precision is computed in float32.
         from_logits: Whether `y_pred` holds logits. Default: probabilities.
-        binary: Whether each class is a question of its own, answered by a
-            sigmoid.
-        over: What the sums run over: `"batch"`, every axis but that of the
-            classes; or `"sample"`, those within each sample.
-        smooth: `s` of `keras_concepts.losses.Tversky`, at least 0.
+        binary: Whether each class is a separate yes-or-no question, answered by
+            a sigmoid.
+        over: What the sums run over: `"batch"`, every axis except that of the
+            classes; or `"sample"`, the axes within each sample.
+        smooth: `s` in `keras_concepts.losses.Tversky`, at least 0.
         ignore_class: Label whose entries do not count, such as -1 or `nan`.
-            Needs class numbers or `binary=True`, where it leaves out single
-            answers.
+            Needs class numbers, or `binary=True`, where it leaves out single
+            entries.
         labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
-            label for each class; or `"auto"`, as its shape says. TensorFlow
-            may not know the shape: then say which.
+            label for each class; or `"auto"`, inferred from its shape. On
+            TensorFlow the shape may be unknown: then pass one of the first two.
 
     Input shape:
-        As of `keras_concepts.losses.CrossEntropy`; with `over="sample"`, at
+        As for `keras_concepts.losses.CrossEntropy`; with `over="sample"`, at
         least one axis between samples and classes.
 
     Output shape:
@@ -53,15 +53,15 @@ class SoftFBeta(OverlapLoss):
         class, `(C,)`; with `over="sample"` one per sample, `(n,)`.
 
     Raises:
-        ValueError: If an argument or a shape does not fit; if a label lies
-            outside of its range, where labels can be read: in eager execution
-            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN:
-            `loss(y_true, model(x))` on a batch then says why.
+        ValueError: If an argument or a shape does not fit; if a label is out of
+            range, where labels can be read: in eager execution on a CPU.
+            Elsewhere, as in a compiled step, the loss becomes NaN;
+            `loss(y_true, model(x))` on a batch then gives the reason.
 
     Warns:
-        UserWarning: If predictions are no probabilities, as logits without
-            `from_logits=True`, where they can be read. The loss is NaN then,
-            in a compiled step too.
+        UserWarning: If predictions can be read and are not probabilities, for
+            example logits without `from_logits=True`. The loss is then NaN, in
+            a compiled step too.
 
     Example:
         ```pycon

@@ -1,4 +1,4 @@
-"""The Tversky index, Dice and Jaccard among them, as an objective."""
+"""The Tversky index, including Dice and Jaccard, as an objective."""
 
 from typing import Any
 
@@ -18,43 +18,43 @@ class Tversky(OverlapLoss):
         TP = \sum w\, y\, p \quad FP = \sum w (1 - y)\, p \quad
         FN = \sum w\, y (1 - p)$$
 
-    With `alpha=beta=0.5`, the default, it is the Dice loss; with both 1, one
-    minus the Jaccard index (IoU); `beta > alpha` favours recall.
+    With `alpha=beta=0.5`, the default, this is the Dice loss; with both 1 it is
+    one minus the Jaccard index (IoU). `beta > alpha` favours recall.
 
     Masks, `ignore_class` and sample weights act inside the sums: an entry of
     weight 2 is the same as two entries. A class without positive labels in the
-    sums has an index of 0 for every prediction above 0, and no gradient; it
-    is left out of the mean, and costs 0 if no class is left. With
-    `smooth > 0` such a class counts: it costs `αFP / (αFP + s)`.
+    sums has an index of 0 for every prediction above 0, and no gradient; it is
+    left out of the mean, and the loss is 0 if no class is left. With
+    `smooth > 0` such a class counts, with a loss of `αFP / (αFP + s)`.
 
-    The loss of a large batch is not the mean of those of its parts, and under
-    `tf.distribute` each replica takes the loss of its own part.
+    The loss of a large batch is not the mean of the losses of its parts, and
+    under `tf.distribute` each replica computes the loss of its own part.
 
     Args:
         alpha: Cost of a false positive, at least 0.
         beta: Cost of a false negative, at least 0.
-        reduction: As of any Keras loss, over classes or samples. Means are
-            over those that count.
+        reduction: As in any Keras loss, over classes or samples. Means are over
+            those that count.
         name: Name of the loss.
         axis: The axis of the classes in `y_pred`.
         dtype: Dtype of the result. Half precision is computed in float32.
         from_logits: Whether `y_pred` holds logits. Default: probabilities.
-        binary: Whether each class is a question of its own, answered by a
-            sigmoid.
-        over: What the sums run over: `"batch"`, every axis but that of the
-            classes; or `"sample"`, those within each sample, as for images
+        binary: Whether each class is a separate yes-or-no question, answered by
+            a sigmoid.
+        over: What the sums run over: `"batch"`, every axis except that of the
+            classes; or `"sample"`, the axes within each sample, as for images
             or sequences. There the loss of a sample is the mean over its
             classes, and sample weights of one number per sample multiply it.
         smooth: Added to numerator and denominator, at least 0.
         ignore_class: Label whose entries do not count, such as -1 or `nan`.
-            Needs class numbers or `binary=True`, where it leaves out single
-            answers.
+            Needs class numbers, or `binary=True`, where it leaves out single
+            entries.
         labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
-            label for each class; or `"auto"`, as its shape says. TensorFlow
-            may not know the shape: then say which.
+            label for each class; or `"auto"`, inferred from its shape. On
+            TensorFlow the shape may be unknown: then pass one of the first two.
 
     Input shape:
-        As of `keras_concepts.losses.CrossEntropy`; with `over="sample"`, at
+        As for `keras_concepts.losses.CrossEntropy`; with `over="sample"`, at
         least one axis between samples and classes.
 
     Output shape:
@@ -62,15 +62,15 @@ class Tversky(OverlapLoss):
         class, `(C,)`; with `over="sample"` one per sample, `(n,)`.
 
     Raises:
-        ValueError: If an argument or a shape does not fit; if a label lies
-            outside of its range, where labels can be read: in eager execution
-            on a CPU. Elsewhere, as in a compiled step, the loss becomes NaN:
-            `loss(y_true, model(x))` on a batch then says why.
+        ValueError: If an argument or a shape does not fit; if a label is out of
+            range, where labels can be read: in eager execution on a CPU.
+            Elsewhere, as in a compiled step, the loss becomes NaN;
+            `loss(y_true, model(x))` on a batch then gives the reason.
 
     Warns:
-        UserWarning: If predictions are no probabilities, as logits without
-            `from_logits=True`, where they can be read. The loss is NaN then,
-            in a compiled step too.
+        UserWarning: If predictions can be read and are not probabilities, for
+            example logits without `from_logits=True`. The loss is then NaN, in
+            a compiled step too.
 
     Example:
         ```pycon

@@ -1,4 +1,4 @@
-"""Metrics that are right on the whole stream, and equal to scikit-learn's."""
+"""Metrics that are exact over the whole stream and equal to scikit-learn's."""
 
 from keras_concepts.metrics.balanced_accuracy import BalancedAccuracy
 from keras_concepts.metrics.best_threshold_fbeta import BestThresholdFBeta

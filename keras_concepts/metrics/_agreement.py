@@ -1,4 +1,4 @@
-"""What metrics share that compare one true class with one predicted class."""
+"""The base of metrics that compare one true class with one predicted class."""
 
 from typing import Any, ClassVar, Unpack
 
@@ -87,8 +87,8 @@ class Agreement(CountingMetric):
         if self.threshold is not None:
             raise ValueError(
                 f"`threshold` of `{type(self).__name__}` is for a single "
-                "column. Of several classes the one with the largest score is "
-                f"predicted. Received: threshold={self.threshold!r} and "
+                "column. With several classes, the one with the largest score "
+                f"is predicted. Received: threshold={self.threshold!r} and "
                 f"{num_classes} classes."
             )
         if not isinstance(labels, Indices):

@@ -27,7 +27,7 @@ AVERAGES = (None, "micro", "macro", "weighted", "samples")
 
 
 class CountOptions(ReadingOptions, total=False):
-    """Keyword arguments of `ClassCounts` beside those that classes rename."""
+    """Keyword arguments of `ClassCounts` that subclasses do not rename."""
 
     class_ids: Sequence[int] | None
     zero_division: float
@@ -35,17 +35,17 @@ class CountOptions(ReadingOptions, total=False):
 
 
 class ClassCounts(CountingMetric):
-    """Base of metrics that follow from hits, predicted and true of each class.
+    """Base of metrics that follow from three counts per class.
 
     Args:
         name: Name of the metric.
         dtype: Dtype of the result.
         average: How classes are averaged, see `FBetaScore`.
         threshold: Probability above which a class is predicted, or one for each
-            class. By default the largest score is.
+            class. By default the class with the largest score.
         top_k: How many of the largest scores are predicted.
         class_ids: The classes that take part in the result.
-        zero_division: Score of a class where it is 0 / 0.
+        zero_division: Score of a class whose score is 0 / 0.
         absent: Whether classes with neither labels nor predictions count in a
             macro average: `"zero"`, with `zero_division`, or `"skip"`.
         options: Keyword arguments of `ClassMetric`.
@@ -175,7 +175,7 @@ class ClassCounts(CountingMetric):
         return self._cast(score)
 
     def _totals(self) -> list[Tensor]:
-        """Hits, predicted and true, of each class or pooled for `"micro"`."""
+        """Hits, predicted and true: per class, or pooled for `"micro"`."""
         words = self._chosen_words()
         if self.average == "micro":
             words = ops.sum(words, axis=2)
@@ -197,7 +197,7 @@ class ClassCounts(CountingMetric):
             weights = ops.cast(predicted + true != 0, scores.dtype)
         else:
             weights = ops.ones_like(scores)
-        # What is 0 / 0 is left out of a mean, what nobody knows is not.
+        # A mean leaves out 0 / 0, but not the NaN of unknown counts.
         undefined = ops.logical_and(
             ops.isnan(scores), ops.isfinite(predicted + true)
         )
@@ -205,17 +205,17 @@ class ClassCounts(CountingMetric):
 
     @property
     def true_positives(self) -> Tensor:
-        """What was predicted and is true, of each class or pooled."""
+        """True positives, per class or pooled."""
         return self._totals()[0]
 
     @property
     def false_positives(self) -> Tensor:
-        """What was predicted and is not true, of each class or pooled."""
+        """False positives, per class or pooled."""
         return self._difference(1)
 
     @property
     def false_negatives(self) -> Tensor:
-        """What is true and was not predicted, of each class or pooled."""
+        """False negatives, per class or pooled."""
         return self._difference(0)
 
     def _difference(self, which: int) -> Tensor:
@@ -240,8 +240,8 @@ def checked_class_ids(owner: str, class_ids: Any) -> list[int] | None:
     """Class numbers as a list of different Python integers.
 
     Raises:
-        TypeError: If they are no sequence of integers.
-        ValueError: If there are none, or one comes twice.
+        TypeError: If they are not a sequence of integers.
+        ValueError: If there are none, or one occurs twice.
     """
     if class_ids is None:
         return None
@@ -257,6 +257,6 @@ def checked_class_ids(owner: str, class_ids: Any) -> list[int] | None:
     if not ids or len(set(ids)) < len(ids):
         raise ValueError(
             f"`class_ids` of `{owner}` must hold at least one class, and each "
-            f"once. Received: class_ids={class_ids!r}."
+            f"only once. Received: class_ids={class_ids!r}."
         )
     return list(ids)

@@ -1,4 +1,4 @@
-"""What all metrics of classes share: how a batch is read."""
+"""The base of all class metrics: how a batch is read."""
 
 import warnings
 from typing import Any, ClassVar, Literal, TypedDict
@@ -21,11 +21,11 @@ from keras_concepts._validation import (
 
 _IMPOSSIBLE_LABELS = (
     "The result of `{owner}` is NaN because some labels are impossible: class "
-    "numbers that are none of the classes, or labels per class that do not lie "
-    "between 0 and 1, or, where each row is of one class, do not sum to 1 (or "
-    "some sample weights are neither 0 nor at least 1e-30). To "
-    "leave out what has no label, give it a number of its own, such as -1, and "
-    "pass that as `ignore_class`."
+    "numbers outside of the classes, or labels per class that do not lie "
+    "between 0 and 1 or, where each row has one class, do not sum to 1 (or "
+    "some sample weights are neither 0 nor at least 1e-30). To leave out rows "
+    "without a label, label them with an unused number, such as -1, and pass "
+    "it as `ignore_class`."
 )
 _NO_PROBABILITIES = (
     "`{owner}` was given predictions below 0 or above 1. If they are logits, "
@@ -47,33 +47,33 @@ class ReadingOptions(TypedDict, total=False):
 class ClassMetric(keras.Metric):
     """Base of metrics that compare labels with predictions of classes.
 
-    A label that cannot be raises an error where values can be read. A compiled
+    An impossible label raises an error where values can be read. A compiled
     step cannot raise: there the result becomes NaN, and `result` warns as soon
-    as it can read it.
+    as it can be read.
 
     Args:
         name: Name of the metric.
         dtype: Dtype of the result. Counts are exact whatever it is.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
-            label for each class (one-hot, several-hot or soft); or `"auto"`,
-            as its shape says.
+            label for each class (one-hot, multi-hot or soft); or `"auto"`,
+            inferred from its shape.
         from_logits: Whether `y_pred` holds logits, not probabilities.
-        ignore_class: Rows with this label are left out. Of several-hot labels,
-            where it is none of the classes, only the classes so labelled.
+        ignore_class: Rows with this label are left out. With multi-hot labels,
+            if it is not one of the classes, only the entries with this label.
         axis: Axis of the classes in `y_pred`.
-        use_mask: Whether what a Keras mask on `y_pred` hides is left out. In
-            `fit` on JAX, Keras delivers no mask to metrics: use `ignore_class`
-            or sample weights there.
+        use_mask: Whether to leave out entries that a Keras mask on `y_pred`
+            hides. In `fit` on JAX, Keras passes no mask to metrics: use
+            `ignore_class` or sample weights there.
     """
 
-    # Whether each row is of one class, so that dense labels sum to 1.
+    # Whether each row has one class, so that dense labels sum to 1.
     _one_class: ClassVar[bool] = False
-    # Whether the result means nothing if scores are no probabilities.
+    # Whether the result is meaningless if scores are not probabilities.
     _needs_probabilities: ClassVar[bool] = False
-    # How many columns the predictions had so far.
+    # Number of columns of the predictions so far.
     _columns: int | None = None
-    # Whether the state has a place for each class, which no reset can change.
+    # Whether the state has an entry for each class, which no reset can change.
     _counts_by_class = False
 
     def __init__(
@@ -99,7 +99,7 @@ class ClassMetric(keras.Metric):
         self.ignore_class = checked_ignored(owner, ignore_class)
         self.axis = checked_int(owner, "axis", axis)
         self.use_mask = checked_bool(owner, "use_mask", use_mask)
-        # How many updates met impossible labels, and scores that are none.
+        # Number of updates with impossible labels, and with impossible scores.
         self._alarms = self.add_variable(
             (2,), "zeros", dtype="float32", name="alarms"
         )
@@ -107,7 +107,7 @@ class ClassMetric(keras.Metric):
         self._results = 0
 
     def _mask(self, y_pred: Any) -> Tensor | None:
-        """What Keras' masking layers left on a tensor."""
+        """The mask that Keras' layers left on a tensor."""
         return _backend.keras_mask(y_pred) if self.use_mask else None
 
     def _read(
@@ -140,12 +140,12 @@ class ClassMetric(keras.Metric):
         return rows
 
     def _compares_probabilities(self, num_classes: int) -> bool:
-        """Whether scores that are no probabilities are a mistake."""
+        """Whether scores that are not probabilities are a mistake."""
         del num_classes
         return self._needs_probabilities and not self.from_logits
 
     def _note(self, labels: Tensor | None, scores: Any) -> None:
-        """Remembers where labels or scores are impossible, if they are."""
+        """Remembers whether labels or scores are impossible."""
         if (labels is None and scores is None) or _backend.in_symbolic_scope():
             return
         if isinstance(scores, np.ndarray):
@@ -163,11 +163,11 @@ class ClassMetric(keras.Metric):
             warnings.warn(message.format(owner=owner), stacklevel=5)
 
     def _read_alarms(self) -> None:
-        """Warns of what was wrong in compiled steps, where it can be read."""
+        """Warns of faults in compiled steps, where they can be read."""
         if _backend.in_symbolic_scope():
             return
         self._results += 1
-        # Reading waits for an accelerator: do so ever more rarely.
+        # Reading waits for an accelerator, so read less and less often.
         rarely = self._results & (self._results - 1) == 0
         alarms = ops.convert_to_tensor(self._alarms.value)
         known = _backend.known_value(alarms, wait=rarely)
@@ -177,7 +177,7 @@ class ClassMetric(keras.Metric):
             self._warn(_NO_PROBABILITIES)
 
     def _check_classes(self, columns: int, num_classes: int) -> None:
-        """Raises unless predictions are of the same classes as before.
+        """Raises unless predictions have the same classes as before.
 
         Args:
             columns: How many numbers the predictions hold per row.
@@ -194,8 +194,8 @@ class ClassMetric(keras.Metric):
             raise ValueError(
                 f"Predictions of `{owner}` must have the same classes in every "
                 "batch. Use one metric object for each model and each output. "
-                f"Received: predictions of {_classes(columns)}, and before "
-                f"that of {_classes(self._columns)}."
+                f"Received: predictions of {_classes(columns)}, and previously "
+                f"of {_classes(self._columns)}."
             )
         if self._columns is None:
             self._columns = columns
@@ -209,9 +209,8 @@ class ClassMetric(keras.Metric):
     def _name_in_logs(self) -> str:
         """The name that the keys of a result begin with.
 
-        Keras gives metrics of one name different ones, but not the keys of
-        dicts: where another metric of the model has this name, that is done
-        here.
+        Keras renames metrics that share a name, but not the keys of dicts: if
+        another metric of the model has this name, the keys are renamed here.
         """
         return _backend.name_in_logs(self) or self.name
 
@@ -243,17 +242,17 @@ class ClassMetric(keras.Metric):
 
 
 class CountingMetric(ClassMetric):
-    """Base of metrics whose counts are made once the classes are known."""
+    """Base of metrics whose counts are created once the classes are known."""
 
     _counts: Any = None
     _counts_by_class = True
 
     def _build(self, num_classes: int) -> None:
-        """Makes `_counts`, an `ExactSum`."""
+        """Creates `_counts`, an `ExactSum`."""
         raise NotImplementedError
 
     def _prepare(self, columns: int, num_classes: int) -> None:
-        """Makes the counts, unless an earlier batch did."""
+        """Creates the counts, unless an earlier batch did."""
         if self._counts is None:
             self._build(num_classes)
         self._check_classes(columns, num_classes)
@@ -268,7 +267,8 @@ class CountingMetric(ClassMetric):
         return self._counts.words
 
     def _cast(self, result: Tensor) -> Tensor:
-        # A comparison or a maximum on the way may have lost the NaN of a count.
+        # An intermediate comparison or maximum may have lost the NaN of a
+        # count.
         unknown = ops.isnan(ops.sum(self._words()))
         return super()._cast(ops.where(unknown, float("nan"), result))
 

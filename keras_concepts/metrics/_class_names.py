@@ -1,4 +1,4 @@
-"""Names of classes, as users have them."""
+"""Names of classes, as users pass them."""
 
 import collections
 from collections.abc import Mapping, Set
@@ -12,11 +12,11 @@ def checked_class_names(owner: str, class_names: Any) -> list[str] | None:
 
     Args:
         owner: Name of the metric, for error messages.
-        class_names: Strings or numbers, in a list or as NumPy has them, such as
-            the `classes_` of scikit-learn's `LabelEncoder`; or `None`.
+        class_names: Strings or numbers, in a list or a NumPy array, such as
+            `classes_` of scikit-learn's `LabelEncoder`; or `None`.
 
     Raises:
-        TypeError: If they are no sequence.
+        TypeError: If they are not a sequence.
         ValueError: If two of them are equal.
     """
     if class_names is None:

@@ -1,4 +1,4 @@
-"""Adding what rows hold of each class to running totals."""
+"""Adding the counts of each class in a batch to running totals."""
 
 from keras import ops
 
@@ -19,18 +19,18 @@ def count_hits(
     """Adds labels, predictions and hits to totals of shape `(3, classes)`."""
     counted = (labels, predictions, overlap(labels, predictions))
     count(total, *map(rows.weighted, counted))
-    # Class numbers that nobody knows go where they belong.
+    # Unknown predictions make the totals NaN.
     unknown = predictions.unknown if isinstance(predictions, Columns) else None
     count_unknown(total, rows, unknown)
 
 
 def count_unknown(total: ExactSum, rows: Rows, *each: Tensor | None) -> None:
-    """Makes the totals NaN if a row that counts has what nobody knows.
+    """Makes the totals NaN if a row that counts has an unknown value.
 
     Args:
         total: The totals.
         rows: The rows, of which some labels may be impossible.
-        each: What else nobody knows, booleans, `(rows, k)`, or `None`.
+        each: Other unknown values, booleans, `(rows, k)`, or `None`.
     """
     for unknown in (rows.impossible, *each):
         if unknown is not None:
@@ -44,7 +44,7 @@ def add_mean(total: ExactSum, values: Tensor, weights: Tensor) -> None:
 
     Args:
         total: Of shape `(2,)`.
-        values: `(rows,)`. Of rows that weigh nothing it may be anything.
+        values: `(rows,)`. May hold anything in rows of weight 0.
         weights: `(rows,)`.
     """
     values = ops.where(weights == 0, 0, values * weights)

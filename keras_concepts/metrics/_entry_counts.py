@@ -1,4 +1,4 @@
-"""What Precision and Recall share: Keras' way to count, and the averages."""
+"""Counting as in Keras, and averages: the base of Precision and Recall."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, Unpack
@@ -34,17 +34,17 @@ EntryAverage: TypeAlias = (
 
 
 class EntryCounts(ClassCounts):
-    """Base of metrics that count classes or, as Keras does, single entries.
+    """Base of metrics that count classes or, like Keras, single entries.
 
     Args:
         thresholds: Probabilities above which an entry, or a class, is
             predicted.
         top_k: How many of the largest scores are predicted.
-        class_id: The one class that is looked at.
+        class_id: The only class that counts.
         name: Name of the metric.
         dtype: Dtype of the result.
-        average: `"binary"`: each entry of `y_pred` is one decision. Else as in
-            `FBetaScore`.
+        average: `"binary"`: each entry of `y_pred` is one decision. Other
+            values as in `FBetaScore`.
         options: Keyword arguments of `FBetaScore`.
     """
 
@@ -123,7 +123,7 @@ class EntryCounts(ClassCounts):
         if self.top_k is not None:
             self._check_top_k(scores.shape[-1])
             kept = _among_largest(scores, self.top_k)
-            # What is among the largest beside a NaN, nobody knows.
+            # Beside a NaN, it is not known which scores are the largest.
             unsorted = _backend.has_nan(scores)
             unsorted = ops.broadcast_to(unsorted, ops.shape(scores))
         if self.top_k is not None or self.class_id is not None:
@@ -142,7 +142,7 @@ class EntryCounts(ClassCounts):
         self._count_entries(rows, kept, unsorted)
 
     def _check_class_id(self, num_classes: int) -> None:
-        # JAX would take another class.
+        # JAX would use another class without an error.
         if self.class_id is not None and not 0 <= self.class_id < num_classes:
             raise ValueError(
                 f"`class_id` of `{type(self).__name__}` must be one of the "
@@ -156,7 +156,7 @@ class EntryCounts(ClassCounts):
         limits = self.thresholds
         logits = self.from_logits and limits != [-float("inf")]
         predictions = above(rows.scores, limits, from_logits=logits)
-        if self.from_logits and not logits:  # infinite ones may be
+        if self.from_logits and not logits:  # logits may be infinite
             unknown = _backend.has_nan(rows.scores)
             predictions = predictions._replace(unknown=unknown)
         if kept is not None:
@@ -181,8 +181,8 @@ class EntryCounts(ClassCounts):
             len(shape) == 1 or rank not in (None, len(shape))
         ):
             raise ValueError(
-                f"`class_id` of `{owner}` needs labels and predictions with an "
-                f"axis of classes. Received: y_true.shape={given}, "
+                f"`class_id` of `{owner}` needs labels and predictions with a "
+                f"class axis. Received: y_true.shape={given}, "
                 f"y_pred.shape={shape}."
             )
         if rank == len(shape) - 1 and shape[-1] == 1:

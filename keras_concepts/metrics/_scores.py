@@ -1,4 +1,4 @@
-"""Scores as functions of what was counted. No state, no rounding aids."""
+"""Scores as functions of counts, without state or epsilons."""
 
 from keras import ops
 
@@ -6,7 +6,7 @@ from keras_concepts._types import Tensor
 
 
 def ratio(numerator: Tensor, denominator: Tensor, otherwise: float) -> Tensor:
-    """A quotient, and another value where the denominator is zero."""
+    """A quotient, or another value where the denominator is zero."""
     known = denominator != 0
     safe = ops.where(known, denominator, 1)
     return ops.where(known, numerator / safe, otherwise)
@@ -15,7 +15,7 @@ def ratio(numerator: Tensor, denominator: Tensor, otherwise: float) -> Tensor:
 def precision(
     hits: Tensor, predicted: Tensor, true: Tensor, zero_division: float
 ) -> Tensor:
-    """Share of what was predicted that is true."""
+    """Share of the predicted that is true."""
     del true
     return ratio(hits, predicted, zero_division)
 
@@ -23,7 +23,7 @@ def precision(
 def recall(
     hits: Tensor, predicted: Tensor, true: Tensor, zero_division: float
 ) -> Tensor:
-    """Share of what is true that was predicted."""
+    """Share of the true that was predicted."""
     del predicted
     return ratio(hits, true, zero_division)
 
@@ -36,8 +36,8 @@ def fbeta(
     beta: float = 1.0,
 ) -> Tensor:
     """Harmonic mean of precision and recall, with recall `beta**2` times."""
-    # The mean's own fractions cancel: precision and recall may be undefined
-    # where F-beta is 0.
+    # The fractions inside the mean cancel: precision and recall may be
+    # undefined where F-beta is 0.
     square = beta**2
     return ratio((1 + square) * hits, square * true + predicted, zero_division)
 
@@ -47,8 +47,8 @@ def mean(
 ) -> Tensor:
     """Weighted mean of the values that are defined.
 
-    Without weights the plain mean, as scikit-learn has it; `otherwise` without
-    values.
+    If all weights are 0, the plain mean, as in scikit-learn; without values,
+    `otherwise`.
     """
     values = ops.where(undefined, 0, values)
     weights = ops.where(undefined, 0, weights)

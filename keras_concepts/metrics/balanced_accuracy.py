@@ -13,7 +13,7 @@ from keras_concepts.metrics._agreement import Agreement
 
 @serializable
 class BalancedAccuracy(Agreement):
-    """The mean of the classes' recalls: accuracy where all classes are equal.
+    """The mean recall of the classes: accuracy with equal weight per class.
 
     Formula:
 
@@ -21,24 +21,24 @@ class BalancedAccuracy(Agreement):
     balanced_accuracy = mean(hits / true for each class that has labels)
     ```
 
-    In `[0, 1]`, higher is better; a guess among C classes has 1 / C. Equal to
-    `sklearn.metrics.balanced_accuracy_score`.
+    In `[0, 1]`, higher is better; a random guess among C classes scores 1 / C.
+    Equal to `sklearn.metrics.balanced_accuracy_score`.
 
     Args:
-        adjusted: Whether to rescale so that a guess has 0 and perfect
-            predictions have 1.
+        adjusted: Whether to rescale so that a random guess scores 0 and perfect
+            predictions score 1.
         threshold: For a single column, the probability above which class 1 is
             predicted. By default 0.5.
         name: Name of the metric.
         dtype: Dtype of the result.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
-            `"auto"`, as the shape of `y_true` says.
+            `"auto"`, inferred from the shape of `y_true`.
         from_logits: Whether `y_pred` holds logits.
         ignore_class: Rows with this label are left out.
         axis: Axis of the classes in `y_pred`.
-        use_mask: Whether rows that a Keras mask hides are left out, where the
-            trainer delivers masks: see `FBetaScore`.
+        use_mask: Whether to leave out rows that a Keras mask hides, where the
+            trainer passes masks; see `FBetaScore`.
 
     Example:
 

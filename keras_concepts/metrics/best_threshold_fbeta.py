@@ -1,4 +1,4 @@
-"""The best F-beta that any threshold gives, and the threshold."""
+"""The best F-beta over all thresholds, and that threshold."""
 
 from typing import Any, Literal
 
@@ -21,38 +21,40 @@ from keras_concepts.metrics._counting import count, count_unknown
 
 @serializable
 class BestThresholdFBeta(ClassMetric):
-    """The largest F-beta over all thresholds of a binary classifier.
+    """The largest F-beta of a binary classifier over all thresholds.
 
-    The result is a dict: under the metric's name the F-beta that the best of
-    the tried thresholds gives, in `[0, 1]`, higher is better; under
-    `{name}_threshold` that threshold, a probability; and under `{name}_bound`
-    the largest amount by which any other threshold at all could be better. A
-    row is predicted positive if its probability is above the threshold.
+    The result is a dict. `{name}` is the best F-beta among the thresholds
+    tried, in `[0, 1]`, higher is better. `{name}_threshold` is that threshold,
+    a probability. `{name}_bound` is an upper bound on how much better any other
+    threshold could be. A row is predicted positive if its probability is above
+    the threshold.
 
-    The thresholds tried lie evenly in the logit, from -16 to 16, so that those
-    of rare events, near 0, are among them. Memory is two counts per threshold.
+    The thresholds tried are evenly spaced in the logit, from -16 to 16, so that
+    they include those near 0, for rare events. Memory is two counts per
+    threshold.
 
-    A threshold that is chosen and judged on the same data looks better than it
-    is: choose it on the validation data, and pass it to
+    A threshold that is chosen and evaluated on the same data looks better than
+    it is: choose it on the validation data, and pass it to
     `F1Score(threshold=...)` for the test data.
 
     Args:
-        beta: How many times as important as precision recall is.
+        beta: How many times as important recall is as precision.
         bins: One more than the number of thresholds tried.
-        class_id: The column of the positive class, where there are several. By
-            default the last of two.
+        class_id: Column of the positive class if there are several. By default
+            the last of two.
         name: Name of the metric, and of the keys of its result.
         dtype: Dtype of the results.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
-            `"auto"`, as the shape of `y_true` says.
+            `"auto"`, inferred from the shape of `y_true`.
         from_logits: Whether `y_pred` holds logits.
-        ignore_class: Rows with this label are left out. Where each class
-            has a label of its own and it is none of the classes, such as -1 or
-            `nan`, only rows where that of the positive class is equal to it.
+        ignore_class: Rows with this label are left out. Where each class has
+            its own label and `ignore_class` is not one of the classes, such as
+            -1 or `nan`, only rows where the label of the positive class equals
+            it.
         axis: Axis of the classes in `y_pred`.
-        use_mask: Whether rows that a Keras mask hides are left out, where the
-            trainer delivers masks: see `FBetaScore`.
+        use_mask: Whether to leave out rows that a Keras mask hides, where the
+            trainer passes masks; see `FBetaScore`.
 
     Example:
 
@@ -107,7 +109,7 @@ class BestThresholdFBeta(ClassMetric):
     def _count(self, rows: Rows) -> None:
         num_classes = rows.scores.shape[1]
         column = self._column(num_classes)
-        # Logits of a sigmoid are compared with edges that are logits.
+        # Logits of a sigmoid are compared with edges in the logit.
         logits = self.from_logits and num_classes == 1
         scores = rows.probabilities(from_logits=self.from_logits and not logits)
         scores = ops.take(scores, column, axis=1)
@@ -143,15 +145,15 @@ class BestThresholdFBeta(ClassMetric):
 
     def result(self) -> dict[str, Any]:
         counts = total_of(self._counts.words, self._computing)
-        # What lies above each threshold: all bins to its right.
+        # Counts above each threshold: all bins to its right.
         above = ops.flip(ops.cumsum(ops.flip(counts, axis=1), axis=1), axis=1)
         hits, predicted = ops.unstack(above[:, 1:])
         true = above[0, 0]
 
         scores = self._fbeta(hits, predicted, true)
         best = ops.argmax(scores)
-        # A threshold inside a bin is at best one that separates the bin's
-        # positive rows from its negative ones.
+        # At best, a threshold inside a bin separates the bin's positive rows
+        # from its negative ones.
         outside = ops.pad(above[:, 1:], ((0, 0), (0, 1)))
         possible = outside + counts[0]
         ceiling = ops.max(self._fbeta(possible[0], possible[1], true))

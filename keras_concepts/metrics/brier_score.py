@@ -1,4 +1,4 @@
-"""The Brier score, squared error of probabilities."""
+"""The Brier score, the squared error of probabilities."""
 
 from typing import Any, ClassVar, Literal
 
@@ -27,24 +27,23 @@ class BrierScore(ClassMetric):
 
     In `[0, 2]` if the probabilities of a row sum to 1, and in `[0, 1]` for a
     single column; lower is better. Rows of several sigmoids need not sum to 1
-    and may have up to 1 per class. It is a proper score: nothing beats
-    predicting the true probabilities. Equal to
-    `sklearn.metrics.brier_score_loss`.
+    and may reach 1 per class. It is a proper score: nothing beats predicting
+    the true probabilities. Equal to `sklearn.metrics.brier_score_loss`.
 
     Args:
         scale_by_half: Whether to halve the sum over two or more classes, so
             that it is in `[0, 1]` too. A single column is never halved.
         name: Name of the metric.
         dtype: Dtype of the result.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
-            `"auto"`, as the shape of `y_true` says.
-        from_logits: Whether `y_pred` holds logits. Those of two or
-            more classes become probabilities by a softmax.
+            `"auto"`, inferred from the shape of `y_true`.
+        from_logits: Whether `y_pred` holds logits. With two or more classes, a
+            softmax turns them into probabilities.
         ignore_class: Rows with this label are left out.
         axis: Axis of the classes in `y_pred`.
-        use_mask: Whether rows that a Keras mask hides are left out, where the
-            trainer delivers masks: see `FBetaScore`.
+        use_mask: Whether to leave out rows that a Keras mask hides, where the
+            trainer passes masks; see `FBetaScore`.
 
     Source: Brier (1950), *Verification of forecasts expressed in terms of
     probability*.

@@ -28,7 +28,7 @@ class CalibrationCurve(NamedTuple):
 
     Attributes:
         confidence: Mean predicted probability of each bin that is not empty.
-        accuracy: How often it was right.
+        accuracy: How often the prediction was right.
         share: Share of all rows in the bin.
     """
 
@@ -39,40 +39,41 @@ class CalibrationCurve(NamedTuple):
 
 @serializable
 class CalibrationError(ClassMetric):
-    """How far predicted probabilities are from what happens.
+    """How far predicted probabilities are from observed frequencies.
 
-    Rows are put into bins by their confidence. The error is the gap between
-    mean confidence and accuracy of a bin:
+    Rows are put into bins by their confidence. The error is the mean gap
+    between the accuracy and the mean confidence of a bin:
 
     ```python
     error = sum(share * abs(accuracy - confidence) for each bin)
     ```
 
-    In `[0, 1]`, lower is better. Of two or more classes, the confidence is that
-    of the predicted class and the accuracy how often that is the true one; of a
-    single column, the confidence is the probability of class 1 and the accuracy
-    how often that is true. The value depends on the bins.
+    In `[0, 1]`, lower is better. With two or more classes, the confidence is
+    that of the predicted class and the accuracy how often it is the true class.
+    With a single column, the confidence is the probability of class 1 and the
+    accuracy how often class 1 is true. The value depends on the bins.
 
     Args:
         bins: Number of bins.
-        norm: How gaps are put together: `"l1"`, their mean, the *expected
+        norm: How gaps are combined: `"l1"`, their mean, the *expected
             calibration error*; `"l2"`, the root of their mean square; `"max"`,
             the largest, the *maximum calibration error*.
-        spacing: `"even"`, bins of one width in the probability; `"logit"`, in
+        spacing: `"even"`, bins of equal width in the probability; `"logit"`, in
             its logit, which resolves probabilities near 0 and 1.
         name: Name of the metric.
         dtype: Dtype of the result.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
-            `"auto"`, as the shape of `y_true` says.
-        from_logits: Whether `y_pred` holds logits. Those of two or
-            more classes become probabilities by a softmax.
-        ignore_class: Rows with this label are left out. Where each class
-            has a label of its own and it is none of the classes, such as -1 or
-            `nan`, only rows where that of the predicted class is equal to it.
+            `"auto"`, inferred from the shape of `y_true`.
+        from_logits: Whether `y_pred` holds logits. With two or more classes, a
+            softmax turns them into probabilities.
+        ignore_class: Rows with this label are left out. Where each class has
+            its own label and `ignore_class` is not one of the classes, such as
+            -1 or `nan`, only rows where the label of the predicted class equals
+            it.
         axis: Axis of the classes in `y_pred`.
-        use_mask: Whether rows that a Keras mask hides are left out, where the
-            trainer delivers masks: see `FBetaScore`.
+        use_mask: Whether to leave out rows that a Keras mask hides, where the
+            trainer passes masks; see `FBetaScore`.
 
     Source: Guo, Pleiss, Sun and Weinberger (2017), *On calibration of modern
     neural networks*, equations 3 and 5.
@@ -146,7 +147,7 @@ class CalibrationError(ClassMetric):
         count_unknown(self._sums, rows)
 
     def _confidence(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-        """Confidence of each row, how much it is right, and its weight."""
+        """Confidence of each row, how right it is, and its weight."""
         shares = rows.probabilities(from_logits=self.from_logits)
         weights = rows.float_weights()
         if shares.shape[1] == 1:
@@ -176,7 +177,7 @@ class CalibrationError(ClassMetric):
         share = _scores.ratio(weight, ops.sum(weight), 0.0)
         gap = ops.abs(_scores.ratio(hits - confidence, weight, 0.0))
         if self.norm == "max":
-            # Not every compiler's maximum keeps a NaN.
+            # Not every compiler's maximum propagates NaN.
             error = ops.max(gap) + 0 * ops.sum(gap)
         elif self.norm == "l2":
             error = ops.sqrt(ops.sum(share * ops.square(gap)))
@@ -193,13 +194,13 @@ class CalibrationError(ClassMetric):
         )
 
     def plot(self, path: str | Path | None = None, ax: Any = None) -> Any:
-        """Draws accuracy over confidence, with bins as large as their share.
+        """Draws accuracy over confidence, with bins sized by their share.
 
         Needs the extra `keras-concepts[plot]`.
 
         Args:
-            path: File to save the figure to, instead of showing it.
-            ax: matplotlib axes to draw on, instead of a figure of its own.
+            path: File to save the figure to instead of showing it.
+            ax: matplotlib axes to draw on instead of a new figure.
 
         Returns:
             The matplotlib figure.

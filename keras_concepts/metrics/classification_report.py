@@ -25,47 +25,47 @@ SCORES = {
 class ClassificationReport(ClassCounts):
     """Precision, recall and F1 of all classes, as a dict of numbers.
 
-    The numbers are in the logs of `fit` under the metric's name, so that
-    callbacks can use them: `report_accuracy`, `report_macro_precision`,
-    `report_macro_recall`, `report_macro_f1`, `report_weighted_f1` and, with
-    `class_names`, `report_cat_f1` of each class; those of validation data begin
-    with `val_`. Where a row may have several classes, with a threshold or
-    `top_k`, `report_micro_f1` takes the place of the accuracy. All are in
-    `[0, 1]`, higher is better:
+    The numbers are in the logs of `fit` under names that begin with the
+    metric's, so that callbacks can use them: `report_accuracy`,
+    `report_macro_precision`, `report_macro_recall`, `report_macro_f1`,
+    `report_weighted_f1` and, with `class_names`, one such as `report_cat_f1`
+    for each class; on validation data with the prefix `val_`. Where a row may
+    have several classes, with a threshold or `top_k`, `report_micro_f1`
+    replaces the accuracy. All are in `[0, 1]`, higher is better:
 
     ```python
     keras.callbacks.EarlyStopping("val_report_macro_f1", mode="max")
     ```
 
-    Keras puts no output's name before the keys of a dict: with two outputs,
-    give each report its own `name`. Reports of one name in a model are kept
-    apart as Keras does with other metrics: `weighted_report_macro_f1` for one
-    in `weighted_metrics`, or the output's name first.
+    Keras does not prefix the keys of a dict with the output's name: with two
+    outputs, give each report its own `name`. Reports that share a name in a
+    model are told apart as Keras does for other metrics:
+    `weighted_report_macro_f1` for one in `weighted_metrics`, or the output's
+    name first.
 
     Args:
         class_names: Names of the classes, in order: different strings or
             numbers.
         threshold: Probability above which a class is predicted, or one for each
             class. By default the class with the largest score is predicted.
-        name: Name of the metric, and how its keys begin.
+        name: Name of the metric, and prefix of its keys.
         dtype: Dtype of the numbers.
-        class_scores: What is logged of each class that has a name: some of
-            `"precision"`, `"recall"` and `"f1"`. Each number is one more on the
-            progress bar.
-        num_classes: Number of classes. By default known from the first batch.
+        class_scores: What to log for each named class: some of `"precision"`,
+            `"recall"` and `"f1"`. Each adds a number to the progress bar.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
-            `"auto"`, as the shape of `y_true` says.
-        from_logits: Whether `y_pred` holds logits. Thresholds are
-            probabilities all the same.
+            `"auto"`, inferred from the shape of `y_true`.
+        from_logits: Whether `y_pred` holds logits. Thresholds are probabilities
+            in either case.
         top_k: How many of the largest scores are predicted.
         class_ids: The classes that take part in the result.
-        ignore_class: The label of what is left out, see `FBetaScore`.
+        ignore_class: Label of what to leave out; see `FBetaScore`.
         axis: Axis of the classes in `y_pred`.
         zero_division: Score where there are neither labels nor predictions.
         absent: Whether classes with neither labels nor predictions count in the
             macro average: `"zero"` or `"skip"`.
-        use_mask: Whether rows that a Keras mask hides are left out, where the
-            trainer delivers masks: see `FBetaScore`.
+        use_mask: Whether to leave out rows that a Keras mask hides, where the
+            trainer passes masks; see `FBetaScore`.
 
     Example:
 
@@ -117,7 +117,7 @@ class ClassificationReport(ClassCounts):
             check_choice(
                 "ClassificationReport", "class_scores", score, tuple(SCORES)
             )
-        # Before the base class, which builds if it knows `num_classes`.
+        # Before the base class, which builds if it has `num_classes`.
         self.class_names = checked_class_names(
             "ClassificationReport", class_names
         )
@@ -140,7 +140,7 @@ class ClassificationReport(ClassCounts):
         )
 
     def _check_keys(self) -> None:
-        """Raises if the number of a class would hide that of an average."""
+        """Raises if the key of a class would hide that of an average."""
         averages = {f"macro_{score}" for score in SCORES}
         averages |= {"weighted_f1", "micro_f1"}
         for class_name in self.class_names or ():
@@ -185,7 +185,7 @@ class ClassificationReport(ClassCounts):
         return SCORES[score](*totals, self.zero_division)
 
     def _overall(self) -> Tensor:
-        # Where each row is predicted one class, precision is the accuracy.
+        # Where one class is predicted for each row, precision is the accuracy.
         accuracy = self._overall_key == "accuracy"
         return self._pooled("precision" if accuracy else "f1")
 
@@ -200,10 +200,10 @@ class ClassificationReport(ClassCounts):
         return "accuracy" if one_each else "micro_f1"
 
     def table(self, digits: int = 2) -> str:
-        """All scores as text, as scikit-learn's `classification_report`.
+        """All scores as text, like scikit-learn's `classification_report`.
 
         Args:
-            digits: Places after the point.
+            digits: Digits after the decimal point.
         """
         counts = [keras.ops.convert_to_numpy(c) for c in self._totals()]
         support = counts[2]

@@ -18,7 +18,7 @@ from keras_concepts.metrics._counting import count
 
 @serializable
 class CohenKappa(Agreement):
-    """How much better than chance true and predicted classes agree.
+    """How much better true and predicted classes agree than by chance.
 
     Formula, with `d` the disagreement of two classes:
 
@@ -26,28 +26,28 @@ class CohenKappa(Agreement):
     kappa = 1 - mean(d(true, predicted)) / mean(d of independent rows)
     ```
 
-    In `[-1, 1]`, higher is better; a guess has 0. Equal to
+    In `[-1, 1]`, higher is better; a random guess scores 0. Equal to
     `sklearn.metrics.cohen_kappa_score`. Memory is three counts per class and
     one sum, not a matrix.
 
     Args:
         weights: How much two classes disagree: `None`, 1 if they differ;
             `"linear"`, the distance of their numbers; `"quadratic"`, its
-            square. The last two are for classes in an order.
+            square. The last two are for ordered classes.
         threshold: For a single column, the probability above which class 1 is
             predicted. By default 0.5.
-        zero_division: Result where it is 0 / 0: all labels and all predictions
-            are one class.
+        zero_division: Result where kappa is 0 / 0: all labels and predictions
+            are of one class.
         name: Name of the metric.
         dtype: Dtype of the result.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
-            `"auto"`, as the shape of `y_true` says.
+            `"auto"`, inferred from the shape of `y_true`.
         from_logits: Whether `y_pred` holds logits.
         ignore_class: Rows with this label are left out.
         axis: Axis of the classes in `y_pred`.
-        use_mask: Whether rows that a Keras mask hides are left out, where the
-            trainer delivers masks: see `FBetaScore`.
+        use_mask: Whether to leave out rows that a Keras mask hides, where the
+            trainer passes masks; see `FBetaScore`.
 
     Source: Cohen (1960), *A coefficient of agreement for nominal scales*; with
     weights, Cohen (1968), *Weighted kappa*.
@@ -106,7 +106,7 @@ class CohenKappa(Agreement):
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         if self.weights is None:
             return ops.cast(a != b, "int32")
-        # Integers would overflow: 1000 classes do so after 2000 rows.
+        # Integers would overflow, with 1000 classes after 2000 rows.
         distance = ops.cast(a - b, "float32")
         if self.weights == "linear":
             return ops.abs(distance)

@@ -22,7 +22,7 @@ from keras_concepts.metrics._agreement import Agreement
 from keras_concepts.metrics._class_names import checked_class_names
 from keras_concepts.metrics._counting import count, count_unknown
 
-# A matrix of so many classes takes 2 or 3 GB.
+# A matrix of this many classes takes 2 or 3 GB.
 _MOST_CLASSES = 1 << 14
 
 
@@ -32,31 +32,31 @@ class ConfusionMatrix(Agreement):
 
     Row i, column j holds the number of rows of class i that were predicted as
     class j, as in `sklearn.metrics.confusion_matrix`. Memory is one
-    float64 per cell, or three float32: 2 to 3 GB for 16,384 classes, of which
-    there can be no more.
+    float64 per cell, or three float32: 2 to 3 GB for 16,384 classes, the most
+    allowed.
 
     In `fit` and `evaluate` the matrix is not logged: Keras would print the mean
-    of its cells on the progress bar. Keep the metric, and ask for its
+    of its cells on the progress bar. Keep the metric object, and call its
     `result()` or `plot()` afterwards, or in a callback at the end of an epoch.
     Use `ClassificationReport` for numbers that callbacks can monitor.
 
     Args:
-        normalize: `None`, counts; `"true"`, shares of each row; `"pred"`, of
-            each column; `"all"`, of everything.
+        normalize: `None`, counts; `"true"`, shares of each row; `"pred"`,
+            shares of each column; `"all"`, shares of everything.
         class_names: Names of the classes, for `plot`: different strings or
             numbers.
         threshold: For a single column, the probability above which class 1 is
             predicted. By default 0.5.
         name: Name of the metric.
         dtype: Dtype of the result.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
-            `"auto"`, as the shape of `y_true` says.
+            `"auto"`, inferred from the shape of `y_true`.
         from_logits: Whether `y_pred` holds logits.
         ignore_class: Rows with this label are left out.
         axis: Axis of the classes in `y_pred`.
-        use_mask: Whether rows that a Keras mask hides are left out, where the
-            trainer delivers masks: see `FBetaScore`.
+        use_mask: Whether to leave out rows that a Keras mask hides, where the
+            trainer passes masks; see `FBetaScore`.
 
     Example:
 
@@ -82,7 +82,7 @@ class ConfusionMatrix(Agreement):
         axis: int = -1,
         use_mask: bool = True,
     ) -> None:
-        # Before the base class, which builds if it knows `num_classes`.
+        # Before the base class, which builds if it has `num_classes`.
         self.class_names = checked_class_names("ConfusionMatrix", class_names)
         super().__init__(
             name,
@@ -142,13 +142,13 @@ class ConfusionMatrix(Agreement):
         return self._cast(matrix)
 
     def plot(self, path: str | Path | None = None, ax: Any = None) -> Any:
-        """Draws the matrix, with its numbers if there are not too many.
+        """Draws the matrix, with its numbers if they fit.
 
         Needs the extra `keras-concepts[plot]`.
 
         Args:
-            path: File to save the figure to, instead of showing it.
-            ax: matplotlib axes to draw on, instead of a figure of its own.
+            path: File to save the figure to instead of showing it.
+            ax: matplotlib axes to draw on instead of a new figure.
 
         Returns:
             The matplotlib figure.

@@ -12,14 +12,14 @@ from keras_concepts.metrics.fbeta_score import FBetaScore
 class F1Score(FBetaScore):
     """F1 over the whole stream, equal to `sklearn.metrics.f1_score`.
 
-    Formula, of each class:
+    Formula for each class:
 
     ```python
     f1 = 2 * hits / (true + predicted)
     ```
 
-    In `[0, 1]`, higher is better. It takes the place of
-    `keras.metrics.F1Score`; `FBetaScore` says where it differs.
+    In `[0, 1]`, higher is better. It replaces `keras.metrics.F1Score`;
+    see `FBetaScore` for the differences.
 
     Args:
         average: `None`, `"micro"`, `"macro"`, `"weighted"` or `"samples"`, as
@@ -28,20 +28,20 @@ class F1Score(FBetaScore):
             class. By default the class with the largest score is predicted.
         name: Name of the metric.
         dtype: Dtype of the result.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
-            `"auto"`, as the shape of `y_true` says.
-        from_logits: Whether `y_pred` holds logits. Thresholds are
-            probabilities all the same.
+            `"auto"`, inferred from the shape of `y_true`.
+        from_logits: Whether `y_pred` holds logits. Thresholds are probabilities
+            in either case.
         top_k: How many of the largest scores are predicted.
         class_ids: The classes that take part in the result.
-        ignore_class: The label of what is left out, see `FBetaScore`.
+        ignore_class: Label of what to leave out; see `FBetaScore`.
         axis: Axis of the classes in `y_pred`.
         zero_division: Score where there are neither labels nor predictions.
         absent: Whether classes with neither labels nor predictions count in the
             macro average: `"zero"` or `"skip"`.
-        use_mask: Whether rows that a Keras mask hides are left out, where the
-            trainer delivers masks: see `FBetaScore`.
+        use_mask: Whether to leave out rows that a Keras mask hides, where the
+            trainer passes masks; see `FBetaScore`.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""F-beta, the mean of precision and recall."""
+"""F-beta, the weighted harmonic mean of precision and recall."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -18,72 +18,71 @@ from keras_concepts.metrics._class_counts import AVERAGES, Average, ClassCounts
 class FBetaScore(ClassCounts):
     """F-beta over the whole stream, equal to `sklearn.metrics.fbeta_score`.
 
-    Formula, of each class:
+    Formula for each class:
 
     ```python
     fbeta = (1 + beta**2) * hits / (beta**2 * true + predicted)
     ```
 
-    where `hits` is what was predicted and is true. In `[0, 1]`, higher is
-    better. It takes the place of `keras.metrics.FBetaScore`, and differs where
-    that one errs:
+    where `hits` is the number of true positives. In `[0, 1]`, higher is better.
+    It replaces `keras.metrics.FBetaScore`, and differs from it in these points:
 
     - Labels may be class numbers, of shape `(n,)` or `(n, 1)`.
-    - Of several equal largest scores the first is predicted, not all of them;
-      and it is predicted however small it is.
+    - If several scores are the largest, the first is predicted, not all of
+      them, however small it is.
     - A single column with `threshold=None` is compared with 0.5.
     - Outputs may have any rank, such as `(batch, time, classes)`.
-    - Keras' masks are heeded where the trainer delivers them.
-    - Counts are exact, also beyond 2**24; nothing is added to a denominator.
-    - A NaN among predictions, labels or weights makes the result NaN. What
-      weighs 0, is masked or is ignored may hold anything.
-    - Shapes that do not fit raise an error and are never broadcast.
+    - Keras' masks are respected where the trainer passes them.
+    - Counts are exact, even beyond 2**24; nothing is added to a denominator.
+    - A NaN among predictions, labels or weights makes the result NaN. Entries
+      that are masked, ignored or of weight 0 may hold anything.
+    - Shapes that do not fit raise an error rather than broadcast.
 
     Memory is three counts per class.
 
     Args:
-        average: `None`, the score of each class; `"micro"`, of all classes
-            pooled; `"macro"`, the mean over classes; `"weighted"`, the mean
-            weighted by the number of labels; `"samples"`, the mean over the
-            rows of several-hot labels of each row's own score.
-        beta: How many times as important as precision recall is. A float above
-            0.
+        average: `None`, the score of each class; `"micro"`, the score of all
+            classes pooled; `"macro"`, the mean over classes; `"weighted"`, the
+            mean weighted by the number of labels; `"samples"`, the mean of each
+            row's own score, for multi-hot labels.
+        beta: How many times as important recall is as precision. A float
+            above 0.
         threshold: Probability above which a class is predicted, in `(0, 1]`, or
             a list with one for each class. By default the class with the
             largest score is predicted.
         name: Name of the metric.
         dtype: Dtype of the result. Counts are exact whatever it is.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: What `y_true` holds: `"sparse"`, class numbers; `"dense"`, a
-            label for each class (one-hot, several-hot or soft); or `"auto"`,
-            as its shape says.
+            label for each class (one-hot, multi-hot or soft); or `"auto"`,
+            inferred from its shape.
         from_logits: Whether `y_pred` holds logits. `threshold` is a probability
-            all the same.
-        top_k: How many of the largest scores are predicted. Those of them that
-            are above `threshold`, if that is given too. Which of equal scores
-            is the k-th is up to the backend.
+            in either case.
+        top_k: How many of the largest scores are predicted; with a `threshold`,
+            only those above it. Which of several equal scores is the k-th
+            depends on the backend.
         class_ids: The classes that take part in the result, by default all.
-            With `average=None` the result has their order.
-        ignore_class: Rows with this label are left out. Where each class
-            has a label of its own, as in several-hot labels, and it is none of
-            the classes, such as -1 or `nan`, it leaves out the class that is
-            so labelled, in that row alone.
+            With `average=None` the result is in this order.
+        ignore_class: Rows with this label are left out. Where each class has
+            its own label, as in multi-hot labels, and `ignore_class` is not one
+            of the classes, such as -1 or `nan`, only the class with this label
+            is left out, in that row.
         axis: Axis of the classes in `y_pred`.
         zero_division: Score where there are neither labels nor predictions: a
             number or `nan`, which averages leave out.
         absent: Whether classes with neither labels nor predictions count in the
             macro average: `"zero"`, with the score `zero_division`, as in
             Keras; or `"skip"`, as in scikit-learn.
-        use_mask: Whether what a Keras mask on `y_pred` hides is left out. In
-            `fit` on JAX, Keras delivers no mask to metrics: use `ignore_class`
-            or sample weights there.
+        use_mask: Whether to leave out entries that a Keras mask on `y_pred`
+            hides. In `fit` on JAX, Keras passes no mask to metrics: use
+            `ignore_class` or sample weights there.
 
     Raises:
         ValueError: If an argument is not as above, or, in `update_state`, if
-            shapes do not fit, the classes are not those of the batches before,
-            or a label is none of the classes or does not lie between 0 and 1.
-            Where labels cannot be read, as in a compiled step, the result
-            becomes NaN, and `result` warns.
+            shapes do not fit, the classes differ from those of earlier batches,
+            or a label is not one of the classes or not between 0 and 1. Where
+            labels cannot be read, as in a compiled step, the result becomes
+            NaN, and `result` warns.
 
     Example:
 
@@ -150,7 +149,7 @@ class FBetaScore(ClassCounts):
 
     @property
     def intermediate_weights(self) -> Tensor:
-        """Number of labels, or their weight, of each class or pooled."""
+        """Number of labels, or their weight, per class or pooled."""
         return self._totals()[2]
 
     def get_config(self) -> dict[str, Any]:

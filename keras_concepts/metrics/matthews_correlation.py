@@ -12,7 +12,7 @@ from keras_concepts.metrics._agreement import Agreement
 
 @serializable
 class MatthewsCorrelation(Agreement):
-    """The correlation of true and predicted classes, for two or more classes.
+    """The correlation between true and predicted classes, two or more.
 
     Formula, with the counts of each class against all others:
 
@@ -23,23 +23,23 @@ class MatthewsCorrelation(Agreement):
     )
     ```
 
-    In `[-1, 1]`, higher is better; a guess has 0, and so has 0 / 0. Equal to
-    `sklearn.metrics.matthews_corrcoef`, also where classes are rare. Memory is
-    three counts per class, not a matrix.
+    In `[-1, 1]`, higher is better; a random guess scores 0, and 0 / 0 counts
+    as 0. Equal to `sklearn.metrics.matthews_corrcoef`, even where classes are
+    rare. Memory is three counts per class, not a matrix.
 
     Args:
         threshold: For a single column, the probability above which class 1 is
             predicted. By default 0.5.
         name: Name of the metric.
         dtype: Dtype of the result.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
-            `"auto"`, as the shape of `y_true` says.
+            `"auto"`, inferred from the shape of `y_true`.
         from_logits: Whether `y_pred` holds logits.
         ignore_class: Rows with this label are left out.
         axis: Axis of the classes in `y_pred`.
-        use_mask: Whether rows that a Keras mask hides are left out, where the
-            trainer delivers masks: see `FBetaScore`.
+        use_mask: Whether to leave out rows that a Keras mask hides, where the
+            trainer passes masks; see `FBetaScore`.
 
     Source: Gorodkin (2004), *Comparing two K-category assignments by a
     K-category correlation coefficient*, equations 8 and 11.
@@ -79,13 +79,13 @@ class MatthewsCorrelation(Agreement):
         )
 
     def result(self) -> Any:
-        # The cells are differences of large counts: taken in words, and before
-        # they are rounded to floats, they lose nothing.
+        # The cells are differences of large counts. Computed in words, before
+        # rounding to floats, they are exact.
         words = self._words()
         true, predicted, hits = ops.unstack(words, axis=1)
         total = ops.sum(true, axis=1, keepdims=True)
-        # The same number, but for the rounding of weights: of one class alone
-        # nothing must be left when it is taken from all.
+        # The same number except for the rounding of weights: with only one
+        # class, subtracting it from the total must leave exactly 0.
         all_predicted = ops.sum(predicted, axis=1, keepdims=True)
         cells = {
             "tp": hits,

@@ -1,4 +1,4 @@
-"""Recall, the share of what is true that was predicted."""
+"""Recall, the share of labels that are predicted."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from keras_concepts.metrics._entry_counts import EntryAverage, EntryCounts
 
 @serializable
 class Recall(EntryCounts):
-    """Recall over the whole stream: of what is true, how much was predicted.
+    """Recall over the whole stream: the share of labels that are predicted.
 
     Formula:
 
@@ -19,16 +19,16 @@ class Recall(EntryCounts):
     recall = hits / true
     ```
 
-    In `[0, 1]`, higher is better. It takes the place of
-    `keras.metrics.Recall`, and with `average=` it is
-    `sklearn.metrics.recall_score`. Counts are exact, also beyond 2**24.
+    In `[0, 1]`, higher is better. It replaces `keras.metrics.Recall`, and with
+    `average=` it is `sklearn.metrics.recall_score`. Counts are exact, even
+    beyond 2**24.
 
     Args:
         thresholds: Probability above which an entry is predicted; a list gives
-            a result for each. By default 0.5, or with `top_k` none. With an
+            a result for each. By default 0.5, or none with `top_k`. With an
             average other than `"binary"`: as `threshold` of `FBetaScore`.
         top_k: Only the k largest scores of each row are predicted.
-        class_id: The one class that is looked at.
+        class_id: The only class that counts.
         name: Name of the metric.
         dtype: Dtype of the result.
         average: `"binary"`, as in Keras: each entry of `y_pred` is one decision
@@ -36,19 +36,19 @@ class Recall(EntryCounts):
             `"micro"`, `"macro"`, `"weighted"` or `"samples"`, as in
             `FBetaScore`, where the class with the largest score is predicted
             and labels may be class numbers.
-        num_classes: Number of classes. By default known from the first batch.
+        num_classes: Number of classes. By default taken from the first batch.
         labels: `"sparse"`, class numbers; `"dense"`, a label for each class; or
-            `"auto"`, as the shape of `y_true` says.
-        from_logits: Whether `y_pred` holds logits. Thresholds are
-            probabilities all the same.
+            `"auto"`, inferred from the shape of `y_true`.
+        from_logits: Whether `y_pred` holds logits. Thresholds are probabilities
+            in either case.
         class_ids: The classes that take part in the result.
-        ignore_class: The label of what is left out, see `FBetaScore`.
+        ignore_class: Label of what to leave out; see `FBetaScore`.
         axis: Axis of the classes in `y_pred`.
         zero_division: Score where there are neither labels nor predictions.
         absent: Whether classes with neither labels nor predictions count in the
             macro average: `"zero"` or `"skip"`.
-        use_mask: Whether rows that a Keras mask hides are left out, where the
-            trainer delivers masks: see `FBetaScore`.
+        use_mask: Whether to leave out rows that a Keras mask hides, where the
+            trainer passes masks; see `FBetaScore`.
 
     Example:
 

@@ -15,26 +15,26 @@ from keras_concepts.regularizers.penalty import Penalty
 class GroupLasso(Penalty):
     """Sum of group norms: `strength * Σ_g sqrt(p_g) * ‖x_g‖`.
 
-    A group is all that one index along `axis` selects, and `p_g` its number of
-    weights, so that large and small groups cost alike (Yuan & Lin 2006,
-    eq. 2.1). The norm is not squared: a group is pulled towards zero as a whole
-    and with a force that does not fade as it shrinks.
+    A group is everything that one index along `axis` selects, and `p_g` is its
+    number of weights, so that large and small groups cost the same (Yuan & Lin
+    2006, eq. 2.1). The norm is not squared: a group is pulled towards zero as a
+    whole, with a force that does not fade as it shrinks.
 
-    By default a group is what leaves one input feature: a row of the kernel of
-    `Dense` and `Embedding`, an input channel of `Conv`. A feature whose group
-    has vanished need not be collected any more (Scardapane et al. 2017). With
-    `axis=-1` it is what enters one output unit or filter instead, which can
-    then be cut out of the layer.
+    By default a group holds the weights of one input feature: a row of the
+    kernel of `Dense` and `Embedding`, an input channel of `Conv`. A feature
+    whose group is zero no longer needs to be collected (Scardapane et al.
+    2017). With `axis=-1` a group holds the weights of one output unit or
+    filter, which can then be removed from the layer.
 
     Gradient: `strength * sqrt(p_g) * x_g / ‖x_g‖`, 0 at a zero group.
 
     Args:
         strength: Factor, at least 0.
-        axis: Axis whose indices number the groups.
+        axis: Axis whose indices are the groups.
 
     Raises:
-        ValueError: `strength` is negative or not finite, or, when called, the
-            variable has no such axis.
+        ValueError: `strength` is negative or not finite, or the variable it is
+            called with has no such axis.
         TypeError: `axis` is not an integer.
 
     Example:
@@ -75,18 +75,19 @@ class GroupLasso(Penalty):
         if not -rank <= self.axis < rank:
             raise ValueError(
                 f"`GroupLasso(axis={self.axis})` needs a variable with such an "
-                "axis; of a vector, such as a bias, `axis=-1` makes each entry "
-                f"a group. Received: a variable of shape {tuple(x.shape)}."
+                "axis. For a vector, such as a bias, `axis=-1` makes each "
+                "entry a group. Received: a variable of shape "
+                f"{tuple(x.shape)}."
             )
 
 
 def group_norms(x: Tensor, axis: int) -> Tensor:
-    """Norm of each group, `(x.shape[axis],)`; at 0 its gradient is 0."""
+    """Norm of each group, `(x.shape[axis],)`, with gradient 0 at 0."""
     groups = ops.reshape(ops.moveaxis(x, axis, 0), (x.shape[axis], -1))
     squares = ops.sum(ops.square(groups), axis=1)
     zero = ops.equal(squares, 0.0)
-    # The square root must not meet the zero even where it is not selected:
-    # infinity times zero would be the gradient.
+    # The square root must not see a zero, even where it is not selected: its
+    # gradient would be infinity times zero.
     roots = ops.sqrt(ops.where(zero, ops.ones_like(squares), squares))
     return ops.where(zero, ops.zeros_like(roots), roots)
 

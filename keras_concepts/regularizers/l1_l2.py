@@ -16,8 +16,8 @@ class L1(Penalty):
     """Sum of absolute values: `l1 * sum(|x|)`.
 
     Pulls each weight towards zero with the same force, however small it is
-    (Tibshirani 1996). A gradient step rarely ends at zero itself;
-    `constraints.SoftThreshold` takes the steps that do.
+    (Tibshirani 1996). A gradient step rarely ends exactly at zero; the steps of
+    `constraints.SoftThreshold` do.
 
     Gradient: `l1 * sign(x)`, 0 at 0 on every backend. (`keras.regularizers.L1`
     has the same value, but on JAX its gradient at 0 is `l1`.)
@@ -56,8 +56,8 @@ class L2(Penalty):
     """Sum of squares: `l2 * sum(x²)`.
 
     Shrinks each weight in proportion to its size (ridge regression, Hoerl &
-    Kennard 1970), so it makes weights small and none of them zero. As in
-    Keras, and unlike most papers, there is no factor ½.
+    Kennard 1970), so it makes weights small but not zero. As in Keras, and
+    unlike most papers, there is no factor ½.
 
     Gradient: `2 * l2 * x`.
 
@@ -94,8 +94,8 @@ class L2(Penalty):
 class L1L2(Penalty):
     """Elastic net: `l1 * sum(|x|) + l2 * sum(x²)`.
 
-    The square keeps weights of correlated features together, which L1 alone
-    would choose one of (Zou & Hastie 2005).
+    The square keeps the weights of correlated features together, where L1 alone
+    would pick one of them (Zou & Hastie 2005).
 
     Gradient: `l1 * sign(x) + 2 * l2 * x`.
 
@@ -135,11 +135,12 @@ def as_penalty(regularizer: Any) -> Penalty | None:
     """The same regularizer as a `Penalty`, with terms, gradient and report.
 
     Args:
-        regularizer: A `Penalty`, which is returned as it is, or `L1`, `L2` or
-            `L1L2` of `keras.regularizers`.
+        regularizer: A `Penalty`, which is returned unchanged, or `L1`, `L2` or
+            `L1L2` from `keras.regularizers`.
 
     Returns:
-        `None` for any other, whose gradient has no closed form here.
+        The `Penalty`, or `None` for any other regularizer: its gradient has no
+        known closed form.
 
     Example:
 
@@ -163,7 +164,7 @@ def as_penalty(regularizer: Any) -> Penalty | None:
 
 def l1_penalty(x: Tensor, factor: float) -> Tensor:
     """`factor * sum(|x|)`, with the gradient of `l1_gradient`."""
-    # JAX differentiates |x| to 1 at 0, which would push exact zeros away.
+    # JAX gives |x| a derivative of 1 at 0, which would move exact zeros.
     x = ops.convert_to_tensor(x)
     absolute = x * ops.stop_gradient(ops.sign(x))
     return ops.cast(factor, x.dtype) * ops.sum(absolute)

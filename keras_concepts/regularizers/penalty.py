@@ -1,4 +1,4 @@
-"""What this package's regularizers share."""
+"""The base of this package's regularizers."""
 
 from typing import Any, NamedTuple
 
@@ -14,13 +14,14 @@ class PenaltyReport(NamedTuple):
 
     Attributes:
         terms: Value of each term, by name.
-        shares: Share of each term in `value`, from 0 to 1; 0 where `value` is.
+        shares: Share of each term in `value`, from 0 to 1; all 0 if `value`
+            is 0.
         value: The penalty, as it is added to the loss.
         gradient_norm: Euclidean norm of the penalty's gradient.
         norm: Euclidean norm of the variable.
         size: Number of entries.
         zeros: How many of them are exactly zero.
-        near_zeros: How many are not, but at most `near_zero` in size.
+        near_zeros: How many are not zero, but at most `near_zero` in size.
     """
 
     terms: dict[str, float]
@@ -34,7 +35,7 @@ class PenaltyReport(NamedTuple):
 
 
 class Penalty(keras.regularizers.Regularizer):
-    """A regularizer that knows each of its terms and its gradient.
+    """A regularizer with named terms and a gradient in closed form.
 
     A subclass defines `terms`, `gradient` and `get_config`.
     """
@@ -43,18 +44,18 @@ class Penalty(keras.regularizers.Regularizer):
         return sum(self.terms(x).values())
 
     def terms(self, x: Tensor) -> dict[str, Tensor]:
-        """The addends of the penalty, scalars in the dtype of `x`, by name."""
+        """The terms of the penalty, scalars in the dtype of `x`, by name."""
         raise NotImplementedError
 
     def gradient(self, x: Tensor) -> Tensor:
-        """Gradient of the penalty, of the shape and dtype of `x`."""
+        """Gradient of the penalty, in the shape and dtype of `x`."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         raise NotImplementedError
 
     def report(self, x: Tensor, near_zero: float = 1e-3) -> PenaltyReport:
-        """What the penalty costs a variable, read to the host.
+        """What the penalty costs a variable, as Python numbers.
 
         Args:
             x: Variable or tensor.

@@ -1,4 +1,4 @@
-"""Reports: tables, figures and what other tools show of a recording."""
+"""Reports: tables, figures and exports of a recording to other tools."""
 
 from keras_concepts.reports.batch_norm.figure import plot_batch_norms
 from keras_concepts.reports.batch_norm.table import (

@@ -1,4 +1,4 @@
-"""The few numbers that trackers of experiments get of each epoch."""
+"""The few numbers per epoch that experiment trackers get."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from keras_concepts import quantities as q
 from keras_concepts.recording import Recording, Series
 from keras_concepts.reports.tracked import OneAfterTheOther
 
-# Of the run, and no curve.
+# Facts of the run rather than curves.
 _NO_CURVES = (q.APPLIED, q.CHECKED, q.CHECKED_STEPS, q.UNITS)
-# Too many, and nothing in themselves.
+# Too many, and meaningless on their own.
 _SINGLE = ("unit", "channel", "lag")
 
 
 class EpochNumbers(NamedTuple):
-    """What a tracker gets of an epoch.
+    """What a tracker gets for an epoch.
 
     Attributes:
-        epoch: How many epochs had ended: 0 before training.
-        step: Training steps by then.
-        values: By name, without a prefix.
+        epoch: Number of epochs that have ended: 0 before training.
+        step: Training steps until then.
+        values: Numbers by name, without a prefix.
     """
 
     epoch: int
@@ -31,7 +31,7 @@ class EpochNumbers(NamedTuple):
 
 
 class EpochsOfFits:
-    """Numbers the epochs of several recordings one after the other."""
+    """Numbers the epochs of several recordings consecutively."""
 
     def __init__(self) -> None:
         self._order = OneAfterTheOther()
@@ -39,10 +39,10 @@ class EpochsOfFits:
     def numbered(
         self, recording: Recording, numbers: Sequence[EpochNumbers]
     ) -> list[EpochNumbers]:
-        """The same numbers, in epochs that go on from `fit` to `fit`.
+        """The same numbers, with epochs that continue from `fit` to `fit`.
 
         Args:
-            recording: Which they are of.
+            recording: The recording that they come from.
             numbers: From `epoch_numbers`.
         """
         first = int(recording.facts.get("first_epoch") or 0)
@@ -54,21 +54,21 @@ class EpochsOfFits:
 def epoch_numbers(
     recording: Recording, new: Sequence[Series], *, layers: bool = False
 ) -> list[EpochNumbers]:
-    """What a tracker gets of new rows, epoch after epoch.
+    """What a tracker gets for new rows, epoch by epoch.
 
-    Of the run, everything that was measured (steps as their mean), what `fit`
-    logs, and of the layers the worst one: `error_attenuation`, the smallest
-    error signal over that of the last layer; `dead_share`, `saturated_share`
-    and `zero_gradient_share`, the largest shares of a layer's units; and
-    `largest_update_ratio`, how far a kernel has moved since the last look, in
-    terms of its own size.
+    Everything that was measured of the run (the mean over steps), what `fit`
+    logs, and values of the worst layer: `error_attenuation`, the smallest error
+    signal over that of the last layer; `dead_share`, `saturated_share` and
+    `zero_gradient_share`, the largest shares of a layer's units; and
+    `largest_update_ratio`, how far a kernel has moved since the last
+    measurement, relative to its size.
 
     Args:
-        recording: That grows.
+        recording: A growing recording.
         new: Some of its rows.
-        layers: Whether to give `layers/<quantity>/<owner>` as well: everything
-            that was measured of layers, variables, inputs, outputs and classes,
-            except of single units and channels.
+        layers: Whether to return `layers/<quantity>/<owner>` as well: every
+            measurement of layers, variables, inputs, outputs and classes, but
+            not of single units and channels.
     """
     runs = {run.number: run for run in recording.runs}
     epochs: dict[tuple[int, int], list[Series]] = defaultdict(list)
@@ -106,8 +106,8 @@ def _of_owners(rows: Sequence[Series]) -> dict[str, float]:
         is_single = q.described(series.quantity).indexed_by in _SINGLE
         if is_single or series.quantity in _NO_CURVES or _is_of_run(series):
             continue
-        # Without "/" in the owner: a tracker may keep names as folders, in
-        # which no name can be the beginning of another.
+        # Without "/" in the owner: a tracker may store names as folders, and
+        # then no name can be the beginning of another.
         owner = series.owner.replace("/", ".")
         name = "/".join(filter(None, ["layers", series.quantity, owner]))
         _ = found.setdefault(name, []).append(series)
@@ -124,13 +124,13 @@ def _is_of_run(series: Series) -> bool:
 
 
 def _means(found: dict[str, list[Series]]) -> dict[str, float]:
-    """Means over the steps; of what is measured between steps, the last."""
+    """Means over the steps; the last value if measured between steps."""
     means = {}
     for name, rows in found.items():
         quantity = q.described(rows[0].quantity)
         if quantity.cadence == "once":
             continue
-        # What two monitors measured alike is taken once.
+        # What two monitors both measured is taken once.
         rows = [each for each in rows if each.monitor == rows[0].monitor]
         values = np.concatenate([each.values for each in rows])
         index = np.concatenate([each.index for each in rows])

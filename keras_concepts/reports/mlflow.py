@@ -1,4 +1,4 @@
-"""Runs of MLflow."""
+"""MLflow runs."""
 
 import os
 import time
@@ -18,8 +18,8 @@ from keras_concepts.reports.tracked import (
 )
 from keras_concepts.rules import Finding
 
-# What MLflow takes, in one request and as a name. Of tags it takes 100: there
-# are not as many rules.
+# MLflow's limits, for one request and for a name. It takes 100 tags, more than
+# there are rules.
 _MOST_METRICS = 1000
 _LONGEST_NAME = 250
 _LONGEST_TAG = 5000
@@ -27,22 +27,23 @@ _FORBIDDEN = r"[^\w\-. /]"
 
 
 class MLflowWriter(RunWriter):
-    """Writes a recording that grows, and findings, to a run of MLflow.
+    """Writes a growing recording and its findings to an MLflow run.
 
-    - metrics: after each epoch a few numbers, named `doctor/loss` and so on;
+    - metrics: a few numbers after each epoch, named `doctor/loss` and so on;
       the step of a metric is the number of epochs that have ended;
-    - tags: `doctor/verdict`, a sentence; `doctor/severity`, the worst of what
-      holds, to search for (`error`, `warning`, `info` or `none`); and of each
-      finding `doctor/finding/<rule>`, what, where and since when;
+    - tags: `doctor/verdict`, a sentence; `doctor/severity`, the worst current
+      severity, to search for (`error`, `warning`, `info` or `none`); and for
+      each finding `doctor/finding/<rule>`: what, where and since when;
     - the artifact `doctor/findings.json`: all findings with their evidence.
 
     Args:
-        run_id: Run to write to. By default the active run when something is
-            written; where none is active, one is started and stays active.
-        prefix: Before the name of each metric and tag.
-        layers: Whether to write what was measured of layers, variables and
-            other owners, too: `doctor/layers/<quantity>/<path>`, with a `.`
-            for each `/` of the path.
+        run_id: Run to write to. By default the run that is active when
+            something is written; if none is active, one is started and stays
+            active.
+        prefix: Prefix of the name of each metric and tag.
+        layers: Whether to write the measurements of layers, variables and other
+            owners, too: `doctor/layers/<quantity>/<path>`, with a `.` for each
+            `/` in the path.
 
     Raises:
         ImportError: MLflow is not installed.
@@ -73,11 +74,11 @@ class MLflowWriter(RunWriter):
         """Writes what was added since the last call.
 
         Args:
-            recording: The same one while a run goes on.
-            findings: All by now, as `TrainingDoctor.findings` has them.
+            recording: The same recording throughout a run.
+            findings: All findings so far, as in `TrainingDoctor.findings`.
 
         Returns:
-            Id of the run of MLflow.
+            Id of the MLflow run.
         """
         client = self._mlflow.MlflowClient()
         run_id = self._run_id()
@@ -134,19 +135,19 @@ def log_to_mlflow(
     prefix: str = PREFIX,
     layers: bool = False,
 ) -> str:
-    """Writes a whole recording to a run of MLflow; see `MLflowWriter`.
+    """Writes a whole recording to an MLflow run; see `MLflowWriter`.
 
-    Its findings are those of `diagnose`.
+    The findings are those of `diagnose`.
 
     Args:
-        recording: For example a loaded one.
-        run_id: See `MLflowWriter`. A run that is started here is ended, too.
-        report: File to attach, such as a report of the run in HTML.
+        recording: Recording, for example a loaded one.
+        run_id: See `MLflowWriter`. A run that is started here is also ended.
+        report: File to attach, such as an HTML report of the run.
         prefix: See `MLflowWriter`.
         layers: See `MLflowWriter`.
 
     Returns:
-        Id of the run of MLflow.
+        Id of the MLflow run.
 
     Raises:
         ImportError: MLflow is not installed.
@@ -168,5 +169,5 @@ def _imported() -> Any:
     try:
         import mlflow
     except ImportError as error:
-        raise missing("Runs of MLflow", "mlflow", "mlflow") from error
+        raise missing("MLflow runs", "mlflow", "mlflow") from error
     return mlflow

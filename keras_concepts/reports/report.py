@@ -1,4 +1,4 @@
-"""What everybody who shows a recording needs to know of a concept."""
+"""What is needed to show the recording of a concept."""
 
 import base64
 import dataclasses
@@ -38,8 +38,8 @@ class DrawFigure(Protocol):
         """Draws a recording.
 
         Args:
-            recording: With rows of any monitors.
-            title: Text above; by default what the figure shows.
+            recording: With rows of any monitor.
+            title: Title; by default what the figure shows.
         """
         ...
 
@@ -49,11 +49,11 @@ class Report:
     """How the recording of one kind of monitor is shown.
 
     Attributes:
-        empty: Sentence that stands where nothing was recorded.
-        table: From a recording to a table of the last epoch of its last run,
-            one without columns if nothing was recorded. May take `max_rows`.
-        figure: All epochs of all runs as a `matplotlib.figure.Figure`, which
-            raises `ImportError` if matplotlib is not installed.
+        empty: Sentence to show if nothing was recorded.
+        table: Makes a table of the last epoch of a recording's last run,
+            without columns if nothing was recorded. May take `max_rows`.
+        figure: Draws all epochs of all runs as a `matplotlib.figure.Figure`.
+            Raises `ImportError` if matplotlib is not installed.
     """
 
     empty: str
@@ -70,11 +70,11 @@ class Report:
         """Prints the table, or one sentence if nothing was recorded.
 
         Args:
-            recording: With rows of any monitors.
-            console: Where to print, by default the standard output.
-            max_rows: Most rows of the table; `None` for all.
+            recording: With rows of any monitor.
+            console: Where to print, by default standard output.
+            max_rows: Maximum number of rows of the table; `None` for all.
         """
-        # A table of somebody's own need not know how to leave rows out.
+        # A user's table function need not take `max_rows`.
         options = {} if max_rows == MAX_ROWS else {"max_rows": max_rows}
         print_table(self.table(recording, **options), self.empty, console)
 
@@ -83,11 +83,11 @@ class Report:
         recording: Recording,
         path: str | os.PathLike[str] | None = None,
     ) -> "Figure":
-        """Draws the figure, for a notebook or script to show, or to a file.
+        """Draws the figure to show it, or writes it to a file.
 
         Args:
-            recording: With rows of any monitors.
-            path: Image file to write, instead of showing the figure.
+            recording: With rows of any monitor.
+            path: Image file to write instead of showing the figure.
         """
         if path is None:
             return self.figure(recording)
@@ -99,10 +99,10 @@ class Report:
     def html(self, recording: Recording) -> str:
         """The table as HTML, and below it the figure as an image.
 
-        Without matplotlib there is the table alone.
+        Without matplotlib, only the table.
 
         Args:
-            recording: With rows of any monitors.
+            recording: With rows of any monitor.
         """
         text = self._text_html(recording)
         if not text:
@@ -118,7 +118,7 @@ class Report:
         return table_html(table) if table.columns else ""
 
     def of(self, monitor: str) -> "Report":
-        """The same report for one monitor, by its name in the recording."""
+        """The same report for one monitor, by its name in a recording."""
 
         def figure(recording: Recording, title: str | None = None) -> "Figure":
             return self.figure(recording.select(monitor=monitor), title)
@@ -139,8 +139,9 @@ def report_of(monitor: str) -> Report:
     `keras_concepts.reports.<name of the concept>`.
 
     Args:
-        monitor: As rows name it. `GradientMonitor` means the first of its kind
-            in a recording, `GradientMonitor (2)` the second alone.
+        monitor: Name of the monitor in the rows. `GradientMonitor` means the
+            first of its kind in a recording, `GradientMonitor (2)` only the
+            second.
 
     Raises:
         ValueError: No monitor of `keras_concepts.callbacks` has this name.
@@ -164,12 +165,12 @@ def print_recording(
 ) -> None:
     """Prints the table of every monitor in a recording.
 
-    Rows of no known monitor are shown by the concepts whose quantities they
-    have, if there are no others. Monitors that have no report are named.
+    If a recording has only rows of unknown monitors, they are shown by the
+    concepts whose quantities they hold. Monitors without a report are named.
 
     Args:
-        recording: For example a loaded one.
-        console: Where to print, by default the standard output.
+        recording: Recording, for example a loaded one.
+        console: Where to print, by default standard output.
     """
     console = console or Console()
     monitors, unreported = _shown_monitors(recording)
@@ -191,12 +192,12 @@ def print_recording(
 def print_missed(
     recording: Recording, monitor: str, console: Console | None = None
 ) -> None:
-    """Prints what a monitor could not measure, if anything.
+    """Prints what a monitor could not measure, if there is any.
 
     Args:
         recording: With the facts of the run.
-        monitor: As rows name it.
-        console: Where to print, by default the standard output.
+        monitor: Name of the monitor in the rows.
+        console: Where to print, by default standard output.
     """
     for sentence in recording.facts.get(quantities.MISSED_BY + monitor, []):
         (console or Console()).print(Text(printable(str(sentence))))
@@ -206,11 +207,11 @@ def plot_recording(recording: Recording) -> "dict[str, Figure]":
     """Draws the figure of every monitor in a recording.
 
     Args:
-        recording: For example a loaded one.
+        recording: Recording, for example a loaded one.
 
     Returns:
-        One figure per monitor, by its name in the recording; where rows of no
-        known monitor are shown, by the name of the monitor that records such.
+        One figure per monitor, by its name in the recording; for rows of
+        unknown monitors, by the name of the monitor that records such rows.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -224,7 +225,7 @@ def plot_recording(recording: Recording) -> "dict[str, Figure]":
 def print_table(
     table: Table, empty: str, console: Console | None = None
 ) -> None:
-    """Prints a table, or a sentence in place of one without columns."""
+    """Prints a table, or a sentence if it has no columns."""
     console = console or Console()
     console.print(table if table.columns else Text(empty))
 
@@ -255,7 +256,7 @@ def figure_html(figure: "Figure") -> str:
 
 
 def _shown_monitors(recording: Recording) -> tuple[list[str], list[str]]:
-    """For `report_of`, and as sentences name them: who has no report."""
+    """Monitors without a report, for `report_of` and as named in sentences."""
     names = dict.fromkeys(series.monitor for series in recording)
     known = [n for n in names if quantities.concept_of(n) is not None]
     unknown = [name for name in names if name not in known]

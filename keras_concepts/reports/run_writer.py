@@ -1,4 +1,4 @@
-"""What the writers to trackers of experiments share."""
+"""The base of the writers to experiment trackers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +14,14 @@ from keras_concepts.rules import Finding
 
 
 class RunWriter(MadeAnew):
-    """Writes what grows to a run of a tracker, and knows what it has written.
+    """Writes growing recordings to a tracker's run, without repetition.
 
     A subclass defines `write`, and calls `_begin` when it writes to a run that
     is not `_begun`.
 
     Args:
-        prefix: Before each name.
-        layers: Whether to write what was measured of layers, too.
+        prefix: Prefix of each name.
+        layers: Whether to write measurements of layers, too.
     """
 
     def __init__(self, prefix: str, layers: bool) -> None:
@@ -31,7 +31,7 @@ class RunWriter(MadeAnew):
         self._begin(None)
 
     def _begin(self, run: Any) -> None:
-        """Begins with a run that has nothing of what was recorded."""
+        """Begins a run to which nothing has been written."""
         self._begun = run
         self._told: list[Finding] | None = None  # findings the run has
         self._epochs = EpochsOfFits()
@@ -45,5 +45,5 @@ class RunWriter(MadeAnew):
     def _all_findings(
         self, recording: Recording, findings: Sequence[Finding]
     ) -> list[Finding]:
-        """Those of all recordings that the run has."""
+        """Findings of all recordings that were written to the run."""
         return self._findings.with_those_of(recording, findings)

@@ -1,4 +1,4 @@
-"""Which rows of a recording a report is about."""
+"""The rows of a recording that a report is about."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from keras_concepts.recording import Recording
 
 
 def rows_of(recording: Recording, monitor: str) -> Recording:
-    """What a monitor recorded, in all runs; of several of a kind, the first.
+    """What a monitor recorded in all runs; the first of several of a kind.
 
-    Where none of this kind recorded, its quantities are taken from a monitor of
-    no known kind, such as a subclass, or from rows that name no monitor.
+    If no monitor of this kind recorded, its quantities are taken from a monitor
+    of unknown kind, such as a subclass, or from rows without a monitor.
 
     Args:
-        recording: With rows of any monitors.
+        recording: With rows of any monitor.
         monitor: Class of the monitor.
     """
     wanted = q.concept_of(monitor)
@@ -33,11 +33,11 @@ def rows_of(recording: Recording, monitor: str) -> Recording:
 
 
 def last_epoch(rows: Recording, quantity: str) -> Recording:
-    """The rows of the last epoch of the last run that a quantity is in.
+    """The rows of the last epoch of the last run that has a quantity.
 
     Args:
         rows: Of one monitor.
-        quantity: Which is in every epoch that the monitor recorded.
+        quantity: A quantity in every epoch that the monitor recorded.
     """
     measured = rows.select(quantity=quantity)
     if not len(measured):
@@ -59,10 +59,10 @@ def over_steps(
     Args:
         recording: Rows of one monitor.
         quantity: Name of a quantity without an index.
-        owners: Of which owners.
+        owners: Owners of the rows.
         runs: Sorted, the run of each step.
         steps: Sorted in each run, each once; others are left out.
-        absent: Stands where nothing was recorded.
+        absent: Value where nothing was recorded.
     """
     values = np.full((len(owners), len(steps)), absent)
     row = {owner: i for i, owner in enumerate(owners)}
@@ -93,10 +93,10 @@ def over_epochs(
 
     Args:
         rows: Of one monitor.
-        quantity: Name of a quantity with one value an epoch.
-        owners: Of which owners.
+        quantity: Name of a quantity with one value per epoch.
+        owners: Owners of the rows.
         epochs: Run and epoch of each column; others are left out.
-        absent: Stands where nothing was recorded.
+        absent: Value where nothing was recorded.
     """
     values = np.full((len(owners), len(epochs)), absent)
     row = {owner: i for i, owner in enumerate(owners)}
@@ -109,14 +109,14 @@ def over_epochs(
 
 
 def one_value(recording: Recording, owner: str, quantity: str) -> float:
-    """The last of one owner's values, NaN if there is none."""
+    """The last value of one owner, NaN if there is none."""
     rows = [s for s in recording if (s.owner, s.quantity) == (owner, quantity)]
     values = [s.values[np.argmax(s.steps)] for s in rows if len(s.steps)]
     return float(values[-1]) if values else np.nan
 
 
 def last_values(recording: Recording, quantity: str) -> dict[str, float]:
-    """The last value of each owner, of a quantity without an index."""
+    """The last value of each owner, for a quantity without an index."""
     return {
         series.owner: float(series.values[np.argmax(series.steps)])
         for series in recording.select(quantity=quantity)
@@ -129,7 +129,7 @@ def by_index(recording: Recording, owner: str, quantity: str) -> np.ndarray:
 
     Args:
         recording: Rows of one measurement.
-        owner: Of which owner.
+        owner: Owner of the values.
         quantity: Name of a quantity with an index.
 
     Returns:
@@ -145,5 +145,5 @@ def by_index(recording: Recording, owner: str, quantity: str) -> np.ndarray:
 
 
 def epoch_name(epoch: int) -> str:
-    """As Keras counts it, from 1; `start` for what came before training."""
+    """The epoch as Keras counts it, from 1; `start` for before training."""
     return str(epoch + 1) if epoch >= 0 else "start"

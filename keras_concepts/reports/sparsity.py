@@ -32,14 +32,15 @@ class SparsityRow(NamedTuple):
     """One weight of a model.
 
     Attributes:
-        path: Path of the variable; of the second of one path, `layer (2)/...`.
-        shape: Its shape, of two axes or more.
-        zeros: How many entries are exactly zero.
-        size: Of how many.
+        path: Path of the variable; `layer (2)/...` for the second with the same
+            path.
+        shape: Its shape, with two axes or more.
+        zeros: Number of entries that are exactly zero.
+        size: Number of entries.
         share: `zeros / size`, from 0 to 1.
-        dense_bytes: What the weight takes as it is.
-        sparse_bytes: What it would take as CSR: the entries that are not zero
-            with a column index each, and where each row begins.
+        dense_bytes: Size of the weight as it is.
+        sparse_bytes: Size as CSR: the nonzero entries, each with a column
+            index, and where each row begins.
     """
 
     path: str
@@ -55,7 +56,7 @@ class Sparsity:
     """Rows of `sparsity`, which notebooks and `print` show as a table.
 
     Args:
-        rows: One a weight, in the order of the model.
+        rows: One per weight, in the order of the model.
 
     Attributes:
         rows: As given.
@@ -84,7 +85,7 @@ class Sparsity:
     _repr_pretty_ = show_text
 
     def __str__(self) -> str:
-        # In a notebook, a console of another kind would show the table.
+        # In a notebook, a different kind of console would show the table.
         console = Console(file=io.StringIO(), width=100, force_jupyter=False)
         with console.capture() as capture:
             console.print(self)
@@ -108,25 +109,25 @@ class Sparsity:
         names = short_names([row.path for row in self.rows])
         for i, row in enumerate(self.rows):
             table.add_row(Name(names, i), *_cells(row))
-        # Not as its caption, which would be folded to the width of the table.
+        # Not as its caption, which would be wrapped to the width of the table.
         return Group(table, Constrain(Text(_ABOUT), _LINE_LENGTH))
 
 
 def sparsity(model: Any) -> Sparsity:
     """Counts the exact zeros of a model's kernels and embeddings.
 
-    These are the matrices and filters of its layers, trained or frozen, but not
-    biases, scales and statistics.
+    These are the matrices and filters of its layers, trained or frozen; biases,
+    scales and statistics are left out.
 
-    Zeros save memory only if they are stored as a sparse matrix, and only from
-    about half of the weights on, since each weight that is left brings an index
-    along: `saved` is negative below.
+    Zeros save memory only if the weight is stored as a sparse matrix and more
+    than about half of its entries are zero, since each remaining entry needs an
+    index. With fewer zeros `saved` is negative.
 
     Args:
         model: Keras model with weights.
 
     Raises:
-        TypeError: `model` is no Keras model.
+        TypeError: `model` is not a Keras model.
 
     Example:
 
@@ -139,7 +140,7 @@ def sparsity(model: Any) -> Sparsity:
     >>> row.zeros, row.share, row.dense_bytes, row.sparse_bytes
     (6, 0.75, 32, 36)
     """
-    # Here, since all other reports do without Keras.
+    # Imported here because all other reports work without Keras.
     from keras_concepts._backend import on_host
     from keras_concepts._batches import check_model
     from keras_concepts.instruments.owners import owner_names

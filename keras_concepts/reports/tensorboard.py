@@ -26,34 +26,35 @@ from keras_concepts.reports.tracked import (
 )
 from keras_concepts.rules import Finding
 
-# What Markdown could take for more than a character.
+# Characters that have a meaning in Markdown.
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#!+-])")
 
 
 class TensorBoardWriter(MadeAnew):
-    """Writes a recording that grows to an event file, without TensorFlow.
+    """Writes a growing recording to an event file, without TensorFlow.
 
-    - `gradient_norm`, `batch_loss` and so on: scalars, of the run;
-    - `gradient_rms/<path>` and so on: scalars, of a variable, layer or other
+    - `gradient_norm`, `batch_loss` and so on: scalars of the run;
+    - `gradient_rms/<path>` and so on: scalars of a variable, layer or other
       owner;
     - `mean_shift/<path>/<channel>`, `state_error_rms/<path>/<lag>` and so on:
-      scalars, of a channel or lag;
+      scalars of a channel or lag;
     - `gradient_rms_log10/<path>`: a histogram of an epoch's steps with ten bins
-      to a power of ten, without zeros and non-finite values;
-    - `findings/<rule>`: texts, at the step at which a finding was noticed, and
-      at which it was withdrawn.
+      per power of ten, without zeros and non-finite values;
+    - `findings/<rule>`: texts at the steps at which a finding was noticed and
+      withdrawn.
 
-    What is no curve is left out: the number of units of a layer, what is true
-    of single units, and what comes once in a run. What two kinds of monitors
-    measured alike (the loss of a batch) is written once. The second monitor of
-    a kind has tags of its own: `gradient_rms (2)/<path>`. Runs share their
-    tags: where two runs have a step in common, both values are written.
+    Values that do not form a curve are left out: the number of units of a
+    layer, values of single units, and those recorded once per run. What two
+    kinds of monitors both measured (the loss of a batch) is written once. The
+    second monitor of a kind has its own tags: `gradient_rms (2)/<path>`. Runs
+    share their tags: if two runs have a step in common, both values are
+    written.
 
     Args:
-        log_dir: Folder for the event file; made if it is missing. Each writer
-            writes a file of its own.
-        layers: Whether to write what was measured of variables, layers and
-            other owners, too, and not of the run and what `fit` logs alone.
+        log_dir: Folder for the event file; created if it is missing. Each
+            writer writes its own file.
+        layers: Whether to write the measurements of variables, layers and other
+            owners, too, or only those of the run and what `fit` logs.
 
     Raises:
         ImportError: tensorboardX is not installed.
@@ -82,11 +83,11 @@ class TensorBoardWriter(MadeAnew):
     def write(
         self, recording: Recording, findings: Sequence[Finding] = ()
     ) -> None:
-        """Writes what was added since the last call; readable at once.
+        """Writes what was added since the last call, readable at once.
 
         Args:
-            recording: The same one while a run goes on.
-            findings: All by now, as `TrainingDoctor.findings` has them.
+            recording: The same recording throughout a run.
+            findings: All findings so far, as in `TrainingDoctor.findings`.
         """
         new = self._rows.of(recording)
         now = max((int(s.steps.max(initial=0)) for s in new), default=0)
@@ -114,10 +115,10 @@ def write_tensorboard(
 ) -> None:
     """Writes a whole recording to an event file; see `TensorBoardWriter`.
 
-    Its findings are those of `diagnose`.
+    The findings are those of `diagnose`.
 
     Args:
-        recording: For example a loaded one.
+        recording: Recording, for example a loaded one.
         log_dir: Folder for the event file.
         layers: See `TensorBoardWriter`.
 
@@ -130,7 +131,7 @@ def write_tensorboard(
 
 
 def _steps_taken(series: Series) -> int:
-    """Once the last row was measured: most count the steps before theirs."""
+    """Steps taken at the last row: most rows count the steps before theirs."""
     concept = q.concept_of(series.monitor)
     between = concept is not None and concept.between_steps
     return int(series.steps.max(initial=-1)) + (not between)
@@ -138,7 +139,7 @@ def _steps_taken(series: Series) -> int:
 
 def _open(log_dir: str) -> Any:
     # Not `SummaryWriter`: its thread still holds events when `flush` returns,
-    # and writes one event a value, where one a step takes a tenth of the time.
+    # and writes one event per value; one per step takes a tenth of the time.
     try:
         from tensorboardX import RecordWriter
         from tensorboardX.proto.event_pb2 import Event
@@ -159,7 +160,7 @@ def _summaries(new: Iterable[Series]) -> dict[tuple[int, int], list[Any]]:
     """`Summary.Value`s of each run and step, each tag once."""
     from tensorboardX.proto.summary_pb2 import Summary
 
-    # What ends a run and what begins the next may be of the same step.
+    # The end of a run and the start of the next may have the same step.
     scalars: dict[tuple[int, int], dict[str, float]] = defaultdict(dict)
     epochs: dict[tuple[str, int, int], list[Series]] = defaultdict(list)
     for series in new:
@@ -192,7 +193,7 @@ def _summaries(new: Iterable[Series]) -> dict[tuple[int, int], list[Any]]:
 
 
 def _tag(series: Series, name: str) -> str:
-    # Of `SignalMonitor (2)` the second part.
+    # The second part of `SignalMonitor (2)`.
     _, space, number = series.monitor.partition(" ")
     return "/".join(
         filter(None, [name + space + number, printable(series.owner)])
@@ -220,7 +221,7 @@ def _text(finding: Finding) -> Any:
 
 
 def markdown(finding: Finding) -> str:
-    """A finding as Markdown in which no name is taken for markup."""
+    """A finding as Markdown in which no name is read as markup."""
     name = f"{finding.severity}: {place(finding)}"
     parts = [f"**{_plain(name)}**, {began(finding)}"]
     if finding.resolved is not None:
@@ -232,7 +233,7 @@ def markdown(finding: Finding) -> str:
         "\n".join(f"- {_plain(str(each))}" for each in finding.evidence)
     )
     parts.append(f"**Change:** {_plain(finding.advice)}" * bool(finding.advice))
-    # Indented: there a code needs no end that its text could hold.
+    # An indented code block needs no end marker, which its text could hold.
     code = printable(finding.code)
     parts.append(f"    {code}" if code else "")
     return "\n\n".join(part for part in parts if part)

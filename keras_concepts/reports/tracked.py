@@ -1,4 +1,4 @@
-"""What writers to other tools share: what is new, and under which name."""
+"""The base of writers to other tools: what is new, and under which name."""
 
 import dataclasses
 import hashlib
@@ -14,10 +14,10 @@ from keras_concepts.reports.doctor.verdict import RANKS, verdict_of
 from keras_concepts.rules import Finding, diagnose
 
 PREFIX = "doctor/"
-# Between the name and what tells it from others that were cleaned alike.
+# Digits that distinguish names which become equal when cleaned.
 _DIGITS = 6
-# Of a prefix, so that a name still fits behind it: W&B takes 128 characters for
-# that of a table, with its own run's before it.
+# Maximum length of a prefix, so that a name still fits after it: W&B takes 128
+# characters for the name of a table, including the run's name.
 _LONGEST_PREFIX = 64
 
 
@@ -30,16 +30,16 @@ class Writer(Protocol):
         """Writes what was added since the last call.
 
         Args:
-            recording: The same one while a run goes on.
-            findings: All by now, as `TrainingDoctor.findings` has them.
+            recording: The same recording throughout a run.
+            findings: All findings so far, as in `TrainingDoctor.findings`.
         """
         ...
 
 
 class MadeAnew:
-    """What is copied or pickled are the arguments: a copy begins again.
+    """Only the arguments are copied or pickled: a copy starts afresh.
 
-    Connections and open files can be neither.
+    Connections and open files cannot be copied.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -55,16 +55,16 @@ def _made(cls: type, arguments: dict[str, Any]) -> Any:
 
 
 class NewRows:
-    """Which rows of a recording came since the last look at it."""
+    """The rows of a recording that were added since it was last read."""
 
     def __init__(self) -> None:
         self._seen: weakref.WeakKeyDictionary[Recording, int]
         self._seen = weakref.WeakKeyDictionary()
 
     def of(self, recording: Recording) -> list[Series]:
-        """Those rows; all of a recording that was not seen before."""
+        """Those rows; all rows of a new recording."""
         rows = list(recording)
-        # What a long recording leaves out is never among its last rows.
+        # A long recording never drops its last rows.
         gone = sum(run.gone for run in recording.runs)
         new = rows[max(0, self._seen.get(recording, 0) - gone) :]
         self._seen[recording] = len(rows) + gone
@@ -72,10 +72,10 @@ class NewRows:
 
 
 class OneAfterTheOther:
-    """What to add to the steps or epochs of each recording of several.
+    """What to add to the steps or epochs of each of several recordings.
 
-    Those of a file go on from `fit` to `fit`. A recording without a file begins
-    with 0 again, where an earlier one has written already.
+    In a file they continue from `fit` to `fit`. A recording without a file
+    starts at 0, where an earlier recording may already have been written.
     """
 
     def __init__(self) -> None:
@@ -84,12 +84,12 @@ class OneAfterTheOther:
         self._added = weakref.WeakKeyDictionary()
 
     def added_to(self, recording: Recording, first: int, last: int) -> int:
-        """The same for all that is written of a recording.
+        """The same offset for everything that is written of a recording.
 
         Args:
             recording: That grows.
-            first: Where its `fit` began.
-            last: The last one that is written now.
+            first: First step or epoch of its `fit`.
+            last: Last step or epoch that is written now.
         """
         if recording not in self._added:
             is_file = recording.path is not None
@@ -110,11 +110,11 @@ class AllFindings:
     def with_those_of(
         self, recording: Recording, findings: Iterable[Finding]
     ) -> list[Finding]:
-        """Of all recordings, in the order in which they came.
+        """The findings of all recordings, in the order they were added.
 
         Args:
-            recording: Which may be there already.
-            findings: All of this recording by now.
+            recording: May have been added already.
+            findings: All findings of this recording so far.
         """
         for known, found in self._found:
             if known() is recording:
@@ -126,7 +126,7 @@ class AllFindings:
 
 
 class NewFindings:
-    """Which findings are new, have been withdrawn, or hold again."""
+    """Findings that are new, were withdrawn, or hold again."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], Finding] = {}
@@ -134,18 +134,18 @@ class NewFindings:
     def of(
         self, findings: Iterable[Finding], now: int = 0
     ) -> list[tuple[int, Finding]]:
-        """Those findings, each with the step at which that was noticed.
+        """Those findings, each with the step at which this was noticed.
 
-        One that came and went since the last look is there twice.
+        One that came and went since the last call is listed twice.
 
         Args:
-            findings: All by now.
-            now: Steps by now.
+            findings: All findings so far.
+            now: Number of steps so far.
         """
         told: list[tuple[int, Finding]] = []
         seen: Counter[tuple[Any, ...]] = Counter()
         for finding in findings:
-            # Owner and numbers follow what was measured last.
+            # Owner and numbers follow the last measurement.
             name = (finding.rule, finding.severity, finding.variant)
             same = *name, finding.since, finding.noticed
             seen[same] += 1
@@ -165,28 +165,28 @@ class NewFindings:
 
 
 def findings_of(recording: Recording) -> list[Finding]:
-    """What is wrong with each run of a recording, run after run."""
+    """What is wrong with each run of a recording, run by run."""
     numbers = sorted({series.run for series in recording})
     return [f for number in numbers for f in diagnose(recording, number)]
 
 
 def headline(findings: Sequence[Finding]) -> str:
-    """How many problems there are, in one sentence."""
+    """The number of problems, in one sentence."""
     return verdict_of(findings).headline
 
 
 def worst(findings: Sequence[Finding]) -> str:
-    """The worst severity of what still holds, or `"none"`."""
+    """The worst severity of the current findings, or `"none"`."""
     held = [each.severity for each in findings if each.resolved is None]
     return min(held, key=RANKS.index, default="none")
 
 
 def cleaned_prefix(prefix: str, forbidden: str) -> str:
-    """A prefix that a tracker takes, and that is no path to elsewhere.
+    """A prefix that a tracker accepts and that stays inside its folder.
 
     Args:
-        prefix: Before the name of each number.
-        forbidden: Pattern of what becomes `_`.
+        prefix: Prefix of the name of each number.
+        forbidden: Pattern of the characters that become `_`.
     """
     *folders, start = re.sub(forbidden, "_", prefix).split("/")
     folders = [re.sub(r"^\.+$", _underscores, each) for each in folders]
@@ -199,12 +199,12 @@ def _underscores(match: re.Match[str]) -> str:
 
 
 def cleaned(name: str, forbidden: str, most: int) -> str:
-    """A name that a tracker takes; different names stay different.
+    """A name that a tracker accepts; different names stay different.
 
     Args:
-        name: Of a number, with the paths of layers and the like in it.
-        forbidden: Pattern of what becomes `_`.
-        most: Most characters.
+        name: Name of a number, which may contain the paths of layers.
+        forbidden: Pattern of the characters that become `_`.
+        most: Maximum number of characters.
     """
     parts = re.sub(forbidden, "_", name).split("/")
     clean = "/".join(

@@ -1,4 +1,4 @@
-"""Runs of Weights & Biases."""
+"""Weights & Biases runs."""
 
 import os
 from collections.abc import Sequence
@@ -28,22 +28,22 @@ _COLUMNS = (
 
 
 class WandbWriter(RunWriter):
-    """Writes a recording that grows, and findings, to a run of W&B.
+    """Writes a growing recording and its findings to a W&B run.
 
-    - history: after each epoch a few numbers, named `doctor/loss` and so on,
+    - history: a few numbers after each epoch, named `doctor/loss` and so on,
       over `doctor/epoch`, the number of epochs that have ended;
-    - `doctor/findings`: a table of all findings, whenever one is new or has
-      been withdrawn;
-    - summary: `doctor/verdict`, a sentence, and `doctor/severity`, the worst of
-      what holds (`error`, `warning`, `info` or `none`).
+    - `doctor/findings`: a table of all findings, whenever one is new or
+      withdrawn;
+    - summary: `doctor/verdict`, a sentence, and `doctor/severity`, the worst
+      current severity (`error`, `warning`, `info` or `none`).
 
     Args:
         run: Run to write to. By default that of `wandb.init` when something is
-            written; where there is none, one is begun.
-        prefix: Before the name of each number.
-        layers: Whether to write what was measured of layers, variables and
-            other owners, too: `doctor/layers/<quantity>/<path>`, where a `_`
-            stands for what W&B does not take in a name.
+            written; if there is none, one is started.
+        prefix: Prefix of the name of each number.
+        layers: Whether to write the measurements of layers, variables and other
+            owners, too: `doctor/layers/<quantity>/<path>`, with a `_` for each
+            character that W&B does not accept in a name.
 
     Raises:
         ImportError: wandb is not installed.
@@ -70,11 +70,11 @@ class WandbWriter(RunWriter):
         """Writes what was added since the last call.
 
         Args:
-            recording: The same one while a run goes on.
-            findings: All by now, as `TrainingDoctor.findings` has them.
+            recording: The same recording throughout a run.
+            findings: All findings so far, as in `TrainingDoctor.findings`.
 
         Returns:
-            The run of W&B.
+            The W&B run.
         """
         run = self.run or self._wandb.run or self._wandb.init()
         name = self._name("epoch")
@@ -93,7 +93,7 @@ class WandbWriter(RunWriter):
     def _tell(self, run: Any, findings: Sequence[Finding]) -> None:
         rows = [_row(finding) for finding in findings]
         known = [_row(finding) for finding in self._told or ()]
-        # Numbers change with each look; the table only with what is said.
+        # Numbers change with each measurement; the table only if its text does.
         if [r[:7] for r in rows] != [r[:7] for r in known]:
             table = self._wandb.Table(columns=[*_COLUMNS], data=rows)
             run.log({self._name("findings"): table})
@@ -120,19 +120,19 @@ def log_to_wandb(
     prefix: str = PREFIX,
     layers: bool = False,
 ) -> Any:
-    """Writes a whole recording to a run of W&B; see `WandbWriter`.
+    """Writes a whole recording to a W&B run; see `WandbWriter`.
 
-    Its findings are those of `diagnose`.
+    The findings are those of `diagnose`.
 
     Args:
-        recording: For example a loaded one.
-        run: See `WandbWriter`. A run that is begun here is finished, too.
-        report: Report of the run in HTML, to show as `doctor/report`.
+        recording: Recording, for example a loaded one.
+        run: See `WandbWriter`. A run that is started here is also finished.
+        report: HTML report of the run, to show as `doctor/report`.
         prefix: See `WandbWriter`.
         layers: See `WandbWriter`.
 
     Returns:
-        The run of W&B.
+        The W&B run.
 
     Raises:
         ImportError: wandb is not installed.
@@ -173,5 +173,5 @@ def _imported() -> Any:
     try:
         import wandb
     except ImportError as error:
-        raise missing("Runs of W&B", "wandb", "wandb") from error
+        raise missing("W&B runs", "wandb", "wandb") from error
     return wandb

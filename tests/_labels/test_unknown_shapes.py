@@ -174,7 +174,7 @@ def test_predictions_must_be_known():
             tf.TensorSpec((None, None)),
         ],
     )
-    with pytest.raises(ValueError, match="must know the number of classes"):
+    with pytest.raises(ValueError, match="needs a known number of classes"):
         function(NUMBERS[:, 0], SCORES)
     function = tf.function(
         F1Score("macro").update_state,

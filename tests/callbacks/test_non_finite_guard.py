@@ -433,8 +433,8 @@ def test_layers_that_bear_no_second_pass(monkeypatch):
     messages = []
     guard = fit(*plant("activation"), NonFiniteGuard(sink=messages.append))
     assert (guard.found.step, guard.found.kind) == (2, "loss")
-    assert "could not be looked at" in messages[0]
-    assert "finite outputs" not in messages[0]
+    assert "layers could not be checked" in messages[0]
+    assert "outputs are finite" not in messages[0]
 
 
 def test_check_every():

@@ -32,7 +32,7 @@ EPOCHS = {
     "how_much_of_my_loss_is_penalty": 5,
 }
 VERDICTS = {"why_does_it_not_learn"}  # print one before their sentence
-QUICK = "--quick shows that it runs, not who wins."
+QUICK = "--quick only shows that it runs, not which is best."
 NUMBER = r"\d[\d.]*(?:e[-+]?\d+)?"
 SENTENCES = {
     "are_my_updates_too_small": (
@@ -199,7 +199,7 @@ def example():
         ),
         (
             {"relu": (math.nan, 0.1)},
-            "relu began without finite gradients to compare",
+            "relu started without finite gradients to compare",
         ),
     ],
 )
@@ -264,14 +264,14 @@ def test_imbalanced_f1(tmp_path):
         (
             {"A": [0.1, 0.11], "B": [-0.1, -0.11], "C": [0.1, -0.1]},
             "as textbooks say, A helped, unlike in textbooks, B harmed and "
-            "what C did may be chance",
+            "the effect of C may be chance",
         ),
         (
             {"A": [0.1, 0.11], "B": [0.2, 0.2]},
             "as textbooks say, A and B helped",
         ),
-        ({"A": [0.1, 0.05]}, "what A did may be chance"),
-        ({"A": [0.1]}, "one split cannot tell help from chance"),
+        ({"A": [0.1, 0.05]}, "the effect of A may be chance"),
+        ({"A": [0.1]}, "one split cannot distinguish help from chance"),
     ],
 )
 def test_remedies_are_judged_by_the_numbers(gains, verdict):
@@ -311,7 +311,7 @@ def test_dropout_ensemble(tmp_path):
             "it is better in A; unlike in textbooks, worse in B; differences "
             "in C may be chance",
         ),
-        ({"A": [0.1]}, "one network cannot tell gain from chance"),
+        ({"A": [0.1]}, "one network cannot distinguish gain from chance"),
     ],
 )
 def test_ensemble_is_judged_by_the_numbers(gains, verdict):

@@ -94,7 +94,9 @@ def test_from_the_words_to_a_saved_classifier(tmp_path):
     pictures += ["gru_gradients", "lstm_penalties"]
     for picture in pictures:
         assert_drawn(folder / f"{picture}.png")
-    assert output.endswith("\n\n--quick shows that it runs, not who wins.\n")
+    assert output.endswith(
+        "\n\n--quick only shows that it runs, not which is best.\n"
+    )
 
     answers = run(
         SCRIPT, "predict", "Freundlichkeit", "Motor", "--out", out, cwd=tmp_path

@@ -238,7 +238,7 @@ LOGITS = np.array([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]])
         ((LOGITS, [0, 3]), r"integers from 0 to 2. Received: 1 "),
         ((LOGITS, [0, -1]), r"integers from 0 to 2. Received: 1 "),
         ((LOGITS, [0.5, 1.0]), r"integers from 0 to 2. Received: 1 "),
-        ((LOGITS, LOGITS), r"of sum 1 in each row. Received: 2"),
+        ((LOGITS, LOGITS), r"sum to 1 in each row. Received: 2"),
         ((LOGITS[:, :1], [0, 2]), r"between 0 and 1. Received: 1"),
         ((LOGITS, [0, 1], [1.0]), r"`sample_weight`.*shape \(1,\)"),
         ((LOGITS, [0, 1], [1.0, -1.0]), r"not all 0. Received:.* -1.0 to 1"),

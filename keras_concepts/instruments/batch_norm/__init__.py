@@ -1,1 +1,1 @@
-"""Statistics of batches against those of batch normalization layers."""
+"""Batch statistics compared with those of batch normalization layers."""

@@ -1,4 +1,4 @@
-"""Batch statistics against moving ones, measured inside the training step."""
+"""Batch statistics compared with moving ones, inside the training step."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ Batches: TypeAlias = dict[tuple[int, int], NormalizedBatch]
 
 @contextlib.contextmanager
 def capture_batch_norms(step: StepRecord) -> Iterator[Batches]:
-    """Captures what batch normalization is given inside the with-block.
+    """Captures the inputs of batch normalization inside the with-block.
 
     Layers in inference mode are left out.
 
@@ -42,7 +42,7 @@ def capture_batch_norms(step: StepRecord) -> Iterator[Batches]:
     batches: Batches = {}
 
     def record(layer: Any, inputs: Tensor, mask: Tensor | None) -> None:
-        if _backend.in_symbolic_scope():  # a model is built by its first step
+        if _backend.in_symbolic_scope():  # the first step builds a model
             return
         calls = sum(owner == id(layer) for owner, _ in batches)
         batches[id(layer), calls] = NormalizedBatch.of(layer, inputs, mask)
@@ -61,7 +61,7 @@ class ChannelShifts(NamedTuple):
 
     Attributes:
         path: Name of the layer; see `owner_names`.
-        momentum: Of its moving statistics.
+        momentum: Momentum of its moving statistics.
         calls: Training batches per step; 0 if the layer is never called in
             training mode.
         frozen: Whether its `trainable` is `False`.
@@ -79,7 +79,7 @@ class ChannelShifts(NamedTuple):
 
 @dataclasses.dataclass
 class BatchNormSamples:
-    """What a tap measured since it was last read, on the host.
+    """Measurements of a tap since it was last read, on the host.
 
     Attributes:
         layers: Batch normalization layers.
@@ -142,7 +142,7 @@ class BatchNormTap:
     def layers(self) -> list[Any]:
         """The batch normalization layers of the model."""
         found = batch_norm_layers(_backend.flatten_layers(self.model))
-        # A layer that nothing has called yet has no statistics.
+        # A layer that was never called has no statistics.
         return [layer for layer in found if layer.moving_mean is not None]
 
     @functools.cached_property
@@ -159,7 +159,7 @@ class BatchNormTap:
     def capture(
         self, step: StepRecord
     ) -> contextlib.AbstractContextManager[Batches]:
-        """Captures the batch that each layer is given."""
+        """Captures the input batch of each layer."""
         return capture_batch_norms(step)
 
     def record(self, step: StepRecord, captured: Batches) -> None:
@@ -176,7 +176,7 @@ class BatchNormTap:
         self.buffer.append(ops.concatenate(row), ops.zeros((0,), "float32"))
 
     def read(self, steps: Sequence[int]) -> BatchNormSamples:
-        """Fetches the measured steps, whose numbers are given, and clears."""
+        """Fetches the measured steps, with the given numbers, and clears."""
         rows, _, count = read_replicas(self.buffer)
         return BatchNormSamples(
             self.layers,

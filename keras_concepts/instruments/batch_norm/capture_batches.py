@@ -1,4 +1,4 @@
-"""What batch normalization layers are given in training."""
+"""The inputs of batch normalization layers in training."""
 
 import contextlib
 from collections.abc import Callable
@@ -23,6 +23,6 @@ def capture_batches(
 
     Args:
         layer: Batch normalization layer.
-        record: Function. The inputs are in float32 or wider.
+        record: Function. Its inputs are in float32 or wider.
     """
     return _backend.capture_batch_moments(layer, record)

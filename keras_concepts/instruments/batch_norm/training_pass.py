@@ -1,4 +1,4 @@
-"""Passes of a model in training mode that change nothing of it."""
+"""Passes of a model in training mode that do not change it."""
 
 import contextlib
 import functools
@@ -20,11 +20,11 @@ from keras_concepts.instruments.model_loss import model_loss
 class TrainingPass:
     """Runs a model in training mode without changing it.
 
-    Batch normalization uses the statistics of the batch where it does so in
-    training: not in a frozen layer, nor where the model's author calls it with
-    `training=False`. A model whose `call` takes no `training` is given none, as
-    in Keras' `fit`. The dropout family is off. What layers assign to their
-    variables is discarded. Each pass is compiled once for batches of one shape.
+    Batch normalization uses batch statistics wherever it does in training: not
+    in a frozen layer, nor where the model calls it with `training=False`. A
+    model whose `call` takes no `training` gets none, as in Keras' `fit`.
+    Dropout and related layers are off. Assignments to variables are discarded.
+    Each pass is compiled once for batches of one shape.
 
     Args:
         model: A built model.

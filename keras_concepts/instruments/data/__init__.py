@@ -1,1 +1,1 @@
-"""What `fit` trains on: inputs, labels, and what a constant would score."""
+"""What `fit` trains on: inputs, labels, and the score of a constant."""

@@ -45,31 +45,31 @@ def array_facts(
 ) -> dict[str, Any]:
     """Facts of inputs and labels, JSON-compatible.
 
-    Inputs are described by up to 16,384 rows and 2,000,000 entries, spread
-    evenly; values that are not finite are looked for in all. Labels are read
-    whole up to 4,000,000 entries.
+    Inputs are described from up to 16,384 evenly spaced rows and 2,000,000
+    entries; non-finite values are searched in all rows. Labels are read whole
+    up to 4,000,000 entries.
 
     Args:
         x: Inputs, arrays in any structure.
         y: Labels, likewise, or `None`.
-        sample_weight: As Keras hands it to the loss, or `None`.
+        sample_weight: As Keras passes it to the loss, or `None`.
         heads: Outputs of the model.
         batch_size: Rows of a batch, if known.
         shuffled: Whether rows are shuffled before they are put into batches.
-        validation: `(x, y, sample_weight)` to be compared with them.
+        validation: `(x, y, sample_weight)` to compare with them.
 
     Returns:
         | key | value |
         |---|---|
         | `source` | `"arrays"` |
-        | `rows`, `of` | rows looked at, and rows in all |
+        | `rows`, `of` | rows examined, and all rows |
         | `step` | 0 |
         | `inputs` | see `InputStatistics.facts` |
         | `targets` | see `target_facts` and `order_facts` |
         | `validation` | `None`, or `rows`, `overlap` (share of its rows whose
             inputs are rows of `x` too), `repeated` (share of the rows of `x`
             that occur more than once) and `targets` |
-        | `missing` | sentences on what could not be looked at |
+        | `missing` | sentences on what could not be examined |
     """
     missing: list[str] = []
     count = row_count(x)
@@ -100,14 +100,14 @@ def _input_facts(
 ) -> tuple[dict[str, Any], int] | None:
     count = row_count(array)
     if not count:
-        missing.append(f"The input {name!r} has no rows that can be read.")
+        missing.append(f"The input {name!r} has no readable rows.")
         return None
     most = max(_MOST_ENTRIES // entries_per_row(array), 64)
     part = take_rows(array, spread_rows(count, min(_MOST_ROWS, most)))
     if part is None:
         missing.append(
             f"The input {name!r} is a {type(array).__name__}, whose entries "
-            "were not looked at."
+            "were not checked."
         )
         return None
     statistics = InputStatistics(name)
@@ -116,12 +116,12 @@ def _input_facts(
     if len(part) < count and isinstance(array, np.ndarray):
         facts["non_finite"] = count_non_finite(array)
     if facts["dtype"] == "string":
-        missing.append(f"The input {name!r} holds texts: no statistics.")
+        missing.append(f"The input {name!r} holds text: no statistics.")
     return facts, len(part)
 
 
 def count_non_finite(array: np.ndarray) -> int:
-    """Entries that are not finite, found by sums where there are none."""
+    """Entries that are not finite; sums show quickly if there are none."""
     if array.dtype.kind != "f":
         return 0
     total = 0
@@ -143,7 +143,7 @@ def _targets(
     shuffled: bool,
 ) -> list[dict[str, Any]]:
     if y is None or not keras.tree.flatten(y):
-        missing.append("There are no labels beside the inputs.")
+        missing.append("There are no labels.")
         return []
     found = []
     for head, labels, weight in parts_by_head(y, sample_weight, heads):
@@ -164,7 +164,7 @@ def parts_by_head(
 ) -> list[tuple[Head, Any, Any]]:
     """Each output with its labels and their weights.
 
-    Where no output has a loss, the labels in the order in which they come.
+    If no output has a loss, the labels in their own order.
     """
     known = [head for head in heads if head.loss is not None]
     if known:
@@ -201,7 +201,9 @@ def _validation_facts(
         return None
     overlap, repeated = overlap_of_rows(x, held)
     if overlap is None:
-        missing.append("Validation rows could not be compared with the others.")
+        missing.append(
+            "Validation rows could not be compared with training rows."
+        )
     targets = []
     for head, labels, _ in (
         parts_by_head(y, None, heads) if y is not None else ()
@@ -220,18 +222,18 @@ def _validation_facts(
 
 
 def overlap_of_rows(x: Any, other: Any) -> tuple[float | None, float | None]:
-    """Share of the rows of `other` that are rows of `x`, and of repeated ones.
+    """Share of the rows of `other` that occur in `x`, and of repeated rows.
 
-    Up to 20,000 rows and 8,000,000 entries of either are compared, spread
-    evenly. Where these are not all rows of `x`, the share is that of the twins
-    found among them, divided by the share of the rows of `x` that they are.
+    Up to 20,000 evenly spaced rows and 8,000,000 entries of each are compared.
+    If these are not all rows of `x`, the share of matches is divided by the
+    share of the rows of `x` that were read.
 
     Args:
         x: Inputs.
         other: Inputs of the same structure.
 
     Returns:
-        Either is `None` where the rows cannot be read.
+        Both shares; `None` where rows cannot be read.
     """
     first, looked_at = _hashes(x)
     second, _ = _hashes(other, like=x)
@@ -245,7 +247,7 @@ def overlap_of_rows(x: Any, other: Any) -> tuple[float | None, float | None]:
 
 
 def _hashes(x: Any, like: Any = None) -> tuple[np.ndarray | None, float]:
-    """Hashes of rows, and how large a share of the rows they are."""
+    """Hashes of rows, and the share of all rows that they cover."""
     leaves = [leaf for _, leaf in named_leaves(x, "input")]
     models = leaves
     if like is not None:

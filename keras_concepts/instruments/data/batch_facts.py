@@ -1,4 +1,4 @@
-"""Facts of data that come batch by batch."""
+"""Facts of data that arrive batch by batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,16 +38,16 @@ _PROBE_ENTRIES = 20_000_000
 
 
 class BatchFacts:
-    """Facts of inputs and labels, from the batches that pass.
+    """Facts of inputs and labels, from passing batches.
 
-    The first 4,096 rows or 64 batches are looked at, whichever are later, but
-    256 batches at most: of a batch up to 250,000 numbers of each input, spread
-    evenly. After them only the order of the classes, in up to 1,024 batches,
-    of which TensorFlow shows 256.
+    The first 4,096 rows or 64 batches are examined, whichever is later, but 256
+    batches at most; from each batch up to 250,000 evenly spaced numbers of each
+    input. After that only the order of the classes, in up to 1,024 batches, of
+    which TensorFlow shows 256.
 
     Attributes:
         batches: Batches that have passed.
-        rows: Rows that were looked at.
+        rows: Rows that were examined.
         has_weights: Whether the batches hold sample weights.
     """
 
@@ -61,16 +61,16 @@ class BatchFacts:
         self._weights: list[list[np.ndarray]] = []
         self._kept_labels = 0
         self._structures: tuple[Any, Any] = (None, None)
-        # With the form of the labels, `None` where rows have no order.
+        # With the form of the labels; `None` where rows have no order.
         self._orders: list[tuple[LabelOrder, LabelForm | None]] = []
-        # What targets are like, which takes a while, and of what.
+        # Cached facts of targets, which are slow to compute, and their key.
         self._known: tuple[Any, list[dict[str, Any]]] | None = None
         self._first: list[Any] = []
         self._first_rows = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing but the order of labels is looked at any more."""
+        """Whether only the order of labels is still examined."""
         if self.batches >= SMALL_BATCHES:
             return True
         return self.rows >= MOST_ROWS and self.batches >= MOST_BATCHES
@@ -78,12 +78,12 @@ class BatchFacts:
     def update(
         self, x: Any, y: Any, sample_weight: Any, heads: Sequence[Head]
     ) -> None:
-        """Looks at a batch.
+        """Examines a batch.
 
         Args:
             x: Inputs, arrays in any structure; `None` for what is not dense.
             y: Labels, likewise.
-            sample_weight: As Keras hands it to the loss, or `None`.
+            sample_weight: As Keras passes it to the loss, or `None`.
             heads: Outputs of the model.
         """
         if not self.is_complete:
@@ -168,7 +168,7 @@ class BatchFacts:
         return max(self._sizes, default=0)
 
     def probe(self, rows: int) -> tuple[Any, Any, Any] | None:
-        """The first rows that came, `(x, y, sample_weight)`, up to 256."""
+        """The first rows, `(x, y, sample_weight)`, up to 256."""
         if not self._first:
             return None
         x, y, sample_weight = self._first[0]
@@ -176,7 +176,7 @@ class BatchFacts:
             return None
         try:
             joined = keras.tree.map_structure(_joined, *self._first)
-        except ValueError:  # batches of different shapes: the first alone
+        except ValueError:  # batches of different shapes: only the first
             joined = self._first[0]
         x, y, sample_weight = keras.tree.map_structure(
             lambda a: None if a is None else a[:rows], joined
@@ -184,20 +184,18 @@ class BatchFacts:
         return x, y, sample_weight
 
     def facts(self, heads: Sequence[Head], of: int | None) -> dict[str, Any]:
-        """What `array_facts` gives, of the batches so far.
+        """As `array_facts`, for the batches so far.
 
         Args:
             heads: Outputs of the model.
-            of: Rows in all, if known.
+            of: Total number of rows, if known.
         """
         missing: dict[str, None] = {}
         inputs = []
         for name, each in self._inputs.items():
             inputs.append(each.facts())
             if inputs[-1]["dtype"] == "string":
-                missing[f"The input {name!r} holds texts: no statistics."] = (
-                    None
-                )
+                missing[f"The input {name!r} holds text: no statistics."] = None
         if not inputs:
             missing["The inputs are sparse or ragged: no statistics."] = None
         return {
@@ -215,7 +213,7 @@ class BatchFacts:
         self, heads: Sequence[Head], missing: dict[str, None]
     ) -> list[dict[str, Any]]:
         if not self._labels:
-            missing["There are no dense labels beside the inputs."] = None
+            missing["There are no dense labels."] = None
             return []
         try:
             labels = [
@@ -255,7 +253,7 @@ class BatchFacts:
 
 
 def _form(head: Head, labels: Any, _: Any) -> LabelForm | None:
-    """What labels are, if each row has one class."""
+    """The form of labels, if each row has one class."""
     read = as_numpy(labels)
     if read is None or not read.ndim:
         return None

@@ -1,4 +1,4 @@
-"""The loss of the best constant prediction: what is learned without inputs."""
+"""The loss of the best constant prediction, learned without inputs."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,26 +33,26 @@ def constant_losses(
 ) -> tuple[float | None, float | None]:
     """The compiled loss of the best constant prediction, and of a uniform one.
 
-    Up to 2,048 labels, spread evenly, are compared with the same prediction in
-    every row. Classes: their shares; answers: the mean of each column; numbers:
-    mean and median of each entry, for relative losses the means that suit them,
-    and for losses of somebody's own a few quantiles. With label smoothing also
-    the smoothed shares. They are given as logits where the loss takes logits,
-    else as they are; the smallest loss
-    counts. `loss_weights` are left out, masks of the predictions too. A sum
-    over the batch is scaled to the size of a batch.
+    Up to 2,048 evenly spaced labels are compared with the same prediction in
+    every row. For classes it is their shares; for answers the mean of each
+    column; for numbers the mean and median of each entry, for relative losses
+    the matching means, and for a user's own loss a few quantiles; with label
+    smoothing also the smoothed shares. They are passed as logits where the loss
+    takes logits. The smallest loss counts. `loss_weights` and masks of the
+    predictions are ignored. A sum over the batch is scaled to the size of a
+    batch.
 
     Args:
         loss: Loss of the output.
         head: Facts of the output; see `head_facts`.
         y: Labels, `(n, ...)`.
-        form: What the labels are.
+        form: The form of the labels.
         sample_weight: Weights of samples or entries, class weights included.
         batch_size: Rows of a batch, which only a sum needs.
 
     Returns:
-        Either is `None` if it cannot be computed; the uniform loss also where
-        labels are no classes.
+        Both losses; `None` if one cannot be computed, and for the uniform loss
+        if labels are not classes.
     """
     if y.dtype.kind not in "fiub" or not len(y):
         return None, None
@@ -94,9 +94,9 @@ def perfect_loss(
     """The compiled loss of predictions that equal the labels.
 
     It is above 0 for the cross-entropy of probabilities, such as grey pixels
-    and ratings, and with label smoothing; and Poisson's loss of counts may be
-    anything. For all other losses, and where it cannot be computed, 0. See
-    `constant_losses` for the arguments.
+    and ratings, and with label smoothing; for Poisson's loss of counts it may
+    be anything. It is 0 for all other losses, and where it cannot be computed.
+    See `constant_losses` for the arguments.
     """
     name, smoothing = loss.name, loss.label_smoothing
     is_mixed = form == "probabilities" and name.endswith("Crossentropy")
@@ -136,7 +136,7 @@ def perfect_loss(
 def objective_constant_loss(
     heads: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]
 ) -> float | None:
-    """What all losses together add to the objective for constant predictions.
+    """The sum of all losses in the objective for constant predictions.
 
     Args:
         heads: Facts of the outputs; see `head_facts`.
@@ -184,7 +184,7 @@ def output_shape(
 
 
 class _Constants:
-    """Constant predictions, as the loss wants them."""
+    """Constant predictions, in the form that the loss expects."""
 
     def __init__(
         self,
@@ -201,8 +201,8 @@ class _Constants:
     def uniform(self) -> Iterator[np.ndarray]:
         units = self._shape[-1]
         if self._is_of_classes():
-            # Of classes that the output's shape does not say, only those
-            # that occur are known.
+            # If the output's shape does not give the classes, only those that
+            # occur are known.
             if self._head["shape"] is not None:
                 yield from self._as_classes(np.full(units, 1 / units))
         elif self._is_of_answers():
@@ -322,7 +322,7 @@ class _Constants:
             yield np.log(clipped / (1 - clipped)) if logits else clipped
 
     def _scales(self) -> list[bool]:
-        """Whether predictions are logits; both, if nobody knows."""
+        """Whether predictions are logits; both, if not known."""
         if self._loss.from_logits is not None:
             return [self._loss.from_logits]
         if self._loss.kind == "other" and self._head["activation"] in (
@@ -364,7 +364,7 @@ def losses_of(
     try:
         values = _backend.compiled(losses, once=True)(*fed)
         return _backend.on_host(values).tolist()
-    except Exception:  # of somebody's own loss, or of labels that do not fit
+    except Exception:  # a user's own loss, or labels that do not fit
         return [math.nan] * len(predictions)
 
 

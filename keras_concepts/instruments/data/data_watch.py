@@ -1,4 +1,4 @@
-"""The data of a `fit` that is running."""
+"""The data of a running `fit`."""
 
 from typing import Any
 
@@ -20,17 +20,17 @@ _PROBE_ENTRIES = 20_000_000
 
 
 class DataWatch:
-    """Looks at what the running `fit` trains on.
+    """Examines what the running `fit` trains on.
 
-    Arrays are read where they lie, when they are asked for. Of anything else
-    the batches are looked at as they pass, in the first epoch: none is
-    consumed, changed or put elsewhere.
+    Arrays are read in place, when facts are asked for. For anything else the
+    batches are examined as they pass in the first epoch; none is consumed,
+    changed or moved.
 
-    To be made in `on_train_begin`. Without a running `fit` of Keras' own, as in
-    a loop of somebody's own, it knows nothing and says so.
+    Create it in `on_train_begin`. Without a running Keras `fit`, as in a custom
+    training loop, it has no facts and reports that.
 
     Args:
-        model: The model that is trained.
+        model: The model in training.
     """
 
     def __init__(self, model: Any) -> None:
@@ -74,16 +74,16 @@ class DataWatch:
             except Exception as error:  # the run must go on
                 self._is_blind = True
                 self._problems.append(
-                    "A batch could not be looked at "
-                    f"({type(error).__name__}: {error})."
+                    f"A batch could not be read ({type(error).__name__}: "
+                    f"{error})."
                 )
 
         if _backend.watch_batches(iterator, look):
             self._batches = facts
         else:
             self._problems.append(
-                "Batches of a distributed data set cannot be looked at. Pass "
-                "arrays to `fit`, or a probe."
+                "Batches of a distributed dataset cannot be read. Pass arrays "
+                "to `fit`, or a probe."
             )
 
     @property
@@ -102,7 +102,7 @@ class DataWatch:
         return [head.facts for head in self._heads]
 
     def facts(self) -> dict[str, Any] | None:
-        """What is known of the data so far, JSON-compatible.
+        """What is known about the data so far, JSON-compatible.
 
         See `array_facts`. `None` if no batch has been seen yet.
         """
@@ -114,7 +114,7 @@ class DataWatch:
         return self._facts
 
     def _refresh_heads(self) -> None:
-        """Looks again once the model is built."""
+        """Examines the data again once the model is built."""
         if not self._was_built and self._model.built and not self._closed:
             self._find_heads()
             self._facts = None
@@ -126,13 +126,13 @@ class DataWatch:
         if self.fit_facts()["has_validation"]:
             facts["missing"].append(
                 "Validation data were not compared with the training data, "
-                "which are no arrays."
+                "which are not arrays."
             )
         facts["missing"] += self._problems
         return facts
 
     def _rows_in_all(self, batches: BatchFacts) -> int | None:
-        """To within a batch."""
+        """Number of rows, to within a batch."""
         count = self._batch_count
         if not count:
             return None
@@ -154,7 +154,7 @@ class DataWatch:
             )
         except Exception as error:  # no fact is worth a run
             problem = f"{type(error).__name__}: {error}"
-            return _nothing([f"The data could not be looked at ({problem})."])
+            return _nothing([f"The data could not be read ({problem})."])
         if facts["validation"] is None and self._has_validation():
             facts["missing"].append("The validation data are not arrays.")
         facts["missing"] += self._problems
@@ -187,10 +187,10 @@ class DataWatch:
         | key | value |
         |---|---|
         | `shuffle` | whether Keras shuffles all samples (of a `PyDataset`, its
-            batches); `None` where the order is the data set's own affair. False
-            for `"batch"`, which leaves each sample near its place |
-        | `class_weight` | as given, keys as texts, or `None` |
-        | `sample_weight` | whether labels come with weights of their own |
+            batches); `None` where the dataset decides the order. False for
+            `"batch"`, which leaves each sample near its place |
+        | `class_weight` | as given, with keys as strings, or `None` |
+        | `sample_weight` | whether samples have weights |
         | `validation_split` | as given |
         | `has_validation` | whether there are validation data |
         | `initial_epoch` | first epoch, counted from 0 |
@@ -225,8 +225,8 @@ class DataWatch:
     def probe(self, rows: int = 256) -> tuple[Any, Any, Any] | None:
         """Some rows in NumPy, `(x, y, sample_weight)`; `None` if unknown.
 
-        Of arrays, rows spread evenly through them, always the same. Of batches
-        the first that were seen. Class weights are sample weights here.
+        For arrays, evenly spaced rows, always the same; for batches, the first
+        rows seen. Class weights are included as sample weights.
         """
         if self._batches is not None:
             return self._batches.probe(rows)
@@ -235,12 +235,12 @@ class DataWatch:
         return _rows_of(self._fit.arrays, rows)
 
     def validation_probe(self, rows: int = 256) -> tuple[Any, Any, Any] | None:
-        """The same of validation data, if they are arrays."""
+        """The same for validation data, if they are arrays."""
         held = self._validation()
         return None if held is None else _rows_of(held, rows)
 
     def close(self) -> None:
-        """Looks no further, and lets go of the data; facts stay."""
+        """Stops reading and releases the data; the facts stay."""
         self._fit_facts = self.fit_facts()
         self._closed = True
         self._fit = None

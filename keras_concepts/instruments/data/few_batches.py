@@ -1,4 +1,4 @@
-"""The first batches of data, which stay as they are."""
+"""The first batches of data, without consuming them."""
 
 import contextlib
 import itertools
@@ -14,21 +14,21 @@ from keras_concepts import _backend
 def few_batches(
     owner: str, data: Any, most: int, seconds: float
 ) -> Iterator[Any]:
-    """The first batches of a data set that can be read many times.
+    """The first batches of a dataset that can be read repeatedly.
 
-    Whoever reads it next gets what he would have got.
+    The next reader gets the same batches as without this call.
 
     Args:
-        owner: Function that takes it.
+        owner: Name of the function that takes the data, for messages.
         data: A `tf.data.Dataset`, `keras.utils.PyDataset`, `DataLoader`, or a
             list of batches.
-        most: How many batches.
-        seconds: Time after which no other batch is taken.
+        most: Maximum number of batches.
+        seconds: Time limit, after which no further batch is taken.
 
     Raises:
-        TypeError: It is an iterator or generator, which can be read once, or
-            nothing that can be iterated over.
-        ValueError: It shuffles in a way that reading it would change.
+        TypeError: It is an iterator or generator, which can be read only once,
+            or cannot be iterated over.
+        ValueError: Reading it would change its shuffling order.
     """
     started = time.monotonic()
     with (
@@ -57,8 +57,8 @@ def _batches(owner: str, data: Any) -> Iterator[Any]:
                 f"`x` of `{owner}` shuffles in a way that cannot be copied, "
                 "and reading it would change the order of your next epoch. "
                 "Pass arrays, or a list of a few batches such as "
-                "`list(dataset.take(4))` of a data set made for this. "
-                f"Received: x={type(data).__name__}."
+                "`list(dataset.take(4))` of a dataset made for this. Received: "
+                f"x={type(data).__name__}."
             )
         data = copy
     try:
@@ -72,16 +72,16 @@ def _batches(owner: str, data: Any) -> Iterator[Any]:
     if iterator is data:
         raise TypeError(
             f"`x` of `{owner}` is an iterator or generator, which can be read "
-            "only once: looking at it would take batches from `fit`. Pass "
-            "arrays, or a list of a few batches of another one. "
-            f"Received: {type(data).__name__}."
+            "only once: reading it would take batches away from `fit`. Pass "
+            "arrays, or a list of a few batches from another one. Received: "
+            f"{type(data).__name__}."
         )
     return iterator
 
 
 @contextlib.contextmanager
 def _generators_kept(data: Any) -> Iterator[None]:
-    """Random generators that a `DataLoader` was given, as they were."""
+    """Restores the random generators passed to a `DataLoader`."""
     parts = [data, getattr(data, "sampler", None)]
     parts += [getattr(data, "batch_sampler", None)]
     generators: list[Any] = [getattr(p, "generator", None) for p in parts]

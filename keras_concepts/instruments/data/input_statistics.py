@@ -14,7 +14,7 @@ class InputStatistics:
     """Statistics of one input of a model.
 
     Features are the entries along the last axis: columns of a table, channels
-    of an image. An array without a second axis has one.
+    of an image. An array without a second axis has one feature.
 
     Args:
         name: Name of the input.
@@ -66,7 +66,7 @@ class InputStatistics:
         self._add(array.reshape(-1, features))
 
     def add_non_finite(self, count: int) -> None:
-        """Counts entries that are not finite, of rows that were left out."""
+        """Counts non-finite entries in rows that were left out."""
         self._non_finite += count
 
     def _add(self, table: np.ndarray) -> None:
@@ -117,12 +117,12 @@ class InputStatistics:
             self._max = np.array([self._max.max()])
 
     def facts(self) -> dict[str, Any]:
-        """What is known of the input, JSON-compatible.
+        """What is known about the input, JSON-compatible.
 
         `rms_of_features` holds the smallest, median and largest root mean
         square of the features that vary; `padding` is the share of zeros at
-        both ends of rows of integers; `non_finite` counts entries, which no
-        other number reckons with; `repeated_rows` is the share of the rows seen
+        both ends of rows of integers; `non_finite` counts entries, which all
+        other numbers leave out; `repeated_rows` is the share of the rows read
         that equal another one.
         """
         facts: dict[str, Any] = {

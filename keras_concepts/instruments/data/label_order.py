@@ -1,4 +1,4 @@
-"""Whether labels come in an order, and whether batches hold all classes."""
+"""Whether labels are sorted, and whether batches hold all classes."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class LabelOrder:
         self._batches: list[tuple[int, int]] = []  # rows, distinct classes
 
     def update(self, classes: np.ndarray) -> None:
-        """Adds a batch, `(n,)`, in the order in which it comes."""
+        """Adds a batch, `(n,)`, in its own order."""
         if not len(classes):
             return
         values, counts = np.unique(classes, return_counts=True)
@@ -31,7 +31,7 @@ class LabelOrder:
         self._rows += len(classes)
 
     def sortedness(self) -> float | None:
-        """See `sortedness`; `None` if there is one class or none."""
+        """See `sortedness`; `None` if there are fewer than two classes."""
         counts = np.array(list(self._counts.values()), "float64")
         return _sortedness(self._changes, counts)
 
@@ -50,11 +50,11 @@ class LabelOrder:
 
 
 def sortedness(classes: np.ndarray) -> float | None:
-    """How far an order is sorted by class, 1 for as few runs as there can be.
+    """How far rows are sorted by class, 1 for the fewest possible runs.
 
-    1 less the changes of class over those expected of a random order, which are
-    `(n - 1) (1 - sum n_c (n_c - 1) / (n (n - 1)))`; at least 0. `None` if there
-    are no two classes.
+    1 minus the changes of class over those expected in a random order, which
+    are `(n - 1) (1 - sum n_c (n_c - 1) / (n (n - 1)))`; at least 0. `None` with
+    fewer than two classes.
 
     Args:
         classes: `(n,)`.
@@ -71,10 +71,10 @@ def _sortedness(changes: int, counts: np.ndarray) -> float | None:
         return None
     rows = counts.sum()
     expected = (rows - 1) - (counts * (counts - 1)).sum() / rows
-    # Of sorted rows the class still changes from each to the next.
+    # Even in sorted rows the class changes from each class to the next.
     fewest = len(counts) - 1
     if expected <= fewest:
-        return None  # each row has a class of its own, or nearly
+        return None  # nearly every row has its own class
     share = 1 - (changes - fewest) / (expected - fewest)
     return float(np.clip(share, 0, 1))
 
@@ -83,7 +83,7 @@ def classes_per_batch(classes: np.ndarray, batch_size: int) -> float | None:
     """Mean of distinct classes in a batch over that of random batches.
 
     Args:
-        classes: `(n,)`, in the order in which they come.
+        classes: `(n,)`, in their own order.
         batch_size: Rows of a batch.
     """
     if not len(classes):

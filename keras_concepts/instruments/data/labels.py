@@ -1,4 +1,4 @@
-"""What labels are: classes, answers, probabilities or numbers."""
+"""The form of labels: classes, answers, probabilities or numbers."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -14,7 +14,7 @@ _HINGES = ("Hinge", "SquaredHinge")
 
 
 def label_form(y: np.ndarray, head: Mapping[str, Any]) -> LabelForm:
-    """What labels are, for the loss and the function of their output.
+    """The form of labels, given the loss and function of their output.
 
     Args:
         y: Labels, `(n, ...)`.
@@ -23,12 +23,13 @@ def label_form(y: np.ndarray, head: Mapping[str, Any]) -> LabelForm:
     Returns:
         | form | labels |
         |---|---|
-        | `sparse` | class numbers, where the loss or a softmax wants classes |
-        | `one_hot` | rows of one 1 among zeros there |
-        | `binary` | 0 or 1, where the loss or a sigmoid wants answers; -1 and 1
-            for hinge losses |
-        | `multi_label` | several such columns, or rows there that do not sum to
-            1 where classes are wanted |
+        | `sparse` | class numbers, where the loss or a softmax expects
+            classes |
+        | `one_hot` | there, rows of one 1 among zeros |
+        | `binary` | 0 or 1, where the loss or a sigmoid expects answers; -1 and
+            1 for hinge losses |
+        | `multi_label` | several such columns, or rows that do not sum to 1
+            where classes are expected |
         | `probabilities` | from 0 to 1, for either; for classes they sum to 1 |
         | `real` | anything else |
     """
@@ -58,7 +59,7 @@ def _wanted(y: np.ndarray, values: np.ndarray, head: Mapping[str, Any]) -> str:
 
 
 def has_class_axis(y: np.ndarray, head: Mapping[str, Any]) -> bool:
-    """Whether the last axis of labels is that of the classes."""
+    """Whether the last axis of labels is the class axis."""
     shape = head["shape"]
     if y.ndim == 1 or y.shape[-1] == 1:
         return False
@@ -106,7 +107,7 @@ def _are_answers(values: np.ndarray) -> bool:
 def counted_classes(
     y: np.ndarray, ignore_class: float | None = None
 ) -> np.ndarray:
-    """Class numbers as integers, without those that count for nothing."""
+    """Class numbers as integers, without those that do not count."""
     flat = y.reshape(-1)
     if flat.dtype.kind == "f":
         flat = flat[np.isfinite(flat)]
@@ -148,7 +149,7 @@ def _means(table: np.ndarray, ignore_class: float | None) -> np.ndarray:
 
 
 def class_of_rows(y: np.ndarray, form: LabelForm) -> np.ndarray | None:
-    """A number for the class of each row, `(n,)`; `None` if it has no one."""
+    """The class number of each row, `(n,)`; `None` if it has no single one."""
     count = len(y)
     if form in ("sparse", "binary") and y.size == count:
         flat = y.reshape(-1)

@@ -1,4 +1,4 @@
-"""Whether a loss of somebody's own wants what the labels say."""
+"""Whether a user's own loss is lower for right predictions."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -24,22 +24,21 @@ def right_and_wrong_loss(
     y: np.ndarray,
     form: LabelForm,
 ) -> tuple[float | None, float | None]:
-    """A loss of somebody's own of predictions that are right, and of others.
+    """A user's own loss for right predictions, and for wrong ones.
 
-    Right are the labels themselves, and of classes probabilities or logits
-    which are sure of them; wrong are the same of other rows. Of a loss that
-    wants what the labels say, the first is smaller; of one that does not look
-    at them both are equal.
+    Right predictions are the labels themselves or, for classes, confident
+    probabilities or logits; wrong ones are those of other rows. For a sound
+    loss the first is smaller; for one that ignores the labels both are equal.
 
     Args:
         loss: Loss of the output.
         head: Facts of the output; see `head_facts`.
         y: Labels, `(n, ...)`.
-        form: What the labels are.
+        form: The form of the labels.
 
     Returns:
-        Both as the loss gives them, without weights; `None` of a loss of
-        Keras, or where the shapes of labels and output do not tell.
+        Both losses, without weights; `None` for a Keras loss, or if the shapes
+        of labels and output are not conclusive.
     """
     if loss.kind != "other" or y.dtype.kind not in "fiub" or len(y) < 2:
         return None, None

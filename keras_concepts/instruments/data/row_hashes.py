@@ -1,22 +1,22 @@
-"""Which rows of data are equal."""
+"""Finding equal rows of data."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-_BLOCK = 1 << 20  # words that are hashed at once
+_BLOCK = 1 << 20  # words hashed at once
 
 
 def row_hashes(array: np.ndarray, seed: int = 0) -> np.ndarray:
-    """A number of 64 bits for each row, the same for equal rows of one dtype.
+    """A 64-bit number for each row, the same for equal rows of one dtype.
 
     Rows are read as words, mixed so that few bits of difference reach all
-    others, and summed with random odd factors. Two rows of a million share a
-    number by chance in fewer than one of a million data sets.
+    others, and summed with random odd factors. Among a million rows, two share
+    a number by chance in fewer than one in a million datasets.
 
     Args:
         array: `(rows, ...)`, of any dtype.
-        seed: Of the factors.
+        seed: Seed of the factors.
     """
     count = len(array)
     if array.dtype.kind in "OUS":
@@ -45,7 +45,7 @@ def row_hashes(array: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def hashes_of_rows(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """One number for each row of several arrays together."""
+    """One number per row of several arrays together."""
     total = np.zeros(len(arrays[0]), "uint64")
     for seed, array in enumerate(arrays):
         total += row_hashes(array, seed).view("uint64") * np.uint64(

@@ -1,4 +1,4 @@
-"""Arrays of any framework as NumPy arrays, whole or some of their rows."""
+"""Arrays of any framework as NumPy arrays, whole or a few rows."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ _NOT_DENSE = ("RaggedTensor", "SparseTensor", "BCOO", "BCSR", "IndexedSlices")
 
 
 def as_numpy(array: Any) -> np.ndarray | None:
-    """The array in NumPy, without a copy where it lies there already.
+    """The array in NumPy, without a copy if it is there already.
 
-    `None` if it is sparse or ragged, or no array.
+    `None` if it is sparse, ragged or not an array.
     """
     if array is None or type(array).__name__ in _NOT_DENSE:
         return None
     if not isinstance(array, np.ndarray):
         try:
             array = _converted(array)
-        except Exception:  # of a framework that is not this backend
+        except Exception:  # from another framework
             return None
     if array.dtype.name == "bfloat16":
         array = array.astype("float32")
@@ -41,7 +41,7 @@ def _converted(array: Any) -> np.ndarray:
 
 
 def take_rows(array: Any, rows: np.ndarray) -> np.ndarray | None:
-    """Some rows in NumPy; `None` if it is sparse or ragged, or no array."""
+    """Some rows in NumPy; `None` if sparse, ragged or not an array."""
     if array is None or type(array).__name__ in _NOT_DENSE:
         return None
     try:
@@ -53,7 +53,7 @@ def take_rows(array: Any, rows: np.ndarray) -> np.ndarray | None:
             return as_numpy(array.iloc[rows])
         if ops.is_tensor(array):
             return as_numpy(ops.take(array, rows, axis=0))
-    except Exception:  # texts, say, that the backend cannot pick from
+    except Exception:  # such as strings, which the backend cannot index
         pass
     whole = as_numpy(array)
     return None if whole is None else whole[rows]
@@ -69,9 +69,9 @@ def row_count(structure: Any) -> int | None:
 
 
 def spread_rows(count: int, wanted: int, seed: int = 0) -> np.ndarray:
-    """Numbers of some rows in order: one from each of as many equal parts.
+    """Indices of some rows in order: one from each of as many equal parts.
 
-    So that sorted data are represented whole, and periods are not met.
+    Sorted data are then covered evenly, and periodic data do not alias.
     """
     if count <= wanted:
         return np.arange(count)
@@ -82,17 +82,17 @@ def spread_rows(count: int, wanted: int, seed: int = 0) -> np.ndarray:
 
 
 def entries_per_row(array: Any) -> int:
-    """How many numbers a row holds, at least 1."""
+    """Number of entries in a row, at least 1."""
     shape = getattr(array, "shape", ())
     return max(int(np.prod([n or 1 for n in shape[1:]], dtype="int64")), 1)
 
 
 def named_leaves(structure: Any, prefix: str) -> list[tuple[str, Any]]:
-    """Arrays of a structure with a name for each: keys, or a number.
+    """Arrays of a structure with a name for each: its key or number.
 
     Args:
         structure: An array, or lists, tuples and dicts of them.
-        prefix: Name of an array that is alone, and the beginning of others.
+        prefix: Name of a single array, and prefix of the names of several.
     """
     if isinstance(structure, dict):
         return [

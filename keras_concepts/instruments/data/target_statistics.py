@@ -1,4 +1,4 @@
-"""Statistics of labels, and how they come."""
+"""Statistics of labels, and their order."""
 
 from typing import Any
 
@@ -39,12 +39,12 @@ def target_facts(
     sample_weight: np.ndarray | None = None,
     batch_size: int | None = None,
 ) -> dict[str, Any]:
-    """What is known of the labels of one output, JSON-compatible.
+    """What is known about the labels of one output, JSON-compatible.
 
     Args:
         y: Labels, `(n, ...)`.
         head: Their output.
-        sample_weight: As Keras hands it to the loss.
+        sample_weight: As Keras passes it to the loss.
         batch_size: Rows of a batch, if known.
 
     Returns:
@@ -56,7 +56,7 @@ def target_facts(
         | `mean`, `std`, `min`, `max` | of all finite entries |
         | `non_finite` | entries that are not |
         | `distinct` | classes that occur, or different numbers, up to 10,000 |
-        | `shares` | of each class; of answers the mean of each column; up to
+        | `shares` | of each class; for answers, the mean of each column; up to
             1,000 |
         | `largest_share` | share of the most frequent class or answer |
         | `constant_loss`, `uniform_loss` | see `constant_losses` |
@@ -111,7 +111,7 @@ def order_facts(
 
     Args:
         y: Labels, `(n, ...)`, in the order in which they are stored.
-        form: What they are.
+        form: Form of the labels.
         batch_size: Rows of a batch, if known.
         shuffled: Whether rows are shuffled before they are put into batches.
     """
@@ -137,7 +137,7 @@ def _moments(y: np.ndarray) -> dict[str, Any]:
     if not values.size:
         return {"non_finite": bad}
     mean = values.mean(dtype="float64")
-    # In two passes: labels may be far from 0 and near to each other.
+    # In two passes: labels may be far from 0 and close together.
     offsets = values.astype("float64").reshape(-1) - mean
     return {
         "mean": float(mean),

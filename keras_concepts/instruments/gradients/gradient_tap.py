@@ -1,4 +1,4 @@
-"""The real gradients of a training run, as its optimizer receives them."""
+"""The gradients of a training run, as its optimizer receives them."""
 
 import contextlib
 import dataclasses
@@ -42,13 +42,13 @@ from keras_concepts.instruments.step.step_record import StepRecord
 
 _NO_VARIABLE = (
     "`variables` of `GradientTap` must hold at least one trainable variable, "
-    "or `model` be one that is built and has some. Received: no variable."
+    "or `model` be a built model that has some. Received: no variable."
 )
 
 
 @dataclasses.dataclass
 class GradientSamples:
-    """What a tap measured since it was last read, on the host.
+    """Measurements of a tap since it was last read, on the host.
 
     Attributes:
         paths: Name of each variable: its `path`, in the order in which the
@@ -63,7 +63,7 @@ class GradientSamples:
         unit_peaks: For each layer that has units, the largest absolute gradient
             that each unit received in any measured step, `(units,)`.
         layers: Layer of each variable; `""` if it is not known.
-        roles: What each does there, such as `quantities.WEIGHT`.
+        roles: Role of each variable in its layer, such as `quantities.WEIGHT`.
     """
 
     paths: list[str]
@@ -100,7 +100,7 @@ class GradientSamples:
     def global_norm(self) -> np.ndarray:
         """L2 norm of all gradients together, `(n,)`; NaN if there is none."""
         squares = self.sizes * self.quantity(q.GRADIENT_RMS) ** 2
-        # A gradient that does not exist has no count of non-finite entries.
+        # A missing gradient has no count of non-finite entries.
         absent = np.isnan(self.quantity(q.GRADIENT_NONFINITE))
         squares[absent] = 0.0
         norms = np.sqrt(squares.sum(axis=1))
@@ -108,7 +108,7 @@ class GradientSamples:
 
     @property
     def dead_units(self) -> dict[str, np.ndarray]:
-        """Units without a gradient in any step, of layers where it is known."""
+        """Units without a gradient in any step, for layers with known units."""
         return {
             layer: np.flatnonzero(peaks == 0.0)
             for layer, peaks in self.unit_peaks.items()
@@ -121,38 +121,37 @@ class GradientTap:
 
     Inside the with-block each `optimizer.apply` (or `stateless_apply`) is
     reduced on the device to a few numbers per variable. Nothing is recomputed
-    and the update is the same, bit by bit. In `model.fit` use
+    and the update is the same, bit for bit. In `model.fit` use
     `callbacks.GradientMonitor` instead, which reads the same numbers.
 
-    On PyTorch each `optimizer.step()` of a `torch.optim` optimizer is, too.
-    Under `DistributedDataParallel` its gradients are the mean over all
-    processes, so that every process measures the same.
+    On PyTorch the same holds for each `optimizer.step()` of a `torch.optim`
+    optimizer. Under `DistributedDataParallel` its gradients are the mean over
+    all processes, so every process measures the same.
 
     (Inside `tf.function(jit_compile=True)` the rounding may differ: a second
     reader of the gradients may change what XLA fuses.)
 
-    A compiled training step must be traced inside the with-block, and one that
-    was traced there must not be used after it: open one block around all
-    epochs, and call `read` in it. A block in which the optimizer was not seen
-    ends with a warning.
+    A compiled training step must be traced inside the with-block, and must not
+    be used after it: open one block around all epochs, and call `read` in it. A
+    block in which the optimizer was not seen ends with a warning.
 
     The last `capacity` steps are kept until `read` is called. In a function
-    compiled by `jax.jit` each row is sent to the host as it is made, since
-    the loop does not carry the buffer from call to call; JAX can do so from one
-    device only, so a step that is compiled for several is refused.
+    compiled by `jax.jit` each row is sent to the host when it is made, since
+    the loop does not carry the buffer from call to call. JAX can only do so
+    from a single device, so a step compiled for several devices is refused.
 
     Args:
         optimizer: A Keras optimizer, or on PyTorch one of `torch.optim`.
-        variables: The variables its gradients belong to; left out, those that
+        variables: The variables its gradients belong to. By default those that
             `model` trains.
         capacity: Number of steps to keep.
-        model: Model whose layers own the variables. Without it, the paths of
-            the variables say which layers they belong to.
+        model: Model whose layers own the variables. Without it, layers are
+            inferred from the paths of the variables.
 
     Raises:
-        TypeError: `optimizer` is neither, or `model` is no Keras model.
-        ValueError: There are no variables, or `capacity` is below 1, or, when
-            it is entered, the optimizer was made for several replicas.
+        TypeError: `optimizer` is neither, or `model` is not a Keras model.
+        ValueError: There are no variables, or `capacity` is below 1, or, on
+            entering the with-block, the optimizer is used by several replicas.
 
     Example:
 
@@ -191,15 +190,15 @@ class GradientTap:
         self._given = None if variables is None else list(variables)
         if self._given == [] or (variables is None and model is None):
             raise ValueError(_NO_VARIABLE)
-        # Now, since on JAX a layer cannot say it while an epoch runs.
+        # Done here because on JAX a layer cannot tell during an epoch.
         self._widths = layer_widths(model)
         self._first_step = 0
         self._stack = contextlib.ExitStack()
 
     @functools.cached_property
     def variables(self) -> list[Any]:
-        """What is measured, in this order."""
-        # A model without an input shape has none before its first step.
+        """The measured variables, in this order."""
+        # A model without an input shape has no variables before its first step.
         given = self._given
         return list(self.model.trainable_variables) if given is None else given
 
@@ -236,14 +235,15 @@ class GradientTap:
         if not self.variables:
             raise ValueError(_NO_VARIABLE)
         replicas = _backend.replica_count(self.optimizer)
-        if replicas > 1:  # each applies it in a thread of its own
+        if replicas > 1:  # each applies it in its own thread
             raise ValueError(
-                "`GradientTap` needs an optimizer that one replica uses, since "
-                "in a training loop of your own it does not see the others. "
+                "`GradientTap` needs an optimizer that is used by one replica, "
+                "since it cannot see the others in a custom training loop. "
                 f"Received: an optimizer of {replicas} replicas. Use "
                 "`callbacks.GradientMonitor` in `model.fit`."
             )
-        _ = self.buffer  # made here, since a compiled step may be traced next
+        # Created here, since a compiled step may be traced next.
+        _ = self.buffer
         step = StepRecord(model=self.model)
 
         self._is_used = False
@@ -266,7 +266,7 @@ class GradientTap:
         if not self._is_used and not any(exception):
             warnings.warn(
                 "`GradientTap` saw no call of the optimizer in its with-block. "
-                "A training step that was compiled before, such as that of "
+                "A training step that was compiled earlier, such as that of "
                 "`train_on_batch`, cannot be measured: open one block around "
                 "the first step and all others, and call `read` in it.",
                 UserWarning,
@@ -276,7 +276,7 @@ class GradientTap:
     def capture(
         self, step: StepRecord
     ) -> contextlib.AbstractContextManager[None]:
-        """Captures in which order layers are called, if that is not known."""
+        """Captures the order in which layers are called, if not known."""
         del step
         if self._call_order is None:
             return contextlib.nullcontext()
@@ -292,8 +292,8 @@ class GradientTap:
         """Fetches the measured steps and empties the buffer.
 
         Args:
-            steps: Number of each step since the last `read`. Left out, they
-                continue from the last one read.
+            steps: Number of each step since the last `read`. By default they
+                continue from the last step read.
 
         Returns:
             `GradientSamples` of the last `capacity` steps.
@@ -302,7 +302,7 @@ class GradientTap:
         kept = min(count, self.capacity)
         order = np.arange(count - kept, count)
         replicas = replicas[:, order % self.capacity]
-        rows = replicas[0]  # gradients and weights are those of all
+        rows = replicas[0]  # gradients and weights are the same in all
         loss, sizes = (
             replicas[..., STEP_COLUMNS.index(name)]
             for name in (q.BATCH_LOSS, BATCH_SIZE)

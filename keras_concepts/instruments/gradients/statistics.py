@@ -42,15 +42,16 @@ def measure(
     """Reduces a step to one row of numbers and one peak for each unit.
 
     Args:
-        step: What the step did.
-        variables: The variables to report on, in this order. What the step
-            did not touch is NaN.
-        unit_sources: Of each layer what shows the gradient of its units.
+        step: The step.
+        variables: The variables to report on, in this order. Variables that the
+            step did not touch are NaN.
+        unit_sources: For each layer, the variables that show the gradient of
+            its units.
 
     Returns:
         A float32 row: `STEP_COLUMNS`, then `VARIABLE_COLUMNS` for each
-        variable. And, layer after layer, the largest absolute gradient of each
-        unit, of shape `(units,)`.
+        variable. And, layer by layer, the largest absolute gradient of each
+        unit, `(units,)`.
     """
     update = step.update
     isolated = step.isolated
@@ -68,7 +69,7 @@ def measure(
         peaks / scale,
         nonfinite,
     ]
-    # Exact, and keeps the squares of small updates in the range of float32.
+    # Exact, and keeps squares of small updates in the range of float32.
     updates = [
         (new - old) * _UPDATE_SCALE
         for old, new in zip(isolated.before, isolated.after, strict=True)
@@ -114,7 +115,7 @@ def _of_gradients(gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
             ops.zeros((0,), "float32"),
         )
     norms, peaks = _backend.norms_and_peaks(gradients)
-    # A finite norm has no other terms, so that the count is free as a rule.
+    # A finite norm has only finite terms, so the count usually costs nothing.
     nonfinite = _backend.choose(
         ops.all(ops.isfinite(norms)),
         lambda: ops.zeros_like(norms),

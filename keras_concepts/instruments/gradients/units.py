@@ -1,4 +1,4 @@
-"""Which variable of a layer shows the gradient of each of its units."""
+"""The variables of a layer that show the gradient of each of its units."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -20,8 +20,8 @@ _NORMALIZATIONS = (
     _k.RMSNormalization,
     _k.UnitNormalization,
 )
-# Axes of each variable that run over the units of the output. The first kind
-# that a layer is of decides.
+# Axes of each variable that run over the output's units. The first kind that
+# matches a layer decides.
 _AXES: Sequence[tuple[tuple[type, ...], Mapping[str, tuple[int, ...]]]] = (
     (
         (_k.DepthwiseConv1D, _k.DepthwiseConv2D),
@@ -59,10 +59,10 @@ class UnitSource(NamedTuple):
 
 
 def layer_widths(model: Any) -> Widths:
-    """Units of the input and the output of each layer of another author.
+    """Units of the input and output of each layer that is not Keras' own.
 
     Args:
-        model: A model, or `None`. Of one that is not built nothing is known.
+        model: A model, or `None`. Nothing is known about an unbuilt one.
     """
     layers = [] if model is None else _backend.flatten_layers(model)
     return {
@@ -78,29 +78,31 @@ def layer_widths(model: Any) -> Widths:
 def unit_sources(
     variables: Sequence[Any], names: OwnerNames, widths: Widths
 ) -> dict[str, list[UnitSource]]:
-    """For each layer whose units are known, what shows which of them are dead.
+    """For each layer with known units, the variables that show dead ones.
 
     A unit that is dead for every sample passes back an exact zero to its bias
     and to its part of the kernel, so either shows it. The bias is smaller, but
-    its gradient may be zero by itself: where a normalization takes the mean off
-    again, or in a key, which adds the same to all scores. A penalty would hide
-    the zero, so regularized variables do not count.
+    its gradient may be zero for other reasons: where a normalization subtracts
+    the mean again, or in a key, which adds the same to all scores. A penalty
+    would hide the zero, so regularized variables do not count.
 
-    Of a layer of another author a unit is an entry of the output's last axis
-    (with `data_format="channels_first"`, of the second), if exactly one axis of
-    each of its weights has that size, and the input another. Recurrent layers,
-    whose columns are gates, and layers that contain others have no units here.
+    In a layer that is not Keras' own, a unit is an entry of the output's last
+    axis (the second with `data_format="channels_first"`), if exactly one axis
+    of each of its weights has that size, and the input has another size.
+    Recurrent layers, whose columns are gates, and layers that contain others
+    have no units here.
 
     Args:
         variables: Keras variables.
-        names: Which layers they belong to.
-        widths: What `layer_widths` knows.
+        names: The layers they belong to.
+        widths: The result of `layer_widths`.
 
     Returns:
-        Name of the layer to its sources. A unit is dead if it is in all.
+        From the name of the layer to its sources. A unit is dead if it is dead
+        in all of them.
     """
     layers: dict[str, dict[str, int]] = {}
-    unclear = set()  # two variables of one name
+    unclear = set()  # two variables with the same name
     for i, variable in enumerate(variables):
         layer = names.layer_name_of(variable)
         own = layers.setdefault(layer, {})
@@ -117,7 +119,7 @@ def unit_sources(
             for each, axes in _axes(layer, own, variables, widths)
             if each in own and variables[own[each]].regularizer is None
         ]
-        # Of a layer of Keras' each shows all, and the smallest costs least.
+        # In Keras' layers each shows all units, and the smallest costs least.
         if found:
             sources[name] = found if _is_unknown(layer) else found[:1]
     return sources
@@ -137,7 +139,7 @@ def _axes(
     variables: Sequence[Any],
     widths: Widths,
 ) -> list[tuple[str, tuple[int, ...]]]:
-    """Names of variables and their axes, those to be preferred first."""
+    """Names of variables and their axes, in order of preference."""
     if layer is None:
         return _axes_by_names(own, variables)
     axes: Mapping[str, tuple[int, ...]]
@@ -148,7 +150,7 @@ def _axes(
         return [] if width is None else _axes_by_shapes(width, own, variables)
     else:
         axes = next(axes for kinds, axes in _AXES if isinstance(layer, kinds))
-    # The bias comes first where its gradient is zero for dead units only.
+    # The bias comes first if its gradient is zero only for dead units.
     first = "bias" if _bias_shows_units(layer) else ""
     return sorted(axes.items(), key=lambda x: (x[0] != first, x[0] == "bias"))
 
@@ -167,9 +169,9 @@ def _bias_shows_units(layer: Any) -> bool:
 
 
 def einsum_unit_axes(layer: Any) -> tuple[int, ...]:
-    """Axes of the output of an `EinsumDense` that its kernel makes, negative.
+    """Negative axes of an `EinsumDense` output that its kernel makes.
 
-    Empty if it makes none.
+    Empty if there are none.
     """
     kernel, output = _einsum_labels(layer)
     return tuple(
@@ -186,7 +188,7 @@ def _axes_of_einsum(layer: Any) -> dict[str, tuple[int, ...]]:
     kernel, output = _einsum_labels(layer)
     units = [label for label in output if label in kernel]
     found = {}
-    # A bias has the axes of the output from the first that it is given.
+    # A bias has the axes of the output from its first axis on.
     given = layer.bias_axes or ""
     begin = min((output.find(label) for label in given), default=len(output))
     for name, labels in (
@@ -219,7 +221,7 @@ def _axes_by_shapes(
         shape = tuple(variable.shape)
         axes = [i - len(shape) for i, size in enumerate(shape) if size == units]
         if len(axes) > 1:
-            return []  # either may be the output's
+            return []  # either may belong to the output
         if axes:
             found.append((name, (axes[0],)))
     return found
@@ -234,18 +236,19 @@ def _input_and_output(layer: Any) -> tuple[int, int] | None:
         inputs = keras.KerasTensor(shape, layer.compute_dtype)
         outputs = layer.compute_output_spec(inputs)
         return int(shape[axis]), int(outputs.shape[axis])
-    except Exception:  # several inputs or outputs, or a layer that cannot say
+    except Exception:  # several inputs or outputs, or unknown to the layer
         return None
 
 
 def _axes_by_names(
     own: Mapping[str, int], variables: Sequence[Any]
 ) -> list[tuple[str, tuple[int, ...]]]:
-    """Where there is no layer to ask: those of a kernel with a bias."""
+    """Without a layer to ask: those of a kernel with a bias."""
     if "kernel" not in own or "recurrent_kernel" in own:
         return []
     found = [("bias", _LAST)]
-    # Of more axes the last may be the input's, as in a transposed convolution.
+    # With more axes the last may be the input's, as in a transposed
+    # convolution.
     if len(variables[own["kernel"]].shape) == 2:
         found.append(("kernel", _LAST))
     return found

@@ -18,9 +18,9 @@ class MaskFinding:
         problem: `"no_mask"`, `"lost"`, `"unmasked"` or `"empty_row"`; see
             `check_masks`.
         padding: Share of the batch's steps that are padding.
-        side: Where it lies: `"left"`, `"right"`, `"both"` (at both ends of a
-            row), `"mixed"` (left in some rows, right in others), `"inside"` or
-            `"none"`.
+        side: Where the padding is: `"left"`, `"right"`, `"both"` (at both ends
+            of a row), `"mixed"` (left in some rows, right in others),
+            `"inside"` or `"none"`.
         evidence: What was seen.
         advice: What to change.
     """
@@ -38,7 +38,7 @@ class MaskFinding:
         return f"{self.layer} {self.evidence}. {self.advice}"
 
     def to_finding(self) -> Finding:
-        """The same as what a doctor finds."""
+        """The same as a finding of the doctor."""
         return Finding(
             rule="lost_mask",
             severity="warning",
@@ -49,8 +49,8 @@ class MaskFinding:
                 Measured("problem", self.evidence),
                 Measured("share of steps that are padding", self.padding, 0.0),
             ),
-            why="Padding is read as data, so that the output depends on how "
-            "long the other sequences of a batch are.",
+            why="Padding is read as data, so the output depends on the "
+            "length of the other sequences in the batch.",
             advice=self.advice,
             code=_CODE.get(self.problem, ""),
             page="text_classification.md",
@@ -76,10 +76,10 @@ def remedy(layer: Any) -> str:
         )
     if type(layer).__module__.startswith("keras."):
         return (
-            "Put a layer that uses the mask in its place, or pass `mask=` to "
-            "the layers after it and keep padded steps from counting."
+            "Replace it by a layer that uses the mask, or pass `mask=` to the "
+            "layers after it and make sure that padded steps do not count."
         )
     return (
         "Set `self.supports_masking = True` in its constructor, if each step "
-        "of its output belongs to the same step of its input."
+        "of its output corresponds to the same step of its input."
     )

@@ -1,4 +1,4 @@
-"""Tensors that are looked at in a pass that follows masks."""
+"""Tensors in a pass that follows masks."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ def is_tensor(x: Any) -> bool:
 
 
 def is_sequence(tensor: Tensor, padding: Padding) -> bool:
-    """Whether it has features for each of the steps, `(rows, steps, ...)`."""
+    """Whether it has features for each step, `(rows, steps, ...)`."""
     shape = tuple(tensor.shape)
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     return (
         len(shape) >= 3
         and shape[:2] == padding.steps.shape
-        and keras.backend.is_float_dtype(dtype)  # or else a mask
+        and keras.backend.is_float_dtype(dtype)  # otherwise a mask
     )
 
 
@@ -36,7 +36,7 @@ def values(tensor: Any) -> np.ndarray | None:
 
 
 def padding_of(mask: Any) -> Padding | None:
-    """What a mask leaves out."""
+    """The padding that a mask leaves out."""
     mask = values(mask)
     if mask is None or mask.ndim != 2:
         return None
@@ -44,7 +44,7 @@ def padding_of(mask: Any) -> Padding | None:
 
 
 def same_values(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are equal, but for a cast between them."""
+    """Whether two tensors are equal apart from a cast."""
     if tuple(a.shape) != tuple(b.shape):
         return False
     a, b = (values(ops.cast(x, "float32")) for x in (a, b))

@@ -28,7 +28,7 @@ from keras_concepts.instruments.masks.padding_test import (
 )
 from keras_concepts.instruments.recorded_calls import RecordedCall, is_mask
 
-# They take a mask, and without one do no harm to the outputs of real steps.
+# They take a mask, but are harmless to the outputs of real steps without one.
 _INDIFFERENT = (
     keras.layers.BatchNormalization,
     keras.layers.Lambda,
@@ -39,13 +39,14 @@ _INDIFFERENT = (
 
 @dataclasses.dataclass(frozen=True)
 class _Track:
-    """What is known of a sequence.
+    """What is known about a sequence.
 
     Attributes:
         padding: Which of its steps are padded.
-        source: Which call made it.
-        cause: Who is to blame that it has no mask, or `""` if it has one.
-        roots: Numbers of the calls whose padding it is; see `PaddingTest`.
+        source: The call that made it.
+        cause: The layer that lost its mask, or `""` if it has one.
+        roots: Numbers of the calls that the padding comes from; see
+            `PaddingTest`.
     """
 
     padding: Padding
@@ -56,7 +57,7 @@ class _Track:
 
 @dataclasses.dataclass(frozen=True)
 class _Suspicion:
-    """A finding, to be kept if padding reaches the outputs there."""
+    """A finding, kept if padding reaches the outputs there."""
 
     finding: MaskFinding
     call: RecordedCall
@@ -67,11 +68,11 @@ class MaskTrace:
     """Judges the calls of one pass, in order.
 
     Args:
-        calls: What `recorded_calls` gathered, once its with-block is left.
-        test: What depends on padding.
+        calls: The calls from `recorded_calls`, after its with-block.
+        test: Shows what depends on padding.
 
     Attributes:
-        arrived: Paths of the layers that were given a mask and use it.
+        arrived: Paths of the layers that received a mask and use it.
     """
 
     def __init__(
@@ -84,16 +85,16 @@ class MaskTrace:
         self._suspicions: list[_Suspicion] = []
         self._harmed: set[str] = set()  # causes with an unmasked reader
         self._helped: set[str] = set()  # causes with a mask passed explicitly
-        # The tensor is held, so that its `id` is not used again.
+        # The tensor is kept, so that its `id` is not reused.
         self._tracks: dict[int, tuple[Tensor, _Track]] = {}
-        # What the code of a layer's `call` had in hand, by that call.
+        # Tensors available to the code of a layer's `call`, by that call.
         self._at_hand: dict[int, list[tuple[Tensor, _Track]]] = {}
         for call in calls:
             self._judge(call)
         self.findings = self._confirmed()
 
     def _confirmed(self) -> list[MaskFinding]:
-        """Each suspicion where padding does reach the outputs."""
+        """Each suspicion whose padding reaches the outputs."""
         remedied = self._helped - self._harmed
         kept = [
             suspicion
@@ -114,7 +115,7 @@ class MaskTrace:
         return list(found.values())
 
     def _is_harmless(self, suspicion: _Suspicion) -> bool:
-        """Whether a call around it makes the same whatever the padding is."""
+        """Whether the result of an enclosing call is independent of padding."""
         if suspicion.finding.problem == "empty_row":
             return False
         call: RecordedCall | None = suspicion.call
@@ -125,8 +126,8 @@ class MaskTrace:
             change = self._test.change(number, suspicion.roots)
             if change == NOTHING:
                 return True
-            # What reads these outputs must know their mask. No loss asks the
-            # outputs of the model for one that there never was.
+            # Readers of these outputs need their mask. No loss asks the outputs
+            # of the model for a mask that never existed.
             expected = (
                 call.parent is not None or suspicion.roots & self._test.masked
             )
@@ -145,7 +146,7 @@ class MaskTrace:
         )
 
     def _unexplained(self, root: int) -> list[_Suspicion]:
-        """Where padding gets into the outputs, if nothing has been found."""
+        """Where padding enters the outputs, if nothing else was found."""
         roots = frozenset({root})
         if self._test.change(len(self._calls) - 1, roots) != MORE:
             return []
@@ -175,7 +176,7 @@ class MaskTrace:
         else:
             kind = type(guilty.layer).__name__
             what = f"({kind}) mixes padded steps with the others"
-            advice = "Leave them out there, by the mask of the sequence."
+            advice = "Use the mask of the sequence there to leave them out."
             self._find(
                 guilty,
                 roots,
@@ -187,7 +188,7 @@ class MaskTrace:
         return self._suspicions[before:]
 
     def _maker(self, call: RecordedCall) -> RecordedCall:
-        """The call that returned what another was given, or the one around."""
+        """The call that returned another's inputs, or the enclosing call."""
         given = {id(tensor) for tensor in call.tensors()}
         for other in reversed(self._calls[: self._numbers[id(call)]]):
             if given & {id(x) for x in keras.tree.flatten(other.outputs)}:
@@ -216,7 +217,7 @@ class MaskTrace:
             return frozenset({number})
         tracks = (self._tracks.get(id(x)) for x in call.tensors())
         found = frozenset[int]().union(*(t[1].roots for t in tracks if t))
-        # Of a container the sequences that are made in it.
+        # For a container, the sequences that are made in it.
         return found or frozenset(
             root for root in self._test.sources if root <= number
         )
@@ -248,7 +249,7 @@ class MaskTrace:
     def _passed(
         self, call: RecordedCall, outputs: list[Tensor]
     ) -> _Track | None:
-        """What the outputs are, if they lack a mask that they should have."""
+        """The track of the outputs, if they lack a mask they should have."""
         tracks = [self._track(call, tensor) for tensor in call.tensors()]
         known = [track for track in tracks if track is not None]
         lost = next((track for track in known if track.cause), None)
@@ -278,7 +279,7 @@ class MaskTrace:
         return self._dropped(call, known[0], outputs)
 
     def _mixes(self, call: RecordedCall, known: list[_Track]) -> bool:
-        """Whether padding gets into what is no padding here, and not before."""
+        """Whether padding enters real steps here, and not before."""
         number = self._numbers[id(call)]
         roots = frozenset[int]().union(*(track.roots for track in known))
         return (
@@ -293,18 +294,18 @@ class MaskTrace:
         outputs: list[Tensor],
         given: bool,
     ) -> _Track:
-        """Masked sequences came in, and padding is in what came out."""
+        """Masked sequences came in, and the outputs contain padding."""
         if any(self._test.mask(tensor) is not None for tensor in outputs):
-            what = "hands on a mask that does not mark all padded steps"
+            what = "passes on a mask that does not mark all padded steps"
             advice = (
                 "Mask each of its inputs, or pass `mask=` to the layers after "
                 "it."
             )
         elif given:
-            what = "is given a mask and mixes padded steps with the others"
-            advice = "Let its code leave them out, by `mask`."
+            what = "receives a mask but mixes padded steps with the others"
+            advice = "Use `mask` in its code to leave them out."
         else:
-            what = "mixes padded steps with the others, and knows no mask"
+            what = "mixes padded steps with the others, without a mask"
             advice = remedy(call.layer)
         self._lost(call, track, what, advice)
         return dataclasses.replace(track, cause=call.name)
@@ -315,7 +316,7 @@ class MaskTrace:
         track: _Track,
         outputs: list[Tensor],
     ) -> _Track | None:
-        """Masked sequences came in, and what came out has no mask."""
+        """Masked sequences came in, and the outputs have no mask."""
         rank = max(len(x.shape) for x in call.tensors())
         if not any(
             len(x.shape) >= rank and is_sequence(x, track.padding)
@@ -324,8 +325,8 @@ class MaskTrace:
             return None
         number = self._numbers[id(call)]
         if self._test.change(number, track.roots) == NOTHING:
-            return None  # nothing of the padding is in it
-        what = "is given a mask and hands none on"
+            return None  # it contains no padding
+        what = "receives a mask but passes none on"
         self._lost(call, track, what, remedy(call.layer))
         return dataclasses.replace(track, cause=call.name)
 
@@ -363,9 +364,9 @@ class MaskTrace:
                 "empty_row",
                 padding,
                 f"gives NaN or infinity for {padding.empty_rows} of "
-                f"{len(empty)} rows, which are all padding",
-                "Leave such rows out, or let each keep one step: a single one "
-                "makes the loss and all weights NaN.",
+                f"{len(empty)} rows, which consist of padding only",
+                "Leave such rows out, or keep at least one step in each: a "
+                "single such row makes the loss and all weights NaN.",
             )
 
     def _unmasked(self, call: RecordedCall, track: _Track) -> None:
@@ -382,12 +383,12 @@ class MaskTrace:
             track.roots,
             "unmasked",
             track.padding,
-            f"is given {mask}{effect}: {track.padding}",
+            f"receives {mask}{effect}: {track.padding}",
             f"See {track.cause}, or pass `mask=` to this layer.",
         )
 
     def _track(self, call: RecordedCall, tensor: Tensor) -> _Track | None:
-        """What is known of a tensor that a call was given."""
+        """What is known about an input tensor of a call."""
         padding = padding_of(self._test.mask(tensor))
         if id(tensor) in self._tracks:
             track = self._tracks[id(tensor)][1]
@@ -403,8 +404,8 @@ class MaskTrace:
     def _unknown(self, call: RecordedCall, tensor: Tensor) -> _Track | None:
         """A tensor that no call has returned.
 
-        Keras casts what it hands to a layer, so it may be another tensor of
-        the same values; else the code of the calling layer has made it.
+        Keras casts the inputs of a layer, so it may be another tensor with the
+        same values; otherwise the code of the calling layer made it.
         """
         parent = call.parent
         if parent is None or len(tensor.shape) < 3:
@@ -452,11 +453,11 @@ class MaskTrace:
 
 
 def _mark(masks: list[Tensor], padding: Padding) -> bool:
-    """Whether one of the masks marks what padding there is."""
+    """Whether one of the masks marks this padding."""
     for mask in masks:
         found = padding_of(mask)
         if found is None or found.steps.shape != padding.steps.shape:
-            return True  # of something else, or in another form
+            return True  # of another sequence, or in another form
         if found.steps[padding.steps].all():
             return True
     return False

@@ -30,7 +30,7 @@ class Padding(NamedTuple):
 
     @property
     def side(self) -> str:
-        """Where it lies.
+        """Where the padding is.
 
         `"left"`, `"right"`, `"both"` (at both ends of a row), `"mixed"` (left
         in some rows and right in others), `"inside"`, or `"none"`.
@@ -60,10 +60,10 @@ class Padding(NamedTuple):
 def padding_of_ids(ids: np.ndarray) -> Padding | None:
     """The runs of 0 at one end of the rows, if 0 looks like padding.
 
-    It does if nearly all zeros stand in such runs, at the same end of all rows;
+    It does if nearly all zeros are in such runs, at the same end of all rows;
     if there is a run of two or more; and if the other numbers are not all the
-    same (as in segment ids). Rows of up to three numbers are taken for the
-    columns of a table, where 0 is a category.
+    same (as in segment ids). Rows of up to three numbers are treated as columns
+    of a table, where 0 is a category.
 
     Args:
         ids: Integers of shape `(..., steps)`.

@@ -1,4 +1,4 @@
-"""What of a model's work changes if nothing but padding does."""
+"""What changes in a model if only the padding changes."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ from keras_concepts.instruments.recorded_calls import RecordedCall
 
 # Stands for the inputs of the model where a call is numbered.
 INPUTS = -1
-# A multiple of what an embedding is, and far from what a mask subtracts.
+# Much larger than an embedding, and far below what a mask subtracts.
 _CHANGE = 10.0
 
 NOTHING, PADDING, MORE = range(3)
@@ -30,17 +30,18 @@ NOTHING, PADDING, MORE = range(3)
 class PaddingTest:
     """Runs a model again with other numbers in the padded steps.
 
-    A source is a call that makes a masked sequence of what has no mask, or an
-    `Embedding` of ids that look padded; `INPUTS` are one if they are masked.
+    A source is a call that makes a masked sequence from inputs without a mask,
+    or an `Embedding` of ids that look padded; `INPUTS` are one if they are
+    masked.
 
     Args:
         calls: All calls of a first run.
-        inputs: What the model was called with.
-        rerun: Gives the calls of another run of the same inputs, or others.
+        inputs: The inputs of the model.
+        rerun: Returns the calls of another run, with the same inputs or others.
 
     Attributes:
         sources: Padding of each source, by the number of its call.
-        masked: Which of them have a mask.
+        masked: The sources that have a mask.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class PaddingTest:
         self._calls = calls
         self._inputs = inputs
         self._rerun = rerun
-        # Attention takes the masks off its inputs: so also those they bore.
+        # Attention removes the masks of its inputs, so use those from before,
+        # too.
         self._masks = {
             key: mask for call in calls for key, mask in call.masks.items()
         }
@@ -67,7 +69,7 @@ class PaddingTest:
         return self._masks.get(id(tensor)) if mask is None else mask
 
     def change(self, call: int, sources: Iterable[int]) -> int | None:
-        """What of a call's outputs depends on the padding of some sources.
+        """How a call's outputs depend on the padding of some sources.
 
         Args:
             call: Its number.
@@ -80,7 +82,7 @@ class PaddingTest:
         return self._largest(call, sources, 1)
 
     def change_of_inputs(self, call: int, sources: Iterable[int]) -> int | None:
-        """The same of what the call was given."""
+        """The same for the inputs of the call."""
         return self._largest(call, sources, 0)
 
     def _largest(
@@ -92,7 +94,7 @@ class PaddingTest:
         return max(each[call][side] for each in found if each is not None)
 
     def _find_sources(self) -> None:
-        around: set[int] = set()  # by `id`, calls that hold a source
+        around: set[int] = set()  # by `id`, calls that contain a source
         for tensor in keras.tree.flatten(self._inputs):
             padding = padding_of(_backend.keras_mask(tensor))
             if padding is not None:
@@ -128,7 +130,7 @@ class PaddingTest:
         return None, False
 
     def _of(self, source: int) -> list[tuple[int, int]] | None:
-        """Of each call the change of its inputs and of its outputs."""
+        """The change of the inputs and outputs of each call."""
         if source not in self.sources:
             return None
         if source not in self._changes:
@@ -137,7 +139,7 @@ class PaddingTest:
 
     @functools.cached_property
     def _repeats(self) -> bool:
-        """Whether the model does the same if it runs again."""
+        """Whether the model gives the same result in a second run."""
         nowhere = Padding(np.zeros((0, 0), bool))
         found = self._compared(self._rerun(), nowhere)
         return found is not None and not any(map(any, found))
@@ -149,7 +151,7 @@ class PaddingTest:
         found = self._changed(source, padding, _CHANGE)
         if found is None or not any(MORE in pair for pair in found):
             return found
-        # Or has it another reason?
+        # Or is there another reason?
         return found if self._repeats else None
 
     def _changed(
@@ -171,7 +173,7 @@ class PaddingTest:
             return None
 
     def _common(self, padding: Padding) -> Padding:
-        """Without steps that another sequence has, and rows without any."""
+        """Without steps that another sequence has, and without empty rows."""
         steps = padding.steps
         for other in self.sources.values():
             both = (
@@ -187,8 +189,8 @@ class PaddingTest:
             return tensor
         shape = tuple(tensor.shape)
         where = padding.steps.reshape(shape[:2] + (1,) * (len(shape) - 2))
-        # Not one number for all features, which a normalization would undo, nor
-        # of one sign, which a maximum would not show.
+        # Neither one number for all features, which a normalization would undo,
+        # nor one sign, which a maximum would hide.
         signs = np.where(
             np.arange(int(np.prod(shape))).reshape(shape) % 2, 1, -1
         )
@@ -250,7 +252,7 @@ class PaddingTest:
         return PADDING if real is not None and same[real].all() else MORE
 
     def _real_steps(self, tensor: Tensor, padding: Padding) -> Any:
-        """What of a tensor is no padding, or `None` if it has no steps."""
+        """The part of a tensor without padding; `None` if it has no steps."""
         shape = tuple(tensor.shape)
         mask = values(self.mask(tensor))
         if mask is not None and mask.shape == shape[: mask.ndim]:

@@ -1,4 +1,4 @@
-"""What was not finite first in a step, in words."""
+"""What was the first non-finite value in a step, in words."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,20 +9,20 @@ from keras_concepts import quantities as q
 from keras_concepts.rules.finding import Finding, Measured
 
 INPUTS = ("x", "y", "sample_weight")
-_NO_LAYERS = " (the layers could not be looked at: it may have come from one)"
+_NO_LAYERS = " (the layers could not be checked; one of them may be the cause)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """What was not finite first in a step.
+    """The first non-finite value in a step.
 
     Attributes:
         kind: `"input"`, `"activation"`, `"penalty"`, `"loss"`, `"gradient"` or
             `"weight"`.
         layer: Path of the layer or variable, name of an operation, `"x"`, `"y"`
             or `"sample_weight"`; `""` for the loss.
-        count: How many entries were not finite.
-        where: In words.
+        count: Number of entries that were not finite.
+        where: Description in words.
     """
 
     kind: str
@@ -31,7 +31,7 @@ class Fault:
     where: str
 
     def to_finding(self, at: tuple[int, int] = (0, 0)) -> Finding:
-        """The same as what a doctor finds.
+        """The same as a finding of the doctor.
 
         Args:
             at: Epoch and step, from 0.
@@ -46,7 +46,7 @@ class Fault:
                 Measured("first", self.where),
                 Measured("NaN or infinite entries", self.count, 0),
             ),
-            why="One NaN makes the loss NaN, and with it all weights.",
+            why="A single NaN makes the loss NaN, and then all weights.",
             advice=_ADVICE.get(self.kind, ""),
             code=_CODE.get(self.kind, ""),
             page="monitors/non_finite_guard.md",
@@ -58,7 +58,7 @@ _ADVICE = {
     "input": "Leave these rows out, or replace the missing numbers.",
     "activation": "Look for a division by 0, a logarithm or root of 0, or "
     "weights that have grown without bound there.",
-    "penalty": "Look at the weights that this regularizer is given.",
+    "penalty": "Check the weights that this regularizer is applied to.",
     "loss": "Compute the loss from logits, and look for labels that it cannot "
     "take.",
     "gradient": "Add a small number under roots and norms, whose slope at 0 is "
@@ -84,7 +84,7 @@ def first_fault(
     variables: Sequence[str],
     layers: Sequence[str],
 ) -> Fault | None:
-    """What comes first, in the order in which a step computes it.
+    """The first fault, in the order in which a step computes.
 
     Args:
         details: Counts of entries that are not finite: `"inputs"`, `(3, 2)`,
@@ -94,7 +94,7 @@ def first_fault(
         loss_is_bad: Whether the loss is not finite.
         has_loss: Whether the loss is known.
         has_gradients: Whether a gradient is known.
-        saw_layers: Whether the layers could be looked at.
+        saw_layers: Whether the layers could be checked.
         variables: Names of the variables.
         layers: Names of the layers.
     """
@@ -111,31 +111,33 @@ def first_fault(
         return _activation(details["layers"], layers)
     if (loss_is_bad or not has_loss) and details["penalties"].any():
         name = variables[_first(details["penalties"])]
-        where = f"the penalty that the regularizer of {name} gives"
+        where = f"the penalty from the regularizer of {name}"
         return _fault(q.PENALTY, name, 1, where)
     if (loss_is_bad or not has_loss) and details["added_losses"].any():
         name = layers[_first(details["added_losses"])]
         where = f"the activity penalty or added loss of {name}"
-        return _fault(q.PENALTY, name, 1, f"{where}, of finite outputs")
+        where = f"{where}, although its outputs are finite"
+        return _fault(q.PENALTY, name, 1, where)
     unseen = "" if saw_layers else _NO_LAYERS
     if loss_is_bad:
-        return _fault(
-            "loss", "", 1, f"the loss{unseen or ', of finite outputs'}"
-        )
+        where = unseen or ", although the outputs are finite"
+        return _fault("loss", "", 1, f"the loss{where}")
     if details["gradients"].any():
-        # Back-propagation comes to the last layer first.
+        # Back-propagation reaches the last layer first.
         i = int(np.flatnonzero(details["gradients"])[-1])
-        loss = "a finite loss" if has_loss else "a loss that is not known here"
-        where = f"the gradient of {variables[i]}, of {loss}{unseen}"
+        where = "although the loss is finite"
+        if not has_loss:
+            where = "where the loss is not known"
+        where = f"the gradient of {variables[i]}, {where}{unseen}"
         return _fault("gradient", variables[i], details["gradients"][i], where)
     if details["after"].any():
         i = _first(details["after"])
-        where = "after a finite gradient"
+        where = "although the gradient is finite"
         if not has_gradients:
             where = f"after this step, whose gradients are not known{unseen}"
         where = f"the weights {variables[i]}, {where}"
         return _fault("weight", variables[i], details["after"][i], where)
-    return None  # squares left the range of float32, and nothing else
+    return None  # only squares left the range of float32
 
 
 def _activation(events: np.ndarray, layers: Sequence[str]) -> Fault:
@@ -144,7 +146,7 @@ def _activation(events: np.ndarray, layers: Sequence[str]) -> Fault:
     name, count = layers[i // 2], events[i, 1]
     where = f"the input of {name}, made by the code before it"
     if i % 2:
-        where = f"the output of {name}, of finite inputs"
+        where = f"the output of {name}, although its inputs are finite"
     entries = "1 NaN or infinite entry"
     if count > 1:
         entries = f"{int(count)} NaN or infinite entries"

@@ -1,4 +1,4 @@
-"""Where in a pass forward the first NaN or infinity arises."""
+"""Where in a forward pass the first NaN or infinity arises."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ from keras_concepts.instruments.penalties.loss_parts import capture_added_losses
 
 
 def nonfinite_inputs(batch: Any) -> Tensor:
-    """NaN and infinite entries of what a step is given.
+    """NaN and infinite entries in the batch of a step.
 
     Args:
-        batch: What a training step is given.
+        batch: The batch of a training step.
 
     Returns:
-        `(3, 2)`, of `x`, `y` and `sample_weight`. A batch of another structure
-        counts as `x`.
+        `(3, 2)`, for `x`, `y` and `sample_weight`. A batch with another
+        structure counts as `x`.
     """
     try:
         parts = keras.utils.unpack_x_y_sample_weight(batch)
@@ -32,11 +32,11 @@ def nonfinite_inputs(batch: Any) -> Tensor:
 
 
 def nonfinite_penalties(variables: Sequence[Any], values: list[Any]) -> Tensor:
-    """1 for each variable whose regularizer gives no finite number, else 0.
+    """1 for each variable whose regularizer is not finite, else 0.
 
     Args:
         variables: Keras variables.
-        values: What to regularize, or `None`.
+        values: Values to regularize, or `None`.
     """
     return ops.stack(
         [
@@ -54,22 +54,21 @@ def nonfinite_layers(
     values: list[tuple[Any, Tensor]],
     batch: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Runs a forward pass as in training and looks at every tensor.
+    """Runs a forward pass as in training and checks every tensor.
 
-    The model is not changed: what the pass assigns is discarded.
+    The model is not changed: assignments in the pass are discarded.
 
     Args:
         model: Keras model.
-        layers: Layers and operations in it to look at.
+        layers: Layers and operations in it to check.
         values: Pairs of variables and the values to use for them.
-        batch: What a training step is given.
+        batch: The batch of a training step.
 
     Returns:
-        `(2 * len(layers), 2)`: what first went into each layer and was not
-        finite, and what came out of it, in turns: its place in the order of the
-        pass, counted from 1, and how many of its entries were not finite; 0 and
-        0 if all were. And `(len(layers),)`: entries that are not finite among
-        the losses that each layer adds.
+        `(2 * len(layers), 2)`: for the first non-finite input and output of
+        each layer, in turns, its place in the order of the pass, counted from
+        1, and its number of non-finite entries; 0 and 0 if all are finite. And
+        `(len(layers),)`: the number of non-finite losses that each layer adds.
     """
     x, *_ = keras.utils.unpack_x_y_sample_weight(batch)
     found = _Looks(layers)
@@ -97,14 +96,14 @@ class _Looks:
     def __init__(self, layers: Sequence[Any]) -> None:
         self.losses = [ops.zeros((), "float32")] * len(layers)
         self._places = {id(layer): i for i, layer in enumerate(layers)}
-        # The place of each look, and which of the tensors it was given.
+        # The place of each check, and the index of its tensors.
         self._looks: list[tuple[int, list[int]]] = []
         self._numbers: dict[int, int] = {}
         self._counts: list[Tensor] = []
-        self._kept: list[Tensor] = []  # so that no other gets their `id`
+        self._kept: list[Tensor] = []  # so that their `id` is not reused
 
     def look_at(self, place: int, structure: Any) -> None:
-        """Counts in some tensors, each of which is looked at once."""
+        """Counts in some tensors, each of which is checked once."""
         tensors = [x for x in keras.tree.flatten(structure) if _is_float(x)]
         for x in tensors:
             if id(x) not in self._numbers:
@@ -124,7 +123,7 @@ class _Looks:
 
     def events(self) -> Tensor:
         """See `nonfinite_layers`."""
-        # A vector of all, as compilers take long over many scalars.
+        # One vector, since compilers are slow with many scalars.
         counts = ops.stack([*self._counts, ops.zeros((), "float32")])
         nothing = len(self._counts)
         found = ops.zeros((2 * len(self._places), 2), "float32")
@@ -143,9 +142,10 @@ class _Looks:
         return found
 
     def _rounds(self) -> list[list[tuple[int, list[int]]]]:
-        """The first looks at all places, the second ones, and so on.
+        """The first checks at all places, then the second ones, and so on.
 
-        Each is its turn in the order of all looks, from 1, and which tensors.
+        For each, its number in the order of all checks, from 1, and its
+        tensors.
         """
         rounds: list[list[tuple[int, list[int]]]] = []
         seen = [0] * (2 * len(self._places))
@@ -170,7 +170,7 @@ def _observed(layer: Any, number: int, found: _Looks) -> Callable[..., Any]:
 
 
 def _amounts(structure: Any) -> tuple[Tensor, Tensor]:
-    """How many entries are NaN, and how many infinite."""
+    """Number of entries that are NaN, and that are infinite."""
     tensors = [x for x in keras.tree.flatten(structure) if _is_float(x)]
     if not tensors:
         return ops.zeros((), "float32"), ops.zeros((), "float32")

@@ -38,18 +38,18 @@ from keras_concepts.instruments.step.step_record import (
 # Loss and samples of the batch; whether the loss, a gradient or a weight is not
 # finite; whether the loss and a gradient are known.
 _STEP_COLUMNS = 7
-# Variables and what they held before the step.
+# Variables and their values before the step.
 Values: TypeAlias = list[tuple[Any, Tensor]]
 
 
 class NonFiniteSamples(NamedTuple):
-    """What a tap measured in consecutive steps.
+    """Measurements of a tap in consecutive steps.
 
     Attributes:
         steps: Their numbers, `(n,)`.
-        loss: Of the batch, `(n,)`.
-        skipped: Whether loss scaling left the step out, `(n,)`.
-        faults: What was first in each step, or `None`.
+        loss: Loss of the batch, `(n,)`.
+        skipped: Whether loss scaling skipped the step, `(n,)`.
+        faults: The first fault in each step, or `None`.
     """
 
     steps: np.ndarray
@@ -61,8 +61,8 @@ class NonFiniteSamples(NamedTuple):
 class NonFiniteTap:
     """Checks loss, gradients and weights of each step on the device.
 
-    Only if one of them is not finite, the batch runs through the model once
-    more, inside the same compiled step, to find the layer.
+    If one of them is not finite, and only then, the batch runs through the
+    model once more, inside the same compiled step, to find the layer.
 
     Args:
         model: A compiled model.
@@ -77,17 +77,17 @@ class NonFiniteTap:
 
     @functools.cached_property
     def variables(self) -> list[Any]:
-        """Those that the model trains."""
+        """The variables that the model trains."""
         return list(self.model.trainable_variables)
 
     @functools.cached_property
     def layers(self) -> list[Any]:
-        """Layers and operations whose inputs and outputs are looked at."""
+        """Layers and operations whose inputs and outputs are checked."""
         return visible_layers(self.model)
 
     @functools.cached_property
     def _waits_for_replicas(self) -> bool:
-        """Whether a layer computes something of all replicas together."""
+        """Whether a layer computes something from all replicas together."""
         return _backend.replica_count(self.model) > 1 and any(
             isinstance(layer, keras.layers.BatchNormalization)
             and is_synchronized(layer)
@@ -101,7 +101,7 @@ class NonFiniteTap:
 
     @functools.cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """What a row holds of a step that is not finite, by name."""
+        """The parts of a row for a non-finite step, by name."""
         layers, variables = len(self.layers), len(self.variables)
         return {
             "inputs": (len(INPUTS), 2),
@@ -123,7 +123,7 @@ class NonFiniteTap:
 
     @contextlib.contextmanager
     def capture(self, step: StepRecord) -> Iterator[Values]:
-        """Captures what is not trained and its values before the step."""
+        """Captures the untrained variables and their values before the step."""
         values = step.untrained
         if values is None:
             values = [
@@ -158,7 +158,7 @@ class NonFiniteTap:
         self.buffer.append(ops.concatenate(row), ops.zeros((0,), "float32"))
 
     def _in_order(self, update: Update, values: Sequence[Any]) -> list[Any]:
-        """The values of `self.variables`, `None` of those not updated."""
+        """The values of `self.variables`, `None` for those not updated."""
         position = {id(v): i for i, v in enumerate(update.variables)}
         places = [position.get(id(variable)) for variable in self.variables]
         return [None if i is None else values[i] for i in places]
@@ -202,8 +202,8 @@ class NonFiniteTap:
             shapes = (self._shapes["layers"], self._shapes["added_losses"])
             return joined(*map(ops.zeros, shapes))
 
-        # A model that is not built would be changed by the pass; and in a
-        # conditional, replicas cannot wait for each other.
+        # The pass would change an unbuilt model; and in a conditional, replicas
+        # cannot wait for each other.
         if not self.model.built or self._waits_for_replicas:
             self.sees_layers = False
             return _backend.choose_rarely(bad, without_layers, nothing)
@@ -211,17 +211,17 @@ class NonFiniteTap:
             return _backend.choose_rarely(bad, with_layers, nothing)
         except Exception:
             # A custom model may not allow a second pass, or a layer may be
-            # called in a trace that nothing may leave. Training must go on,
-            # and the loss or gradient that failed is known without it.
+            # called in a trace that no tensor may leave. Training must go on,
+            # and the failed loss or gradient is known without the pass.
             self.sees_layers = False
             return _backend.choose_rarely(bad, without_layers, nothing)
 
     def read(self, steps: Sequence[int]) -> NonFiniteSamples:
-        """Fetches the measured steps, whose numbers are given, and clears."""
+        """Fetches the measured steps, with the given numbers, and clears."""
         replicas, _, count = read_replicas(self.buffer)
         rows = self._merged(replicas)
         bad = rows[:, 2:5] > 0
-        # By design: the scale was too large for the range of float16.
+        # Intended: the scale was too large for the range of float16.
         skipped = bad[:, 1] & ~bad[:, 0] & ~bad[:, 2] & self.skips
         return NonFiniteSamples(
             np.asarray(steps, np.int64)[:count],
@@ -234,7 +234,7 @@ class NonFiniteTap:
         )
 
     def _merged(self, replicas: np.ndarray) -> np.ndarray:
-        """Rows of the whole batch, of those of each replica's share."""
+        """Rows of the whole batch, from those of each replica's share."""
         if len(replicas) == 1:
             return replicas[0]
         merged = replicas.max(axis=0)
@@ -252,7 +252,7 @@ class NonFiniteTap:
         return merged
 
     def _details_of(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Views of what `rows`, `(..., width)`, hold of a bad step."""
+        """Views of the parts of `rows`, `(..., width)`, for a bad step."""
         details, start = {}, _STEP_COLUMNS
         for name, shape in self._shapes.items():
             end = start + math.prod(shape)
@@ -285,7 +285,7 @@ def _float32(x: Any) -> Tensor:
 
 
 def _counts(values: list[Any]) -> Tensor:
-    """How many entries of each tensor are not finite; 0 for `None`."""
+    """Number of non-finite entries of each tensor; 0 for `None`."""
     return ops.stack(
         [
             ops.zeros((), "float32") if x is None else nonfinite_entries(x)

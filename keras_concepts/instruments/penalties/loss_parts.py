@@ -1,4 +1,4 @@
-"""What the loss of a training step is the sum of."""
+"""The parts of which the loss of a training step is the sum."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -21,13 +21,13 @@ LossParts: TypeAlias = dict[tuple[str, Any], Any]
 
 @contextlib.contextmanager
 def capture_loss_parts(step: StepRecord) -> Iterator[LossParts]:
-    """Captures what a step inside the with-block adds to its loss.
+    """Captures the parts of the loss of a step inside the with-block.
 
-    The keys are `("data_loss", "")` for what `compile` was given, of several
-    outputs also `("data_loss", name)`, weighted; and `(kind, id(layer))` for
-    each layer that adds an `"activity_penalty"` or, by `add_loss`, an
-    `"added_loss"`. Penalties of weights are not captured: they can be computed
-    from the weights.
+    The keys are `("data_loss", "")` for the compiled loss, with several outputs
+    also `("data_loss", name)`, weighted; and `(kind, id(layer))` for each layer
+    that adds an `"activity_penalty"` or, by `add_loss`, an `"added_loss"`.
+    Penalties of weights are not captured: they can be computed from the
+    weights.
 
     Args:
         step: The step, whose `model` is known.
@@ -50,7 +50,7 @@ def capture_loss_parts(step: StepRecord) -> Iterator[LossParts]:
             add(kind, owner, loss)
 
     def is_usable(value: Any) -> bool:
-        if _backend.in_symbolic_scope():  # a model is built by its first step
+        if _backend.in_symbolic_scope():  # the first step builds a model
             return False
         here = _backend.is_in_trace(value, step.trace)
         step.has_hidden_values |= not here

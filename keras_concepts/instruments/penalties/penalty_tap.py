@@ -43,9 +43,9 @@ class Column(NamedTuple):
     """One number of a step.
 
     Attributes:
-        quantity: What it is.
+        quantity: Name of the quantity.
         owner: `id` of a variable or layer, name of an output, or `""`.
-        name: Of the variable, layer or output; see `owner_names`.
+        name: Name of the variable, layer or output; see `owner_names`.
     """
 
     quantity: str
@@ -55,10 +55,10 @@ class Column(NamedTuple):
 
 @dataclasses.dataclass
 class PenaltySamples:
-    """What a tap measured since it was last read, on the host.
+    """Measurements of a tap since it was last read, on the host.
 
     Attributes:
-        columns: What was measured.
+        columns: The measured numbers.
         steps: Measured steps, of shape `(n,)`.
         values: `(n, len(columns))`.
     """
@@ -83,7 +83,7 @@ class PenaltySamples:
 
 
 class PenaltyTap:
-    """Reduces each step to the parts of its loss and norms of their gradients.
+    """Reduces each step to the parts of its loss and their gradient norms.
 
     Args:
         model: A compiled model.
@@ -96,12 +96,12 @@ class PenaltyTap:
 
     @functools.cached_property
     def variables(self) -> list[Any]:
-        """Those that the model trains."""
+        """The variables that the model trains."""
         return list(self.model.trainable_variables)
 
     @functools.cached_property
     def regularized(self) -> list[Any]:
-        """Those that have a regularizer."""
+        """The variables that have a regularizer."""
         return [v for v in self.variables if v.regularizer is not None]
 
     @functools.cached_property
@@ -116,7 +116,7 @@ class PenaltyTap:
 
     @functools.cached_property
     def columns(self) -> list[Column]:
-        """What a row holds, known for certain once a step has been taken."""
+        """The columns of a row, certain once a step has been taken."""
         columns = [Column(q, "", "") for q in (LOSS, BATCH_SIZE, APPLIED)]
         columns += [
             Column(DATA_LOSS, name, name)
@@ -147,7 +147,7 @@ class PenaltyTap:
     def capture(
         self, step: StepRecord
     ) -> contextlib.AbstractContextManager[LossParts]:
-        """Captures what the step adds to its loss."""
+        """Captures the parts of the step's loss."""
         return capture_loss_parts(step)
 
     def record(self, step: StepRecord, captured: LossParts) -> None:
@@ -163,7 +163,7 @@ class PenaltyTap:
         )
 
     def read(self, steps: Sequence[int]) -> PenaltySamples:
-        """Fetches the measured steps, whose numbers are given, and clears."""
+        """Fetches the measured steps, with the given numbers, and clears."""
         rows, _, count = read_replicas(self.buffer)
         quantities = [column.quantity for column in self.columns]
         sizes = rows[..., quantities.index(BATCH_SIZE)]
@@ -171,7 +171,7 @@ class PenaltyTap:
         for i, quantity in enumerate(quantities):
             if quantity == BATCH_SIZE:
                 values[:, i] = sizes.sum(axis=0)
-            elif quantity not in _OF_UPDATE:  # which all replicas share
+            elif quantity not in _OF_UPDATE:  # the same in all replicas
                 values[:, i] = mean_over_replicas(rows[..., i], sizes)
         return PenaltySamples(
             self.columns, np.asarray(steps, np.int64)[:count], values
@@ -220,7 +220,7 @@ class PenaltyTap:
 
 
 def _absent(column: Column) -> float:
-    """Value of a column that a step added nothing to."""
+    """Value of a column that is not part of a step."""
     unused = column.quantity in (ACTIVITY_PENALTY, ADDED_LOSS)
     return 0.0 if unused else math.nan
 
@@ -232,7 +232,7 @@ def _share(optimizer: Any, variable: Any) -> float:
 
 
 def penalty_terms(variable: Any) -> list[str]:
-    """Names of the terms of its regularizer, `OTHER_PENALTY` if not known."""
+    """Names of the terms of a regularizer, `OTHER_PENALTY` if not known."""
     known = as_penalty(variable.regularizer)
     if known is None:
         return [q.OTHER_PENALTY]
@@ -243,9 +243,9 @@ def penalty_terms(variable: Any) -> list[str]:
 def _penalty(
     regularizer: Any, weight: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Value of each term, and the gradient that the training step had.
+    """Value of each term, and its gradient in the training step.
 
-    Keras' L1 is differentiated as it is: on JAX its gradient at 0 is not 0.
+    Keras' L1 is differentiated as is: on JAX its gradient at 0 is not 0.
     """
     if isinstance(regularizer, Penalty):
         return regularizer.terms(weight), regularizer.gradient(weight)

@@ -1,4 +1,4 @@
-"""Taking the tensors out of dataclasses that a backend does not know."""
+"""Taking tensors out of dataclasses, which backends cannot handle."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ def flatten(structure: Any) -> tuple[Any, list[Tensor]]:
     """A structure without its tensors, and the tensors.
 
     Args:
-        structure: Of dataclasses, dicts, lists and tuples.
+        structure: Dataclasses, dicts, lists and tuples of tensors.
     """
     tensors: list[Tensor] = []
 

@@ -1,4 +1,4 @@
-"""One forward pass of a model that captures what every layer makes."""
+"""One forward pass of a model that captures the outputs of every layer."""
 
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ from keras_concepts.instruments.signals.recurrent_pass import (
     step_slopes,
 )
 
-# A model or wrapper has the outputs of the layers in it.
+# A model or wrapper returns the outputs of the layers in it.
 _CONTAINERS = (
     keras.Model,
     keras.layers.Bidirectional,
@@ -43,19 +43,19 @@ _NORMALIZATIONS = (
 
 @dataclasses.dataclass
 class LayerCall:
-    """What one call of a layer made.
+    """Results of one call of a layer.
 
     Attributes:
         layer: Index into the watched layers.
-        number: How many calls of layers had begun before.
+        number: Number of calls of layers that began before.
         activation: The (first) output.
-        slope: Of the layer's activation function there.
-        mask: What of the activation is no padding, or `None`.
-        zeros: Which of the added tensors belongs to the activation.
-        steps: Of a recurrent layer, what happened in it.
-        state_zeros: Which of the added tensors belong to its states.
-        other_zeros: Which of them belong to its other outputs.
-        other_masks: What of each of these is no padding, or `None`.
+        slope: Slope of the layer's activation function at this output.
+        mask: True where the activation is not padding, or `None`.
+        zeros: Index of the added tensor that belongs to the activation.
+        steps: For a recurrent layer, what happened at its time steps.
+        state_zeros: Indices of the added tensors that belong to its states.
+        other_zeros: Indices of those that belong to its other outputs.
+        other_masks: The mask of each of these outputs, or `None`.
     """
 
     layer: int
@@ -72,7 +72,7 @@ class LayerCall:
 
 @dataclasses.dataclass(eq=False)
 class _Time:
-    """Where a `TimeDistributed` is, and the mask that it was given."""
+    """The current step of a `TimeDistributed`, and its mask."""
 
     mask: Tensor | None
     step: int = -1
@@ -88,7 +88,7 @@ class Watched:
         self.name = name
         self.is_recurrent = gates_of(layer) is not None
         self.is_activation = is_activation(layer)
-        # That of a recurrent layer belongs to its cell.
+        # In a recurrent layer it belongs to its cell.
         self.function = None if self.is_recurrent else activation_of(layer)
         self.is_elementwise = self.function is None or is_elementwise(
             self.function
@@ -108,17 +108,17 @@ class Watched:
         self._is_beside_channels = channels_first and self.is_activation
 
     def unit_axis_at(self, rank: int) -> int:
-        """Which axis of an output with so many axes counts units."""
-        # An activation layer does not say what the layers around it do.
+        """The unit axis of an output with this many axes."""
+        # An activation layer does not know this, but the layers around it do.
         if self._is_beside_channels and rank >= 4:
             return 1
         return self.unit_axis
 
 
 def watched_layers(model: Any) -> list[Watched]:
-    """Every layer that computes something of its own, at any depth.
+    """Every layer that computes something itself, at any depth.
 
-    Not what is inside a recurrent layer, whose loop may be a compiled one.
+    Layers inside a recurrent layer are left out: its loop may be compiled.
     """
     layers = _backend.flatten_layers(model)
     inside = {
@@ -167,7 +167,7 @@ class ForwardPass:
         self._outputs = outputs
         self._zeros = zeros
         self._begun = 0
-        # Of each `TimeDistributed` that is running, the outermost first.
+        # One for each running `TimeDistributed`, the outermost first.
         self._times: list[_Time] = []
 
     def run(self, model: Any, x: Any, training: bool) -> Any:
@@ -200,7 +200,7 @@ class ForwardPass:
             running.append(LayerCall(index, self._begun))
             self._begun += 1
             inputs = args[0] if args else kwargs.get(first)
-            # Now, since attention takes them off its inputs.
+            # Read here because attention removes them from its inputs.
             masks = kwargs.get("mask")
             if masks is None:
                 masks = keras.tree.map_structure(_backend.keras_mask, inputs)
@@ -211,7 +211,7 @@ class ForwardPass:
             return self._ended(running.pop(), outputs, inputs, masks)
 
         def argument(z: Tensor) -> Tensor:
-            if not running:  # called by something else
+            if not running:  # called by other code
                 return z
             at = running[-1]
             if at.number in self._outputs or not watched.is_elementwise:
@@ -242,7 +242,7 @@ class ForwardPass:
 
     @contextlib.contextmanager
     def _capture_time(self, wrapper: Any) -> Iterator[None]:
-        """Keeps the mask of each time step: Keras hands it on to few layers."""
+        """Keeps the mask of each time step: Keras passes it to few layers."""
         original, original_inner = wrapper.call, wrapper.layer.call
         running: list[_Time] = []
 
@@ -256,7 +256,7 @@ class ForwardPass:
 
         @functools.wraps(original_inner)
         def inner(*args: Any, **kwargs: Any) -> Any:
-            if running:  # or else the layer is called without the wrapper
+            if running:  # otherwise the layer is called without the wrapper
                 running[-1].step += 1
             return original_inner(*args, **kwargs)
 
@@ -267,7 +267,7 @@ class ForwardPass:
             yield
 
     def _mask_of_time(self) -> Tensor | None:
-        # One within another is given its share of the outer one's mask.
+        # A nested one gets its share of the outer one's mask.
         for time in reversed(self._times):
             if time.mask is not None:
                 return time.mask[:, time.step]
@@ -286,14 +286,14 @@ class ForwardPass:
             tensors[place], call.zeros = self._with_zeros(tensors[place])
         call.activation = tensors[place]
         layer = self._watched[call.layer].layer
-        if mask is not None:  # some layers leave it there themselves
+        if mask is not None:  # some layers set it themselves
             _backend.set_keras_mask(call.activation, mask)
         elif inputs is not None and layer.supports_masking:
             mask = layer.compute_mask(inputs, masks)
         call.mask = _fitting(mask, call.activation)
         if call.mask is None:
             call.mask = self._mask_of_time()
-        for i in others:  # an encoder may be read by its states alone
+        for i in others:  # only the states of an encoder may be used
             tensors[i], zeros = self._with_zeros(tensors[i])
             call.other_zeros.append(zeros)
             like = tensors[i].shape[:-1] == call.activation.shape[:-1]
@@ -323,7 +323,7 @@ def _is_float(tensor: Any) -> bool:
 
 
 def _fitting(masks: Any, activation: Tensor) -> Tensor | None:
-    """The first of some masks, if it is one of the activation's first axes."""
+    """The first mask, if it has the shape of the activation's first axes."""
     for mask in keras.tree.flatten(masks):
         if mask is not None:
             shape = tuple(mask.shape)

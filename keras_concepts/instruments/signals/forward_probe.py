@@ -26,30 +26,31 @@ _SEED = 0
 
 @dataclasses.dataclass
 class LayerSignal:
-    """What one call of a layer made of the batch.
+    """What one call of a layer computed from the batch.
 
     Attributes:
         layer: Path of the layer.
-        call: 0, and counted on where a shared layer is called again.
-        activation: Output of the layer, `(batch, ..., units)`; of a layer with
-            several outputs the first.
-        error: Gradient of the loss with respect to the activation, dL/da, of
+        call: 0, or higher for further calls of a shared layer.
+        activation: Output of the layer, `(batch, ..., units)`; the first if
+            there are several.
+        error: Gradient of the loss with respect to the activation, dL/da, in
             the same shape; `None` without a loss. At an output of the model
-            with an activation function, and at every softmax, it is that with
-            respect to the argument of the function, dL/dz: the familiar δ.
+            with an activation function, and at every softmax, it is the
+            gradient with respect to the argument of the function, dL/dz: the
+            familiar δ.
         slope: Slope of the layer's activation function, as a share of its
-            steepest, from 0 to 1; `None` if it has none that is elementwise.
-        mask: False where the activation belongs to padding, of the shape of its
+            steepest slope, from 0 to 1; `None` without an elementwise function.
+        mask: False where the activation belongs to padding, in the shape of its
             first axes; or `None`.
-        unit_axis: Which axis of the activation counts units or channels.
+        unit_axis: Axis of the units or channels in the activation.
         has_weights: Whether the layer has weights of its own.
-        steps: Of a SimpleRNN, LSTM or GRU, what happened at each time step.
+        steps: For a SimpleRNN, LSTM or GRU, what happened at each time step.
         other_errors: dL/da of the layer's other outputs, such as the last
             states of a recurrent layer with `return_state`; empty without a
             loss.
-        other_masks: Mask of each of them, or `None`.
-        unit_axes: All axes that count units, where there are several: those of
-            the heads and of their entries in attention.
+        other_masks: The mask of each of these outputs, or `None`.
+        unit_axes: All unit axes, if there are several: in attention, the heads
+            and their entries.
     """
 
     layer: str
@@ -68,11 +69,12 @@ class LayerSignal:
 
 @dataclasses.dataclass
 class Signals:
-    """What a pass forward and back showed.
+    """The results of a pass forward and back.
 
     Attributes:
         loss: Loss of the batch, penalties included; `None` without labels.
-        layers: In the order in which the layers finished their calls.
+        layers: One entry per call of a layer, in the order in which calls
+            ended.
     """
 
     loss: Tensor | None
@@ -90,31 +92,31 @@ def forward_probe(
     """Activations and error signals of every layer, from one pass.
 
     The error signal is what back-propagation carries: the gradient of the loss
-    with respect to each layer's output. It is found by adding zeros to every
+    with respect to each layer's output. It is computed by adding zeros to every
     output and differentiating with respect to them. Inside a SimpleRNN, LSTM or
-    GRU zeros are added to the state of every time step, too.
+    GRU, zeros are also added to the state of every time step.
 
-    Layers at any depth are seen, in nested and subclassed models and inside
-    `Bidirectional` and `TimeDistributed`; models and wrappers themselves are
+    Layers at any depth are covered, in nested and subclassed models and inside
+    `Bidirectional` and `TimeDistributed`. Models and wrappers themselves are
     not, since their outputs are those of the layers in them. Cells belong to
     their recurrent layer.
 
-    The model stays as it is: weights, statistics of batch normalization, random
-    states, metrics, optimizer and compiled functions.
+    The model stays unchanged: weights, statistics of batch normalization,
+    random states, metrics, optimizer and compiled functions.
 
     Args:
-        model: A model that has been compiled, if `y` is given.
+        model: The model. It must be compiled if `y` is given.
         x: Inputs as for `model.fit`, arrays of `(batch, ...)` or a structure.
-        y: Labels. Left out, there is no loss and no error signal.
+        y: Labels. Without them there is no loss and no error signal.
         sample_weight: As for `model.fit`.
-        training: Whether layers do as in training: batch normalization takes
-            the statistics of the batch, and dropout drops.
+        training: Whether layers behave as in training: batch normalization uses
+            the statistics of the batch, and dropout drops units.
 
     Returns:
         `Signals`, whose tensors are the backend's.
 
     Raises:
-        TypeError: `model` is no Keras model.
+        TypeError: `model` is not a Keras model.
         ValueError: `y` is given for a model without a loss.
 
     Example:
@@ -135,25 +137,24 @@ def forward_probe(
 
 
 class _UnknownShapesError(Exception):
-    """Some shapes are known only when the pass runs."""
+    """Raised where shapes are only known when the pass runs."""
 
 
 class ForwardProbe:
-    """`forward_probe` for many uses on the same batch, compiled once.
+    """`forward_probe` for repeated use on the same batch, compiled once.
 
-    Random states start each pass from where they are when this is made, so
+    Random states start each pass from their values when this is created, so
     dropout drops the same units each time.
 
     Args:
-        model: See `forward_probe`, as the others.
+        model: See `forward_probe`, also for `x`, `y` and `sample_weight`.
         x: Inputs.
         y: Labels or `None`.
         sample_weight: Weights or `None`.
         training: Mode of the layers.
         reduce: From `Signals` to a structure of tensors, computed in the same
-            compiled function: what it does not ask for need not be kept.
-        few: For how many uses it is, if they are so few that compiling would
-            take too long.
+            compiled function: what it does not use need not be kept.
+        few: Number of uses, if they are too few for compilation to pay off.
     """
 
     def __init__(
@@ -182,10 +183,10 @@ class ForwardProbe:
         self._watched = watched_layers(model)
         weights = {id(variable) for variable in model.weights}
         self._seeds = [v for v in model.variables if id(v) not in weights]
-        # Copies on the host: JAX gives the variables' own memory away.
+        # Copies on the host, since JAX donates the memory of the variables.
         self._states = [np.array(_backend.on_host(v)) for v in self._seeds]
         self._is_scaled = self._scale() > 1.0
-        # Known once the first pass was made or traced.
+        # Known once the first pass was run or traced.
         self._sites: list[tuple[tuple[int, ...], str]] | None = None
         self._outputs: frozenset[int] = frozenset()
         self._template: Any = None
@@ -198,7 +199,7 @@ class ForwardProbe:
         )
 
     def __call__(self) -> Any:
-        """`Signals` at the model's present weights, or what `reduce` made."""
+        """`Signals` at the model's current weights, or `reduce` of them."""
         scale = self._scale()
         states = [ops.convert_to_tensor(state) for state in self._states]
         while True:
@@ -206,10 +207,10 @@ class ForwardProbe:
             try:
                 result, finite = self._pass(states, scale_now, *self._batch)
             except _UnknownShapesError:
-                # Such as behind a `TextVectorization`, in TensorFlow's graphs.
+                # For example after a `TextVectorization`, in TensorFlow graphs.
                 self._pass = self._made_pass(eager=True)
                 continue
-            # The optimizer finds a scale that fits; before, it skips steps.
+            # The optimizer finds a scale that fits; until then it skips steps.
             if scale <= 1.0 or bool(finite):
                 break
             scale /= 16.0
@@ -250,7 +251,7 @@ class ForwardProbe:
         return self._reduced(Signals(loss, self._layers(calls, errors))), finite
 
     def _explore(self, states: Any, x: Any) -> None:
-        """Finds where to add zeros: first it must know the outputs."""
+        """Finds where to add zeros, which requires the outputs."""
         forward, y = self._forward(states, x)
         self._outputs = forward.numbers_of(y)
         forward, _ = self._forward(states, x)
@@ -262,7 +263,7 @@ class ForwardProbe:
         self, states: Any, x: Any, zeros: Any = None
     ) -> tuple[ForwardPass, Any]:
         for seed, state in zip(self._seeds, states, strict=True):
-            seed.assign(state)  # discarded, as all that is assigned
+            seed.assign(state)  # discarded, like all assignments
         forward = ForwardPass(self._watched, self._outputs, zeros)
         with _backend.fixed_randomness(_SEED):
             return forward, forward.run(self._model, x, self._training)

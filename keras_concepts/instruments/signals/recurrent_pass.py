@@ -1,4 +1,4 @@
-"""Looking into the time steps of a recurrent layer."""
+"""Recording the time steps of a recurrent layer."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,7 @@ from keras_concepts._numerics.activation_slopes import (
 from keras_concepts._shadow import shadow
 from keras_concepts._types import Tensor
 
-# Which gates a cell asks `recurrent_activation` for, in its order.
+# Gates for which a cell calls `recurrent_activation`, in order.
 _GATES = {
     keras.layers.LSTMCell: ("input", "forget", "output"),
     keras.layers.GRUCell: ("update", "reset"),
@@ -29,20 +29,20 @@ _GATES = {
 class RecurrentSteps:
     """What happened in a recurrent layer, step by step.
 
-    All of shape `(batch, time, units)`, in the order in which the layer reads:
-    with `go_backwards` the last step of the input comes first.
+    All of shape `(batch, time, units)`, in the reading order of the layer: with
+    `go_backwards` the last step of the input comes first.
 
     Attributes:
         states: Hidden state `h_t`.
-        slope: Slope of the cell's `activation`, as a share of its steepest, or
-            `None`: in a SimpleRNN that of the state, in an LSTM of the carry,
-            in a GRU of the candidate.
+        slope: Slope of the cell's `activation`, as a share of its steepest
+            slope, or `None`: in a SimpleRNN at the state, in an LSTM at the
+            carry, in a GRU at the candidate.
         gates: Value of each gate, from 0 to 1.
-        gate_slopes: Slope of each gate, as a share of its steepest.
+        gate_slopes: Slope of each gate, as a share of its steepest slope.
         mask: `(batch, time)`, false where the sequence is padded, or `None`.
-        error: dL/dh_t, all paths to the loss through later steps included, or
+        error: dL/dh_t, including all paths to the loss through later steps, or
             `None` without a loss.
-        carry_error: Of an LSTM also dL/dc_t, of its carry.
+        carry_error: For an LSTM also dL/dc_t, that of its carry.
     """
 
     states: Tensor
@@ -90,13 +90,13 @@ def capture_steps(
         layer: A layer for which `gates_of` knows the gates.
         slopes: `step_slopes(layer)`.
         zeros_of: From a shape and a dtype to the tensor that is added to the
-            hidden states, or `None` to add nothing; of an LSTM, called again
+            hidden states, or `None` to add nothing; for an LSTM, called again
             for the carry.
         record: Receives the steps, without errors.
     """
     names = gates_of(layer) or ()
     units = layer.cell.units
-    # An LSTM remembers in two tensors.
+    # The state of an LSTM is two tensors.
     state_count = 2 if isinstance(layer.cell, keras.layers.LSTMCell) else 1
     gate_slopes = names if slopes[1] else ()
     blocks = 1 + bool(slopes[0]) + len(names) + len(gate_slopes)
@@ -111,7 +111,7 @@ def capture_steps(
         added = [zeros for zeros in added if zeros is not None]
         if layer.go_backwards:
             added = [ops.flip(zeros, 1) for zeros in added]
-        # A loop hands each step one tensor: they travel together.
+        # A loop passes one tensor to each step, so they are concatenated.
         sequences = ops.concatenate([sequences, *added], axis=-1)
         stand_in = _StandIn(layer.cell, slopes, len(added), training)
         first, *others = keras.tree.flatten(initial_state)
@@ -121,7 +121,7 @@ def capture_steps(
             shadow(layer, "cell", stand_in),
             shadow(layer, "return_sequences", True),
         ):
-            # Past the fused loops of LSTM and GRU, which show no step.
+            # This avoids the fused loops of LSTM and GRU, which hide the steps.
             last, every, states = keras.layers.RNN.inner_loop(
                 layer, sequences, [first, *others], mask, training
             )
@@ -149,8 +149,8 @@ def capture_steps(
 class _StandIn:
     """A cell whose first state also holds what happened inside the cell.
 
-    The state and not the output alone: for masked steps Keras takes the one in
-    place of the other.
+    The state as well as the output: for masked steps Keras replaces one by the
+    other.
     """
 
     def __init__(
@@ -202,8 +202,8 @@ def _captured_calls(
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Argument and result of each call of a cell's activation function.
 
-    `added_to_carry` is added to the argument of the second call, in an LSTM the
-    carry.
+    `added_to_carry` is added to the argument of the second call: in an LSTM,
+    the carry.
     """
     calls: list[tuple[Tensor, Tensor]] = []
     function = getattr(cell, name, None)

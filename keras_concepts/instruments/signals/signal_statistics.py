@@ -1,4 +1,4 @@
-"""What a forward probe shows, reduced to a few numbers a layer."""
+"""The results of a forward probe, reduced to a few numbers per layer."""
 
 import math
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from keras_concepts._types import Tensor
 from keras_concepts.instruments.signals.forward_probe import LayerSignal
 from keras_concepts.instruments.signals.recurrent_pass import RecurrentSteps
 
-# How far back a gradient reaches: to where it is this share of its largest.
+# A gradient reaches back to where it is this share of its largest value.
 FADED = 0.01
-# The gate that holds on to the state, in each kind of cell that has one.
+# The gate that keeps the state, for each kind of cell that has one.
 _HOLDING_GATES = {"forget": q.FORGET_GATE_MEAN, "update": q.UPDATE_GATE_MEAN}
 
 
 def layer_statistics(calls: Sequence[LayerSignal]) -> dict[str, Tensor]:
     """Statistics of a layer over all samples, positions and calls.
 
-    Padding is left out. A unit is an entry of the unit axis; all else are
+    Padding is left out. A unit is an entry of the unit axis; all other axes are
     samples.
 
     Args:
@@ -74,13 +74,12 @@ def step_statistics(calls: Sequence[RecurrentSteps]) -> dict[str, Tensor]:
         calls: The calls of one layer, on sequences of one length.
 
     Returns:
-        `saturated`, `(units,)`, as in `layer_statistics`; of the gate that
-        holds on to the state `forget_gate_mean` or `update_gate_mean`, a
-        scalar, and `saturated_gate`, `(units,)`. Where there is a loss
-        `state_error`, the mean square over the units of the error of the state
-        that remembers, dL/dh_t or in an LSTM dL/dc_t, of shape `(batch, time)`;
-        in an LSTM `hidden_error`, the same of dL/dh_t; and `kept`, of that
-        shape and false for padding.
+        `saturated`, `(units,)`, as in `layer_statistics`; for the gate that
+        keeps the state, `forget_gate_mean` or `update_gate_mean`, a scalar, and
+        `saturated_gate`, `(units,)`. With a loss, `state_error`, the mean
+        square over the units of the error of the memory state, dL/dh_t or in an
+        LSTM dL/dc_t, of shape `(batch, time)`; in an LSTM `hidden_error`, the
+        same for dL/dh_t; and `kept`, of the same shape and false for padding.
     """
     kept = _joined([_kept_steps(steps) for steps in calls])
     samples = _Samples(math.prod(kept.shape), [ops.reshape(kept, (-1, 1))])
@@ -130,13 +129,13 @@ def error_by_lag(state_error: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def memory_horizon(by_lag: np.ndarray) -> int:
-    """How many steps back more than 1 % of the largest gradient gets.
+    """How many steps back more than 1 % of the largest gradient reaches.
 
-    To the last such step: on the way there may be weaker ones, as where a
-    training strengthens what comes from the first steps.
+    Counted to the last such step: steps in between may be weaker, as when
+    training strengthens the influence of the first steps.
 
     Args:
-        by_lag: What `error_by_lag` gives.
+        by_lag: The result of `error_by_lag`.
     """
     largest = by_lag.max(initial=0.0)
     reached = np.flatnonzero(by_lag > FADED * largest)
@@ -144,15 +143,15 @@ def memory_horizon(by_lag: np.ndarray) -> int:
 
 
 def _rms_of_read(parts: list[tuple[Tensor, Any]]) -> Tensor:
-    """RMS of errors and their numbers of entries, without those all zero.
+    """RMS of errors and their numbers of entries, without all-zero ones.
 
-    What nobody reads, such as the output of an encoder beside its states, has
-    no part in the mean.
+    Unused outputs, such as that of an encoder read by its states, are not part
+    of the mean.
     """
     peaks = ops.stack([ops.max(ops.abs(error)) for error, _ in parts])
     largest = ops.max(peaks)
     usable = ops.logical_and(ops.isfinite(largest), largest > 0.0)
-    # As shares of the largest: squares of 1e-25 would be 0.
+    # As shares of the largest, since squares of 1e-25 would be 0.
     unit = ops.where(usable, largest, ops.ones_like(largest))
     squares = sum(ops.sum(ops.square(error / unit)) for error, _ in parts)
     counts = ops.stack([_float32(count) for _, count in parts])
@@ -161,7 +160,7 @@ def _rms_of_read(parts: list[tuple[Tensor, Any]]) -> Tensor:
 
 
 def _other_errors(calls: Sequence[LayerSignal]) -> list[tuple[Tensor, Any]]:
-    """Errors of outputs beside the first, 0 for padding, and their entries."""
+    """Errors of all outputs but the first, 0 for padding, and their entries."""
     found = []
     for call in calls:
         masks = call.other_masks or [None] * len(call.other_errors)
@@ -180,15 +179,15 @@ def _mean_squares(errors: list[Tensor | None]) -> Tensor:
 
 
 class _Samples:
-    """The samples of some calls, of which some may be padding.
+    """The samples of some calls, some of which may be padding.
 
     Args:
-        size: How many there are.
-        masks: Of each call, which samples are no padding, `(samples, 1)`; or
-            `None` if none is.
+        size: Number of samples.
+        masks: For each call, true for samples that are not padding,
+            `(samples, 1)`; or `None` if none is padding.
 
     Attributes:
-        count: How many samples are no padding.
+        count: Number of samples that are not padding.
     """
 
     def __init__(self, size: int, masks: list[Tensor] | None) -> None:
@@ -198,7 +197,7 @@ class _Samples:
             self.count = ops.sum(_float32(self._kept))
 
     def rows(self, calls: list[Tensor]) -> Tensor:
-        """Those of all calls, `(samples, units)`, with 0 for padding."""
+        """The samples of all calls, `(samples, units)`, with 0 for padding."""
         return self.without_padding(_joined(calls))
 
     def without_padding(self, rows: Tensor) -> Tensor:
@@ -208,7 +207,7 @@ class _Samples:
         return ops.where(self._kept, rows, 0.0)
 
     def count_true(self, rows: Tensor) -> Tensor:
-        """How many samples are true, `(units,)`."""
+        """Number of samples that are true, `(units,)`."""
         return ops.sum(self.without_padding(_float32(rows)), axis=0)
 
     def mostly_flat(self, slopes: Tensor) -> Tensor:
@@ -217,13 +216,13 @@ class _Samples:
 
 
 def _joined(tensors: list[Any]) -> Tensor:
-    if len(tensors) == 1:  # spares a copy
+    if len(tensors) == 1:  # saves a copy
         return tensors[0]
     return ops.concatenate(tensors)
 
 
 def _unit_axes(call: LayerSignal) -> list[int]:
-    """Axes that count units, from 0 and in order."""
+    """Unit axes, from 0 and in order."""
     rank = len(call.activation.shape)
     return sorted(x % rank for x in call.unit_axes or (call.unit_axis,))
 
@@ -234,7 +233,7 @@ def _sample_shape(call: LayerSignal) -> list[int]:
 
 
 def _kept(call: LayerSignal) -> Tensor:
-    """Whether each row of `_rows` is no padding, `(samples, 1)`."""
+    """Whether each row of `_rows` is not padding, `(samples, 1)`."""
     return _kept_rows(call.mask, _sample_shape(call))
 
 

@@ -29,7 +29,7 @@ _SCALARS = (
     q.FORGET_GATE_MEAN,
     q.UPDATE_GATE_MEAN,
 )
-# What is true of some of the units: how many, and which.
+# Properties of single units: how many units, and which.
 _OF_UNITS = {
     "dead": (q.ZERO_ACTIVATION_UNITS, q.ZERO_ACTIVATION_UNIT),
     "saturated": (q.SATURATED_UNITS, q.SATURATED_UNIT),
@@ -38,22 +38,22 @@ _OF_UNITS = {
 
 
 class SignalSummary:
-    """Reduces signals on the device, and makes rows of them on the host.
+    """Reduces signals on the device, and turns them into rows on the host.
 
-    A layer is one that has weights or an activation function. Its calls count
-    as samples of one layer where they are of one width and length.
+    Only layers with weights or an activation function count. Calls of a layer
+    count as its samples if they have the same width and length.
     """
 
     def __init__(self) -> None:
         self._names: list[str] = []
 
     def reduce(self, signals: Signals) -> Any:
-        """What `rows` needs, as a structure of tensors."""
+        """The input of `rows`, as a structure of tensors."""
         layers: dict[Any, list[LayerSignal]] = {}
         for signal in signals.layers:
             if _is_measured(signal):
                 layers.setdefault(_kind(signal), []).append(signal)
-        # The second width of one layer must not take another layer's name.
+        # A second width of a layer must not get another layer's name.
         taken = {kind[0] for kind in layers}
         seen: set[str] = set()
         self._names = []
@@ -66,13 +66,13 @@ class SignalSummary:
         return [signals.loss, found]
 
     def rows(self, reduced: Any) -> dict[str, dict[Quantity, np.ndarray]]:
-        """Quantity to values, for the model (`""`) and then for each layer.
+        """From quantity to values, for the model (`""`) and then each layer.
 
-        Of a quantity with an index, the values stand in its order; of one that
-        is 1 for some of the units, the numbers of these units are given.
+        For a quantity with an index, the values are in its order; for one that
+        is 1 for some units, they are the numbers of these units.
 
         Args:
-            reduced: What `reduce` returned, computed.
+            reduced: The computed result of `reduce`.
         """
         loss, found = tree.map_structure(
             lambda x: None if x is None else _backend.on_host(x), reduced

@@ -1,1 +1,1 @@
-"""The engine: measures the steps of `fit`, and knows no concept."""
+"""The engine, which measures the steps of `fit` for all concepts."""

@@ -12,8 +12,8 @@ def lists_that_call() -> Iterator[Any]:
     home = keras.callbacks.CallbackList.__module__
     frame = sys._getframe(1)
     while frame is not None:
-        # Looking at the variables of a frame keeps them alive as long as it
-        # runs, so nobody looks into the user's.
+        # Reading the variables of a frame keeps them alive while it runs, so
+        # the user's frames are not read.
         if frame.f_globals.get("__name__") == home:
             caller: Any = frame.f_locals.get("self")
             if isinstance(caller, keras.callbacks.CallbackList):

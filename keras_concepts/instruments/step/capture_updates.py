@@ -1,4 +1,4 @@
-"""What a training step hands to optimizers and to its loss metric."""
+"""What a training step passes to optimizers and to its loss metric."""
 
 import contextlib
 import functools
@@ -22,12 +22,12 @@ def capture_updates(
     """Fills in `step` from the optimizers' work inside the with-block.
 
     `apply` and `stateless_apply` are shadowed there, and so is `update_state`
-    of `step.loss_tracker`. Where an optimizer hands its work to others
+    of `step.loss_tracker`. Where an optimizer delegates to others
     (`LossScaleOptimizer`, `MultiOptimizer`), the outer one counts.
 
     Args:
         step: The record to fill in.
-        optimizer: The Keras optimizer to watch; left out, all that are used.
+        optimizer: The Keras optimizer to watch; by default all that are used.
         then: Called after each use of an optimizer.
     """
     capture = _Capture(step, then)
@@ -58,7 +58,7 @@ def _shadow_of_one(
 
 
 class _Capture:
-    """Stands in for the methods of optimizers, and adds to a record."""
+    """Replaces the methods of optimizers, and adds to a record."""
 
     def __init__(
         self, step: StepRecord, then: Callable[[], None] | None
@@ -143,7 +143,7 @@ class _Capture:
     def _may_capture(self) -> bool:
         if self._inside:
             return False
-        if self._then is not None:  # which looks at once, in the same trace
+        if self._then is not None:  # it reads at once, in the same trace
             return True
         here = self._step.in_its_trace
         self._step.has_hidden_updates |= not here
@@ -214,7 +214,7 @@ def _capture_loss(step: StepRecord) -> Iterator[None]:
 
 
 def loss_scale(optimizer: Any) -> Any:
-    """What the optimizer multiplies the loss by: a tensor or a number."""
+    """The factor of the loss in the optimizer: a tensor or a number."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         if optimizer.built:
             return _backend.snapshot(optimizer.dynamic_scale)
@@ -229,12 +229,12 @@ def _clips(optimizer: Any) -> bool:
 
 
 def _learning_rate(optimizer: Any) -> Tensor:
-    # A MultiOptimizer has none: its optimizers have one each.
+    # A MultiOptimizer has none; each of its optimizers has its own.
     rate = getattr(optimizer, "learning_rate", float("nan"))
     return _backend.snapshot(rate)
 
 
 def _reduced_in_place_of(gradients: list[Any], reduced: list[Any]) -> list[Any]:
-    """The replicas' sums, with `None` where the replica had no gradient."""
+    """The sums over replicas, with `None` where the replica had no gradient."""
     sums = iter(reduced)
     return [None if gradient is None else next(sums) for gradient in gradients]

@@ -1,4 +1,4 @@
-"""What is to be done as soon as a running `fit` is left, however it is left."""
+"""What to do as soon as a running `fit` ends, however it ends."""
 
 import contextlib
 import functools
@@ -17,14 +17,14 @@ _ATTRIBUTE = "_keras_concepts_end"
 
 
 class EndOfFit:
-    """Calls functions when a `fit` ends, by an exception too.
+    """Calls functions when a `fit` ends, even by an exception.
 
-    Keras tells no callback of an exception. But what may raise is called
-    through the list of callbacks, the train function or the iterator over the
-    batches: these are shadowed, and an exception that leaves one of them ends
-    the `fit`. One that comes from anywhere else, such as Ctrl-C between two of
-    them, is noticed when the list is freed: when nobody keeps the traceback any
-    more.
+    Keras does not inform callbacks of an exception. But code that may raise is
+    called through the list of callbacks, the train function or the iterator
+    over the batches: these are shadowed, and an exception that leaves one of
+    them ends the `fit`. One raised anywhere else, such as by Ctrl-C between two
+    of them, is noticed when the list is freed, once nothing refers to the
+    traceback any more.
 
     Args:
         callbacks: The `keras.callbacks.CallbackList` of the `fit`, which keeps
@@ -46,22 +46,22 @@ class EndOfFit:
 
     @classmethod
     def of(cls, callbacks: Any) -> "EndOfFit":
-        """The one that a list has while its `fit` runs."""
+        """The object that a list holds while its `fit` runs."""
         return vars(callbacks).get(_ATTRIBUTE) or cls(callbacks)
 
     def then(self, function: Callable[[], Any]) -> None:
-        """Adds what is to be called; the last one is called first."""
+        """Adds a function to call; the last one is called first."""
         _ = self._stack.callback(function)
 
     def once_it_goes_on(self, function: Callable[[], Any]) -> None:
-        """Adds what is to be called when the next callback has been called.
+        """Adds a function to call after the next callback.
 
-        Another `fit` that a callback has begun has then ended.
+        A nested `fit` that a callback started has then ended.
         """
         self._later.append(function)
 
     def watch(self, model: Any) -> None:
-        """Notices also what is raised by the iterator over the batches.
+        """Also notices exceptions from the iterator over the batches.
 
         Args:
             model: In `fit`.
@@ -92,7 +92,7 @@ class EndOfFit:
             self.end()
 
     def end(self) -> None:
-        """Calls the functions; a second time there are none left."""
+        """Calls the functions, each only once."""
         callbacks = self._list()
         attributes = {} if callbacks is None else vars(callbacks)
         if attributes.get(_ATTRIBUTE) is self:
@@ -101,6 +101,6 @@ class EndOfFit:
                 del attributes[name]
                 if hidden is not None:
                     attributes[name] = hidden
-        # An exception may be on its way, which nothing shall replace.
+        # An exception may be propagating, which nothing may replace.
         with contextlib.suppress(Exception):
             self._stack.close()

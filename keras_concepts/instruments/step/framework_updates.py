@@ -1,4 +1,4 @@
-"""What an optimizer of the framework itself does to Keras variables."""
+"""What a native optimizer of the framework does to Keras variables."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ def capture_framework_updates(
     Args:
         step: The record to fill in.
         optimizer: The optimizer.
-        variables: Keras variables, of which it trains some or all.
+        variables: Keras variables, some or all of which it trains.
         then: Called after each step.
     """
 

@@ -1,4 +1,4 @@
-"""What the replicas of a distributed training measured, as one."""
+"""Merging the measurements of all replicas in distributed training."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def read_replicas(buffer: Any) -> tuple[np.ndarray, np.ndarray, int]:
     Returns:
         Rows of all replicas, `(replicas, steps, columns)`, float64; the largest
         peak of each unit in any replica, `(units,)`; and how many rows each
-        replica has appended, of which a ring holds the last.
+        replica has appended; a ring holds the last ones.
     """
     rows, peaks, counts = zip(*buffer.read(), strict=True)
     buffer.clear()
@@ -21,10 +21,10 @@ def read_replicas(buffer: Any) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def mean_over_replicas(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Means of a whole batch, of those over each replica's share of it.
+    """Means of a whole batch, from those over each replica's share of it.
 
-    As Keras weights losses in its logs: a replica whose share is empty, as the
-    last batch of an epoch may have, does not count.
+    Weighted as Keras weights losses in its logs: a replica whose share is
+    empty, as may happen in the last batch of an epoch, does not count.
 
     Args:
         values: `(replicas, steps, ...)`.

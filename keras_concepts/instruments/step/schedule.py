@@ -1,25 +1,25 @@
-"""Which steps of an epoch are measured."""
+"""The schedule of measured steps in an epoch."""
 
 from keras_concepts._validation import check_positive_int
 
-# After the first epoch, one step in so many is measured at most: where epochs
-# are short, measuring would else take a large share of their time.
+# After the first epoch, at most one step in this many is measured: otherwise
+# measuring would take a large share of short epochs.
 _BUDGET = 16
-# But at least so many of an epoch.
+# But at least this many per epoch.
 _FEWEST = 4
 
 
 class Schedule:
-    """Every `every`-th step, and at most about `max_samples` an epoch.
+    """Every `every`-th step, and at most about `max_samples` per epoch.
 
-    The interval is widened so that the samples spread over the whole epoch.
-    Where the length of the epoch is not known, it doubles each time that
-    `max_samples` have been taken; from the second epoch on it is known. There
-    a sixteenth of the steps is measured, if that is less: 4 of 50, 32 of 512.
+    The interval is widened so that the samples are spread over the whole epoch.
+    If the length of the epoch is not known, it doubles each time `max_samples`
+    have been taken. From the second epoch on the length is known, and a
+    sixteenth of the steps is measured, if that is less: 4 of 50, 32 of 512.
 
     Args:
         every: Smallest interval between two measured steps, at least 1.
-        max_samples: Largest number of measured steps of an epoch of known
+        max_samples: Maximum number of measured steps in an epoch of known
             length, or `None` for no limit.
     """
 
@@ -43,7 +43,7 @@ class Schedule:
         return f"every={self.every}, max_samples={self.max_samples}"
 
     def begin_epoch(self, steps: int | None) -> None:
-        """Starts an epoch of `steps` steps, or of the last one's length."""
+        """Starts an epoch of `steps` steps, or as long as the last one."""
         steps = steps or self._step
         self.interval = self.every
         if self.max_samples is not None:
@@ -56,7 +56,7 @@ class Schedule:
         self._taken = 0
 
     def due(self, steps: int = 1) -> bool:
-        """Whether one of the next `steps` steps is to be measured."""
+        """Whether one of the next `steps` steps is due."""
         return -self._step % self.interval < steps
 
     def advance(self, steps: int, measured: bool) -> None:

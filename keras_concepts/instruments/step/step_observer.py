@@ -15,19 +15,20 @@ class StepObserver(Generic[Samples]):
     When the tap's buffer is full, or the epoch ends, the host reads it.
 
     Args:
-        name: Who observes, for messages.
-        tap: What measures a step.
-        schedule: Which steps to measure.
+        name: Name of the observer, for messages.
+        tap: The tap that measures a step.
+        schedule: The steps to measure.
         first_step: Number of the first step.
-        when_full: Called with what was read as soon as the buffer is full;
-            `read` does not give it again.
+        when_full: Called with the samples as soon as the buffer is full; `read`
+            does not return them again.
         can_reject: Whether `rejects` may ever be true.
-        make_tap: Makes another tap once the model was compiled again.
+        make_tap: Makes another tap when the model has been compiled again.
 
     Attributes:
-        attached_to: Through what it sees the steps, while it is attached.
-        listener: Called with what cannot be measured, instead of a warning.
-        rejects: Whether the weights shall be as before the last step.
+        attached_to: The object through which it sees the steps, while attached.
+        listener: Called with a text on what cannot be measured, instead of a
+            warning.
+        rejects: Whether to restore the weights from before the last step.
     """
 
     def __init__(
@@ -63,25 +64,25 @@ class StepObserver(Generic[Samples]):
 
     @property
     def steps_of_epoch(self) -> int:
-        """Steps that were taken since the epoch began."""
+        """Steps taken since the start of the epoch."""
         return self._step - self._epoch_start
 
     @property
     def steps(self) -> int:
-        """Steps that were taken since the beginning."""
+        """Steps taken since the start."""
         taken = self._step
         if self._epoch_steps is not None:
             taken = min(taken, self._epoch_start + self._epoch_steps)
         return taken - self._first_step
 
     def start_at(self, step: int) -> None:
-        """Gives the first step another number, before it is taken."""
+        """Changes the number of the first step, before it is taken."""
         self._first_step = self._step = self._epoch_start = step
 
     def begin_epoch(self, steps: int | None) -> None:
         """Starts an epoch of `steps` steps, or of unknown length."""
         if self._epoch_steps is not None:
-            # Where one execution is several steps, the last may be cut short.
+            # If an execution has several steps, the last may be cut short.
             end = self._epoch_start + self._epoch_steps
             self._step = min(self._step, end)
         self._epoch_start = self._step
@@ -89,7 +90,7 @@ class StepObserver(Generic[Samples]):
         self.schedule.begin_epoch(steps)
 
     def make_room(self, steps: int) -> None:
-        """Reads the tap's buffer if `steps` more would not fit."""
+        """Reads the tap's buffer if it cannot hold `steps` more."""
         if not self._has_room(steps):
             self._drain()
 
@@ -105,14 +106,14 @@ class StepObserver(Generic[Samples]):
                 self._when_full(samples)
 
     def renew_tap(self) -> None:
-        """Lets another tap measure from now on: the model has changed."""
+        """Lets another tap measure from now on, after the model has changed."""
         if self._make_tap is not None:
             self._drain()
             self._read.append([])
             self.tap = self._make_tap()
 
     def read(self) -> list[Samples]:
-        """Everything measured since the last call, as the tap's `read` gave."""
+        """Everything measured since the last call, as from the tap's `read`."""
         return [samples for each in self.read_by_tap() for samples in each]
 
     def read_by_tap(self) -> list[list[Samples]]:

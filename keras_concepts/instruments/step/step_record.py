@@ -1,4 +1,4 @@
-"""What one training step did, and copies of it that are safe to measure."""
+"""What one training step did, as copies that are safe to measure."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ class Update:
 
     Attributes:
         variables: Keras variables.
-        gradients: As given to the optimizer: before clipping, still multiplied
+        gradients: As passed to the optimizer: before clipping, still multiplied
             by the scale; `None` where the loss does not depend on the variable
             or its gradient was not seen.
         before: Values of the variables at which the gradients were taken.
@@ -29,8 +29,8 @@ class Update:
         rates: Learning rate of each variable's update.
         applied: 1 if this really updated the weights, 0 if it only accumulated
             gradients or was skipped by loss scaling.
-        optimizers: What updated each variable, or `None`.
-        versions: Of the gradients as they were given to the optimizer, see
+        optimizers: The optimizer of each variable, or `None`.
+        versions: Versions of the gradients as passed to the optimizer; see
             `_backend.version`.
     """
 
@@ -45,7 +45,7 @@ class Update:
     versions: list[int] = dataclasses.field(default_factory=list)
 
     def drop_overwritten(self) -> None:
-        """Leaves out gradients that were written to since (on PyTorch)."""
+        """Leaves out gradients that were modified since (on PyTorch)."""
         for i, version in enumerate(self.versions):
             gradient = self.gradients[i]
             if gradient is not None and _backend.version(gradient) != version:
@@ -55,8 +55,8 @@ class Update:
     def joined(cls, updates: Sequence["Update"]) -> "Update":
         """Several updates of one step as one.
 
-        Of a variable that was updated more than once the last gradient counts,
-        and the change that all of them made together.
+        For a variable that was updated more than once, the last gradient
+        counts, and the total change.
         """
         if not updates:
             return cls()
@@ -89,16 +89,16 @@ class Update:
 
 @dataclasses.dataclass
 class Isolated:
-    """Float32 copies of what an update is made of, in its order.
+    """Float32 copies of the parts of an update, in its order.
 
-    What is computed from them cannot change how the training step is compiled.
+    Computations on them cannot change how the training step is compiled.
 
     Attributes:
-        gradients: Those of embeddings as the sums of their duplicate rows,
+        gradients: Gradients; those of embeddings with duplicate rows summed,
             unless the variable has a regularizer. `None` where there is none.
         before: See `Update`.
         after: See `Update`.
-        loss: Of the batch, or `None`.
+        loss: Loss of the batch, or `None`.
     """
 
     gradients: list[Tensor | None]
@@ -144,23 +144,25 @@ class StepRecord:
     once it is over.
 
     Attributes:
-        updates: What each use of an optimizer did, in order. Empty if none was
-            used.
+        updates: The effect of each use of an optimizer, in order. Empty if none
+            was used.
         loss: The batch's loss, or `None` if no metric received it.
-        batch_size: Samples that `loss` is the mean of, a tensor or a number.
-        model: The model that `fit` trains; `None` in a loop of one's own.
+        batch_size: Number of samples that `loss` is the mean of, a tensor or a
+            number.
+        model: The model that `fit` trains; `None` in a custom training loop.
         loss_tracker: Metric that receives the loss, or `None`.
-        batch: What the step was given.
+        batch: The batch of the step.
         untrained: Pairs of the variables that are not trained and their values
-            before the step, or `None` if the variables still hold them when the
-            step begins.
-        copies_gradients: Whether to copy them as they are given to an
-            optimizer. A later backward pass of the step may write to them.
-        trace: What the step runs in, see `_backend.current_trace`.
+            before the step, or `None` if the variables still hold them at the
+            start of the step.
+        copies_gradients: Whether to copy gradients when they are passed to an
+            optimizer, since a later backward pass of the step may overwrite
+            them.
+        trace: The trace that the step runs in; see `_backend.current_trace`.
         has_hidden_updates: Whether an optimizer was used in another trace
-            (`tf.cond`, a compiled function of the model's own), which no tensor
-            may leave.
-        has_hidden_values: Whether something else was captured there.
+            (`tf.cond`, the model's own compiled function), which no tensor may
+            leave.
+        has_hidden_values: Whether other values were captured there.
     """
 
     updates: list[Update] = dataclasses.field(default_factory=list)
@@ -186,18 +188,18 @@ class StepRecord:
         return Isolated.of(self.update, self.loss)
 
     def forget(self) -> None:
-        """Makes ready for the next update of a training loop of one's own."""
+        """Prepares for the next update of a custom training loop."""
         self.updates.clear()
         for name in ("update", "isolated"):
             _ = vars(self).pop(name, None)
 
     @property
     def in_its_trace(self) -> bool:
-        """Whether tensors that are made here may be used after the step."""
+        """Whether tensors created here may be used after the step."""
         return _backend.current_trace() is self.trace
 
     def drop_hidden(self, values: dict[Any, Any]) -> None:
-        """Deletes what was captured in another trace, where it must stay."""
+        """Deletes values from another trace, which they must not leave."""
         for key, value in list(values.items()):
             leaves = keras.tree.flatten(value)
             if not all(_backend.is_in_trace(x, self.trace) for x in leaves):
@@ -209,7 +211,7 @@ def in_float32(values: Sequence[Any]) -> Tensor:
     """Numbers and scalar tensors as one tensor, of shape `()` if all are one.
 
     Args:
-        values: At least one; several that are the same object count as one.
+        values: At least one; the same object counts only once.
     """
     if all(value is values[0] for value in values):
         return _float32(values[0])
@@ -221,7 +223,7 @@ def _largest(values: Sequence[Any]) -> Tensor:
 
 
 def _is_value(gradient: Any, variable: Any) -> bool:
-    """No gradient, or one that is the variable's next value (float8 scales)."""
+    """Whether there is no gradient, or it is the next value (float8 scales)."""
     return gradient is None or getattr(
         variable, "overwrite_with_gradient", False
     )
@@ -229,6 +231,6 @@ def _is_value(gradient: Any, variable: Any) -> bool:
 
 def _float32(x: Any) -> Tensor:
     dtype = keras.backend.standardize_dtype(getattr(x, "dtype", "float32"))
-    if dtype == "float64":  # what is finite shall stay so
+    if dtype == "float64":  # finite values must stay finite
         x = ops.where(ops.isinf(x), x, ops.clip(x, -_LARGEST, _LARGEST))
     return ops.cast(x, "float32")

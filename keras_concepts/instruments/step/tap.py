@@ -1,4 +1,4 @@
-"""What measures a step."""
+"""The interface of what measures a step."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -14,12 +14,12 @@ class Tap(Protocol[Captured, Samples]):
     """Measures the steps of a training run, each inside the compiled step.
 
     In each measured step the engine enters `capture`, runs the model's own
-    step, leaves it, and hands what it yielded to `record`. The host calls
-    `read` once the steps have run.
+    step, leaves `capture`, and passes what it yielded to `record`. The host
+    calls `read` once the steps have run.
 
-    A tap is made before the model may have variables, and `buffer` is asked for
-    where they may have no values (on JAX, during an epoch). So whatever depends
-    on the variables is derived when it is first needed, from their shapes.
+    A tap may be created before the model has variables, and `buffer` may be
+    read when they have no values (on JAX, during an epoch). So everything that
+    depends on the variables is derived from their shapes when first needed.
     """
 
     @property
@@ -29,18 +29,18 @@ class Tap(Protocol[Captured, Samples]):
 
     @property
     def buffer(self) -> Any:
-        """`_backend.StepBuffer` on the device, made when first asked for."""
+        """`_backend.StepBuffer` on the device, created on first use."""
         ...
 
     def capture(self, step: StepRecord) -> AbstractContextManager[Captured]:
-        """Captures what `record` needs and the record of the step lacks.
+        """Captures what `record` needs beyond the record of the step.
 
-        What was captured is yielded, and not kept on the tap: a distributed
+        Captured values are yielded rather than stored on the tap: a distributed
         step may run in several threads with one tap.
 
         Args:
-            step: Its fields `model`, `loss_tracker`, `batch` and `untrained`
-                are known. The others are filled in by the step.
+            step: The step. Its fields `model`, `loss_tracker`, `batch` and
+                `untrained` are known; the step fills in the others.
         """
         ...
 
@@ -49,7 +49,7 @@ class Tap(Protocol[Captured, Samples]):
 
         Args:
             step: The completed record.
-            captured: What `capture` yielded for this step.
+            captured: The value that `capture` yielded for this step.
         """
         ...
 
@@ -57,8 +57,8 @@ class Tap(Protocol[Captured, Samples]):
         """Fetches the recorded steps to the host and empties `buffer`.
 
         Args:
-            steps: Number of each step recorded since the last call. An
-                execution of several steps may have been cut short at the end of
-                the data, so that fewer were recorded.
+            steps: Number of each step recorded since the last call. If an
+                execution of several steps was cut short at the end of the data,
+                fewer were recorded.
         """
         ...

@@ -18,41 +18,41 @@ from keras_concepts.instruments.step.unseen_update import (
     unseen_update,
 )
 
-# Of a loop that is not traced, before it is said to use no optimizer.
+# Untraced steps before a loop is reported to use no optimizer.
 _ENOUGH_STEPS = 16
 _NO_OPTIMIZER = (
-    "used no Keras optimizer that can be watched. Losses, penalties and the "
-    "change of the weights are measured, gradients are not. In a training loop "
-    "of your own, `keras_concepts.instruments.GradientTap` measures those of "
-    "any Keras optimizer, and on PyTorch of any of `torch.optim`"
+    "used no Keras optimizer that can be watched. Losses, penalties and weight "
+    "changes are measured, gradients are not. In a custom training loop, "
+    "`keras_concepts.instruments.GradientTap` measures the gradients of any "
+    "Keras optimizer, and on PyTorch of any `torch.optim` optimizer"
 )
 _HIDDEN_OPTIMIZER = (
-    "uses an optimizer inside a conditional or a compiled function of its own, "
-    "where its gradients cannot be read. The change of the weights is "
-    "measured, those gradients are not. To measure them, call the optimizer "
-    "directly in `train_step`"
+    "uses an optimizer inside a conditional or its own compiled function, "
+    "where gradients cannot be read. Weight changes are measured, these "
+    "gradients are not. To measure them, call the optimizer directly in "
+    "`train_step`"
 )
 _HIDDEN_VALUES = (
-    "calls layers inside a conditional or a compiled function of its own "
-    "(`tf.function`, `jax.jit`, `keras.remat`). What layers do there (batch "
-    "statistics, added losses) is not measured"
+    "calls layers inside a conditional or its own compiled function "
+    "(`tf.function`, `jax.jit`, `keras.remat`). Their batch statistics and "
+    "added losses are not measured"
 )
 
 
 class ObservedTrainFunction:
     """Is `model.train_function` while observers are attached.
 
-    Beside the model's own train function there is one more, made and compiled
-    when the first step comes in which an observer is due. Where observers are
-    due in different steps, each looks only if its switch is on. A step in which
-    no observer is due runs the model's own, and costs nothing.
+    Besides the model's own train function there is a second one, created and
+    compiled at the first step in which an observer is due. If observers are due
+    in different steps, each measures only if its switch is on. A step in which
+    no observer is due runs the model's own function, at no cost.
 
     The optimizer is shadowed only inside a measured step (or while one is
-    traced). What does stay on the model is this object and a
-    `make_train_function` that takes it off again, and only while the steps of
-    an epoch run. Both go when these end, when the last observer is detached,
-    when anything in `fit` raises that `EndOfFit` notices, and at the latest
-    when the next `fit` begins, which is with a call of `make_train_function`.
+    traced). Only this object and a `make_train_function` that removes it stay
+    on the model, and only while the steps of an epoch run. Both are removed at
+    the end of the steps, when the last observer is detached, when `EndOfFit`
+    notices an exception in `fit`, and at the latest when the next `fit` begins,
+    by calling `make_train_function`.
     """
 
     def __init__(self, model: Any) -> None:
@@ -73,7 +73,7 @@ class ObservedTrainFunction:
 
     @classmethod
     def attach(cls, model: Any, observer: StepObserver[Any]) -> None:
-        """Lets `observer` see the steps of the epoch that begins."""
+        """Lets `observer` see the steps of the new epoch."""
         known = observer.attached_to
         if isinstance(known, cls):
             if known._resumes():
@@ -94,7 +94,7 @@ class ObservedTrainFunction:
 
     @classmethod
     def detach(cls, observer: StepObserver[Any]) -> None:
-        """Takes `observer` off, and the last one takes all traces with it."""
+        """Removes `observer`; the last one removes all traces."""
         function, observer.attached_to = observer.attached_to, None
         if isinstance(function, cls) and observer in function._observers:
             function._observers.remove(observer)
@@ -105,7 +105,7 @@ class ObservedTrainFunction:
 
     @classmethod
     def is_attached(cls, observer: StepObserver[Any]) -> bool:
-        """Whether `observer` has seen the steps of the epoch up to now."""
+        """Whether `observer` has seen the steps of the epoch so far."""
         function = observer.attached_to
         return isinstance(function, cls) and (
             function._rests
@@ -113,20 +113,20 @@ class ObservedTrainFunction:
         )
 
     def _resumes(self) -> bool:
-        """Whether it takes its place for another epoch, or has it."""
+        """Whether it is installed for another epoch."""
         function = self._model.train_function
         if function is self:
             return True
         if not self._rests:
             return False
-        if isinstance(function, ObservedTrainFunction):  # of a broken `fit`
+        if isinstance(function, ObservedTrainFunction):  # from an aborted `fit`
             function._restore()
         self._follow(self._model.train_function)
         self._install()
         return True
 
     def __call__(self, *args: Any) -> Any:
-        if _name_of_caller() == "train_on_batch":  # no step of `fit`
+        if _name_of_caller() == "train_on_batch":  # not a step of `fit`
             return self._original(*args)
         steps = self._model.steps_per_execution
         due = [o for o in self._observers if o.schedule.due(steps)]
@@ -166,7 +166,7 @@ class ObservedTrainFunction:
         self._switches = None
         if len(schedules) > 1:
             self._switches = _backend.Switches(len(self._observers))
-        # Ours would end the observation.
+        # Our own would end the observation.
         attributes = vars(self._model)
         hidden = attributes.pop("make_train_function")
         try:
@@ -175,7 +175,7 @@ class ObservedTrainFunction:
             attributes["make_train_function"] = hidden
 
     def _buffers(self) -> Iterator[Any]:
-        # Not made before a backend asks for them.
+        # Not created before a backend asks for them.
         for observer in self._observers:
             yield observer.tap.buffer
         if self._switches is not None:
@@ -225,8 +225,8 @@ class ObservedTrainFunction:
             yield after
         self._note(step)
         if not self._sees_updates:
-            # Where they were not kept, the step before had an optimizer, and
-            # this one has none: gradients may be accumulated by hand.
+            # They were not kept if the previous step had an optimizer. This one
+            # has none: gradients may be accumulated by hand.
             before = trained or [_backend.snapshot(v) for v in variables]
             step.updates.append(unseen_update(step, variables, before, after))
         if step.loss is None:
@@ -258,7 +258,7 @@ class ObservedTrainFunction:
             self._hidden.add(_HIDDEN_OPTIMIZER)
         elif not step.updates:
             self._idle_steps += 1
-            # A step that runs once is not judged: gradients may be accumulated.
+            # A single step is not judged, since gradients may be accumulated.
             waits = step.trace is None and self._idle_steps < _ENOUGH_STEPS
             if self._most_uses == 0 and not waits:
                 self._hidden.add(_NO_OPTIMIZER)
@@ -266,7 +266,7 @@ class ObservedTrainFunction:
             self._hidden.add(_HIDDEN_VALUES)
 
     def _make_train_function(self, force: bool = False) -> Any:
-        """Stands in for that of the model."""
+        """Replaces that of the model."""
         caller = _name_of_caller()
         self._restore()
         function = self._model.make_train_function(force=force)
@@ -282,7 +282,7 @@ class ObservedTrainFunction:
         return self
 
     def _follow(self, function: Any) -> None:
-        """Stands in for another function, if the model was compiled again."""
+        """Replaces another function, if the model was compiled again."""
         if function is not self._original:
             self._original = function
             self._make_observed = _backend.observed_train_functions(self._model)
@@ -291,7 +291,7 @@ class ObservedTrainFunction:
                 observer.renew_tap()
 
     def _rest(self, *args: Any) -> Any:
-        """Is what `fit` calls after the steps of an epoch."""
+        """Called by `fit` after the steps of an epoch."""
         name, model = _backend.AFTER_STEPS, self._model
         if _name_of_caller() == "fit":
             self._rests = vars(model).get("train_function") is self
@@ -311,7 +311,7 @@ class ObservedTrainFunction:
         attributes = vars(self._model)
         if attributes.get("train_function") is self:
             attributes["train_function"] = self._original
-        # Each access makes another bound method: equal, not the same.
+        # Each access creates a new bound method: equal, but not the same.
         for name, own in (
             ("make_train_function", self._make_train_function),
             (_backend.AFTER_STEPS, self._rest),

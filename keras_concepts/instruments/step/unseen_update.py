@@ -1,4 +1,4 @@
-"""What is measured of a step whose optimizer or loss metric was not seen."""
+"""Measurements of a step whose optimizer or loss metric was not seen."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def unseen_update(
     before: list[Any],
     after: list[Any],
 ) -> Update:
-    """The change of the weights that no watched optimizer has made.
+    """Weight changes that were not made by a watched optimizer.
 
     Args:
         step: The step; variables of its updates are left out.

@@ -1,4 +1,4 @@
-"""A picture of how far the moving statistics are off."""
+"""A figure of how far the moving statistics are off."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,9 @@ _MODES = {q.TRAINING_LOSS: "#0072b2", q.INFERENCE_LOSS: "#d55e00"}
 _LINE: dict[str, Any] = {"lw": 1.6, "marker": "o", "ms": 4}
 _ABOVE = "above: inference differs clearly from training"
 _MOST_NAMES = 8
-_MARKERS = "os^DvP<>"  # beside the colour, which neighbours nearly share
+_MARKERS = (
+    "os^DvP<>"  # in addition to colours, which are similar for neighbours
+)
 _LONGEST_NAME = 34
 
 
@@ -43,17 +45,17 @@ def plot_batch_norms(
 
     On the left the median shift of the mean in each layer, then the median size
     of the log ratio of the variances; the dashed lines are where the typical
-    channel is a standard deviation off, and where one variance is twice the
-    other: above, the model at inference is not the one that was trained. On the
-    right the loss of the probe in both modes or, without a probe, how much of
-    their initial value the moving statistics hold. Of more than 8 layers those
-    are named that have been worst in one of the first two panels, the first and
-    the last.
+    channel is one standard deviation off, and where one variance is twice the
+    other. Above them, the model at inference differs from the one that was
+    trained. On the right the loss of the probe in both modes or, without a
+    probe, how much of their initial value the moving statistics still hold.
+    With more than 8 layers, the legend names the first, the last and those that
+    were worst in one of the first two panels.
 
     Args:
-        recording: What a `BatchNormShiftMonitor` recorded.
-        title: Text above; by default which layer is worst, in mean or
-            variance, and how far off the worst was at first and in the end.
+        recording: Recording of a `BatchNormShiftMonitor`.
+        title: Title; by default the worst layer, in mean or variance, and how
+            far off the worst was at first and at the end.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -118,7 +120,7 @@ def _draw_layers(
 
 
 def _named(shown: dict[q.Quantity, np.ndarray]) -> list[int]:
-    """Which layers the legend names, in order: all that were ever measured."""
+    """Layers named in the legend, in order, if they were ever measured."""
     shift, variance = shown[q.BATCH_NORM_SHIFT], shown[q.BATCH_NORM_VARIANCE]
     measured = np.flatnonzero(np.isfinite(shift).any(axis=1))
     if len(measured) <= _MOST_NAMES:
@@ -129,7 +131,7 @@ def _named(shown: dict[q.Quantity, np.ndarray]) -> list[int]:
     }
     off = [*map(derived.moving_statistics_off, shift[:, -1], variance[:, -1])]
     if np.isfinite(off).any():
-        worst.add(int(np.nanargmax(off)))  # whom the title names
+        worst.add(int(np.nanargmax(off)))  # named in the title
     return sorted({*worst, int(measured[0]), int(measured[-1])})
 
 
@@ -148,7 +150,7 @@ def _label(axes: Any, text: str) -> None:
 
 
 def _mark(axes: Any, limit: float, text: str) -> Any:
-    """A line, with what it means where the scale does not say it."""
+    """A line, with its meaning if the scale does not show it."""
     from matplotlib.patheffects import withStroke
 
     line = axes.axhline(limit, color="0.4", lw=1, ls="--", label=_ABOVE)
@@ -171,7 +173,7 @@ def _headline(
     epochs: Sequence[tuple[int, int]],
     values: Mapping[q.Quantity, np.ndarray],
 ) -> str:
-    """Which layer is worst in the end, and how much the worst has changed."""
+    """The layer that is worst at the end, and how the worst has changed."""
     off = [
         np.fmax.reduce([*map(derived.moving_statistics_off, *both)])
         for both in zip(
@@ -187,5 +189,5 @@ def _headline(
         return text
     return (
         f"{text}\nThe worst layer was off by {off[0]:.2g} at first and "
-        f"{off[-1]:.2g} in the end, in σ or factors of 2"
+        f"{off[-1]:.2g} at the end, in σ or factors of 2"
     )

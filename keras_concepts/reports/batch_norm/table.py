@@ -1,4 +1,4 @@
-"""Batch against moving statistics as a table in the terminal."""
+"""Batch and moving statistics as a table in the terminal."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,13 +33,13 @@ _VARIANCE = q.BATCH_NORM_VARIANCE.label
 _INITIAL = q.INITIAL_SHARE.label
 _OFF = "off"
 _ABOUT = {
-    _OFF: "Off: the larger of the shift and the number of times that the "
-    "variance is doubled or halved; from 1 on inference is not what was "
-    "trained.",
+    _OFF: "Off: the larger of the shift and the number of times the "
+    "variance is doubled or halved; above 1, inference differs from "
+    "training.",
     _SHIFT: "Shift: distance of the moving mean from the batches' mean in "
     "standard deviations, median of the channels.",
-    _VARIANCE: "Variance: moving over the batches' variance, of the channel "
-    "where it is off by the median.",
+    _VARIANCE: "Variance: moving over the batches' variance, in the channel "
+    "that is off by the median.",
     _INITIAL: "Initial: share of the initial value that the moving statistics "
     "still hold.",
 }
@@ -54,8 +54,8 @@ def print_batch_norms(
     """Prints `batch_norm_table`, or one sentence if nothing was recorded.
 
     Args:
-        recording: What a `BatchNormShiftMonitor` recorded.
-        console: Where to print, by default the standard output.
+        recording: Recording of a `BatchNormShiftMonitor`.
+        console: Where to print, by default standard output.
         max_rows: See `batch_norm_table`.
     """
     print_table(batch_norm_table(recording, max_rows=max_rows), EMPTY, console)
@@ -66,17 +66,17 @@ def batch_norm_table(
 ) -> Table:
     """The last epoch: one line per batch normalization layer.
 
-    Of a big model those are shown that are furthest off, the worst first.
+    For a big model only those furthest off are shown, the worst first.
 
-    - off: the larger of the shift and of the variance in factors of 2;
+    - off: the larger of the shift and the variance in factors of 2;
     - shift, and its largest: median and maximum over the channels of the size
       of the mean's shift, in standard deviations of the batch;
-    - variance: moving over batch, of the channel that is off by the median;
+    - variance: moving over batch, for the channel that is off by the median;
     - initial: share of the initial value that the moving statistics hold.
 
     Args:
-        recording: What a `BatchNormShiftMonitor` recorded.
-        max_rows: Most rows; `None` for all.
+        recording: Recording of a `BatchNormShiftMonitor`.
+        max_rows: Maximum number of rows; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.
@@ -114,13 +114,13 @@ def _title(rows: Recording, paths: Sequence[str]) -> str:
 
 
 def _shares(rows: Recording, paths: Sequence[str]) -> str:
-    """Where replicas normalize by their shares of a batch, that they do."""
+    """A note if replicas normalize by their shares of a batch."""
     facts_of = {run.number: run.facts for run in rows.runs}
     for series in rows:
         facts = facts_of.get(series.run, {})
         if set(paths) & set(facts.get("shares") or ()):
             return (
-                "; of layers that are not synchronized, means over the shares "
+                "; for layers that are not synchronized, means over the shares "
                 f"of {facts['replicas']} replicas"
             )
     return ""
@@ -129,7 +129,7 @@ def _shares(rows: Recording, paths: Sequence[str]) -> str:
 def how_far_off(
     rows: Recording, paths: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each layer in an epoch: the worse of both, the shift, the variance."""
+    """For each layer in an epoch: the worse of both, shift and variance."""
     shifts, logs = (
         np.array([found.get(path, np.nan) for path in paths])
         for found in (
@@ -145,10 +145,10 @@ def how_far_off(
 
 
 def worst_of(rows: Recording, paths: Sequence[str]) -> str:
-    """Which layer is furthest off in an epoch, and in what.
+    """The layer that is furthest off in an epoch, and in what.
 
     Args:
-        rows: Of one epoch.
+        rows: Rows of one epoch.
         paths: All layers.
     """
     off, shifts, logs = how_far_off(rows, paths)
@@ -169,7 +169,7 @@ def _factor(value: float) -> str:
 
 
 def _cells(rows: Recording, path: str) -> Mapping[str, Text]:
-    """Cells by header; of a layer in inference mode only that it is."""
+    """Cells by header; for a layer in inference mode only its mode."""
     sizes = np.abs(by_index(rows, path, q.MEAN_SHIFT))
     if not len(sizes):
         frozen = one_value(rows, path, q.FROZEN) == 1.0
@@ -177,7 +177,7 @@ def _cells(rows: Recording, path: str) -> Mapping[str, Text]:
         return {_INITIAL: Text(mode, "dim")}
     shift = float(np.median(sizes))
     ratios = by_index(rows, path, q.LOG_VARIANCE_RATIO)
-    # The median size, with the direction of the channel that has it.
+    # The median size, with the sign of the channel that has it.
     middle = ratios[np.argsort(np.abs(ratios))[len(ratios) // 2]]
     ratio = float(np.copysign(np.median(np.abs(ratios)), middle))
     off = derived.moving_statistics_off(shift, ratio)

@@ -24,7 +24,7 @@ __all__ = [
 
 
 class _DoctorReport(Report):
-    """Of all monitors, whichever doctor asks: rules need the rows of all."""
+    """Rows of all monitors for any doctor, since rules need them all."""
 
     def of(self, monitor: str) -> Report:
         return self

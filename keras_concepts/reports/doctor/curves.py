@@ -1,4 +1,4 @@
-"""Which curve shows the evidence of a finding."""
+"""The curve that shows the evidence of a finding."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -18,9 +18,9 @@ class Ratio(NamedTuple):
     Attributes:
         label: Name on the axis.
         above: Numerator.
-        below: Denominator: the last one measured by then, or the first, if it
-            is larger.
-        of_kernels: What stands for the run: the median over kernels, or the
+        below: Denominator: the last value measured until then, or the first if
+            it is larger.
+        of_kernels: How kernels are combined for the run: the median or the
             largest.
     """
 
@@ -31,13 +31,13 @@ class Ratio(NamedTuple):
 
 
 class Log(NamedTuple):
-    """What `fit` logs under a key, at the end of each epoch."""
+    """Values that `fit` logs under a key, at the end of each epoch."""
 
     key: str
 
 
 class OfRun(NamedTuple):
-    """A number of the whole run that follows from several quantities."""
+    """A number of the whole run that is computed from several quantities."""
 
     label: str
     curve: Callable[[Training], Curve]
@@ -48,8 +48,9 @@ class Shown(NamedTuple):
 
     Attributes:
         label: Name on the axis.
-        curve: What was measured, all finite.
-        threshold: Where the finding begins, if the curve is what it is of.
+        curve: The measured values, all finite.
+        threshold: Where the finding begins, if the curve is the quantity it is
+            about.
     """
 
     label: str
@@ -89,7 +90,7 @@ _DISTANCE = Ratio(
     q.EPOCH_WEIGHT_RMS,
     np.max,
 )
-# What to draw for the evidence of each rule: the first that was recorded.
+# What to draw as evidence for each rule: the first that was recorded.
 _CURVES: dict[str, tuple[Source, ...]] = {
     "dead_units": (
         Ratio("share of dead units", q.ZERO_ACTIVATION_UNITS, q.UNITS),
@@ -126,20 +127,20 @@ _CURVES: dict[str, tuple[Source, ...]] = {
 _LABELS: dict[str, str] = {
     q.ERROR_ATTENUATION: "error signal / the last layer's",
 }
-# How far a number may be off the curve that it is on: float32.
+# How far a number may be off its curve: float32 rounding.
 _CLOSE = 1e-3
 
 
 def curve_of(finding: Finding, t: Training) -> Shown | None:
-    """The measured quantity over time; `None` for what is no curve.
+    """The measured quantity over time; `None` if there is no curve.
 
-    A number with a threshold that bears the name or label of a quantity, or the
-    key of a log, is that quantity's. Of the others the rule tells what shows
-    them. A threshold is drawn only where its number bears the name of the curve
-    or is one of its values: it might be of something else.
+    A number with a threshold whose name is the name or label of a quantity, or
+    the key of a log, belongs to that quantity. For others the rule decides what
+    shows them. A threshold is drawn only if its number has the name of the
+    curve or is one of its values: it might belong to something else.
 
     Args:
-        finding: With its evidence.
+        finding: A finding with its evidence.
         t: The whole run.
     """
     numbers = [each for each in finding.evidence if each.threshold is not None]
@@ -158,7 +159,7 @@ def curve_of(finding: Finding, t: Training) -> Shown | None:
 
 
 def _named(numbers: Sequence[Measured]) -> Iterator[Source]:
-    """What bears the names of numbers."""
+    """Curves with the names of numbers."""
     for number in numbers:
         for quantity in q.QUANTITIES.values():
             if number.name in (str(quantity), quantity.label):
@@ -177,7 +178,7 @@ def _shown(source: Source, finding: Finding, t: Training) -> Shown | None:
 
 
 def _owners(owner: str, source: Source, t: Training) -> list[str]:
-    """Where to look: the owner itself, its weights, its layer, the run."""
+    """Where to search: the owner itself, its weights, its layer, the run."""
     if isinstance(source, Log | OfRun):
         return [""]
     variables = [v for v in t.variables if v.get("layer") == owner]
@@ -210,8 +211,8 @@ def ratio_curve(ratio: Ratio, owner: str, t: Training) -> Curve:
     """One quantity over another over time.
 
     Args:
-        ratio: Which.
-        owner: Of whom; `""` for what stands for all kernels.
+        ratio: The ratio.
+        owner: Owner; `""` for the combination of all kernels.
         t: The run.
     """
     owners = [owner] if owner else [v["path"] for v in t.kernels]
@@ -242,7 +243,7 @@ def _joint(curves: Sequence[Curve], reduced: Callable[..., Any]) -> Curve:
     )
     order = np.argsort(steps, kind="stable")
     shared, first = np.unique(steps[order], return_index=True)
-    if len(shared) == len(steps):  # one value per step needs no reducing
+    if len(shared) == len(steps):  # one value per step needs no reduction
         return Curve(epochs[order], shared, values[order], index[order])
     groups = np.split(values[order], first)[1:]
     return Curve(

@@ -1,4 +1,4 @@
-"""Steps of a training run as epochs, for the axis that all panels share."""
+"""Steps of a training run as epochs, for the shared axis of all panels."""
 
 from typing import Any, NamedTuple, Self
 
@@ -11,11 +11,11 @@ from keras_concepts.rules.training import Curve
 
 
 class Epochs(NamedTuple):
-    """How many epochs had ended after so many steps.
+    """The number of epochs that had ended after a number of steps.
 
     Attributes:
-        steps: Before the run, and at the end of each epoch.
-        ends: How many had ended then; the fourth ends at 4.
+        steps: Steps before the run, and at the end of each epoch.
+        ends: Epochs that had ended then; the fourth ends at 4.
     """
 
     steps: np.ndarray
@@ -23,7 +23,7 @@ class Epochs(NamedTuple):
 
     @classmethod
     def of(cls, t: Training) -> Self:
-        """Of a whole run; an epoch that broke off ends where it did."""
+        """For a whole run; an aborted epoch ends where it was aborted."""
         ends = {
             int(epoch) + 1: int(step)
             for log in t.curves(q.LOG).values()
@@ -46,7 +46,7 @@ class Epochs(NamedTuple):
         return np.interp(steps, self.steps, self.ends)
 
     def at_ends(self, curve: Curve) -> Curve:
-        """What comes once an epoch, put where the epoch ends."""
+        """A value per epoch, placed where the epoch ends."""
         steps = np.interp(curve.epochs + 1.0, self.ends, self.steps)
         return curve._replace(steps=steps)
 
@@ -55,7 +55,7 @@ class Epochs(NamedTuple):
 
         Args:
             axes: `matplotlib.axes.Axes`.
-            named: Whether it says what it shows.
+            named: Whether the axis has a label.
         """
         first, last = self.ends[0], max(self.ends[-1], self.ends[0] + 1.0)
         room = 0.02 * (last - first)

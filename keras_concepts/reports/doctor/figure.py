@@ -1,4 +1,4 @@
-"""A picture of the evidence for what is wrong with a training run."""
+"""A figure of the evidence for what is wrong with a training run."""
 
 import textwrap
 from collections.abc import Sequence
@@ -42,14 +42,14 @@ _NOTE_LINE = 0.18  # inches
 def plot_doctor(recording: Recording, title: str | None = None) -> "Figure":
     """Draws the loss and the problems of the last run, and their evidence.
 
-    On top the training and validation loss beside that of a constant
-    prediction; below, when each problem began and was noticed; then, for each
-    finding that a curve can show, the measured quantity against its threshold.
-    At most six problems and six curves are drawn, of each problem one first.
+    On top the training and validation loss and that of a constant prediction;
+    below, when each problem began and was noticed; then, for each finding that
+    a curve can show, the measured quantity and its threshold. At most six
+    problems and six curves are drawn, first one for each problem.
 
     Args:
-        recording: What a `TrainingDoctor`, or any monitor, recorded.
-        title: Text above; by default how many problems were found.
+        recording: Recording of a `TrainingDoctor` or any other monitor.
+        title: Title; by default the number of problems found.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -92,7 +92,7 @@ def plot_doctor(recording: Recording, title: str | None = None) -> "Figure":
 
 
 def _curves(problems: Sequence[Problem], training: Training) -> list[Panel]:
-    """What curves show, at first one of each problem, in order."""
+    """The findings that curves show, first one of each problem, in order."""
     of_problems = [
         [
             Panel(number, finding, finding is problem.cause, shown)

@@ -1,4 +1,4 @@
-"""The findings of a run as a notebook shows them."""
+"""The findings of a run as shown in a notebook."""
 
 from collections.abc import Sequence
 from html import escape
@@ -15,8 +15,8 @@ from keras_concepts.reports.drawing.names import printable
 from keras_concepts.rules import Finding
 
 _NAMES = {"error": "Error", "warning": "Warning", "info": "Note"}
-# A notebook is light or dark, and does not say which: text has its colour, and
-# what is coloured has a background of its own.
+# A notebook may be light or dark, and which is not known: text keeps its
+# colour, and coloured text has its own background.
 _STYLE = """
 .kc-doctor{max-width:52em;line-height:1.5;overflow-wrap:anywhere}
 .kc-doctor p,.kc-doctor ul{margin:.3em 0}
@@ -33,11 +33,11 @@ color:inherit;padding:.4em .6em;margin:.3em 0;border-radius:4px}
 
 
 def verdict_html(verdict: Verdict, most: int | None = None) -> str:
-    """A verdict as a part of a page, which wraps where that is narrow.
+    """A verdict as part of a page, which wraps if the page is narrow.
 
     Args:
         verdict: What was found.
-        most: Most problems; `None` for all.
+        most: Maximum number of problems; `None` for all.
     """
     problems = verdict.problems[:most]
     left_out = len(verdict.problems) - len(problems)

@@ -22,9 +22,9 @@ from keras_concepts.rules.training import Curve
 
 _BLUE, _ORANGE, _PINK, _GREY = "#0072b2", "#d55e00", "#cc79a7", "0.45"
 _COLOURS = {"error": "#d55e00", "warning": "#e69f00", "info": "#56b4e9"}
-# From here on a curve is drawn without a point for each value.
+# From this many values on, a curve is drawn without points.
 _MANY = 60
-# A curve that spans a larger factor is drawn on a logarithmic scale.
+# Curves that span a larger factor are drawn on a logarithmic scale.
 _FACTOR = 100.0
 _NAME_LENGTH = 44  # characters
 _NOTICED = "noticed"
@@ -36,9 +36,9 @@ class Panel(NamedTuple):
     """A finding that a curve shows.
 
     Attributes:
-        number: Of its problem, from 1.
+        number: Number of its problem, from 1.
         finding: The finding.
-        is_cause: Whether it is the cause of the problem, or follows from it.
+        is_cause: Whether it is the cause of the problem or a consequence.
         shown: The curve.
     """
 
@@ -49,12 +49,12 @@ class Panel(NamedTuple):
 
 
 def draw_losses(axes: Any, t: Training, epochs: Epochs) -> dict[str, Any]:
-    """The loss as the harm gate sees it, beside that of a constant prediction.
+    """The loss as the harm gate sees it, and that of a constant prediction.
 
     Args:
         axes: `matplotlib.axes.Axes` to draw into.
         t: The whole run.
-        epochs: Of the run.
+        epochs: Epochs of the run.
 
     Returns:
         Entries for the legend, by label.
@@ -103,7 +103,7 @@ def draw_spans(
     Args:
         axes: `matplotlib.axes.Axes` to draw into.
         problems: From top to bottom.
-        epochs: Of the run.
+        epochs: Epochs of the run.
 
     Returns:
         Entries for the legend, by label.
@@ -154,7 +154,7 @@ def draw_evidence(axes: Any, panel: Panel, epochs: Epochs) -> dict[str, Any]:
     Args:
         axes: `matplotlib.axes.Axes` to draw into.
         panel: What to draw.
-        epochs: Of the run.
+        epochs: Epochs of the run.
 
     Returns:
         Entries for the legend, by label.
@@ -170,7 +170,7 @@ def draw_evidence(axes: Any, panel: Panel, epochs: Epochs) -> dict[str, Any]:
         values = np.append(values, shown.threshold)
     if "share" not in shown.label:
         _scale(axes, values)
-    elif values.max() <= 1.0:  # and below 0 a model is worse than a constant
+    elif values.max() <= 1.0:  # below 0 a model is worse than a constant
         if values.min() < -10.0:
             axes.set_yscale("symlog", linthresh=1.0)
         axes.set_ylim(1.05 * min(-0.02, values.min()), 1.02)
@@ -191,7 +191,7 @@ def draw_evidence(axes: Any, panel: Panel, epochs: Epochs) -> dict[str, Any]:
 
 
 def _span(finding: Finding, epochs: Epochs) -> tuple[float, float]:
-    """Where a finding began, and where it ended or the run did."""
+    """Where a finding began, and where it or the run ended."""
     end = finding.resolved[1] if finding.resolved else epochs.steps[-1]
     return float(epochs.after(finding.since[1])), float(epochs.after(end))
 
@@ -199,7 +199,7 @@ def _span(finding: Finding, epochs: Epochs) -> tuple[float, float]:
 def draw_curve(
     axes: Any, curve: Curve, epochs: Epochs, colour: str
 ) -> list[Any]:
-    """A curve over the epochs; what is not finite leaves a gap."""
+    """A curve over the epochs, with gaps for non-finite values."""
     order = np.argsort(curve.steps, kind="stable")
     values = curve.values[order]
     return axes.plot(
@@ -232,19 +232,19 @@ def _say(axes: Any, sentence: str) -> None:
 
 
 def _in_a_line(finding: Finding) -> str:
-    """With as many of its numbers as there is room for."""
+    """A finding with as many of its numbers as fit."""
     name = f"{_NAMES[finding.severity]}: {_short(finding)}"
     texts = (
         f"{name}: {measured(finding, most)}"
         for most in range(len(finding.evidence), 0, -1)
     )
-    # A little too long, it is drawn smaller.
+    # If it is a little too long, it is drawn smaller.
     room = 1.25 * _LINE
     return next((text for text in texts if len(text) <= room), name)
 
 
 def _short(finding: Finding) -> str:
-    """Rule and owner, whose last parts are worth the most."""
+    """Rule and owner, whose last parts matter most."""
     short = finding
     while len(place(short)) > _NAME_LENGTH and "/" in short.owner:
         rest = short.owner.partition("/")[2]

@@ -47,8 +47,8 @@ def print_doctor(
     """Prints `doctor_table`, or one sentence if nothing was recorded.
 
     Args:
-        recording: What a `TrainingDoctor`, or any monitor, recorded.
-        console: Where to print, by default the standard output.
+        recording: Recording of a `TrainingDoctor` or any other monitor.
+        console: Where to print, by default standard output.
         max_rows: See `doctor_table`.
     """
     print_table(doctor_table(recording, max_rows=max_rows), EMPTY, console)
@@ -59,13 +59,13 @@ def doctor_table(
 ) -> Table:
     """The problems of the last run, each with its cause and consequences.
 
-    Of each problem the cause: what, where, since when, why it matters, the
-    measured numbers, and what to change. Beneath it, one line per consequence.
-    At the end, what no longer holds, and what could not be checked.
+    For each problem the cause: what, where, since when, why it matters, the
+    measured numbers, and what to change; below it, one line per consequence. At
+    the end, findings that no longer hold, and what could not be checked.
 
     Args:
-        recording: What a `TrainingDoctor`, or any monitor, recorded.
-        max_rows: Most problems, the worst ones; `None` for all.
+        recording: Recording of a `TrainingDoctor` or any other monitor.
+        max_rows: Maximum number of problems, the worst ones; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.
@@ -82,28 +82,28 @@ def print_findings(
     """Prints `findings_table`.
 
     Args:
-        findings: Such as `preflight` and `diagnose` return.
-        console: Where to print, by default the standard output.
+        findings: As returned by `preflight` and `diagnose`.
+        console: Where to print, by default standard output.
     """
     (console or Console()).print(findings_table(findings))
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
-    """Findings as problems, as `doctor_table` shows them.
+    """Findings as problems, in the form of `doctor_table`.
 
     Args:
-        findings: Such as `preflight` and `diagnose` return: causes first, each
+        findings: As returned by `preflight` and `diagnose`: causes first, each
             followed by what it explains.
     """
     return VerdictTable(verdict_of(findings))
 
 
 class VerdictTable(Table):
-    """A verdict that fits itself to the terminal; no sentence is cut.
+    """A verdict that fits the terminal; no sentence is cut.
 
     Args:
         verdict: What was found.
-        max_rows: Most problems; `None` for all.
+        max_rows: Maximum number of problems; `None` for all.
     """
 
     def __init__(

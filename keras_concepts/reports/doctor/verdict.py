@@ -18,7 +18,7 @@ class Problem(NamedTuple):
 
     Attributes:
         cause: The finding that explains the others.
-        effects: What it explains, directly or not.
+        effects: Findings that it explains, directly or not.
     """
 
     cause: Finding
@@ -36,21 +36,21 @@ class Problem(NamedTuple):
 
     @property
     def severity(self) -> str:
-        """The worst of what still holds."""
+        """The worst severity of the current findings."""
         held = [x.severity for x in self.findings if x.resolved is None]
         return min(held or [self.cause.severity], key=RANKS.index)
 
 
 class Verdict(NamedTuple):
-    """What was found in a run, and what was looked for.
+    """What was found in a run, and what was checked.
 
     Attributes:
-        problems: Those that still hold, the worst first.
-        withdrawn: Findings of problems that hold no longer.
-        checked: Names of the rules that could judge.
+        problems: Current problems, the worst first.
+        withdrawn: Findings of problems that no longer hold.
+        checked: Names of the rules that could be checked.
         unchecked: Other rules, and what they would need.
-        unknown: What could not be looked at, and why.
-        when: Which part of the run was judged, as in `"in 12 epochs"`.
+        unknown: What could not be examined, and why.
+        when: The part of the run that was judged, such as `"in 12 epochs"`.
     """
 
     problems: list[Problem]
@@ -62,7 +62,7 @@ class Verdict(NamedTuple):
 
     @property
     def headline(self) -> str:
-        """How many problems there are, in one sentence."""
+        """The number of problems, in one sentence."""
         notes = sum(each.severity == "info" for each in self.problems)
         count = len(self.problems) - notes
         parts = [_count(count, "problem") if count or not notes else ""]
@@ -73,9 +73,9 @@ class Verdict(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """What holds no longer, what was checked, and what was not.
+        """What no longer holds, what was checked, and what was not.
 
-        What was checked is said of a run in which nothing was found.
+        What was checked is only listed if nothing was found.
         """
         checked = [] if self.problems else self.checked
         lists = (
@@ -96,8 +96,8 @@ def verdict_on(
     """The verdict on the last run of a recording; `None` without any rows.
 
     Args:
-        recording: What a `TrainingDoctor`, or any monitor, recorded.
-        judge: Who has judged the last run; by default it is judged again.
+        recording: Recording of a `TrainingDoctor` or any other monitor.
+        judge: Judge of the last run; by default it is judged again.
     """
     if not len(recording):
         return None
@@ -120,7 +120,7 @@ def verdict_on(
 
 
 def judged_run(recording: Recording) -> int:
-    """Number of the last run that a doctor has seen, or else that any has."""
+    """Number of the last run that a doctor has seen, else of the last run."""
     last: dict[str, int] = {}
     for each in recording:
         last[each.monitor] = max(each.run, last.get(each.monitor, each.run))
@@ -170,7 +170,7 @@ def place(finding: Finding) -> str:
 
 
 def began(finding: Finding) -> str:
-    """Since when; epochs as Keras prints them."""
+    """Since when, with epochs as Keras prints them."""
     epoch, step = finding.since
     if not step:
         return "before training"
@@ -190,8 +190,8 @@ def measured(finding: Finding, most: int | None = None) -> str:
     """The numbers, each with the threshold where the finding begins.
 
     Args:
-        finding: With its evidence.
-        most: How many numbers, those with a threshold first; `None` for all.
+        finding: A finding with its evidence.
+        most: Maximum of numbers, those with a threshold first; `None` for all.
     """
     numbers = finding.evidence
     if most is not None:
@@ -200,7 +200,7 @@ def measured(finding: Finding, most: int | None = None) -> str:
 
 
 def withdrawn(finding: Finding) -> str:
-    """What held for a time, and when."""
+    """A finding that held for a time, and when."""
     first, last = finding.since[0] + 1, (finding.resolved or (0, 0))[0] + 1
     if first >= last:
         return f"{place(finding)} in epoch {last}"
@@ -214,7 +214,7 @@ def _count(count: int, noun: str) -> str:
 
 
 def _by_need(unchecked: Sequence[str]) -> list[str]:
-    """Rules that need the same, together: `a, b (needs validation data)`."""
+    """Rules with the same need, together: `a, b (needs validation data)`."""
     rules: dict[str, dict[str, None]] = {}
     for each in unchecked:
         name, _, need = each.partition(": ")
@@ -229,7 +229,7 @@ def _when(t: Training) -> str:
     if t.is_preflight:
         return "before training"
     ended, planned = t.ended_epochs, t.planned_epochs
-    if not ended and t.position[0]:  # nobody recorded what `fit` logs
+    if not ended and t.position[0]:  # the logs of `fit` were not recorded
         ended = planned = t.position[0] + 1
     if not ended:
         return "before the first epoch ended"

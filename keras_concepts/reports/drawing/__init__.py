@@ -1,1 +1,1 @@
-"""What tables and figures of all concepts have in common."""
+"""Shared parts of the tables and figures of all concepts."""

@@ -1,4 +1,4 @@
-"""Blocks of a big model, and which of its rows a table shows."""
+"""Blocks of a big model, and the rows that a table shows."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,10 +15,10 @@ _DEEPEST = 4
 
 
 class ShownRows(NamedTuple):
-    """Which rows a table shows.
+    """The rows that a table shows.
 
     Attributes:
-        places: Of these rows, in the order in which they are shown.
+        places: Indices of these rows, in the order shown.
         note: What is left out, and how to see it; `""` if nothing is.
     """
 
@@ -29,11 +29,11 @@ class ShownRows(NamedTuple):
 def block_levels(names: Sequence[str]) -> Iterator[list[str]]:
     """The blocks that rows belong to by the numbers in their names.
 
-    Of `conv4_block2_1_conv` these are `conv4_block2_1`, `conv4_block2` and
-    `conv4`, and at last `""`, the block that holds all.
+    For `conv4_block2_1_conv` these are `conv4_block2_1`, `conv4_block2` and
+    `conv4`, and finally `""`, the block that holds all.
 
     Args:
-        names: Of all rows, in the order of the model.
+        names: Names of all rows, in the order of the model.
 
     Yields:
         The block of each row, from the smallest blocks to the largest.
@@ -49,13 +49,14 @@ def worst_first(
     max_rows: int | None,
     order: str = "the worst first, and one or more of each block",
 ) -> ShownRows:
-    """All rows or, of a big model, the worst of each block and others.
+    """All rows or, for a big model, the worst of each block and others.
 
     Args:
-        names: Of all rows, in the order of the model.
-        badness: Of each row; the largest is the worst, and NaN the best.
-        max_rows: Most rows to show, at least 1; `None` for all.
-        order: Which rows these are and how they are sorted, for the note.
+        names: Names of all rows, in the order of the model.
+        badness: One value per row; the largest is the worst, and NaN the best.
+        max_rows: Maximum number of rows to show, at least 1; `None` for all.
+        order: Text on which rows these are and how they are sorted, for the
+            note.
 
     Raises:
         TypeError: `max_rows` is not an integer.
@@ -80,7 +81,7 @@ def worst_first(
 
 
 def last_rows(count: int, max_rows: int | None, noun: str) -> ShownRows:
-    """All rows, or the last ones, as of epochs.
+    """All rows, or the last ones, for example of epochs.
 
     Args:
         count: Number of rows.
@@ -98,12 +99,13 @@ def last_rows(count: int, max_rows: int | None, noun: str) -> ShownRows:
 def distance_from_the_others(
     sizes: np.ndarray, *bad_shares: Sequence[float] | np.ndarray
 ) -> np.ndarray:
-    """How bad each row is: powers of ten from the median, 0 being furthest.
+    """How bad each row is: powers of ten from the median; 0 is furthest.
 
     Args:
-        sizes: Of each row, at least 0; NaN where there is none.
-        bad_shares: Of each row, from 0 to 1, such as of dead units: all of them
-            count as much as a factor of 1,000. NaN where there are none.
+        sizes: One size per row, at least 0; NaN where there is none.
+        bad_shares: One share per row, from 0 to 1, such as that of dead units:
+            a share of 1 counts as much as a factor of 1,000. NaN where there
+            are none.
     """
     positive = sizes[np.isfinite(sizes) & (sizes > 0.0)]
     middle = float(np.median(positive)) if len(positive) else 1.0
@@ -121,6 +123,6 @@ def _note(left_out: int, count: int, order: str) -> str:
 
 
 def _head(name: str, level: int) -> str:
-    """The name up to its number of this level, or the last before it."""
+    """The name up to its number at this level, or the last before it."""
     ends = [found.end() for found in _NUMBER.finditer(name)][:level]
     return name[: ends[-1]] if ends else name

@@ -15,15 +15,15 @@ def draw_colour_bar(
     zeros: bool,
     **layout: Any,
 ) -> None:
-    """A colour bar in powers of ten; exact zeros have a colour of their own.
+    """A colour bar in powers of ten; exact zeros have their own colour.
 
     Args:
-        figure: To draw into.
-        image: What `draw_cells` returned.
+        figure: Figure to draw into.
+        image: The result of `draw_cells`.
         axes: Axes or list of axes that it belongs to.
-        label: What the colours are.
+        label: Meaning of the colours.
         zeros: Whether exact zeros are shown.
-        layout: For `Figure.colorbar`.
+        layout: Arguments of `Figure.colorbar`.
     """
     from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
@@ -36,9 +36,9 @@ def draw_colour_bar(
         **layout,
     )
     low, high = image.get_clim()
-    # The 0 has the place of a tick at the lower end.
+    # The 0 is placed as a tick at the lower end.
     lowest = low * (high / low) ** 0.05 if zeros else low
-    # On short scales there is room for more than the powers of ten.
+    # On short scales there is room for more than powers of ten.
     subs = (1.0, 2.0, 5.0) if high / low < 100.0 else (1.0,)
     ticks = LogLocator(subs=subs, numticks=9).tick_values(low, high)
     bar.set_ticks(

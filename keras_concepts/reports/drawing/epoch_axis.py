@@ -1,4 +1,4 @@
-"""Axes of epochs, one after the other, over several runs."""
+"""Axes of consecutive epochs over several runs."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from keras_concepts.reports.selection import epoch_name
 def label_epochs(axes: Any, epochs: Sequence[tuple[int, int]]) -> None:
     """Labels positions 0, 1, ... of a line plot with their epochs.
 
-    A dotted line divides two runs.
+    A dotted line separates two runs.
 
     Args:
         axes: `matplotlib.axes.Axes`.
@@ -50,9 +50,9 @@ def run_ends(epochs: Sequence[tuple[int, int]]) -> list[float]:
 def labelled(
     axes: Any, epochs: Sequence[tuple[int, int]]
 ) -> tuple[list[int], list[str]]:
-    """Which positions have a label, so that all have room, and the labels.
+    """Positions with a label, so that all labels fit, and the labels.
 
-    They are where runs begin and, in between, round numbers.
+    They are at the start of each run and, in between, at round numbers.
     """
     numbers = [epoch + 1 for _, epoch in epochs]
     every = _columns_per_label(axes, len(epochs), len(str(max(numbers))))
@@ -62,7 +62,7 @@ def labelled(
         if not kept or position - kept[-1] >= every:
             kept.append(position)
     for position, number in enumerate(numbers):
-        # The label of an epoch 1 may stand a little closer to the next.
+        # The label of an epoch 1 may be a little closer to the next.
         room = min(abs(position - other) for other in kept)
         if number % every == 0 and room >= math.ceil(0.8 * every):
             kept.append(position)
@@ -78,7 +78,7 @@ def _set_labels(axes: Any, epochs: Sequence[tuple[int, int]]) -> None:
 
 
 def _columns_per_label(axes: Any, columns: int, characters: int) -> int:
-    """1, 2, 5, 10, ... so that labels of so many characters have room."""
+    """1, 2, 5, 10, ... so that labels of this many characters fit."""
     from matplotlib.ticker import MaxNLocator
 
     inches = axes.bbox.width / axes.figure.dpi

@@ -1,4 +1,4 @@
-"""What all figures of the reports have in common."""
+"""Shared parts of all figures of the reports."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +13,14 @@ TICK_SIZE = 10.5
 
 
 def empty_figure(sentence: str) -> Any:
-    """A figure with a sentence where there is nothing to draw."""
+    """A figure with a sentence, for when there is nothing to draw."""
     figure = new_figure(8.0, 2.0)
     figure.suptitle(sentence)
     return figure
 
 
 def add_legend(figure: Any, entries: Sequence[Any]) -> None:
-    """A legend below everything, in as few lines as there is room for."""
+    """A legend below everything, in as few lines as possible."""
     if not entries:
         return
     characters = [len(entry.get_label()) + 8 for entry in entries]
@@ -36,6 +36,6 @@ def add_legend(figure: Any, entries: Sequence[Any]) -> None:
 
 
 def _width(characters: Sequence[int], columns: int) -> int:
-    """Of so many columns, which a legend fills one after the other."""
+    """Entries in the order in which a legend fills this many columns."""
     parts = np.array_split(characters, columns)
     return sum(int(part.max()) for part in parts)

@@ -7,10 +7,10 @@ import numpy as np
 
 
 class Grid(NamedTuple):
-    """What a heatmap shows.
+    """The contents of a heatmap.
 
     Attributes:
-        edges: Where each of `k` columns begins and the last one ends,
+        edges: Start of each of `k` columns, and end of the last one,
             `(k + 1,)`.
         values: One number per cell, `(rows, k)`; NaN where there is none.
         nonfinite: Whether a NaN or an infinity was measured there.
@@ -22,11 +22,11 @@ class Grid(NamedTuple):
 
     @classmethod
     def of_columns(cls, values: np.ndarray, missing: np.ndarray) -> Self:
-        """Cells in columns that are 1 wide, the first around 0.
+        """Cells in columns of width 1, the first centred at 0.
 
         Args:
             values: As measured, `(rows, k)`.
-            missing: Where nothing was measured.
+            missing: True where nothing was measured.
         """
         finite = np.isfinite(values) & ~missing
         return cls(
@@ -41,7 +41,7 @@ def colour_span(grids: Sequence[Grid]) -> tuple[float, float]:
     positive = [g.values[g.values > 0.0] for g in grids]
     if not sum(map(len, positive)):
         return 0.1, 1.0
-    # Beyond, matplotlib takes the ends of the scale for 0 or infinite.
+    # Beyond, matplotlib treats the ends of the scale as 0 or infinite.
     logs = np.clip(np.log10(np.concatenate(positive)), -280.0, 280.0)
     low, high = float(logs.min()), float(logs.max())
     slack = max(0.0, 1.0 - (high - low)) / 2.0

@@ -1,4 +1,4 @@
-"""Heatmaps in colours of equal steps of the logarithm."""
+"""Heatmaps whose colours are equal steps of the logarithm."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,16 +30,16 @@ def draw_cells(axes: Any, shown: Grid, span: tuple[float, float]) -> Any:
     Args:
         axes: `matplotlib.axes.Axes` to draw into.
         shown: At least one row and one column.
-        span: Ends of the colour scale, see `colour_span`.
+        span: Ends of the colour scale; see `colour_span`.
 
     Returns:
-        What a colour bar needs.
+        The input of a colour bar.
     """
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm
 
     rows = np.arange(len(shown.values) + 1) - 0.5
-    # A zero has no logarithm: it stands for what lies below the scale.
+    # A zero has no logarithm: it stands for values below the scale.
     values = np.where(shown.values == 0.0, span[0] / 2.0, shown.values)
     image = axes.pcolormesh(
         shown.edges,
@@ -68,19 +68,18 @@ def label_layers(
     kinds: Sequence[str] | None = None,
     longest: int = _LONGEST_NAME,
 ) -> None:
-    """Names the rows or, where they are too many, their blocks.
+    """Names the rows or, if there are too many, their blocks.
 
-    Blocks are those of `block_levels`; a tick stands where one ends. Where
-    names tell no blocks, as many rows are named as there is room for, the first
-    and last among them.
+    Blocks are those of `block_levels`; a tick marks where one ends. If names
+    show no blocks, as many rows are named as fit, including the first and last.
 
     Args:
         axes: Axes of a heatmap.
         names: One name per row.
-        height: Of the axes, in inches.
+        height: Height of the axes, in inches.
         kinds: Kind of layer of each row, in bands of equal kinds, which are
-            named and divided by a line.
-        longest: Most characters of a name.
+            named and separated by a line.
+        longest: Maximum length of a name.
     """
     kinds = [""] * len(names) if kinds is None else kinds
     bands = _runs(kinds)
@@ -109,7 +108,7 @@ def label_layers(
 def _name_bands(
     axes: Any, bands: Sequence[int], kinds: Sequence[str], height: float
 ) -> None:
-    """The kind of each band that has room for it, in its upper left corner."""
+    """The kind of each band, in its upper left corner, if it fits."""
     from matplotlib.patheffects import withStroke
 
     ends = [*bands[1:], len(kinds)]
@@ -137,7 +136,7 @@ def _rows_with_labels(names: Sequence[str], room: int) -> tuple[Any, list[str]]:
 
 
 def _runs(keys: Sequence[Any]) -> list[int]:
-    """Where equal neighbours begin."""
+    """Where runs of equal values begin."""
     return [i for i, key in enumerate(keys) if not i or key != keys[i - 1]]
 
 
@@ -145,7 +144,7 @@ def patches(shown: Grid, absent: str = "no gradient") -> dict[str, Any]:
     """Legend entries of the colours that the colour bar does not explain.
 
     Args:
-        shown: What a heatmap shows.
+        shown: The contents of a heatmap.
         absent: What a cell without a value means.
 
     Returns:

@@ -13,17 +13,17 @@ _GAP = "..."
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Names as short as they can be without two becoming one.
+    """Names as short as possible while all stay different.
 
     Drops the leading parts that all paths share (the model's name), the cell of
-    a recurrent layer, and the variable's own name where its layer has no other:
+    a recurrent layer, and the variable's own name if its layer has no other:
     `model/gru/gru_cell/kernel` becomes `gru/kernel`, or `gru`.
 
     Args:
         paths: Paths of variables, such as `sequential/dense/kernel`.
 
     Returns:
-        One name per path, in their order.
+        One name per path, in the same order.
     """
     paths = [printable(path) for path in paths]
     parts = [re.sub(r"/[^/]*_cell(?=/)", "", path).split("/") for path in paths]
@@ -56,30 +56,30 @@ def layer_names(paths: Sequence[str]) -> list[str]:
 def shorten(names: Sequence[str], width: int) -> list[str]:
     """Cuts the middle out of names that are longer than `width` characters.
 
-    Different names stay different. What all of them begin with goes first, such
-    as the name of the model in `resnet_block_1_conv`. Where all of them differ
-    in the part that is cut out, it is not the middle; where nothing else helps,
-    the place in the list stands in front: `12...projection`.
+    Different names stay different. First, what all of them begin with is
+    dropped, such as the name of the model in `resnet_block_1_conv`. If they
+    differ only in the middle, another part is cut; as a last resort, the index
+    in the list comes first: `12...projection`.
 
     Args:
-        names: All that are shown together.
-        width: Most characters of a name; enough for the places.
+        names: All names that are shown together.
+        width: Maximum length of a name; enough for the indices.
     """
     return list(_shortened(tuple(names), width))
 
 
 def figure_names(names: Sequence[str], width: int) -> list[str]:
-    """What `shorten` gives, as a figure shows it literally."""
+    """The result of `shorten`, escaped for a figure."""
     return [literal(name) for name in shorten(names, width)]
 
 
 def legible_width(names: Sequence[str], least: int, most: int) -> int:
-    """Fewest characters, from `least`, that need no places to tell names apart.
+    """Smallest width, from `least`, that distinguishes names without indices.
 
     Args:
-        names: All that are shown together.
-        least: Fewest characters that are worth it.
-        most: Where to give up.
+        names: All names that are shown together.
+        least: Smallest width worth trying.
+        most: Width at which to give up.
     """
     if max(map(len, names), default=0) > most:
         names = _without_beginning(names)
@@ -109,14 +109,15 @@ def _shortened(names: tuple[str, ...], width: int) -> Sequence[str]:
 
 
 def _without_beginning(names: Sequence[str]) -> Sequence[str]:
-    """Without the words that all begin with, but those before a number."""
+    """Names without their common first words, except those before a number."""
     if len(set(names)) < 2:
         return names
     first, last = min(names), max(names)
     pairs = zip(first, last, strict=False)
     shared = sum(1 for _ in itertools.takewhile(lambda x: x[0] == x[1], pairs))
     for end in range(shared, 0, -1):
-        # Only the next letters, not whole rests: names may be megabytes long.
+        # Only the next letters, not the whole rest: names may be megabytes
+        # long.
         if first[end - 1] in "_/." and all(
             name[end : end + 1].isalpha() for name in names
         ):
@@ -127,7 +128,7 @@ def _without_beginning(names: Sequence[str]) -> Sequence[str]:
 def _told_apart(names: Sequence[str], width: int) -> list[str] | None:
     most = max(width - len(_GAP), 1)
     middle = (most + 1) // 2
-    # From the middle outwards, so that both ends keep something to read.
+    # From the middle outwards, so that both ends stay readable.
     for head in sorted(range(most + 1), key=lambda head: abs(head - middle)):
         cut = [_cut(name, width, head) for name in names]
         if len(set(cut)) == len(set(names)):

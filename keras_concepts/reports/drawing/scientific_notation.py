@@ -4,7 +4,7 @@ import numpy as np
 
 
 def scientific(value: float) -> str:
-    """A number of two digits, times a power of ten where it is far from 1."""
+    """A number with two digits, times a power of ten if it is far from 1."""
     if np.isnan(value):
         return "undefined"
     if value == 0.0 or 1e-2 <= value < 100.0 or np.isinf(value):

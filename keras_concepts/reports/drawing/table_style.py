@@ -1,4 +1,4 @@
-"""Tables that fit themselves to the terminal."""
+"""Tables that fit the terminal."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -19,24 +19,24 @@ BAD = "bold red"
 SUSPECT = "bold yellow"
 _SHORTEST_NAME = 10
 _LEGIBLE_NAME = 32
-_BETWEEN = 2  # characters from column to column
+_BETWEEN = 2  # characters between columns
 _LINE_LENGTH = 80
 
 
 class NameTable(Table):
     """A table whose first column holds names, such as those of layers.
 
-    Where there is no room for all of its columns, it leaves out some of them
-    and tells which, rather than the names or half of each number.
+    If its columns do not all fit, it leaves out some of them and names them,
+    rather than cut names or numbers.
 
     Args:
-        title: Text above, of any length.
+        title: Title, of any length.
         names: One per row.
         columns: Header and cells of the other columns.
-        about: What columns mean, by their headers; a sentence each.
-        optional: Headers of columns that may be left out, the first one first.
+        about: Meaning of columns, by their headers; one sentence each.
+        optional: Headers of columns that may be left out, in this order.
         first: Header of the first column.
-        rows: Which rows are shown, by default all.
+        rows: The rows to show, by default all.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class NameTable(Table):
         caption = Text(_sentences(self.about, headers), "italic dim")
         if left_out:
             names = ", ".join(_one_line(header) for header in left_out)
-            _ = caption.append(f" Left out for lack of room: {names}.")
+            _ = caption.append(f" Left out for lack of space: {names}.")
         if self.note:
             _ = caption.append(f" {self.note}" if caption else self.note)
-        # Not as the table's own, which it would break at its own width.
+        # Not as the table's caption, which would wrap at the table's width.
         yield Constrain(self.title or "", width)
         if self.row_count:
             yield table
@@ -105,14 +105,14 @@ class NameTable(Table):
     def _fitted(
         self, console: Console, options: ConsoleOptions
     ) -> tuple[Table, list[str]]:
-        """As many columns as there is room for, and the headers of others."""
+        """As many columns as fit, and the headers of the others."""
         kept, left_out = list(self.columns), []
         names = legible_width(self.names, _SHORTEST_NAME, _LEGIBLE_NAME)
         for header in self.optional:
             if names + _width(console, options, kept[1:]) <= options.max_width:
                 break
             fewer = [column for column in kept if column.header != header]
-            # That a bar is missing needs no words.
+            # A missing bar needs no note.
             left_out += [header] if header and len(fewer) < len(kept) else []
             kept = fewer
         table = Table(
@@ -134,11 +134,11 @@ class NameTable(Table):
 
 
 class Name:
-    """A name that loses its middle, not its end, where there is no room.
+    """A name that loses its middle rather than its end if it does not fit.
 
     Args:
-        names: All names of the column, of one line each.
-        place: Which of them it is.
+        names: All names of the column, one line each.
+        place: Index of this name.
     """
 
     def __init__(self, names: Sequence[str], place: int) -> None:
@@ -171,7 +171,7 @@ class LogBar(Bar):
         length = 0.0
         if np.isfinite(value) and value > 0.0:
             length = max(0.0, blocks + float(np.log10(value / largest)))
-        # A bar shows whole eighths of a block: the nearest.
+        # A bar shows eighths of a block: the nearest.
         eighths = round(length * 8) / 8
         super().__init__(blocks, 0, eighths, width=blocks)
         self.style = Style(color="cyan")  # without a background
@@ -186,21 +186,21 @@ class LogBar(Bar):
 
 
 def size_cell(value: float) -> Text:
-    """A size that may be of any order, exactly zero, or not finite."""
+    """A size of any order of magnitude, exactly zero or not finite."""
     if np.isfinite(value):
         return Text(f"{value:.1e}") if value else Text("0", "yellow")
     return Text(f"{value:g}", BAD)
 
 
 def count_cell(count: float, of: float) -> Text:
-    """How many units of a layer are dead or saturated."""
+    """The number of units of a layer that are dead or saturated."""
     return Text(f"{count:g}/{of:g}", SUSPECT if count else "dim")
 
 
 def _width(
     console: Console, options: ConsoleOptions, columns: Sequence[Column]
 ) -> int:
-    """What columns need beside a column of names."""
+    """The width that columns need besides a column of names."""
     wide = options.update(max_width=1000)
     widths = [
         measure_renderables(console, wide, [column.header, *column.cells])
@@ -218,7 +218,7 @@ def _one_line(header: str) -> str:
 
 
 def stacked(label: str) -> str:
-    """A label as a narrow header: broken into two lines of like length."""
+    """A label as a narrow header: broken into two lines of similar length."""
     words = label.split(" ")
     breaks = (
         f"{' '.join(words[:i])}\n{' '.join(words[i:])}"

@@ -7,10 +7,10 @@ from keras_concepts.reports.gradients.history import History
 
 
 def step_grid(history: History, columns: int = 800) -> Grid:
-    """Brings at least one step down to about `columns` columns.
+    """Reduces one or more steps to about `columns` columns.
 
-    A cell is the median of the finite steps of its column. A run begins with a
-    column of its own.
+    A cell is the median of the finite steps in its column. A run begins in a
+    new column.
     """
     count = len(history.steps)
     begins = np.flatnonzero(np.diff(history.runs)) + 1

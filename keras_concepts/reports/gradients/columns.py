@@ -74,7 +74,7 @@ def weight_columns(
 
 
 def badness(epoch: Recording, history: History) -> np.ndarray:
-    """How much each row needs looking at; the largest is the worst."""
+    """How bad each row is; the largest is the worst."""
     medians = np.array([derived.median(values) for values in history.values])
     counts, units = _dead_and_units(epoch)
     dead = [

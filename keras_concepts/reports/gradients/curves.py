@@ -16,11 +16,11 @@ _LONGEST_NAME = 30
 
 
 def draw_curves(axes: Any, history: History) -> list[Any]:
-    """Draws the first and the last layer on a logarithmic scale.
+    """Draws the first and last layer on a logarithmic scale.
 
-    Where several steps share a point, a band runs from their 10th to their
-    90th percentile. Zeros and non-finite values leave a gap. Where two runs
-    differ in their variables, the last run is drawn alone.
+    If several steps share a point, a band shows their 10th to 90th percentile.
+    Zeros and non-finite values leave a gap. If two runs differ in their
+    variables, only the last run is drawn.
 
     Args:
         axes: `matplotlib.axes.Axes` to draw into.
@@ -85,7 +85,7 @@ def _percentiles(
 
 
 def _alone(values: np.ndarray) -> np.ndarray:
-    """Points that no line would show: between gaps, or one of very few."""
+    """Points that a line would not show: between gaps, or one of very few."""
     drawn = np.isfinite(values)
     if len(values) < 10:
         return drawn

@@ -1,4 +1,4 @@
-"""A picture of the gradients of one recording."""
+"""A figure of the gradients of one recording."""
 
 from typing import TYPE_CHECKING
 
@@ -37,14 +37,14 @@ def plot_gradients(recording: Recording, title: str | None = None) -> "Figure":
     Above, a heatmap: kernels and embeddings, the first layer on top, over the
     training steps, in colours of equal log10 steps. Below, the weights of the
     first and the last layer as curves, with a band from the 10th to the 90th
-    percentile where several steps share a point; of the last run alone if
+    percentile where several steps share a point; only for the last run if
     another run has other variables. Runs that were recorded at the same time
-    stand side by side.
+    are drawn side by side.
 
     Args:
-        recording: What a `GradientMonitor` recorded.
-        title: Text above; by default the first layer's gradient as a share of
-            the last's.
+        recording: Recording of a `GradientMonitor`.
+        title: Title; by default the first layer's gradient as a share of the
+            last layer's.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -88,6 +88,6 @@ def _headline(history: History) -> str:
         start = "The" if compared is history else "In the last run, the"
         text = (
             f"{start} first layer's gradient is {scientific(share)} "
-            "times the last's"
+            "times the last layer's"
         )
     return text + (f"; not finite in {bad} of {count} steps" if bad else "")

@@ -17,16 +17,16 @@ _MOST_EPOCH_TICKS = 60
 def draw_steps(
     axes: Any, history: History, shown: Grid, span: tuple[float, float]
 ) -> Any:
-    """Draws all steps of a recording; a white line divides two runs.
+    """Draws all steps of a recording; a white line separates two runs.
 
     Args:
         axes: `matplotlib.axes.Axes` to draw into.
-        history: Where the epochs come from.
+        history: Gradients, with the epochs.
         shown: `step_grid(history)`.
         span: Ends of the colour scale, see `colour_span`.
 
     Returns:
-        What a colour bar needs.
+        The input of a colour bar.
     """
     image = draw_cells(axes, shown, span)
     for edge in run_edges(history):
@@ -36,13 +36,13 @@ def draw_steps(
 
 
 def run_edges(history: History) -> np.ndarray:
-    """Places between the last step of a run and the first of the next."""
+    """Positions between the last step of a run and the first of the next."""
     changes = np.flatnonzero(np.diff(history.runs)) + 1
     return boundaries(history.places, np.append(0, changes))[1:-1]
 
 
 def _mark_epochs(axes: Any, history: History) -> None:
-    """Ticks on the top edge where epochs begin, their numbers in between."""
+    """Ticks on the top edge where epochs begin, with their numbers between."""
     epochs, runs = history.epochs, history.runs
     changes = (np.diff(epochs) != 0) | (np.diff(runs) != 0)
     begins = np.flatnonzero(np.append(True, changes))

@@ -24,7 +24,7 @@ class History(NamedTuple):
 
     Attributes:
         names: Short name of each of `v` variables, first layer first.
-        paths: Path of each.
+        paths: Path of each variable.
         steps: The `n` measured steps, in order of runs.
         runs: Run of each step, `(n,)`.
         epochs: Epoch of each step, from 0, `(n,)`.
@@ -32,11 +32,11 @@ class History(NamedTuple):
             NaN where there was none.
         missing: Whether there was no gradient at all, `(v, n)`.
         places: Where each step is drawn, `(n,)`: at its number, or further to
-            the right if an earlier run has come as far, as one that was
+            the right if an earlier run already has this step, such as one
             recorded at the same time.
         recorded: Whether the variable has a row at the step, `(v, n)`.
         layers: Layer of each variable.
-        roles: What each does there, such as `quantities.WEIGHT`.
+        roles: Role of each variable in its layer, such as `quantities.WEIGHT`.
         sizes: Number of entries of each, `(v,)`.
     """
 
@@ -78,7 +78,7 @@ class History(NamedTuple):
         }
 
     def of_one_model(self) -> "History":
-        """The last run alone if another has other variables, else all runs.
+        """Only the last run if another has other variables, else all runs.
 
         First and last layer are the same in all of its runs.
         """
@@ -122,7 +122,7 @@ class History(NamedTuple):
         )
 
     def name_of(self, rows: Sequence[int]) -> str:
-        """What to call the layer that these rows are the weights of."""
+        """Name of the layer whose weights are in these rows."""
         if len(rows) == 1:
             return self.names[rows[0]]
         layers = list(dict.fromkeys(self.layers))
@@ -133,19 +133,19 @@ def gradient_history(rows: Recording, every_variable: bool = False) -> History:
     """RMS gradients over all steps.
 
     Args:
-        rows: Of one monitor.
+        rows: Rows of one monitor.
         every_variable: Keep biases and the vectors of normalization layers,
             which are otherwise left out unless there is nothing else.
     """
     facts = _facts_of(rows)
     gradients = rows.select(quantity=q.GRADIENT_RMS)
-    # A custom loop may have appended the steps of a tap that saw none.
+    # A custom loop may have appended a tap's samples without steps.
     paths = gradients.owners if len(gradients) else []
     if not every_variable:
         weights = [path for path in paths if facts[path].role != q.VECTOR]
         paths = weights or paths
     every_run = [np.full(len(s.steps), s.run) for s in gradients]
-    # Two runs that are recorded at the same time have steps in common.
+    # Two runs recorded at the same time have steps in common.
     every = np.array([np.concatenate([[], *every_run]), gradients.step], int)
     order = np.lexsort(every[::-1])
     changes = np.diff(every[:, order], prepend=-1).any(axis=0)
@@ -172,7 +172,7 @@ def gradient_history(rows: Recording, every_variable: bool = False) -> History:
 
 
 def _side_by_side(runs: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Steps that never fall: a run that would go back is moved as a whole."""
+    """Steps that never decrease: a run that goes back is moved as a whole."""
     places = steps.copy()
     within = np.diff(steps)[np.diff(runs) == 0]
     gap = within.min() if len(within) else 1
@@ -184,7 +184,7 @@ def _side_by_side(runs: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 
 def _facts_of(rows: Recording) -> dict[str, _Facts]:
-    """Of each variable what its run knows, or else what its path says."""
+    """What the run, or else the path, says about each variable."""
     known = {
         each["path"]: _Facts(
             each["layer"] or each["path"].rpartition("/")[0],

@@ -1,4 +1,4 @@
-"""A picture of the gradients of several recordings, side by side."""
+"""A figure of the gradients of several recordings, side by side."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -36,14 +36,14 @@ def plot_gradient_stacks(
 ) -> "Figure":
     """Draws several recordings side by side, on one colour scale.
 
-    Above each is what the first layer's gradient is of the last's, median
-    over all steps; of the last run alone if another run has other variables.
+    Above each is the first layer's gradient over the last layer's, median over
+    all steps; only of the last run if another run has other variables.
 
     Args:
         recordings: Name and recording of each, for example one per activation
             function. One without gradients
             is left out.
-        title: Text above.
+        title: Title.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -108,16 +108,16 @@ def _draw_stacks(histories: dict[str, History], title: str | None) -> "Figure":
 
 
 def _label_panel(axes: Any, name: str, share: str) -> None:
-    """One line each, as two titles: an exponent would lift a common one."""
+    """One line each, as two titles: an exponent would shift a shared title."""
     axes.set_title(name + "\n ", loc="left", size=LABEL_SIZE, weight="bold")
     axes.set_title(share, loc="right", size=LABEL_SIZE, x=0.0, ha="left")
 
 
 def _common_names(histories: Sequence[History]) -> list[str] | None:
-    """Names that serve all panels, if the recordings have equally many layers.
+    """Names for all panels, if the recordings have the same number of layers.
 
-    Keras counts on from model to model (`dense_13`), so the names may differ
-    where the layers correspond: then they are numbered.
+    Keras keeps counting from model to model (`dense_13`), so corresponding
+    layers may have different names: then they are numbered.
     """
     names = histories[0].names
     if all(history.names == names for history in histories):

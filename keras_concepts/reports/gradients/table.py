@@ -41,8 +41,8 @@ def print_gradients(
     """Prints `gradient_table`, or one sentence if nothing was recorded.
 
     Args:
-        recording: What a `GradientMonitor` recorded.
-        console: Where to print, by default the standard output.
+        recording: Recording of a `GradientMonitor`.
+        console: Where to print, by default standard output.
         every_variable: Show biases and normalization vectors, too.
         max_rows: See `gradient_table`.
     """
@@ -58,29 +58,30 @@ def gradient_table(
 ) -> Table:
     """The last epoch of the last run: one line per variable, in order.
 
-    Of a big model those are shown whose gradients differ most from the median,
-    the worst first: not finite, zero, with dead units, far larger or smaller.
+    For a big model only those whose gradients differ most from the median are
+    shown, the worst first: not finite, zero, with dead units, far larger or
+    smaller.
 
-    The columns, of which those are left out that nothing was recorded for:
+    The columns (those without recorded values are left out):
 
     - RMS gradient: median over the steps where it is finite; `none` if the
       variable had no gradient.
-    - A bar of the same, which is a block shorter for each factor of 10 below
-      the largest.
+    - A bar of the same, one block shorter for each factor of 10 below the
+      largest.
     - over last: RMS gradient divided by that of the last layer's weights,
       median over the steps.
     - not finite: number of steps whose gradient held a NaN or an infinity; left
       out if there was none.
     - RMS weight: median over the steps.
-    - update/weight: RMS change of the weights by a step divided by RMS weight,
-      median over the steps that were applied.
-    - dead units: how many units of the layer had exactly zero gradient in
-      every step, of how many.
+    - update/weight: RMS weight change per step divided by RMS weight, median
+      over the steps that were applied.
+    - dead units: number of units of the layer with exactly zero gradient in
+      every step, and number of all units.
 
     Args:
-        recording: What a `GradientMonitor` recorded.
+        recording: Recording of a `GradientMonitor`.
         every_variable: Show biases and normalization vectors, too.
-        max_rows: Most rows; `None` for all.
+        max_rows: Maximum number of rows; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.
@@ -125,7 +126,7 @@ def _about(history: History) -> dict[str, str]:
         GRADIENT: f"Medians over the steps.{finite}",
         BAR: "Each block of the bar is a factor of 10; the largest gradient "
         "fills it.",
-        UPDATE: "Update: RMS change by a step over RMS weight; about "
+        UPDATE: "Update: RMS change per step over RMS weight; about "
         f"{USUAL_UPDATE_RATIO:g} is usual.",
     }
 

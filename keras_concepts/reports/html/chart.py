@@ -1,4 +1,4 @@
-"""A chart of a page, with what stands around it."""
+"""A chart of a page, with its caption, legend and numbers."""
 
 import dataclasses
 import re
@@ -10,12 +10,12 @@ import numpy as np
 from keras_concepts.reports.drawing.names import printable
 from keras_concepts.reports.html.svg import COLOURS, WIDTH, svg_of
 
-# Rows of the table of numbers that stands below a chart.
+# Rows of the table of numbers below a chart.
 MOST_ROWS = 24
-TOP, BOTTOM, RIGHT = 24.0, 36.0, 12.0  # points beside the axes
-# Of the values, that the vertical axis spans at least.
+TOP, BOTTOM, RIGHT = 24.0, 36.0, 12.0  # points around the axes
+# Minimum span of the vertical axis, as a share of the values.
 _LEAST_SPAN = 0.01
-CHARACTER = 6.4  # width in points, of a label of a tick
+CHARACTER = 6.4  # width in points, in a tick label
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Key:
     """An entry of a legend.
 
     Attributes:
-        label: What it is.
-        colour: Name of a variable of the page's style.
-        shape: `"line"`, `"dashed"`, `"dotted"`, `"area"` or, of an area that
-            other things shine through, `"shade"`.
+        label: Text of the entry.
+        colour: Name of a variable in the page's style.
+        shape: `"line"`, `"dashed"`, `"dotted"`, `"area"` or, for a transparent
+            area, `"shade"`.
     """
 
     label: str
@@ -40,8 +40,8 @@ class Numbers:
 
     Attributes:
         header: Name of each column.
-        rows: Cells, as text; the first names the row.
-        note: What is left out.
+        rows: Cells as text; the first one names the row.
+        note: Text on what is left out.
     """
 
     header: Sequence[str]
@@ -51,15 +51,15 @@ class Numbers:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """A chart, and the same in words and numbers.
+    """A chart, also in words and numbers.
 
     Attributes:
         name: Its identifier in the page.
-        title: Short.
-        caption: What is seen, in a sentence or two.
-        svg: The picture, an element.
-        legend: What its colours are.
-        numbers: What it shows, as a table.
+        title: Short title.
+        caption: What the chart shows, in a sentence or two.
+        svg: The picture, as an element.
+        legend: Meaning of its colours.
+        numbers: Its contents as a table.
     """
 
     name: str
@@ -113,11 +113,11 @@ def key_of(label: str, artist: Any) -> Key:
 
 
 def place_axes(figure: Any, axes: Any) -> None:
-    """Puts the only axes where their labels have room.
+    """Places the single axes so that their labels fit.
 
     Args:
         figure: From `new_figure`.
-        axes: With all that is drawn, and their limits.
+        axes: Axes with everything drawn, and their limits.
     """
     from matplotlib.ticker import LogLocator
 
@@ -143,7 +143,7 @@ def place_axes(figure: Any, axes: Any) -> None:
 
 
 def _widen(axes: Any) -> None:
-    """So that a curve which hardly changes looks so."""
+    """Widens the axis so that a nearly constant curve looks constant."""
     low, high = axes.get_ylim()
     middle = (low + high) / 2.0
     least = _LEAST_SPAN * abs(middle)
@@ -152,9 +152,9 @@ def _widen(axes: Any) -> None:
 
 
 def _say_factor(axes: Any) -> None:
-    """The power of ten that all ticks share, in the label above."""
+    """Puts the common power of ten of all ticks into the label above."""
     formatter, ticks = axes.yaxis.get_major_formatter(), axes.yaxis
-    if not hasattr(formatter, "set_useOffset"):  # of fixed labels
+    if not hasattr(formatter, "set_useOffset"):  # with fixed labels
         return
     formatter.set_useOffset(False)
     formatter.set_locs(ticks.get_majorticklocs())
@@ -166,7 +166,7 @@ def _say_factor(axes: Any) -> None:
 
 
 def label_above(axes: Any, text: str) -> None:
-    """What the vertical axis shows, where it can be read without turning."""
+    """The label of the vertical axis, readable without turning."""
     from keras_concepts.reports.drawing.figure_style import TICK_SIZE
 
     axes.set_ylabel("")
@@ -177,7 +177,7 @@ def label_above(axes: Any, text: str) -> None:
 
 
 def power_label(value: float, position: Any = None) -> str:
-    """`0.01`, and of what is far from 1 `10⁻³` or `2·10⁻³`."""
+    """`0.01`, or for numbers far from 1 `10⁻³` or `2·10⁻³`."""
     del position
     if not value > 0.0:
         return "0"
@@ -191,7 +191,7 @@ def power_label(value: float, position: Any = None) -> str:
 
 
 def shown(value: float) -> str:
-    """A number in a table: three digits, and what is not finite by its name."""
+    """A number in a table: three digits, or the name of a non-finite one."""
     if np.isnan(value):
         return "NaN"
     if np.isinf(value):
@@ -204,12 +204,12 @@ def shown(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent, with a space that does not break."""
+    """A share in percent, with a non-breaking space."""
     return f"{100.0 * share:.0f}\u00a0%"
 
 
 def thinned(count: int, most: int = MOST_ROWS) -> list[int]:
-    """At most so many places of a long list, evenly, with both ends."""
+    """At most this many evenly spaced indices of a list, with both ends."""
     if count <= most:
         return list(range(count))
     places = np.linspace(0, count - 1, most).round().astype(int)

@@ -1,4 +1,4 @@
-"""Training runs beside each other on one page."""
+"""Training runs side by side on one page."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -54,13 +54,13 @@ class Compared(NamedTuple):
     """A run of the comparison.
 
     Attributes:
-        name: As the page calls it.
+        name: Name on the page.
         sentence: The verdict.
-        worst: Of its problems the severity, or `"fine"`.
-        problems: In words, without charts.
-        withdrawn: What holds no longer.
+        worst: Worst severity of its problems, or `"fine"`.
+        problems: Problems in words, without charts.
+        withdrawn: Findings that no longer hold.
         training: The run.
-        epochs: Of the run.
+        epochs: Epochs of the run.
     """
 
     name: str
@@ -75,17 +75,16 @@ class Compared(NamedTuple):
 def write_comparison(
     recordings: Mapping[str, Recording], path: str | os.PathLike[str]
 ) -> None:
-    """Writes training runs beside each other as one HTML file.
+    """Writes training runs side by side as one HTML file.
 
-    Losses and the attenuation of all runs are in one chart each, with the same
-    axes; below, what was found in each, and what differs in model, optimizer,
-    data and versions.
+    One chart for each loss and one for the attenuation, with all runs on the
+    same axes; below, what was found in each run, and what differs in model,
+    optimizer, data and versions.
 
     Args:
-        recordings: What a `TrainingDoctor`, or any monitor, recorded, by the
-            names that the page gives them: one to six. Of each the last run is
-            shown.
-        path: File to write. It is replaced in one step.
+        recordings: One to six recordings of a `TrainingDoctor` or any other
+            monitor, by their names on the page. The last run of each is shown.
+        path: File to write, replaced in one step.
 
     Raises:
         ImportError: jinja2 or matplotlib is not installed.
@@ -96,7 +95,7 @@ def write_comparison(
 
 
 def comparison_html(recordings: Mapping[str, Recording]) -> str:
-    """Training runs beside each other as a page; see `write_comparison`.
+    """Training runs side by side as a page; see `write_comparison`.
 
     Args:
         recordings: See `write_comparison`.
@@ -146,7 +145,7 @@ def _shown(name: str, sentence: str, verdict: Verdict, t: Training) -> Compared:
 
 
 def _charts(runs: Sequence[Compared]) -> list[Chart]:
-    """Those that a run has something to show in."""
+    """The charts that at least one run has values for."""
     penalties = [run.training.curve(q.WEIGHT_PENALTY).values for run in runs]
     without = ", without penalties" if any(map(np.any, penalties)) else ""
     quantities: dict[str, tuple[str, dict[str, Curve]]] = {
@@ -193,7 +192,7 @@ def _chart(
     last = 1.0
     for run, colour in zip(runs, COLOURS, strict=False):
         if run.name in curves:
-            # Each run from its own beginning.
+            # Each run from its own start.
             first = run.epochs.ends[0]
             moved = run.epochs._replace(ends=run.epochs.ends - first)
             entries[run.name] = draw_line(axes, curves[run.name], moved, colour)

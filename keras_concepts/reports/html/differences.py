@@ -12,12 +12,12 @@ from keras_concepts.reports.html.facts import fact_tables
 from keras_concepts.rules import Training
 
 _MOST_ROWS = 80
-# Facts of a layer that make it another one.
+# Facts of a layer that distinguish it from others.
 _OF_A_LAYER = ("class", "units", "filters", "rate", "activation", "trainable")
 
 
 def results(trainings: Mapping[str, Training]) -> Numbers | None:
-    """The last and, of losses, the smallest value of what `fit` logged.
+    """The last value of what `fit` logged, and for losses the smallest.
 
     Args:
         trainings: Runs by name.
@@ -59,7 +59,7 @@ def results(trainings: Mapping[str, Training]) -> Numbers | None:
 
 
 def differences(trainings: Mapping[str, Training]) -> Numbers:
-    """Facts that are not the same in all runs: a row each.
+    """Facts that are not the same in all runs, one per row.
 
     Args:
         trainings: Runs by name.
@@ -89,7 +89,7 @@ def _facts(t: Training) -> Iterator[tuple[str, str]]:
     if layers:
         yield "Layers", str(len(layers))
     for number, layer in enumerate(layers, start=1):
-        # By their place: names count on within a process.
+        # By their position: names keep counting within a process.
         yield f"Layer {number}", printable(", ".join(_of_a_layer(layer)))
 
 

@@ -1,4 +1,4 @@
-"""What a run was made of, as tables of a page."""
+"""The facts of a run, as tables of a page."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ _RUN = {
     "jit_compile": "compiled by XLA",
     "run_eagerly": "run eagerly",
     "steps_per_execution": "steps per execution",
-    "own_step": "methods of the model's own",
+    "own_step": "the model's own methods",
 }
 _FIT = {
     "shuffle": "shuffled",
@@ -63,7 +63,7 @@ _TARGET = {
 
 
 def fact_tables(t: Training) -> dict[str, Facts]:
-    """Names and values of facts by what they are of, those that are known.
+    """Names and values of all known facts, by what they describe.
 
     Args:
         t: The run.
@@ -81,10 +81,10 @@ def fact_tables(t: Training) -> dict[str, Facts]:
 
 
 def optimizer_facts(facts: Mapping[str, Any]) -> Facts:
-    """Class and arguments of the optimizer; what is not set is left out.
+    """Class and arguments of the optimizer, without unset ones.
 
     Args:
-        facts: Of a run.
+        facts: Facts of a run.
     """
     optimizer = _mapping(facts.get("optimizer"))
     config = _mapping(optimizer.get("config"))
@@ -98,7 +98,7 @@ def optimizer_facts(facts: Mapping[str, Any]) -> Facts:
 
 
 def runs_of(recording: Recording) -> int:
-    """How many runs of a recording have rows."""
+    """The number of runs with rows in a recording."""
     return len({series.run for series in recording})
 
 
@@ -114,7 +114,7 @@ def _data_tables(t: Training) -> Iterator[tuple[str, Facts]]:
     validation = _mapping(data.get("validation"))
     rows = {
         "training rows": data.get("of"),
-        "training rows looked at": data.get("rows"),
+        "training rows examined": data.get("rows"),
         "validation rows": validation.get("rows"),
         "share of validation rows that are training rows, too": validation.get(
             "overlap"
@@ -137,7 +137,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """A fact in a line, whatever it is."""
+    """Any fact in one line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Gradients of a run, without the places where there was none."""
+"""Gradients of a run, without steps that had none."""
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def gradients_of(
 def attenuation_of(t: Training) -> Curve:
     """Error signal of the first layer over the last's, at each measurement.
 
-    Without error signals, the same of the gradients of the weights. Empty if
+    Without error signals, the same for the gradients of the weights. Empty if
     neither was measured, or there is only one layer.
 
     Args:
@@ -59,7 +59,7 @@ def attenuation_of(t: Training) -> Curve:
 
 
 def _measured(curve: Curve, count: Curve | None) -> Curve:
-    """Without steps at which there was no gradient: its count is NaN there."""
+    """Without steps that had no gradient: the count is NaN there."""
     if count is None:
         return curve
     none = count.steps[np.isnan(count.values)]

@@ -29,13 +29,13 @@ from keras_concepts.rules.training import Curve
 
 # Columns of the picture, and shades of its colours: fewer make a smaller file.
 COLUMNS, _SHADES = 160, 64
-# What is smaller than the largest by more has the same colour.
+# All values smaller than the largest by more than this have one colour.
 _RANGE = 1e-12
 _ROW, _LOWEST, _HIGHEST = 15.0, 44.0, 300.0  # points
 _TOP, _BAR, _BAR_ROOM = 10.0, 9.0, 60.0
-_TICK = 22.0  # points that a tick of the colour bar needs
+_TICK = 22.0  # points for a tick of the colour bar
 _LONGEST_NAME = 17
-_WHITE = "#fffffe"  # in dark pages, too
+_WHITE = "#fffffe"  # also in dark pages
 _MOST_ROWS, _MOST_COLUMNS = 40, 6
 
 
@@ -43,8 +43,8 @@ class Cells(NamedTuple):
     """One quantity of many owners over time.
 
     Attributes:
-        names: Of the rows, as they are shown.
-        places: In epochs, of each measurement, `(n,)`.
+        names: Names of the rows, as shown.
+        places: Position of each measurement, in epochs, `(n,)`.
         values: `(rows, n)`, NaN where there is none.
         nonfinite: Whether a NaN or an infinity was measured, `(rows, n)`.
     """
@@ -61,12 +61,12 @@ class Cells(NamedTuple):
         names: Sequence[str],
         epochs: Epochs,
     ) -> Self:
-        """Of curves that are measured at the same or at different steps.
+        """Cells from curves measured at the same or at different steps.
 
         Args:
-            curves: By owner, one or more.
-            names: Of the owners, as they are shown.
-            epochs: Of the run.
+            curves: One or more curves by owner.
+            names: Names of the owners, as shown.
+            epochs: Epochs of the run.
         """
         steps = np.unique(np.concatenate([c.steps for c in curves.values()]))
         values = np.full((len(curves), len(steps)), np.nan)
@@ -95,11 +95,11 @@ class Cells(NamedTuple):
         return self.values[np.arange(len(at)), at]
 
     def columns(self, first: float, last: float) -> tuple[Any, Any]:
-        """Values and what is not finite at `COLUMNS` places of equal width.
+        """Values, and which are not finite, in `COLUMNS` equal columns.
 
-        Of several measurements at a place, the median; where there is none,
-        the nearest; before the first and after the last, as far as the
-        longest pause.
+        A column with several measurements holds the median, one without any the
+        nearest; before the first and after the last only as far as the longest
+        gap.
         """
         width = (last - first) / COLUMNS
         at = np.clip((self.places - first) / width, 0, COLUMNS - 1).astype(int)
@@ -141,9 +141,9 @@ def heatmap_chart(
         title: See `Chart`.
         caption: See `Chart`.
         cells: At least one row and one measurement.
-        epochs: Of the run.
-        share: Whether values are shares from 0 to 1, and not sizes whose
-            logarithm counts.
+        epochs: Epochs of the run.
+        share: Whether values are shares from 0 to 1, rather than sizes on a
+            logarithmic scale.
         mark: A value that the colour bar marks.
         absent: What a cell without a value means.
     """
@@ -206,7 +206,7 @@ def _painted(
     span: tuple[float, float],
     share: bool,
 ) -> np.ndarray:
-    """Colours, clear where there is no value."""
+    """Colours, transparent where there is no value."""
     from matplotlib import colormaps
     from matplotlib.colors import to_rgba
 
@@ -268,7 +268,7 @@ def _draw_bar(
 def _mark_narrow(
     axes: Any, nonfinite: np.ndarray, first: float, last: float
 ) -> None:
-    """Points at columns that are not finite, where these are few."""
+    """Points at non-finite columns, if these are few."""
     columns = np.flatnonzero(nonfinite.any(axis=0))
     if 0 < len(columns) < COLUMNS / 40:
         place = first + (last - first) * (columns.mean() + 0.5) / COLUMNS

@@ -22,15 +22,15 @@ _UPDATES = (
 
 
 def layer_table(t: Training, verdict: Verdict) -> Numbers | None:
-    """What was measured last of each layer, the worst first.
+    """The last measurements of each layer, the worst first.
 
-    First come the layers of findings, the worst of them first; then those
-    with something that is not finite; then those that differ most from the
-    others, in sizes or in dead and saturated units.
+    First come the layers with findings, the worst ones first; then those with
+    non-finite values; then those that differ most from the others, in sizes or
+    in dead and saturated units.
 
     Args:
         t: The whole run.
-        verdict: On it.
+        verdict: The verdict on the run.
 
     Returns:
         `None` if nothing was measured of any layer.
@@ -41,7 +41,7 @@ def layer_table(t: Training, verdict: Verdict) -> Numbers | None:
     measured = dict.fromkeys(
         layer for values in columns.values() for layer in values
     )
-    # In the order of the model, and then whatever else was measured.
+    # In the order of the model, followed by all others that were measured.
     layers = [path for path in t.layer if path in measured]
     layers += [path for path in measured if path not in t.layer]
     if not layers:
@@ -129,11 +129,11 @@ def _ratios(t: Training, ratio: Ratio) -> dict[str, float]:
 
 
 def _of_layers(t: Training, curves: Mapping[str, Curve]) -> dict[str, float]:
-    """By layer: of its weights the largest, of other variables if it has none.
+    """By layer: the largest of its weights, else of its other variables.
 
     Args:
         t: The run.
-        curves: By variable.
+        curves: Curves by variable.
     """
     facts = {each["path"]: each for each in t.variables}
 

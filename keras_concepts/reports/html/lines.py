@@ -22,7 +22,7 @@ from keras_concepts.rules.training import Curve
 HEIGHT = 190.0
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _STYLES = ("-", "-", "--", "--", ":", ":")
-# From here on a curve is drawn without a point for each value.
+# From this many values on, a curve is drawn without points.
 _MANY = 60
 # Curves that span a larger factor are drawn on a logarithmic scale.
 _FACTOR = 100.0
@@ -38,15 +38,15 @@ def line_chart(
     caption: str = "",
     share: bool = False,
 ) -> Chart:
-    """Curves in one picture, each with a colour.
+    """Curves in one chart, each in its own colour.
 
     Args:
         name: See `Chart`.
         title: See `Chart`.
-        curves: By label, at most six, none of them empty.
-        epochs: Of the run.
-        label: What the vertical axis shows.
-        caption: What stands before how each curve went.
+        curves: Curves by label, at most six, none empty.
+        epochs: Epochs of the run.
+        label: Label of the vertical axis.
+        caption: Text before the description of each curve.
         share: Whether values lie between 0 and 1.
     """
     figure = new_figure(HEIGHT)
@@ -62,7 +62,7 @@ def line_chart(
     epochs.label(axes)
     label_above(axes, label or title)
     place_axes(figure, axes)
-    # Names are not written with a capital letter where they are not.
+    # Names keep their lower-case first letter.
     text = "; ".join(course(key, curve) for key, curve in curves.items())
     text = f"{caption} {text}.".strip()
     return chart_of(figure, name, title, text, entries, numbers_of(curves))
@@ -87,7 +87,7 @@ def draw_line(
 
 
 def set_scale(axes: Any, values: np.ndarray, share: bool = False) -> None:
-    """A logarithmic scale where values span a large factor."""
+    """A logarithmic scale if values span a large factor."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         axes.set_yticks([])
@@ -98,7 +98,7 @@ def set_scale(axes: Any, values: np.ndarray, share: bool = False) -> None:
 
 
 def course(what: str, curve: Curve) -> str:
-    """How a curve went, in words: from where to where."""
+    """The course of a curve in words: from where to where."""
     curve = curve_in_order(curve)
     first, last = float(curve.values[0]), float(curve.values[-1])
     begin, end = (epoch_name(int(curve.epochs[at])) for at in (0, -1))
@@ -163,7 +163,7 @@ def numbers_of(curves: Mapping[str, Curve]) -> Numbers:
 
 
 def sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
+    """The text with a capital letter and a full stop."""
     return f"{text[:1].upper()}{text[1:]}."
 
 

@@ -28,7 +28,7 @@ _HEIGHT = 210.0
 _DATA = "data loss"
 _LONGEST_NAME = 40
 _MOST_LINES, _MOST_METRICS = 5, 6
-# A share below this looks like 0 where an axis ends at 1.
+# A share below this looks like 0 on an axis that ends at 1.
 _VISIBLE = 0.05
 
 
@@ -66,7 +66,7 @@ def loss_charts(t: Training, epochs: Epochs) -> list[Chart]:
 
 
 def loss_chart(t: Training, epochs: Epochs) -> Chart:
-    """The loss beside that of a constant prediction."""
+    """The loss and that of a constant prediction."""
     figure = new_figure(_HEIGHT)
     axes = figure.add_subplot()
     entries = draw_losses(axes, t, epochs)
@@ -90,9 +90,9 @@ def loss_chart(t: Training, epochs: Epochs) -> Chart:
 
 
 def metric_charts(t: Training, epochs: Epochs) -> list[Chart]:
-    """Of what else `fit` logs, training and validation in one chart.
+    """Other logs of `fit`, with training and validation in one chart.
 
-    What a monitor logs has its charts elsewhere.
+    Logs of monitors have their charts elsewhere.
     """
     charts = []
     logs = t.curves(q.LOG)
@@ -144,7 +144,7 @@ def learning_rate_sentences(t: Training) -> list[str]:
 
 
 def _parts(t: Training, epochs: Epochs) -> dict[str, Curve]:
-    """Data loss, penalties and the rest; those that are 0 are left out."""
+    """Data loss, penalties and the rest, without those that are 0."""
     measured = {
         _DATA: t.curve(q.DATA_LOSS),
         "penalty": t.curve(q.PENALTY),

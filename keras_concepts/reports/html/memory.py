@@ -1,4 +1,4 @@
-"""Charts of how far back the gradient of recurrent layers reaches."""
+"""Charts of how far back the gradients of recurrent layers reach."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from keras_concepts.rules import Training
 from keras_concepts.rules.training import Curve
 
 _MOST_LAYERS = 4
-# What is smaller has the same colour: no training learns anything from it.
+# Smaller values share one colour: they are too small to learn from.
 _LEAST_SHARE = 1e-4
 
 
@@ -21,7 +21,7 @@ def memory_charts(t: Training, epochs: Epochs) -> list[Chart]:
 
     Args:
         t: The whole run.
-        epochs: Of the run.
+        epochs: Epochs of the run.
     """
     horizons = t.curves(q.MEMORY_HORIZON)
     states = t.curves(q.STATE_ERROR_RMS)
@@ -36,7 +36,7 @@ def memory_charts(t: Training, epochs: Epochs) -> list[Chart]:
                 "Memory horizon",
                 {names[owner]: curve for owner, curve in kept},
                 epochs,
-                label="steps back that get more than 1 % of the gradient",
+                label="steps back with more than 1 % of the gradient",
             )
         )
     for number, (owner, curve) in enumerate(states.items()):
@@ -45,14 +45,13 @@ def memory_charts(t: Training, epochs: Epochs) -> list[Chart]:
         cells = _lags(curve, epochs)
         horizon = horizons.get(owner)
         caption = (
-            "Gradient of the state so many steps back, as a share of the "
+            "Gradient of the state this many steps back, as a share of the "
             "largest at that time."
         )
         if horizon is not None:
             caption += (
                 " At the end more than 1 %, the white mark beside the colours, "
-                "gets "
-                f"{shown(horizon.values[-1])} steps back, of "
+                f"reaches {shown(horizon.values[-1])} steps back, of "
                 f"{len(cells.names) - 1} possible."
             )
         charts.append(

@@ -37,18 +37,17 @@ def write_report(
     refresh: int | None = None,
     judge: Judge | None = None,
 ) -> None:
-    """Writes a training run as one HTML file that needs nothing else.
+    """Writes a training run as one self-contained HTML file.
 
-    The file is complete at all times: what stood there before is replaced in
-    one step.
+    The file is complete at all times: an existing file is replaced in one step.
 
     Args:
-        recording: What a `TrainingDoctor`, or any monitor, recorded.
+        recording: Recording of a `TrainingDoctor` or any other monitor.
         path: File to write.
-        title: Of the page; by default the name of the model.
-        refresh: Seconds after which a browser reads the file again, while the
-            training goes on; `None` for never.
-        judge: Who has judged the last run; by default it is judged again.
+        title: Title of the page; by default the name of the model.
+        refresh: Seconds after which a browser reloads the file during training;
+            `None` for never.
+        judge: Judge of the last run; by default it is judged again.
 
     Raises:
         ImportError: jinja2 or matplotlib is not installed.
@@ -68,11 +67,11 @@ def report_html(
 ) -> str:
     """A training run as a page; see `write_report`.
 
-    On top the verdict, then each problem with its evidence, then the run. Of
-    several runs in a recording, the last is judged.
+    On top the verdict, then each problem with its evidence, then the run. If a
+    recording has several runs, the last one is judged.
 
     Args:
-        recording: What a `TrainingDoctor`, or any monitor, recorded.
+        recording: Recording of a `TrainingDoctor` or any other monitor.
         title: See `write_report`.
         refresh: See `write_report`.
         judge: See `write_report`.
@@ -98,7 +97,7 @@ def report_html(
 def _parts(
     recording: Recording, verdict: Verdict, t: Training, title: str | None
 ) -> dict[str, Any]:
-    """What the template takes."""
+    """The variables of the template."""
     epochs = Epochs.of(t)
     return {
         "title": printable(title or t.facts.get("model") or TITLE),
@@ -117,7 +116,7 @@ def _parts(
 
 
 def sentence_of(verdict: Verdict) -> str:
-    """How many problems there are, and which to look at first."""
+    """The number of problems, and the first one to look at."""
     headline = verdict.headline
     if not verdict.problems:
         return headline
@@ -131,7 +130,7 @@ def sentence_of(verdict: Verdict) -> str:
 
 
 def _remarks(recording: Recording, verdict: Verdict, t: Training) -> list[str]:
-    """What a reader must know before the rest."""
+    """What a reader must know first."""
     remarks = []
     count = runs_of(recording)
     if count > 1:
@@ -140,9 +139,9 @@ def _remarks(recording: Recording, verdict: Verdict, t: Training) -> list[str]:
         )
     if t.broken_at is not None:
         remarks.append(
-            "The loss was first NaN or infinite in epoch "
-            f"{t.broken_at[0] + 1}, at step {t.broken_at[1]}. What a probe "
-            "shows after that says nothing, and is left out."
+            "The loss first became NaN or infinite in epoch "
+            f"{t.broken_at[0] + 1}, at step {t.broken_at[1]}. Measurements on "
+            "a probe after that are meaningless, and left out."
         )
     curve = skill(t).finite
     if not verdict.problems and curve and constant_loss(t) is not None:
@@ -155,7 +154,7 @@ def _remarks(recording: Recording, verdict: Verdict, t: Training) -> list[str]:
 
 
 def template_of(name: str) -> Any:
-    """A template of this room.
+    """A template of this folder.
 
     Raises:
         ImportError: jinja2 is not installed.
@@ -177,10 +176,10 @@ def template_of(name: str) -> Any:
 
 
 def _legible(value: Any) -> Any:
-    """A text in which nothing is invisible, or turns what stands around it.
+    """Text without invisible characters or changes of writing direction.
 
     Args:
-        value: Of an expression in a template; what is HTML stays as it is.
+        value: Value of an expression in a template; HTML stays unchanged.
     """
     if type(value) is not str or value.isprintable():
         return value

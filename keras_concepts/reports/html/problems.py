@@ -1,4 +1,4 @@
-"""What is wrong with a run, as a page shows it: words, numbers and charts."""
+"""The problems of a run on a page: in words, numbers and charts."""
 
 import dataclasses
 import itertools
@@ -30,7 +30,7 @@ from keras_concepts.reports.html.lines import course, numbers_of, sentence
 from keras_concepts.reports.html.svg import new_figure
 from keras_concepts.rules import Finding, Measured, Training
 
-# Charts cost time and room: those of causes come first.
+# Charts cost time and space: those of causes come first.
 MOST_CHARTS = 10
 _HEIGHT = 190.0
 _BAR, _MOST_BARS = 46.0, 4  # points
@@ -50,12 +50,12 @@ class ShownFinding:
         rule: The rule, in words.
         owner: Path of the layer or variable, or `""`.
         finding: The finding.
-        severity: In a word.
+        severity: Severity in one word.
         when: Since when, and when it was noticed.
         code: The change, as code.
-        evidence: The same as a table, if there is any.
-        charts: The measured quantity over time, if one shows it, and numbers
-            against thresholds that it does not show.
+        evidence: The evidence as a table, if there is any.
+        charts: The measured quantity over time, if there is a curve, and other
+            numbers with their thresholds.
     """
 
     name: str
@@ -71,11 +71,11 @@ class ShownFinding:
 
 @dataclasses.dataclass(frozen=True)
 class ShownProblem:
-    """A cause and what follows from it.
+    """A cause and its consequences.
 
     Attributes:
-        number: From 1.
-        severity: The worst of what still holds.
+        number: Number, from 1.
+        severity: The worst severity of the current findings.
         cause: The finding that explains the others.
         effects: The others.
     """
@@ -93,13 +93,13 @@ def shown_problems(
     *,
     most_charts: int = MOST_CHARTS,
 ) -> list[ShownProblem]:
-    """The problems that still hold, the worst first.
+    """The current problems, the worst first.
 
     Args:
-        verdict: On the run.
+        verdict: The verdict on the run.
         t: The whole run.
-        epochs: Of the run.
-        most_charts: How many findings have a chart, causes first.
+        epochs: Epochs of the run.
+        most_charts: Maximum number of findings with a chart, causes first.
     """
     found = itertools.islice(_charts(verdict.problems, t, epochs), most_charts)
     charts: dict[str, list[Chart]] = {}
@@ -163,9 +163,9 @@ def evidence_chart(panel: Panel, epochs: Epochs, name: str) -> Chart:
     """What was measured, its threshold, and when the problem began.
 
     Args:
-        panel: What to draw.
-        epochs: Of the run.
-        name: Of the chart in its page.
+        panel: The panel to draw.
+        epochs: Epochs of the run.
+        name: Identifier of the chart on its page.
     """
     figure = new_figure(_HEIGHT)
     axes = figure.add_subplot()
@@ -184,11 +184,11 @@ def evidence_chart(panel: Panel, epochs: Epochs, name: str) -> Chart:
 
 
 def number_chart(finding: Finding, name: str) -> Chart | None:
-    """Numbers that no curve shows, against their thresholds.
+    """Numbers that no curve shows, with their thresholds.
 
     Args:
-        finding: With its evidence.
-        name: Of the chart in its page.
+        finding: A finding with its evidence.
+        name: Identifier of the chart on its page.
 
     Returns:
         `None` if no finite number has a threshold.

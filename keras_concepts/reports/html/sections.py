@@ -1,4 +1,4 @@
-"""What a page shows of a run, besides its problems."""
+"""Sections of a page about a run, besides its problems."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -30,10 +30,10 @@ class Section(NamedTuple):
 
     Attributes:
         name: Its identifier in the page.
-        title: Of the part.
-        charts: In their order.
-        sentences: What stands above them.
-        link: Its title in the contents.
+        title: Title of the section.
+        charts: Charts in order.
+        sentences: Sentences above the charts.
+        link: Title in the table of contents.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Section(NamedTuple):
 
 
 def sections_of(t: Training, epochs: Epochs) -> list[Section]:
-    """All parts that there is something to show in.
+    """All sections that have something to show.
 
     Args:
         t: The whole run.
-        epochs: Of the run.
+        epochs: Epochs of the run.
     """
     made = (
         Section(
@@ -266,7 +266,7 @@ def _batch_norm_charts(t: Training, epochs: Epochs) -> list[Chart]:
 
 
 def _off(t: Training) -> dict[str, Curve]:
-    """How far each layer's moving statistics are off; see `derived`."""
+    """How far the moving statistics of each layer are off; see `derived`."""
     variances = t.curves(q.BATCH_NORM_VARIANCE)
     off = {}
     for owner, curve in t.curves(q.BATCH_NORM_SHIFT).items():
@@ -283,13 +283,13 @@ def _update_charts(t: Training, epochs: Epochs) -> list[Chart]:
     for ratio, title, meaning in (
         (
             Ratio("", q.UPDATE_RMS, q.WEIGHT_RMS),
-            "Update of a step over the weights, RMS",
+            "Update per step over the weights, RMS",
             f"About {shown(USUAL_UPDATE_RATIO)}, the white line beside the "
             "colours, is usual.",
         ),
         (
             Ratio("", q.EPOCH_UPDATE_RMS, q.EPOCH_WEIGHT_RMS),
-            "Change since the last look over the weights, RMS",
+            "Change since the last measurement over the weights, RMS",
             "",
         ),
     ):

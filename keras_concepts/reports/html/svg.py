@@ -1,4 +1,4 @@
-"""Figures of matplotlib as SVG inside a page."""
+"""Matplotlib figures as SVG inside a page."""
 
 import contextlib
 import io
@@ -12,9 +12,9 @@ from typing import Any
 from keras_concepts._extras import missing
 from keras_concepts.reports.drawing.names import printable
 
-# Points. A phone shows about as many pixels, so that text is as large as drawn.
+# Points. A phone is about this many pixels wide, so text has the size drawn.
 WIDTH = 340.0
-# Colours of the reports' figures, and the variables of the page's style.
+# Colours of the reports' figures, and variables of the page's style.
 COLOURS = {
     "#0072b2": "blue",
     "#d55e00": "orange",
@@ -40,17 +40,17 @@ _SETTINGS = {
     "font.family": "DejaVu Sans",
     "path.simplify": True,
 }
-# Settings of matplotlib are those of the whole process: one report at a time.
+# matplotlib's settings are global to the process: one report at a time.
 _drawing = threading.RLock()
 _METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """In it, figures are drawn for a page, whatever the user's settings.
+    """Draws figures for a page, whatever the user's settings.
 
-    They are put back afterwards. What another thread draws with matplotlib in
-    the meantime is drawn with the settings of the page.
+    These are restored afterwards. In the meantime, other threads also draw with
+    the settings of the page.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -65,7 +65,8 @@ def drawing() -> Iterator[None]:
         if key not in ("backend", "backend_fallback", "interactive", "timezone")
     }
     with _drawing, warnings.catch_warnings(), matplotlib.rc_context():
-        # Names may have letters that no font here has: the reader's may.
+        # Names may have letters missing from fonts here but not from the
+        # reader's.
         warnings.simplefilter("ignore")
         matplotlib.rcParams.update(settings | _SETTINGS)
         yield
@@ -75,7 +76,7 @@ def new_figure(height: float) -> Any:
     """A figure for `svg_of`, `WIDTH` × `height` points.
 
     Args:
-        height: In points.
+        height: Height in points.
     """
     from matplotlib.figure import Figure
 
@@ -87,14 +88,14 @@ def new_figure(height: float) -> Any:
 def svg_of(figure: Any, name: str, title: str, description: str) -> str:
     """A figure as an `<svg>` element whose colours follow the page's.
 
-    Text stays text, and no name of the figure's parts meets one of another
-    figure's on the page.
+    Text stays text, and identifiers do not clash with those of other figures on
+    the page.
 
     Args:
         figure: From `new_figure`.
-        name: Of the figure in its page; its identifiers begin with it.
+        name: Name of the figure on its page; its identifiers begin with it.
         title: Short name for a screen reader.
-        description: What is seen, in a sentence.
+        description: What the figure shows, in a sentence.
     """
     from matplotlib.text import Text
 
@@ -125,7 +126,7 @@ def svg_of(figure: Any, name: str, title: str, description: str) -> str:
 
 
 def _forget_namespaces(element: ET.Element) -> None:
-    """A page knows them by itself."""
+    """A page needs no XML namespaces."""
     names = [element.tag, *element.attrib]
     tag, *keys = (name.rpartition("}")[2] for name in names)
     values = [*element.attrib.values()]
@@ -135,7 +136,7 @@ def _forget_namespaces(element: ET.Element) -> None:
 
 
 def _leave_out(element: ET.Element) -> bool:
-    """Takes out what a page does not need; whether nothing is left."""
+    """Removes what a page does not need; returns whether nothing is left."""
     for child in list(element):
         if _leave_out(child):
             element.remove(child)
@@ -149,7 +150,7 @@ def _leave_out(element: ET.Element) -> bool:
 
 
 def _flatten(element: ET.Element) -> None:
-    """Puts what stands in groups that say nothing in their place."""
+    """Replaces groups without attributes by their contents."""
     children: list[ET.Element] = []
     for child in element:
         _flatten(child)
@@ -159,7 +160,7 @@ def _flatten(element: ET.Element) -> None:
 
 
 def _rename(root: ET.Element, name: str) -> None:
-    """Gives what is referred to short identifiers; others lose theirs."""
+    """Shortens identifiers that are referred to, and removes others."""
     texts = [v for e in root.iter() for v in e.attrib.values()]
     used = {
         found: f"{name}-{number}"
@@ -187,7 +188,7 @@ def _rename(root: ET.Element, name: str) -> None:
 
 
 def _shortened(numbers: str) -> str:
-    """Coordinates to a hundredth of a point."""
+    """Rounds coordinates to a hundredth of a point."""
     text = re.sub(
         r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", numbers
     ).replace("\n", "")
@@ -195,7 +196,7 @@ def _shortened(numbers: str) -> str:
 
 
 def _restyle(element: ET.Element) -> None:
-    """Colours become variables, and fonts those of the page."""
+    """Replaces colours by variables, and fonts by those of the page."""
     style = element.get("style")
     if style:
         style = re.sub(r"font-family: [^;]*;? ?", "", style)

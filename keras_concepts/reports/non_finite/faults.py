@@ -25,9 +25,9 @@ class Fault(NamedTuple):
     Attributes:
         run: Number of the run.
         step: Steps taken before it.
-        epoch: From 0.
-        batch: Of its epoch, from 0; -1 if it was not recorded.
-        where: With the number of entries.
+        epoch: Epoch, from 0.
+        batch: Batch of the epoch, from 0; -1 if it was not recorded.
+        where: Place, with the number of entries.
     """
 
     run: int
@@ -48,7 +48,7 @@ def faults(rows: Recording) -> list[Fault]:
     """The first NaN or infinity of each run that has one, in order.
 
     Args:
-        rows: Of one monitor.
+        rows: Rows of one monitor.
     """
     batches = {
         (series.run, int(step)): int(batch)

@@ -1,4 +1,4 @@
-"""A picture of where a training run broke off."""
+"""A figure of where a training run became non-finite."""
 
 import textwrap
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ def plot_non_finite(recording: Recording, title: str | None = None) -> "Figure":
     Each run has its own curve and its own first fault.
 
     Args:
-        recording: What a `NonFiniteGuard` recorded.
-        title: Text above; by default the first fault.
+        recording: Recording of a `NonFiniteGuard`.
+        title: Title; by default the first fault.
 
     Raises:
         ImportError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""What a `NonFiniteGuard` checked and found, as a table in the terminal."""
+"""The checks of a `NonFiniteGuard`, as a table in the terminal."""
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -38,8 +38,8 @@ def print_non_finite(
     """Prints `non_finite_table`, or one sentence if nothing was recorded.
 
     Args:
-        recording: What a `NonFiniteGuard` recorded.
-        console: Where to print, by default the standard output.
+        recording: Recording of a `NonFiniteGuard`.
+        console: Where to print, by default standard output.
         max_rows: See `non_finite_table`.
     """
     print_table(non_finite_table(recording, max_rows=max_rows), EMPTY, console)
@@ -50,12 +50,12 @@ def non_finite_table(
 ) -> Table:
     """Each epoch of the last run: steps checked and skipped, and the last loss.
 
-    Above is where the first NaN or infinity of the run was; a run that it ended
-    in its first epoch has no line.
+    The title names the first NaN or infinity of the run. A run that ended in
+    its first epoch has no line.
 
     Args:
-        recording: What a `NonFiniteGuard` recorded.
-        max_rows: Most epochs, the last ones; `None` for all.
+        recording: Recording of a `NonFiniteGuard`.
+        max_rows: Maximum number of epochs, the last ones; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.

@@ -1,4 +1,4 @@
-"""A picture of what the loss is the sum of."""
+"""A figure of the parts of the loss."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _COLOURS = ("0.8", "#d55e00", "#0072b2", "#cc79a7")
 _WHOLE_COLOURS = dict(zip((w.label for w in WHOLE), _COLOURS, strict=True))
-# From dark to light with depth, which also reads without colour.
+# From dark to light with depth, readable without colour.
 _DEPTH_COLOURS = "viridis"
 _MOST_PARTS = 16
 _LONGEST_NAME = 26
@@ -38,13 +38,13 @@ _LONGEST_NAME = 26
 def plot_penalties(recording: Recording, title: str | None = None) -> "Figure":
     """Draws the loss of each epoch in parts, stacked.
 
-    On the left the data loss, the penalties and what else there is; on the
-    right the penalties alone, those of the first layer at the bottom; of a big
-    model those of each block. Negative parts hang below zero.
+    On the left the data loss, the penalties and other parts; on the right only
+    the penalties, with the first layer at the bottom, or per block for a big
+    model. Negative parts are below zero.
 
     Args:
-        recording: What a `PenaltyReporter` recorded.
-        title: Text above; by default the share of the penalties in the loss.
+        recording: Recording of a `PenaltyReporter`.
+        title: Title; by default the share of the penalties in the loss.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -114,9 +114,9 @@ def _draw_stack(
 
 
 def _grouped(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """By short name; of a big model the sum of each block.
+    """Penalties by short name; for a big model the sum of each block.
 
-    Where names tell no blocks, the largest in their order, and the sum of the
+    If names show no blocks, the largest in their order, and the sum of the
     others.
     """
     names = figure_names(list(parts), _LONGEST_NAME)
@@ -151,5 +151,5 @@ def _headline(parts: LossParts) -> str:
     if len(parts.share) == 1:
         return f"Penalties are {last:.1%} of the loss"
     return (
-        f"Penalties are {first:.1%} of the loss at first, {last:.1%} in the end"
+        f"Penalties are {first:.1%} of the loss at first, {last:.1%} at the end"
     )

@@ -14,7 +14,7 @@ MONITOR = "PenaltyReporter"
 EMPTY = "No parts of a loss have been recorded yet."
 WHOLE = (q.DATA_LOSS, q.PENALTY, q.ADDED_LOSS, q.OTHER_LOSS)
 PENALTIES = (q.L1, q.L2, q.GROUP_LASSO, q.OTHER_PENALTY, q.ACTIVITY_PENALTY)
-# Others than those of variables are named after their owner and this.
+# Parts that do not belong to variables are named after their owner and this.
 _SUFFIXES: dict[str, str] = {
     q.ACTIVITY_PENALTY: f"/{q.ACTIVITY_PENALTY.label}",
     q.ADDED_LOSS: f"/{q.ADDED_LOSS.label}",
@@ -26,13 +26,13 @@ class LossParts(NamedTuple):
     """The loss of `n` epochs, in parts.
 
     Attributes:
-        epochs: Run and epoch, from 0, of each.
-        loss: `(n,)`.
+        epochs: Run and epoch, from 0, of each column.
+        loss: The loss, `(n,)`.
         share: Share of the penalties in the loss, `(n,)`.
-        whole: Data loss, penalties and so on by label, `(n,)` each; they add up
-            to the loss.
-        penalties: What each variable and each layer's activity adds, `(n,)`
-            each, by short name; they add up to the penalties.
+        whole: Data loss, penalties and so on by label, `(n,)` each; the sum is
+            the loss.
+        penalties: The part of each variable and each layer's activity, `(n,)`
+            each, by short name; the sum is the penalties.
     """
 
     epochs: list[tuple[int, int]]
@@ -43,12 +43,12 @@ class LossParts(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What adds to a loss or pulls at a weight.
+    """A part of the loss, or a pull on a weight.
 
     Attributes:
         name: Short name of the variable or layer.
-        owner: As in the recording.
-        quantities: What was recorded of it.
+        owner: Owner in the recording.
+        quantities: Its recorded quantities.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Line(NamedTuple):
 
 
 def loss_parts(recording: Recording) -> LossParts:
-    """What a `PenaltyReporter` recorded, of all runs in order."""
+    """Recording of a `PenaltyReporter`, all runs in order."""
     rows = rows_of(recording, MONITOR)
     epochs = epochs_of(rows, q.EPOCH_LOSS)
 
@@ -91,7 +91,7 @@ def loss_parts(recording: Recording) -> LossParts:
 
 
 def lines(rows: Recording, quantities: Collection[str]) -> list[Line]:
-    """Whatever one of these quantities was recorded of, but the whole loss."""
+    """Owners of these quantities, except the whole loss."""
     found: dict[tuple[str, str], list[str]] = {}
     for series in rows:
         if series.owner and series.quantity in quantities:

@@ -32,11 +32,11 @@ _PULLS = (q.PENALTY_GRADIENT_NORM, q.DATA_GRADIENT_NORM, q.DECAY_PULL)
 _ORDER = "the largest shares, the largest first, and one or more of each block"
 _OTHER, _SHARE = q.OTHER_PENALTY.label, "share"
 _ABOUT = {
-    _SHARE: "Share: of the sizes of all parts of the loss.",
+    _SHARE: "Share: size over the sizes of all parts of the loss.",
     stacked(q.PENALTY_GRADIENT_NORM.label): "Gradients: norm of the penalty's, "
-    "and of all that the optimizer received beside it, means over the steps.",
-    stacked(q.DECAY_PULL.label): "Decay: norm of what weight decay takes off "
-    "in one update; it is no part of the loss.",
+    "and of the rest that the optimizer received, means over the steps.",
+    stacked(q.DECAY_PULL.label): "Decay: norm of the change by weight decay "
+    "in one update; it is not part of the loss.",
 }
 
 
@@ -49,8 +49,8 @@ def print_penalties(
     """Prints `penalty_table`, or one sentence if nothing was recorded.
 
     Args:
-        recording: What a `PenaltyReporter` recorded.
-        console: Where to print, by default the standard output.
+        recording: Recording of a `PenaltyReporter`.
+        console: Where to print, by default standard output.
         max_rows: See `penalty_table`.
     """
     print_table(penalty_table(recording, max_rows=max_rows), EMPTY, console)
@@ -61,21 +61,21 @@ def penalty_table(
 ) -> Table:
     """The parts of the last epoch's loss: one line per variable or layer.
 
-    Of a big model the largest shares are shown, the largest first.
+    For a big model only the largest shares are shown, the largest first.
 
-    The columns, of which those are left out that nothing was recorded for:
+    The columns (those without recorded values are left out):
 
-    - L1, L2 and other: what the variable's regularizer adds to the loss; lines
-      that end in `/activity`, `/added` and `/data` are what a layer's activity
-      regularizer, its `add_loss` and an output's own loss add;
-    - share: of the line in the sizes of all parts of the loss;
+    - L1, L2 and other: the part of the variable's regularizer in the loss;
+      lines that end in `/activity`, `/added` and `/data` are the parts of a
+      layer's activity regularizer, its `add_loss` and an output's own loss;
+    - share: size of the line over the sizes of all parts of the loss;
     - penalty gradient and rest of gradient: norm of the regularizer's gradient,
-      and of all that the optimizer received beside it;
-    - decay a step: norm of what weight decay takes off in one update.
+      and of the rest that the optimizer received;
+    - decay a step: norm of the change by weight decay in one update.
 
     Args:
-        recording: What a `PenaltyReporter` recorded.
-        max_rows: Most rows; `None` for all.
+        recording: Recording of a `PenaltyReporter`.
+        max_rows: Maximum number of rows; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.
@@ -123,7 +123,7 @@ def _columns(
 def _first(
     rows: Recording, line: Line, quantities: Collection[str]
 ) -> float | None:
-    """Value of the first of these that the line has."""
+    """Value of the first of these quantities that the line has."""
     found = [name for name in line.quantities if name in quantities]
     return one_value(rows, line.owner, found[0]) if found else None
 
@@ -136,7 +136,7 @@ def _share(rows: Recording, line: Line, size: float) -> Text:
 
 
 def _size(rows: Recording, line: Line) -> float | None:
-    """What a line adds to the loss, without its sign."""
+    """The size of a line's part of the loss."""
     terms = [name for name in line.quantities if name in _TERMS]
     if not terms:
         return None
@@ -161,7 +161,7 @@ def _title(rows: Recording) -> str:
 
 
 def _whole(rows: Recording) -> dict[q.Quantity, float]:
-    """The parts of the whole loss that were recorded."""
+    """The recorded parts of the whole loss."""
     recorded = rows.select(owner="").quantities
     return {
         quantity: one_value(rows, "", quantity)

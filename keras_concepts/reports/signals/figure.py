@@ -1,4 +1,4 @@
-"""A picture of what flows through the layers, forward and back."""
+"""A figure of the signals through the layers, forward and back."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,25 +44,25 @@ _PANELS = {
     q.ERROR_RMS: "error signal, RMS dL/da",
     q.ACTIVATION_STD: "activation, standard deviation",
 }
-# From here on layers of one class stand together.
+# From this many layers on, those of one class are grouped.
 _MANY = 40
 
 
 def plot_signals(recording: Recording, title: str | None = None) -> "Figure":
-    """Draws what flows through the layers, forward and back, over the epochs.
+    """Draws the signals through the layers, forward and back, over the epochs.
 
     Two heatmaps, the first layer on top, in colours of equal log10 steps: RMS
     error signal, if there is one, and standard deviation of the activation.
-    Of more than 40 layers those of one class stand together, since the outputs
+    With more than 40 layers, those of one class are grouped, since the outputs
     of a convolution, its normalization and its activation differ by nature.
-    Each column is a measurement; that at `start` was made before training, and
-    a white line divides two runs.
-    Below, for each recurrent layer, what `plot_memory` draws.
+    Each column is a measurement; the one at `start` was made before training,
+    and a white line separates two runs. Below, for each recurrent layer, what
+    `plot_memory` draws.
 
     Args:
-        recording: What a `SignalMonitor` recorded.
-        title: Text above; by default what part of the last layer's error
-            signal gets back to the first.
+        recording: Recording of a `SignalMonitor`.
+        title: Title; by default the share of the last layer's error signal that
+            reaches the first.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -94,7 +94,7 @@ def plot_signals(recording: Recording, title: str | None = None) -> "Figure":
 def _in_bands(
     recording: Recording, layers: Sequence[str]
 ) -> tuple[list[str], list[str] | None]:
-    """Layers and their classes, those of one class together."""
+    """Layers and their classes, grouped by class."""
     classes = {
         layer["path"]: layer["class"]
         for run in recording.runs
@@ -102,7 +102,7 @@ def _in_bands(
     }
     if not classes:
         return list(layers), None
-    # The second width of a shared layer has a name of its own.
+    # The second width of a shared layer has its own name.
     kinds = [
         classes.get(x) or classes.get(x.rpartition(" (")[0], "other")
         for x in layers
@@ -142,7 +142,7 @@ def _headline(found: Sequence[Measurement], layers: Sequence[str]) -> str:
     if not layers_of(found, q.ERROR_RMS):
         return "Activations of each layer"
     if (found[-1].all_values(q.ERROR_RMS) == 0.0).all():
-        return "All error signals are exactly 0: the loss passes nothing back"
+        return "All error signals are exactly 0: no gradient flows back"
     shares = [
         measurement.value(layers[0], q.ERROR_ATTENUATION)
         for measurement in (found[0], found[-1])
@@ -150,9 +150,9 @@ def _headline(found: Sequence[Measurement], layers: Sequence[str]) -> str:
     if len(layers) < 2 or not np.isfinite(shares).all():
         return "Error signals and activations of each layer"
     if not any(shares):
-        return "No error signal gets back to the first layer"
+        return "No error signal reaches the first layer"
     first, last = map(scientific, shares)
-    text = f"The first layer's error signal is {first} times the last's"
+    text = f"The first layer's error signal is {first} times the last layer's"
     if len(found) == 1:
         return text
-    return f"{text} at first, {last} in the end"
+    return f"{text} at first, {last} at the end"

@@ -16,15 +16,15 @@ _NOTHING = np.zeros(0)
 
 
 class Measurement(NamedTuple):
-    """What one pass of a probe showed.
+    """The results of one pass of a probe.
 
     Attributes:
         run: Number of the run.
-        epoch: The one that had ended, from 0; -1 before the first of the run.
+        epoch: The epoch that had ended, from 0; -1 before the first of the run.
         step: Steps taken before it.
-        loss: Of the probe; NaN if it has none.
-        layers: Quantity to values, for each layer in the order of the calls;
-            values with an index stand at its place.
+        loss: Loss of the probe; NaN if it has none.
+        layers: From quantity to values, for each layer in the order of the
+            calls; values with an index are at its position.
     """
 
     run: int
@@ -35,7 +35,7 @@ class Measurement(NamedTuple):
 
     @property
     def when(self) -> str:
-        """The epoch as people count it, or `start`."""
+        """The epoch counted from 1, or `start`."""
         return epoch_name(self.epoch)
 
     def value(self, layer: str, quantity: str) -> float:
@@ -44,18 +44,18 @@ class Measurement(NamedTuple):
         return float(values[0]) if values is not None else np.nan
 
     def all_values(self, quantity: str) -> np.ndarray:
-        """Of all layers that have it."""
+        """The values of all layers that have it."""
         values = [self.value(x, quantity) for x in self.layers]
         return np.array(values)[[quantity in x for x in self.layers.values()]]
 
 
 def measurements(recording: Recording) -> list[Measurement]:
-    """All that a `SignalMonitor` recorded, in order of runs and steps."""
+    """All measurements of a `SignalMonitor`, in order of runs and steps."""
     passes: dict[tuple[int, int], list[Series]] = defaultdict(list)
     for series in rows_of(recording, MONITOR):
         quantity = q.described(series.quantity)
         probed = quantity.cadence == "probe" or quantity == q.UNITS
-        # A series without rows says that no unit is of that kind.
+        # A series without rows means that no unit is of that kind.
         if probed and len(series.steps):
             passes[series.run, series.epoch].append(series)
     found = (_measurement(*at, rows) for at, rows in passes.items())
@@ -78,7 +78,7 @@ def _measurement(run: int, epoch: int, rows: Sequence[Series]) -> Measurement:
 
 
 def layers_of(found: Sequence[Measurement], quantity: str) -> list[str]:
-    """Paths of the layers that a quantity was ever recorded of, in order."""
+    """Paths of the layers for which a quantity was ever recorded, in order."""
     return list(
         dict.fromkeys(
             layer
@@ -92,7 +92,7 @@ def layers_of(found: Sequence[Measurement], quantity: str) -> list[str]:
 def over_epochs(
     found: Sequence[Measurement], layers: Sequence[str], quantity: str
 ) -> Grid:
-    """One number of each layer, a column for each measurement."""
+    """One number per layer, with one column per measurement."""
     return _cells(
         [
             [m.layers.get(layer, {}).get(quantity, _NOTHING)[:1] for m in found]
@@ -102,7 +102,7 @@ def over_epochs(
 
 
 def over_lags(found: Sequence[Measurement], layer: str) -> Grid:
-    """RMS gradient of the state: a row per lag, a column per measurement."""
+    """RMS gradient of the state, with lags as rows, measurements as columns."""
     columns = [
         m.layers.get(layer, {}).get(q.STATE_ERROR_RMS, _NOTHING) for m in found
     ]
@@ -111,7 +111,7 @@ def over_lags(found: Sequence[Measurement], layer: str) -> Grid:
 
 
 def _cells(rows: Sequence[Sequence[np.ndarray]]) -> Grid:
-    """Of arrays of one number, or of none where nothing was recorded."""
+    """From arrays of one number, or of none if nothing was recorded."""
     missing = np.array([[not len(cell) for cell in row] for row in rows])
     values = np.full(missing.shape, np.nan)
     values[~missing] = [cell[0] for row in rows for cell in row if len(cell)]

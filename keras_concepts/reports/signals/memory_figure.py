@@ -1,4 +1,4 @@
-"""A picture of how far back the gradient of a recurrent layer reaches."""
+"""A figure of how far back the gradient of a recurrent layer reaches."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _EMPTY = "No gradients through time have been recorded yet."
 _LINE = "#d55e00"
 _LABEL = "memory horizon: above the line, less than 1 % of the largest"
-# What is smaller has the same colour: no training learns anything from it.
+# Smaller values share one colour: they are too small to learn from.
 _LEAST_SHARE = 1e-4
 _PANELS_A_ROW = 3
 _LONGEST_NAME = 24
@@ -45,14 +45,14 @@ def plot_memory(recording: Recording, title: str | None = None) -> "Figure":
     """Draws how far back the gradient of each recurrent layer reaches.
 
     One panel per layer: steps back from the last one that was read, over the
-    epochs; `start` is before training. The colour is RMS dL/dh_t
-    (of an LSTM dL/dc_t) as a share of the largest in its column (what is
-    below 1e-4 looks like 1e-4); the line is the memory horizon: how many steps
-    back more than 1 % of the largest gets. A white line divides two runs.
+    epochs; `start` is before training. The colour is RMS dL/dh_t (for an LSTM
+    dL/dc_t) as a share of the largest in its column (values below 1e-4 look
+    like 1e-4); the line is the memory horizon: how many steps back more than 1
+    % of the largest reaches. A white line separates two runs.
 
     Args:
-        recording: What a `SignalMonitor` recorded.
-        title: Text above.
+        recording: Recording of a `SignalMonitor`.
+        title: Title.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -73,7 +73,7 @@ def plot_memory(recording: Recording, title: str | None = None) -> "Figure":
 
 
 def memory_height(layers: Sequence[str]) -> float:
-    """Of the panels, in inches."""
+    """Size of the panels, in inches."""
     return 3.4 * -(-len(layers) // _PANELS_A_ROW)
 
 
@@ -112,10 +112,10 @@ def draw_memory(
 
 
 def _draw_horizon(axes: Any, found: Sequence[Measurement], layer: str) -> Any:
-    """A line above as many steps as the memory reaches."""
+    """A line above the steps that the memory reaches."""
     horizon = np.array([m.value(layer, q.MEMORY_HORIZON) for m in found])
     edges = np.arange(len(found) + 1) - 0.5
-    # Of a line on the very edge, half would lie outside.
+    # Half of a line exactly on the edge would lie outside.
     below, above = axes.get_ylim()
     axes.set_ylim(below, above + 0.02 * (above - below))
     return axes.stairs(
@@ -129,7 +129,7 @@ def _draw_horizon(axes: Any, found: Sequence[Measurement], layer: str) -> Any:
 
 
 def _shares(shown: Grid) -> Grid:
-    """Of the largest in each column; tiny ones raised to the least."""
+    """Shares of the largest in each column; tiny ones raised to the minimum."""
     largest = np.nanmax(
         shown.values, axis=0, initial=np.finfo(float).tiny, keepdims=True
     )

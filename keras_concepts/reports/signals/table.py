@@ -46,8 +46,8 @@ _ABOUT = {
     _ERROR: "Error: dL/d(output).",
     _BAR: "Each block of the bar is a factor of 10; the largest error fills "
     "it.",
-    _MEMORY: "Memory: steps back to which more than 1 % of the error gets.",
-    _GATE: "Gate: mean of the one that keeps the state.",
+    _MEMORY: "Memory: steps back that more than 1 % of the error reaches.",
+    _GATE: "Gate: mean of the gate that keeps the state.",
 }
 _NO_LAST_ERROR = (
     "Over last: undefined, since the error of the last layer is exactly 0."
@@ -63,8 +63,8 @@ def print_signals(
     """Prints `signal_table`, or one sentence if nothing was recorded.
 
     Args:
-        recording: What a `SignalMonitor` recorded.
-        console: Where to print, by default the standard output.
+        recording: Recording of a `SignalMonitor`.
+        console: Where to print, by default standard output.
         max_rows: See `signal_table`.
     """
     print_table(signal_table(recording, max_rows=max_rows), EMPTY, console)
@@ -75,27 +75,27 @@ def signal_table(
 ) -> Table:
     """The last measurement: one line per layer, in the order of the calls.
 
-    Of a big model those are shown whose errors differ most from the median, the
-    worst first: not finite, zero, with dead or saturated units, far larger or
-    smaller.
+    For a big model only those whose errors differ most from the median are
+    shown, the worst first: not finite, zero, with dead or saturated units, far
+    larger or smaller.
 
-    The columns, of which those are left out that nothing was recorded for:
+    The columns (those without recorded values are left out):
 
     - mean and std: of all entries of the layer's activation;
     - zeros: share of entries that are exactly 0;
-    - dead: units that are 0 in every sample, of how many;
-    - saturated: units whose activation function is nearly flat in more than
-      90 % of the samples, of how many;
+    - dead: units that are 0 in every sample, and all units;
+    - saturated: units whose activation function is nearly flat in more than 90
+      % of the samples, and all units;
     - RMS error: of dL/d(output), with a bar that is a block shorter for each
       factor of 10 below the largest;
     - over last: RMS error divided by that of the last layer; `-` if that is 0;
-    - memory: of a recurrent layer, how many steps more than 1 % of its largest
-      error gets back to;
+    - memory: for a recurrent layer, how many steps back more than 1 % of its
+      largest error reaches;
     - gate: mean of the gate that keeps its state.
 
     Args:
-        recording: What a `SignalMonitor` recorded.
-        max_rows: Most rows; `None` for all.
+        recording: Recording of a `SignalMonitor`.
+        max_rows: Maximum number of rows; `None` for all.
 
     Returns:
         A table without columns if nothing was recorded.
@@ -156,7 +156,7 @@ def _columns(last: Measurement) -> dict[str, list[RenderableType]]:
         return count_cell(count, last.value(layer, q.UNITS))
 
     errors = last.all_values(q.ERROR_RMS)
-    # Beside the columns of recurrent layers there is room for a shorter bar.
+    # Besides the columns of recurrent layers only a shorter bar fits.
     blocks = 6 if layers_of([last], q.MEMORY_HORIZON) else 9
     largest = max((e for e in errors if np.isfinite(e)), default=np.nan)
     makers = [

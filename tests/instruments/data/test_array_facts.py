@@ -103,7 +103,7 @@ def test_what_cannot_be_read():
     texts = np.array([["a b"], ["c"]], object)
     facts = array_facts(texts, np.array([0, 1]), None, the_heads())
     assert facts["inputs"][0]["dtype"] == "string"
-    assert "texts" in facts["missing"][0]
+    assert "holds text" in facts["missing"][0]
     facts = array_facts(None, None, None, the_heads())
     assert (facts["inputs"], facts["of"]) == ([], None)
     facts = array_facts(X[:0], Y[:0], None, the_heads())

@@ -80,4 +80,4 @@ def test_the_loss_of_all():
     assert samples.loss.tolist() == [1.0]
     [fault] = samples.faults
     assert fault.kind == "gradient"
-    assert "of a finite loss" in fault.where
+    assert "although the loss is finite" in fault.where

@@ -282,7 +282,7 @@ def test_the_guard_without_loss_and_call():
     with pytest.warns(UserWarning, match="no Keras optimizer"):
         fit(own_optimizer(), guard, Spoil())
     assert (guard.found.step, guard.found.kind) == (1, "weight")
-    assert "finite loss" not in guard.found.message
+    assert "loss is finite" not in guard.found.message
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="`tf.cond`")

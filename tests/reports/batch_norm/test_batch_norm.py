@@ -82,7 +82,7 @@ def test_the_worse_of_mean_and_variance_is_told(record_shifts):
     )
     assert plot_batch_norms(recording).get_suptitle() == (
         "Worst is b: moving variance off by a factor of 20\n"
-        "The worst layer was off by 8.7 at first and 4.3 in the end, in σ or "
+        "The worst layer was off by 8.7 at first and 4.3 at the end, in σ or "
         "factors of 2"
     )
 

@@ -69,7 +69,8 @@ def test_curves_of_many_steps_show_medians_and_a_band(record):
 
 def test_title_tells_the_attenuation(decades):
     assert plot_gradients(decades).get_suptitle() == (
-        r"The first layer's gradient is $1.0\times10^{-6}$ times the last's"
+        r"The first layer's gradient is $1.0\times10^{-6}$ times the last "
+        r"layer's"
     )
     assert plot_gradients(decades, "Mine").get_suptitle() == "Mine"
 

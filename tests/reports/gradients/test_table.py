@@ -169,7 +169,7 @@ def test_narrow_tables_leave_out_columns_not_names(record, width):
     assert "…" not in text
     assert "█" not in text
     assert "Each block" not in text
-    assert "Left out for lack of room: RMS weight" in " ".join(text.split())
+    assert "Left out for lack of space: RMS weight" in " ".join(text.split())
 
 
 def test_names_are_no_markup(record):

@@ -184,7 +184,7 @@ def test_all_monitors_and_two_runs(everything):
         "memory-horizon",
         "memory-0",
     }
-    assert "first NaN or infinite in epoch 2, at step 33" in said
+    assert "first became NaN or infinite in epoch 2, at step 33" in said
 
 
 def test_each_monitor_alone(everything):

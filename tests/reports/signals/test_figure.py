@@ -59,14 +59,14 @@ def test_error_signals_and_activations_are_logarithmic(record_signals):
     ]
     assert figure.get_suptitle() == (
         r"The first layer's error signal is $1.0\times10^{-3}$ times the "
-        r"last's at first, $1.0\times10^{-3}$ in the end"
+        r"last layer's at first, $1.0\times10^{-3}$ at the end"
     )
 
 
 def test_headline_follows_the_measurements(record_signals):
     layers = {"a": {q.ERROR_RMS: 0.0}, "b": {}}
     one = plot_signals(record_signals(layers, measured=1))
-    assert one.get_suptitle() == "No error signal gets back to the first layer"
+    assert one.get_suptitle() == "No error signal reaches the first layer"
     layers["a"] = {q.ERROR_RMS: np.nan}
     nothing = {"a": {q.ERROR_RMS: 0.0}, "b": {q.ERROR_RMS: 0.0}}
     silent = plot_signals(record_signals(nothing))

@@ -80,7 +80,7 @@ def test_recurrent_layers_have_a_memory_and_a_gate(record_signals):
     assert table["gru"][-2:] == ["8", "0.50"]
     assert table["dense"][-1] == "1"  # over itself
     text = " ".join(_text(recording).split())
-    assert "more than 1 % of the error gets" in text
+    assert "more than 1 % of the error reaches" in text
 
 
 def test_without_errors_there_is_no_bar(record_signals):
