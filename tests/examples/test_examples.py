@@ -521,7 +521,7 @@ def test_bad_option_of_imbalanced_f1(
         (["--rate", "0"], "between 0 and 1. Received: '0'"),
         (["--samples", "0"], "at least 1"),
         (["--unseen", "10"], "invalid choice"),
-        (["--unseen", *map(str, range(9))], "two digits or more"),
+        (["--unseen", *map(str, range(9))], "at least two digits"),
     ],
     ids=lambda value: "" if isinstance(value, str) else value[0] + value[1],
 )
