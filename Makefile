@@ -130,8 +130,8 @@ docs: .venv/docs/.installed ## build the site, in site/
 docs-serve: .venv/docs/.installed ## show the site, and what you change in it
 	PYTHONPATH=docs/_build .venv/docs/bin/zensical serve
 
-figures: $(ENV)/.installed-demo ## measure what the concept pages show: figures and numbers
-	$(RUN) $(ENV)/bin/python docs/concepts/measured.py $(ARGS)
+figures: $(ENV)/.installed-text ## measure what the pages show: figures and numbers: an hour or two
+	$(RUN) OMP_NUM_THREADS=1 $(ENV)/bin/python docs/measured $(ARGS)
 
 bench: $(ENV)/.installed-test ## run every script in benchmarks/
 	set -e; for script in benchmarks/*.py; do \

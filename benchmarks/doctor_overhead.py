@@ -27,10 +27,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="cores to use")
     parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--keep", action="store_true", help="see results/")
     return parser.parse_args()
 
 
-MODELS = ("mlp", "cnn", "gru", "transformer", "resnet50")
+# As docs/doctor.md names them.
+NAMES = {
+    "mlp": "perceptron",
+    "cnn": "convolutional",
+    "gru": "GRU",
+    "transformer": "small transformer",
+    "resnet50": "ResNet-50",
+}
+MODELS = tuple(NAMES)
 if __name__ == "__main__":
     # Before a backend is imported and counts the cores.
     os.environ["OMP_NUM_THREADS"] = str(parse().threads)
@@ -40,8 +49,11 @@ import first_epoch
 import gradient_overhead
 import keras
 import numpy as np
+from results import Cells, keep
 
 from keras_concepts.callbacks import TrainingDoctor
+
+BACKEND = keras.backend.backend()
 
 
 class Data(NamedTuple):
@@ -122,7 +134,9 @@ def step_seconds(make: Callable[[], Any], name: str) -> float:
     return float(np.median(seconds[1:])) / 8
 
 
-def long_epochs(name: str, make: Callable[[], Any], rounds: int) -> str:
+def long_epochs(
+    name: str, make: Callable[[], Any], rounds: int
+) -> tuple[str, Cells]:
     steps = math.ceil(SECONDS / step_seconds(make, name))
     model = make()
     data = rows(name, model, steps * rows(name, model, 8).batch_size)
@@ -136,16 +150,22 @@ def long_epochs(name: str, make: Callable[[], Any], rounds: int) -> str:
         first.append(watched[0] - (plain[0] + again[0]) / 2.0)
         plain = again
     low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9])
-    return (
+    more = f"{np.median(first):.1f} s on {plain[0]:.1f} s"
+    cells = {
+        f"epochs of about 2 s, {NAMES[name]}": {BACKEND: f"{middle:.2f}"},
+        f"first epoch more, {NAMES[name]}": {BACKEND: more},
+    }
+    text = (
         f"{name:12} epochs of {np.median(plain[1:]):.1f} s, {steps} steps: "
         f"x {middle:.3f} [{low:.3f}, {high:.3f}]; first epoch "
-        f"+ {np.median(first):.1f} s on {plain[0]:.1f} s"
+        f"+ {more}"
     )
+    return text, cells
 
 
 def short_run(
     name: str, make: Callable[[], Any], rounds: int, seconds: float
-) -> str:
+) -> tuple[str, Cells]:
     steps = max(1, round(seconds / step_seconds(make, name)))
     model = make()
     data = rows(name, model, steps * rows(name, model, 8).batch_size)
@@ -156,10 +176,18 @@ def short_run(
         again = run(make(), data, SHORT_EPOCHS, watched=False)[0]
         ratios.append(watched / ((plain + again) / 2.0))
         plain = again
-    return (
+    row = f"{SHORT_EPOCHS} epochs of {steps} steps, {NAMES[name]}"
+    text = (
         f"{name:12} {SHORT_EPOCHS} epochs of {steps} steps, {plain:.1f} s: "
         f"x {np.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
     )
+    return text, {row: {BACKEND: f"{np.median(ratios):.2f}"}}
+
+
+def report(options: argparse.Namespace, text: str, cells: Cells) -> None:
+    print(text, flush=True)
+    if options.keep:
+        keep("doctor_overhead", "costs", cells)
 
 
 def main() -> None:
@@ -169,10 +197,10 @@ def main() -> None:
     rounds = 1 if options.quick else options.rounds
     print(f"{keras.backend.backend()}, {options.threads} thread(s)", flush=True)
     for name in options.models:
-        print(long_epochs(name, build(name), rounds), flush=True)
+        report(options, *long_epochs(name, build(name), rounds))
     for name in options.models[: 1 if options.quick else 3]:
         for seconds in (0.05, 0.5)[: 1 if options.quick else 2]:
-            print(short_run(name, build(name), rounds, seconds), flush=True)
+            report(options, *short_run(name, build(name), rounds, seconds))
 
 
 if __name__ == "__main__":

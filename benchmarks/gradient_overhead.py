@@ -26,6 +26,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 TARGET = 0.05
+NAMES = {
+    "mlp": "fully connected, 0.8 million weights",
+    "cnn": "convolutional",
+    "gru": "embedding and GRU",
+}
+WAYS = {
+    "every step": "every step measured",
+    "recompute": "gradients computed again in a callback",
+}
 
 
 def limit_threads(count: int) -> None:
@@ -70,6 +79,7 @@ def parse_arguments(
     parser.add_argument("--steps", type=int, help="steps of an epoch")
     parser.add_argument("--quick", action="store_true", help="small and short")
     parser.add_argument("--threads", type=int, default=1, help="cores to use")
+    parser.add_argument("--keep", action="store_true", help="see results/")
     return parser.parse_args()
 
 
@@ -80,6 +90,7 @@ if __name__ == "__main__":
 import keras
 import numpy as np
 from keras import layers
+from results import Cells, keep
 from rich.console import Console
 from rich.table import Table
 
@@ -404,6 +415,18 @@ def add_rows(table: Table, model: str, results: dict[str, Result]) -> None:
     table.add_section()
 
 
+def cells(name: str, results: dict[str, Result]) -> Cells:
+    """What docs/cost.md shows of a model: ratios of the clock."""
+    ratio = {way: np.median(r.ratios[:, 0]) for way, r in results.items()}
+    shown = {
+        NAMES[name]: f"{ratio['monitor']:.2f} ({ratio['plain again']:.2f})"
+    }
+    if name == "mlp":
+        for way, words in WAYS.items():
+            shown[f"{NAMES[name]}, {words}"] = f"{ratio[way]:.2f}"
+    return {row: {BACKEND: text} for row, text in shown.items()}
+
+
 def verdict(model: str, ratios: np.ndarray) -> str:
     low, cost, high = np.quantile(ratios[:, 0] - 1, [0.25, 0.5, 0.75])
     if low <= TARGET < high:
@@ -448,6 +471,9 @@ def main(arguments: argparse.Namespace) -> None:
         results = measure(case, rounds)
         add_rows(table, name, results)
         verdicts.append(verdict(name, results["monitor"].ratios))
+        if arguments.keep:
+            table_name = "short_epochs" if arguments.steps else "epochs"
+            keep("gradient_overhead", table_name, cells(name, results))
     console.print(table)
     console.print(
         "Clock and processor time are ratios to the plain epochs before and "

@@ -31,6 +31,7 @@ if __name__ == "__main__":
 import keras
 import numpy as np
 from keras import ops
+from results import Cells, keep
 from rich.console import Console
 from rich.table import Table
 
@@ -141,6 +142,23 @@ def spread(ratios: np.ndarray) -> str:
     return rf"{median:.2f} \[{low:.2f}, {high:.2f}]"
 
 
+def cells(rows: int, classes: int, seconds: dict[str, np.ndarray]) -> Cells:
+    """What docs/metrics.md shows: how many times as fast, in each mode."""
+    found = {}
+    for peer, column in (("keras", BACKEND), ("torchmetrics", "torchmetrics")):
+        faster = [
+            float(np.median(values / seconds[f"ours {mode}"]))
+            for name, values in seconds.items()
+            for mode in [name.removeprefix(f"{peer} ")]
+            if mode != name
+        ]
+        if faster:
+            found[column] = ", ".join(
+                f"{x:.0f}" if x >= 10 else f"{x:.1f}" for x in faster
+            )
+    return {f"{rows} × {classes:,}": found}
+
+
 def verdicts(classes: int, seconds: dict[str, np.ndarray]) -> list[str]:
     """How many times as fast as each peer, in each mode."""
     lines = []
@@ -165,6 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--quick", action="store_true", help="a few rounds")
+    parser.add_argument("--keep", action="store_true", help="see results/")
     arguments = parser.parse_args()
     if BACKEND == "tensorflow":
         import tensorflow as tf
@@ -199,6 +218,8 @@ def main() -> None:
             )
         table.add_section()
         lines.extend(verdicts(classes, seconds))
+        if arguments.keep:
+            keep("metrics", "updates", cells(rows, classes, seconds))
     console.print(table)
     console.print("Ratios: median [quartiles] of turns of a few milliseconds.")
     for line in lines:

@@ -31,6 +31,19 @@ from keras_concepts.callbacks import (
     PenaltyReporter,
 )
 
+# As docs/cost.md names them.
+WAYS = {
+    "GradientMonitor": "`GradientMonitor()`, 32 steps",
+    "PenaltyReporter": "`PenaltyReporter()`, every step",
+    "  of 32 steps": "`PenaltyReporter(max_samples=32)`",
+    "BatchNormShiftMonitor": "`BatchNormShiftMonitor()`, 32 steps",
+    "  with a probe": "`BatchNormShiftMonitor(probe)`",
+    "NonFiniteGuard": "`NonFiniteGuard()`, every step",
+    "  before_update": "`NonFiniteGuard(before_update=True)`",
+    "all four": "`GradientMonitor()`, `PenaltyReporter()`, "
+    "`BatchNormShiftMonitor()` and `NonFiniteGuard()` together",
+}
+
 
 def network() -> list[Any]:
     hidden = []
@@ -83,6 +96,17 @@ def main(arguments: argparse.Namespace) -> None:
         first = watched[0, 0] - plain[0, 0] + np.median(watched[1:, 0])
         results[way] = base.Result(first, watched[1:], ratios)
     base.add_rows(table, "mlp", results)
+    if arguments.keep:
+        cells = {
+            WAYS[way]: {
+                f"{base.BACKEND}, epoch": f"{np.median(r.ratios[:, 1]):.2f}",
+                f"{base.BACKEND}, first epoch": "+ "
+                f"{r.first - np.median(r.seconds[:, 0]):.1f}",
+            }
+            for way, r in results.items()
+            if way in WAYS
+        }
+        base.keep("monitor_overhead", "monitors", cells)
     console.print(table)
     console.print(
         "Clock and processor time are ratios to the plain epochs before and "

@@ -32,7 +32,9 @@ def main() -> None:
         layers.Dense(UNITS, "sigmoid", name=f"hidden_{i + 1}")
         for i in range(DEPTH)
     ]
-    model = keras.Sequential([*hidden, layers.Dense(10, "softmax", name="out")])
+    head = layers.Dense(10, "softmax", name="out")
+    # With an input it is built, and so measured before training on TensorFlow.
+    model = keras.Sequential([keras.Input((64,)), *hidden, head])
     model.compile(
         keras.optimizers.Adam(0.01),
         "sparse_categorical_crossentropy",

@@ -44,7 +44,7 @@ def main() -> None:
         confidence.append([p.max(axis=1).mean() for p in (once, many.mean)])
         unsure.append(many.mutual_information.mean())
 
-    figure = Figure((10, 4.2), dpi=120, layout="constrained")
+    figure = Figure((9, 4), dpi=120, layout="constrained")
     left, other = figure.subplots(1, 2)
     left.plot(ANGLES, confidence, "^-", label=["one pass", "ensemble"])
     left.plot(ANGLES, right, "o--", color="0.3", label="accuracy of one pass")

@@ -209,14 +209,14 @@ def table(watched: dict[str, Watched], trap: Trap) -> Table:
 
 def draw(watched: dict[str, Watched], trap: Trap, path: pathlib.Path) -> None:
     figure, (moved, learned, trapped) = plt.subplots(
-        1, 3, figsize=(12, 3.8), dpi=120, layout="constrained"
+        1, 3, figsize=(9.6, 3.8), dpi=120, layout="constrained"
     )
     title: dict[str, Any] = {"loc": "left", "weight": "bold"}
     for kind, run in watched.items():
         style = {
             "color": COLOURS[kind],
             "lw": 2,
-            "label": f"{kind} batch normalization",
+            "label": kind,
         }
         epochs = range(1, len(run.accuracy) + 1)
         moved.plot(epochs[1:], run.movement, marker="o", ms=3, **style)
@@ -224,15 +224,16 @@ def draw(watched: dict[str, Watched], trap: Trap, path: pathlib.Path) -> None:
     if any(any(run.movement) for run in watched.values()):
         moved.set_yscale("log")
     moved.set_title("how far layers' inputs move", **title)
-    moved.set_ylabel("move of a unit's mean per epoch, in σ")
+    moved.set_ylabel("move of a unit's mean, in σ")
     learned.set_title("accuracy on test digits", **title)
     learned.set_ylim(0, 1)
     for axes in (moved, learned):
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, title="batch normalization")
     names, values = zip(*trap.accuracies.items(), strict=True)
-    bars = trapped.bar(names, values, color=["#e69f00", "0.7", "#009e73"])
+    words = [name.replace(" ", "\n", 1) for name in names]
+    bars = trapped.bar(words, values, color=["#e69f00", "0.7", "#009e73"])
     trapped.bar_label(bars, fmt="%.3f")
     trapped.set_ylim(0, 1.1)
     trapped.set_title(f"with it, after {trap.steps} steps", **title)

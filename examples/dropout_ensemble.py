@@ -260,7 +260,7 @@ def plot(
     runs: Sequence[Run], options: argparse.Namespace, path: pathlib.Path
 ) -> None:
     """All networks together."""
-    figure = plt.figure(figsize=(12, 4.4), dpi=120, layout="constrained")
+    figure = plt.figure(figsize=(9.6, 3.8), dpi=120, layout="constrained")
     left, *others = figure.subplots(1, 3)
     labels = [run.labels for run in runs]
     left.plot([0, 1], [0, 1], color="0.4", ls="--", lw=1, label="perfect")
@@ -278,8 +278,8 @@ def plot(
         x, y = curve.confidence[some], curve.accuracy[some]
         left.plot(x, y, **style, label=asked)
     left.set(xlim=(0, 1.02), ylim=(0, 1.02), ylabel="share of right answers")
-    left.set_xlabel("confidence in the answer")
-    left.set_title("calibration, known digits", loc="left", weight="bold")
+    left.set_xlabel("confidence in the answer, known digits")
+    left.set_title("calibration", loc="left", weight="bold")
     unseen = " and ".join(map(str, options.unseen))
     numbers = ("entropy", "mutual_information")
     for axes, number in zip(others, numbers, strict=True):
@@ -299,9 +299,9 @@ def plot(
             axes.plot(values, above, style, color=colour, lw=2, label=label)
         words = number.replace("_", " ")
         axes.set(xlim=(0, None), ylim=(0, 1.02))
-        axes.set(xlabel=f"{words} of the ensemble, in nats")
+        axes.set(xlabel="nats, of the ensemble")
         axes.set(ylabel="share of digits above")
-        axes.set_title(f"uncertainty: {words}", loc="left", weight="bold")
+        axes.set_title(words, loc="left", weight="bold")
     for axes in (left, *others):
         axes.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False)

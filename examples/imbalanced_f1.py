@@ -267,7 +267,7 @@ def with_error(values: np.ndarray) -> str:
 
 
 def plot_thresholds(runs: Sequence[Run], path: pathlib.Path) -> None:
-    figure = plt.figure(figsize=(10, 4.2), dpi=120, layout="constrained")
+    figure = plt.figure(figsize=(9.6, 4.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
     grid = np.linspace(-EDGE, EDGE, 57)
     for axes, score, number in (
@@ -305,7 +305,7 @@ def plot_thresholds(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 def plot_calibration(runs: Sequence[Run], path: pathlib.Path) -> None:
     """All splits together, on axes on which a temperature rotates a line."""
-    figure = plt.figure(figsize=(11, 4.6), dpi=120, layout="compressed")
+    figure = plt.figure(figsize=(9.6, 3.9), dpi=120, layout="compressed")
     panels = figure.subplots(1, len(LOSSES), sharey=True)
     ticks = log_odds(np.array(MARKS))
     for axes, name in zip(panels, LOSSES, strict=True):

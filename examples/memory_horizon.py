@@ -216,7 +216,7 @@ def style_of(run: Run) -> dict[str, Any]:
 
 def plot_gradients(runs: Sequence[Run], path: pathlib.Path) -> None:
     figure, panels = plt.subplots(
-        1, 2, figsize=(10, 4.4), dpi=120, layout="constrained", sharey=True
+        1, 2, figsize=(9.6, 4.2), dpi=120, layout="constrained", sharey=True
     )
     for axes, moment in zip(panels, ("before", "after"), strict=True):
         for run in runs:
@@ -241,7 +241,7 @@ def plot_gradients(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 def plot_curves(runs: Sequence[Run], lag: int, path: pathlib.Path) -> None:
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10, 4.4), dpi=120, layout="constrained"
+        1, 2, figsize=(9.6, 4.2), dpi=120, layout="constrained"
     )
     for run in runs:
         style = style_of(run) | {"marker": "o", "ms": 4}

@@ -212,7 +212,7 @@ def plot_weights(runs: Sequence[Run], path: pathlib.Path) -> None:
     figure, panels = plt.subplots(
         1,
         len(runs),
-        figsize=(2.6 * len(runs), 3.6),
+        figsize=(1.92 * len(runs), 3.4),
         sharex=True,
         sharey=True,
         dpi=120,
@@ -232,12 +232,14 @@ def plot_weights(runs: Sequence[Run], path: pathlib.Path) -> None:
         axes.set_xlabel("weight")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].set(ylabel="number of weights", yscale="log", ylim=(0.8, None))
+    # Room for the legend.
+    panels[0][0].set_ylim(top=6.0 * panels[0][0].get_ylim()[1])
     figure.savefig(path)
 
 
 def plot_shares(runs: Sequence[Run], path: pathlib.Path) -> None:
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10, 4), dpi=120, layout="constrained"
+        1, 2, figsize=(9.6, 4), dpi=120, layout="constrained"
     )
     for run in runs:
         style = {"color": COLOURS[run.name], "lw": 2.5}

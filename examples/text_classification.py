@@ -398,7 +398,7 @@ def write(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 
 def plot_curves(runs: Sequence[Run], path: pathlib.Path) -> None:
-    figure = plt.figure(figsize=(10, 4), dpi=120, layout="constrained")
+    figure = plt.figure(figsize=(9.6, 4), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
     for run in runs:
         if not run.history:
@@ -430,7 +430,7 @@ def plot_curves(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 def plot_through_time(runs: Sequence[Run], path: pathlib.Path) -> None:
     """The error signal of each state, before and after training."""
-    figure = plt.figure(figsize=(10, 4), dpi=120, layout="constrained")
+    figure = plt.figure(figsize=(9.6, 4), dpi=120, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for run in runs:
         rows = run.signals.select(quantity="state_error_rms")

@@ -144,6 +144,8 @@ def train(
 ) -> Run:
     keras.utils.set_random_seed(SEED)
     model = build(activation, options)
+    # Built, it is measured before training, too.
+    model.build((None, digits.x_train.shape[1]))
     record_to = options.out / f"{activation}.jsonl"
     record_to.unlink(missing_ok=True)  # recordings append to existing files
     monitor = GradientMonitor(max_samples=None, record_to=record_to)
@@ -219,7 +221,7 @@ def plot_curves(
     runs: Sequence[Run], digits: Digits, path: pathlib.Path
 ) -> None:
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10, 4.2), dpi=120, layout="constrained"
+        1, 2, figsize=(9.6, 4.2), dpi=120, layout="constrained"
     )
     epochs = range(1, len(runs[0].history["loss"]) + 1)
     others = itertools.cycle(OTHER_COLOURS)

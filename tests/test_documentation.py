@@ -51,7 +51,8 @@ def anchors(page):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links(page):
     text = without_code(page.read_text(encoding="utf-8"))
-    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    links = re.findall(r"\]\(([^)\s]+)\)|\b(?:src|srcset)=\"([^\"]+)\"", text)
+    links = [link or picture for link, picture in links]
     for link in links:
         if link.startswith(REPOSITORY):
             target = ROOT / link.removeprefix(REPOSITORY)

@@ -27,6 +27,7 @@ import concurrent.futures
 import dataclasses
 import json
 import pathlib
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,6 +35,7 @@ from benchmarks.doctor import baselines
 from benchmarks.doctor.programs import PROGRAMS
 from benchmarks.doctor.registry import Program, half_of
 from benchmarks.doctor.shares import Share, share
+from benchmarks.results import Cells, keep
 from keras_concepts.recording import Recording
 from keras_concepts.rules.judge import diagnose
 
@@ -140,6 +142,13 @@ class Figures:
         ]
 
 
+# As docs/doctor.md names them.
+SHOWN = {
+    "failed runs in which something is found": "detected",
+    "found before a quarter of the planned steps": "early",
+    "right cause, of those found": "right",
+    "healthy runs with a false alarm, ever or at the end": "ever",
+}
 HEADERS = [
     "detected",
     "open at the end",
@@ -295,6 +304,22 @@ def worst(runs: list[Judged]) -> str:
     )  # fmt: skip
 
 
+def shown(compared: dict[str, Figures]) -> Cells:
+    """What docs/doctor.md shows: `.90 [.82, .93]`, the doctor's in bold."""
+    cells: Cells = {}
+    for name, figures in compared.items():
+        for words, number in SHOWN.items():
+            text = re.sub(
+                r"\d+\.\d+",
+                lambda found: f"{float(found[0]):.2f}".removeprefix("0"),
+                str(getattr(figures, number)),
+            )
+            if name == "doctor":
+                text = re.sub(r"^(\S+)", r"**\1**", text)
+            cells.setdefault(words, {})[name] = text
+    return cells
+
+
 def report(options: argparse.Namespace) -> str:
     given = outcomes(options.folder, options.half)
     judge = replayed if options.replay else None
@@ -324,11 +349,14 @@ def report(options: argparse.Namespace) -> str:
         ),
     ]  # fmt: skip
     if options.baselines:
-        rows = [["doctor", *figures.cells]]
+        compared = {"doctor": figures}
         for name, rules in baselines.BASELINES.items():
             theirs = judged(given, options.folder, rules, options.jobs)
-            rows.append([name, *Figures.of(theirs).cells])
+            compared[name] = Figures.of(theirs)
+        rows = [[name, *each.cells] for name, each in compared.items()]
         parts.append(table(["", *HEADERS], rows))
+        if options.keep:
+            keep("doctor", options.half, shown(compared))
     parts += [by_kind(runs), by_rule(runs), worst(runs)]
     broken = [(p, row) for p, row in given if "gain" not in row]
     if broken:
@@ -352,6 +380,11 @@ def main() -> None:
     parser.add_argument("--replay", action="store_true")
     parser.add_argument("--baselines", action="store_true")
     parser.add_argument("--markdown", type=pathlib.Path)
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="with --baselines, see benchmarks/results/",
+    )
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     text = report(options)

@@ -1,4 +1,4 @@
-"""How far to trust softmax outputs, and what a temperature changes."""
+"""Softmax applied once and twice, where it overflows, and how sure it is."""
 
 from typing import Any
 
@@ -6,66 +6,78 @@ import keras
 import numpy as np
 
 import keras_concepts as kc
-from digits import accuracy, compiled, digits, stack
+from digits import digits, stack
 from measured import Measured
 
-ROWS, EPOCHS, BINS = 100, 150, 5
+EPOCHS, CLASSES = 40, 10
 
 
-def logits_of(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """Log-probabilities, which softmax turns into the probabilities again."""
-    return np.log(np.maximum(model.predict(x, verbose=0), 1e-30))
+def train(twice: bool) -> tuple[keras.Model, dict[str, list[float]], list[str]]:
+    """A network, its logs, and what the doctor finds in it."""
+    x, y, x_test, y_test = digits()
+    model = stack("relu", 2, 64)
+    model.compile(
+        keras.optimizers.SGD(0.1),
+        # From logits, the loss applies softmax itself.
+        kc.losses.CrossEntropy(from_logits=twice),
+        metrics=["accuracy"],
+    )
+    doctor = kc.callbacks.TrainingDoctor(sink=lambda text: None)
+    logs = model.fit(
+        *(x, y, 32),
+        epochs=EPOCHS,
+        validation_data=(x_test, y_test),
+        verbose=0,
+        callbacks=[doctor],
+    ).history
+    found = [each.rule for each in doctor.findings if each.resolved is None]
+    return model, logs, found
 
 
-def reliability(p: np.ndarray, y: np.ndarray) -> tuple[Any, Any, float, float]:
-    """Confidence and accuracy by bin, the mean confidence and the error."""
-    error = kc.metrics.CalibrationError(bins=15)
-    error.update_state(y, p)
-    confidence, hits = p.max(axis=1), p.argmax(axis=1) == y
-    edges = np.quantile(confidence, np.linspace(0.0, 1.0, BINS + 1))[1:-1]
-    bins = np.digitize(confidence, edges)
-    means = [
-        (confidence[bins == b].mean(), hits[bins == b].mean())
-        for b in range(BINS)
-        if np.any(bins == b)
-    ]
-    mean = float(confidence.mean())
-    return *zip(*means, strict=True), mean, float(error.result())
+def largest_exponent(dtype: str) -> float:
+    """The number of which the exponential function is still finite."""
+    return float(np.log(float(np.finfo(dtype).max)))
 
 
 def measure() -> Measured:
-    x, y, x_test, y_test = digits()
-    model = compiled(stack("relu", 3, 128), keras.optimizers.Adam(0.003))
-    model.fit(x[:ROWS], y[:ROWS], 32, epochs=EPOCHS, verbose=0)
-    before = model.predict(x_test, verbose=0)
-    scaling = kc.layers.TemperatureScaling()
-    held_out = slice(ROWS, 600)
-    scaling.fit(logits_of(model, x[held_out]), y[held_out])
-    after = keras.ops.convert_to_numpy(scaling(logits_of(model, x_test)))
-    after = keras.ops.convert_to_numpy(keras.ops.softmax(after))
-    *first, confidence, error = reliability(before, y_test)
-    *second, calmer, less = reliability(after, y_test)
+    _, _, x_test, y_test = digits()
+    model, once, nothing = train(twice=False)
+    wrong, twice, found = train(twice=True)
+    answers = wrong.predict(x_test, verbose=0).argmax(axis=1)
+    turned = np.rot90(x_test.reshape(-1, 8, 8), axes=(1, 2)).reshape(-1, 64)
+    p = model.predict(turned, verbose=0)
+    # The first softmax gives 1 to one class and 0 to all others.
+    ceiling = np.e / (np.e + CLASSES - 1.0)
     numbers = {
-        "accuracy": f"{100 * accuracy(model, x_test, y_test):.0f}",
-        "confidence": f"{100 * confidence:.0f}",
-        "error": f"{error:.3f}",
-        "confidence_after": f"{100 * calmer:.0f}",
-        "error_after": f"{less:.3f}",
-        "temperature": f"{float(scaling.temperature):.1f}",
+        "ceiling": f"{ceiling:.2f}",
+        "floor": f"{-np.log(ceiling):.2f}",
+        "loss": f"{once['loss'][-1]:.2f}",
+        "loss_twice": f"{twice['loss'][-1]:.2f}",
+        "accuracy": f"{100 * once['val_accuracy'][-1]:.0f}",
+        "accuracy_twice": f"{100 * twice['val_accuracy'][-1]:.0f}",
+        "early": f"{100 * once['val_accuracy'][4]:.0f}",
+        "early_twice": f"{100 * twice['val_accuracy'][4]:.0f}",
+        "answers": str(len(np.unique(answers))),
+        "nothing": "nothing" if not nothing else str(nothing),
+        "found": f"`{found[0]}`",
+        "also": f"`{found[1]}`",
+        "half": f"{largest_exponent('float16'):.0f}",
+        "single": f"{largest_exponent('float32'):.0f}",
+        "turned_right": f"{100 * np.mean(p.argmax(axis=1) == y_test):.0f}",
+        "turned_sure": f"{100 * p.max(axis=1).mean():.0f}",
     }
-    return Measured(
-        numbers, {"as trained": first, "with a temperature": second}
-    )
+    return Measured(numbers, {"once": once, "twice": twice})
 
 
 def draw(series: dict[str, Any], figure: Any) -> None:
-    axes = figure.subplots()
-    axes.plot([0.3, 1], [0.3, 1], ":", color="gray", label="calibrated")
-    for name, (confidence, hits) in series.items():
-        axes.plot(confidence, hits, "o-", label=name)
-    axes.set(
-        xlabel="probability of the predicted class (fifths of the test digits)",
-        ylabel="share that is right",
-        title="what probabilities are worth",
-    )
-    axes.legend()
+    left, right = figure.subplots(1, 2)
+    for name, logs in series.items():
+        epochs = range(1, EPOCHS + 1)
+        left.plot(epochs, logs["loss"])
+        right.plot(epochs, logs["val_accuracy"], label=f"softmax {name}")
+    floor = np.log(1.0 + (CLASSES - 1.0) / np.e)
+    left.axhline(floor, ls=":", color="gray")
+    left.text(EPOCHS, floor - 0.05, "lowest with two", va="top", ha="right")
+    left.set(xlabel="epoch", title="training loss", ylim=(0, None))
+    right.set(xlabel="epoch", title="accuracy on test digits", ylim=(0, 1))
+    right.legend(loc="lower right")

@@ -27,7 +27,7 @@ def _layers(t: Training) -> list[dict[str, object]]:
     severity="warning",
     why="At inference the model is another one than in training: its moving "
     "statistics are not those of the data.",
-    page="batch_normalization.md",
+    page="monitors/batch_norm_shift_monitor.md",
     needs="a probe batch with labels",
     known=lambda t: bool(_layers(t)) and bool(t.curve(q.PROBE_INFERENCE_LOSS)),
     meant=lambda t: not t.layers or bool(_layers(t)),

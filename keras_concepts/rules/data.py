@@ -12,7 +12,7 @@ from keras_concepts.rules.training import Training
     "non_finite",
     severity="error",
     why="One NaN in a batch makes the loss NaN, and with it all weights.",
-    page="non_finite.md",
+    page="monitors/non_finite_guard.md",
     needs="inputs or targets",
     known=lambda t: bool(t.inputs or t.targets),
 )

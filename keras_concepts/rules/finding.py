@@ -80,7 +80,7 @@ class Finding:
         why: Why it matters, in one sentence.
         advice: What to change, in one sentence.
         code: The change as a line of Keras code, or `""`.
-        page: File in `docs/` that explains the concept, or `""`.
+        page: File in `docs/` that explains the concept, a URL, or `""`.
         variant: Of a rule that finds opposite things, which it is.
     """
 

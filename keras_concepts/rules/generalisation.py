@@ -38,7 +38,7 @@ _CHECKS = 3
     "overfitting",
     severity="warning",
     why="What is learned holds for the training data alone.",
-    page="regularization.md",
+    page="monitors/penalty_reporter.md",
     needs="validation data",
     known=lambda t: bool(t.logs("val_loss")),
 )

@@ -41,7 +41,7 @@ def _has_errors(t: Training) -> bool:
     severity="warning",
     why="Layers that no error signal reaches stay as they were initialized, "
     "and hand on random features.",
-    page="vanishing_gradients.md",
+    page="monitors/gradient_monitor.md",
     needs="a probe batch with labels, and a model that can be called",
     known=_has_errors,
 )

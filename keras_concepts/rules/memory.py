@@ -37,7 +37,7 @@ def _with_open_gates(kind: str, steps: int) -> str:
     "short_memory",
     severity="info",
     why="What lies further back than that cannot be learned.",
-    page="signals.md",
+    page="monitors/signal_monitor.md",
     needs="a probe batch with labels",
     known=lambda t: bool(t.curves(q.MEMORY_HORIZON)),
     meant=lambda t: not t.layers or any(map(_is_recurrent, t.layers)),

@@ -54,7 +54,7 @@ _ADVICE: dict[Quantity, tuple[str, str]] = {
     severity="error",
     why="Nothing can be learned from NaN: from here on every weight that it "
     "touches is lost.",
-    page="non_finite.md",
+    page="monitors/non_finite_guard.md",
     needs="a loss in the logs, or checked steps",
     known=lambda t: any(
         (

@@ -25,7 +25,7 @@ _CHECKS = 3
     "penalty_dominates",
     severity="warning",
     why="The model learns small weights instead of the data.",
-    page="regularization.md",
+    page="monitors/penalty_reporter.md",
     needs="weights that can be read",
     known=lambda t: bool(t.curve(q.WEIGHT_PENALTY)),
     meant=lambda t: any(v.get("regularizer") for v in t.variables),
@@ -84,7 +84,7 @@ def _shrunk(t: Training) -> float | None:
     severity="warning",
     why="So much of the signal is dropped that the rest cannot be learned "
     "from.",
-    page="dropout.md",
+    page="monitors/mc_predict.md",
     known=lambda t: bool(_rates(t)),
     meant=lambda t: bool(_rates(t)),
 )

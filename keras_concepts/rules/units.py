@@ -31,7 +31,7 @@ _BOUNDED = {"sigmoid", "tanh", "hard_sigmoid", "softsign", "hard_tanh"}
     severity="warning",
     why="A rectified unit that is 0 for every sample has no gradient, and "
     "never comes back.",
-    page="signals.md",
+    page="monitors/signal_monitor.md",
     needs="a probe batch, and a model that can be called",
     known=lambda t: bool(t.curves(q.ZERO_ACTIVATION_UNITS)),
 )
@@ -59,7 +59,7 @@ def dead_units(t: Training) -> Iterator[Evidence]:
     severity="warning",
     why="Where an activation is flat its slope is near 0, and so is the "
     "gradient of all layers before it.",
-    page="signals.md",
+    page="monitors/signal_monitor.md",
     needs="a probe batch, and a model that can be called",
     known=lambda t: bool(t.curves(q.ACTIVATION_RMS)),
 )

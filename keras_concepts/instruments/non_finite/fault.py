@@ -49,7 +49,7 @@ class Fault:
             why="A single NaN makes the loss NaN, and then all weights.",
             advice=_ADVICE.get(self.kind, ""),
             code=_CODE.get(self.kind, ""),
-            page="non_finite.md",
+            page="monitors/non_finite_guard.md",
             variant=self.kind,
         )
 

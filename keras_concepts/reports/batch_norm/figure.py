@@ -73,16 +73,14 @@ def plot_batch_norms(
             q.INITIAL_SHARE,
         )
     }
-    figure = new_figure(12.0, 4.6)
+    figure = new_figure(10.5, 4.6)
     shift, variance, last = figure.subplots(1, 3)
     entries = _draw_layers(shift, values[q.BATCH_NORM_SHIFT], paths, values)
     _ = _draw_layers(variance, values[q.BATCH_NORM_VARIANCE], paths, values)
     limit = _mark(shift, BATCH_NORM_SHIFT, "")
-    _ = _mark(
-        variance, BATCH_NORM_VARIANCE, "log 2: one variance is twice the other"
-    )
-    _label(shift, f"{q.MEAN_SHIFT.label}, in σ (median)")
-    _label(variance, "|log(moving / batch variance)| (median)")
+    _ = _mark(variance, BATCH_NORM_VARIANCE, "log 2: one is twice the other")
+    _label(shift, f"{q.MEAN_SHIFT.label}, in σ")
+    _label(variance, "|log ratio of the variances|")
     if q.INFERENCE_GAP in rows.quantities:
         entries += _draw_losses(last, rows, epochs)
         _label(last, "loss of the probe")

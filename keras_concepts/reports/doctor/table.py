@@ -183,6 +183,6 @@ def _effect(finding: Finding) -> Text:
 
 
 def _page(page: str) -> str:
-    if not page or "/" in page:
+    if not page or "://" in page:
         return page
     return f"docs/{page}"

@@ -1,0 +1,136 @@
+"""What the pages show of measurements, and where it stands in them."""
+
+import json
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+ROOT = pathlib.Path(__file__).parents[2]
+NUMBERS = pathlib.Path(__file__).parent / "numbers.json"
+BENCHMARKS = ROOT / "benchmarks" / "results"
+NAME = r"(?P<name>[\w/.]+)"
+PARTS = (
+    r"(?:(?P<source>[\w/]+)\.)?(?P<own>[a-z]\w*)"
+    r"(?:\.(?P<row>\d+)\.(?P<column>\d+))?"
+)
+# A number and the comment that names it.
+SHOWN = re.compile(rf"(?P<shown>[^\s|(*\[]+)<!-- {NAME} -->")
+# The rows of a table, or the lines of a block of code, below their name.
+ROWS = re.compile(
+    rf"^<!-- {NAME} -->\n\n\|.*\n\|[-:| ]+\n(?P<shown>(?:\|.*\n)*)", re.M
+)
+LINES = re.compile(
+    rf"^<!-- {NAME} -->\n\n```\w*\n(?P<shown>.*?)^```$", re.M | re.S
+)
+MARKS = SHOWN, ROWS, LINES
+
+
+class Measured(NamedTuple):
+    """What the training runs of a page showed.
+
+    Attributes:
+        numbers: As the page prints them, by name: text, or the rows of a table.
+        series: What `draw` of the page's module draws.
+        pictures: Those that are drawn, without `_light.png` and `_dark.png`, by
+            name.
+    """
+
+    numbers: dict[str, Any]
+    series: Any = None
+    pictures: dict[str, pathlib.Path] | None = None
+
+
+def pages() -> list[pathlib.Path]:
+    """All that may show a number."""
+    texts = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("README.md")]
+    texts += (ROOT / "examples").glob("*.md")
+    return sorted(texts)
+
+
+def page_name(page: pathlib.Path) -> str:
+    """Such as `concepts/gradient`, or `README`."""
+    docs = ROOT / "docs"
+    name = page.relative_to(docs if page.is_relative_to(docs) else ROOT)
+    return name.with_suffix("").as_posix()
+
+
+def known_numbers() -> dict[str, dict[str, Any]]:
+    """What was measured, by page or benchmark."""
+    found: dict[str, dict[str, Any]] = json.loads(NUMBERS.read_text())
+    for file in sorted(BENCHMARKS.glob("*.json")):
+        found[f"benchmarks/{file.stem}"] = json.loads(file.read_text())[
+            "numbers"
+        ]
+    return found
+
+
+def lookup(
+    known: dict[str, dict[str, Any]], page: str, name: str
+) -> str | None:
+    """The text of a number, of the page itself or `source.name`.
+
+    Of a table, it is all rows, or the number at the start of a cell if `name`
+    ends in row and column, counted from 1: `benchmarks/metrics.updates.2.1`.
+    """
+    found = re.fullmatch(PARTS, name)
+    if found is None:
+        return None
+    value = known.get(found["source"] or page, {}).get(found["own"])
+    if isinstance(value, dict):  # of a benchmark
+        value = [
+            [label, *(row.get(column, "") for column in value["columns"])]
+            for label, row in value["rows"].items()
+        ]
+    if isinstance(value, list) and found["row"]:
+        cell = value[int(found["row"]) - 1][int(found["column"])]
+        return cell.replace("*", "").split()[0]
+    if isinstance(value, list):
+        return "".join(f"| {' | '.join(row)} |\n" for row in value)
+    return value
+
+
+def fill_in(page: pathlib.Path, known: dict[str, dict[str, Any]]) -> None:
+    """Writes the numbers into the page."""
+
+    def measured(found: re.Match[str]) -> str:
+        value = lookup(known, page_name(page), found["name"])
+        if value is None:
+            return found[0]
+        start, end = (place - found.start() for place in found.span("shown"))
+        return found[0][:start] + value + found[0][end:]
+
+    text = page.read_text(encoding="utf-8")
+    for mark in MARKS:
+        text = mark.sub(measured, text)
+    page.write_text(text, encoding="utf-8")
+
+
+def marks(page: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """Name of each number that the page shows, and what it shows."""
+    text = page.read_text(encoding="utf-8")
+    for mark in MARKS:
+        for found in mark.finditer(text):
+            yield found["name"], found["shown"]
+
+
+def mistakes() -> list[str]:
+    """What pages show otherwise than it was measured, or not at all."""
+    known, wrong = known_numbers(), []
+    unused = {
+        f"{source}.{name}"
+        for source, numbers in known.items()
+        for name in numbers
+        if not name.startswith("_")
+    }
+    for page in pages():
+        for name, shown in marks(page):
+            own = page_name(page)
+            plain = re.sub(r"\.\d+\.\d+$", "", name)
+            unused.discard(plain if "." in plain else f"{own}.{plain}")
+            value = lookup(known, own, name)
+            if value != shown:
+                wrong.append(
+                    f"{own} shows {shown!r} as {name}, measured was {value!r}."
+                )
+    return wrong + [f"No page shows {name}." for name in sorted(unused)]

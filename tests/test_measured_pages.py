@@ -1,0 +1,102 @@
+"""What pages show of measurements is what was measured."""
+
+import importlib.util
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+MEASURED = ROOT / "docs" / "measured"
+
+
+@pytest.fixture(scope="module")
+def measured():
+    path = MEASURED / "measured.py"
+    spec = importlib.util.spec_from_file_location("measured", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["measured"] = module  # as its NamedTuple needs
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["measured"]
+
+
+def test_numbers_are_those_that_were_measured(measured):
+    assert measured.mistakes() == []
+
+
+def test_every_measurement_has_its_module(measured):
+    for source in measured.known_numbers():
+        module = ROOT / f"{source}.py"
+        if not source.startswith("benchmarks/"):
+            module = ROOT / "docs" / f"{source}.py"
+        # The doctor's is a folder.
+        assert module.exists() or module.with_suffix("").is_dir(), source
+
+
+def test_every_module_of_a_page_was_run(measured):
+    known = measured.known_numbers()
+    for module in (ROOT / "docs").rglob("*.py"):
+        if module.with_suffix(".md").exists():
+            assert measured.page_name(module) in known
+
+
+def test_all_figures_of_a_page_have_both_forms():
+    images = {path.name for path in (ROOT / "docs").rglob("images/*.png")}
+    for light in [name for name in images if not name.endswith("_dark.png")]:
+        assert light.endswith("_light.png"), light
+        assert light.replace("_light.png", "_dark.png") in images
+    text = "".join(
+        page.read_text(encoding="utf-8")
+        for page in (ROOT / "docs").rglob("*.md")
+    )
+    for name in images:
+        theme = name.removesuffix(".png").rpartition("_")[2]
+        assert f"images/{name}#only-{theme})" in text, name
+
+
+@pytest.fixture
+def page(measured, monkeypatch, tmp_path):
+    """A page with a number, a table and a block, and what was measured."""
+    path = tmp_path / "docs" / "page.md"
+    path.parent.mkdir()
+    path.write_text(
+        "It shrinks (by 0.3<!-- factor -->); 7<!-- speed.torch -->.\n\n"
+        "<!-- rows -->\n\n| a | b |\n|---|---|\n| old | 1 |\n\n"
+        "<!-- printed -->\n\n```\nold\n```\n"
+    )
+    known = {
+        "page": {
+            "_with": "keras",
+            "factor": "0.21",
+            "rows": [["new", "2"], ["newer", "3"]],
+            "printed": "new\nlines\n",
+        },
+        "speed": {"torch": "1.5"},
+    }
+    monkeypatch.setattr(measured, "ROOT", tmp_path)
+    monkeypatch.setattr(measured, "known_numbers", lambda: known)
+    return path
+
+
+def test_a_page_that_shows_something_else_is_found(measured, page):
+    wrong = "\n".join(measured.mistakes())
+    for shown in ("0.3", "7", "old", r"| old | 1 |\n"):
+        assert f"page shows {shown!r}" in wrong or shown in wrong
+    assert len(measured.mistakes()) == 4
+
+
+def test_a_page_is_filled_in(measured, page):
+    measured.fill_in(page, measured.known_numbers())
+    assert measured.mistakes() == []
+    assert page.read_text() == (
+        "It shrinks (by 0.21<!-- factor -->); 1.5<!-- speed.torch -->.\n\n"
+        "<!-- rows -->\n\n| a | b |\n|---|---|\n| new | 2 |\n| newer | 3 |\n\n"
+        "<!-- printed -->\n\n```\nnew\nlines\n```\n"
+    )
+
+
+def test_a_number_that_no_page_shows_is_found(measured, page):
+    measured.known_numbers()["speed"]["jax"] = "2"
+    measured.fill_in(page, measured.known_numbers())
+    assert measured.mistakes() == ["No page shows speed.jax."]
