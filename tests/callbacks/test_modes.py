@@ -175,7 +175,10 @@ def test_all_monitors(policy, how, accumulation, weights, digits):
     watched, watched_logs = train(*mode, digits, watching)
     for a, b in zip(plain, watched, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert {key: watched_logs[key] for key in logs} == logs
+    for key, values in logs.items():
+        # XLA may add up a loss, which no weight depends on, in another order.
+        close = 2e-7 if BACKEND == "jax" and policy != "float32" else 0.0
+        np.testing.assert_allclose(watched_logs[key], values, rtol=close)
     assert [f.rule for m in watching[-1:] for f in m.findings] == []
     found = measured(watching)
     right = expected(accumulation, weights, digits)
