@@ -65,10 +65,12 @@ class DrivenMonitors:
     ) -> None:
         """Adds a monitor, unless it cannot measure this model.
 
-        Args: monitor: A new monitor. model: The model in `fit`. params: The
-            parameters that Keras gives to the callbacks of the `fit`. log: The
-            log to record into. gated: Returns the schedule that replaces the
-            monitor's own.
+        Args:
+            monitor: A new monitor.
+            model: The model in `fit`.
+            params: What Keras passes to the callbacks of the `fit`.
+            log: The log to record into.
+            gated: Returns the schedule that replaces the monitor's own.
         """
         name = f"`{type(monitor).__name__}`"
 

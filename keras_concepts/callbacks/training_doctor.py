@@ -71,7 +71,6 @@ class TrainingDoctor(ContinuedMonitor):
     Weights, optimizer, random seeds and data are bit-identical with and
     without the doctor. What it cannot inspect is listed in `unchecked`. A
     failure inside the doctor causes a warning and never ends the run.
-    failure inside the doctor is a warning, never an end of the training.
 
     The doctor itself records the following each time it looks, in addition to
     what `GradientMonitor`, `NonFiniteGuard`, `PenaltyReporter`,
@@ -148,7 +147,7 @@ class TrainingDoctor(ContinuedMonitor):
         report_to: File for an HTML report, rewritten while the run goes on and
             at its end; see `report`. Needs the extra
             `keras-concepts[report]`.
-        sink: Called with the text that is to be printed.
+        sink: Called with the text to print.
         log_to: Where else to show the run while it goes on, once per epoch: a
             `reports.TensorBoardWriter`, `reports.MLflowWriter` or
             `reports.WandbWriter`, a list of these, or any object with the
