@@ -172,10 +172,11 @@ class Recording:
     def broke_off_in_its_first_epoch(
         self, step: int | None, steps_per_epoch: int | None, **facts: Any
     ) -> bool:
-        """Whether a `fit` that begins with epoch 0 goes on with another.
+        """Whether a restored model goes on with a run, though at epoch 0.
 
         `BackupAndRestore(save_freq=n)` restores what it saved inside an epoch,
-        the first one, too.
+        the first one, too. To be asked only of a model that was restored: any
+        other begins a new run.
 
         Args:
             step: Steps that the model has taken, if known.
