@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python callbacks/are_my_updates_too_small.py
 
-What one step of Adam does to a kernel, RMS change over RMS weight, at three
-learning rates. A common guide is 1e-3, here give or take a factor of ten.
+The effect of one step of Adam on a kernel, RMS change over RMS weight, at three
+learning rates. A common guide is 1e-3, here with a factor of ten either way.
 """
 
 import argparse

@@ -33,7 +33,7 @@ def main() -> None:
         for i in range(DEPTH)
     ]
     head = layers.Dense(10, "softmax", name="out")
-    # With an input it is built, and so measured before training on TensorFlow.
+    # With an input it is built, so TensorFlow too measures it before training.
     model = keras.Sequential([keras.Input((64,)), *hidden, head])
     model.compile(
         keras.optimizers.Adam(0.01),

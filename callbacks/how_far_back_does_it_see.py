@@ -3,8 +3,8 @@
     KERAS_BACKEND=jax python callbacks/how_far_back_does_it_see.py
 
 An LSTM reads digits pixel by pixel, in 64 steps, and names them at the end. It
-learns only from steps that the gradient gets back to. Put your
-own model and data into `main`.
+learns only from steps that the gradient gets back to. Put your own model and
+data into `main`.
 """
 
 import argparse

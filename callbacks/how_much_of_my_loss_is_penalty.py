@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python callbacks/how_much_of_my_loss_is_penalty.py
 
-Three strengths of L2. A penalty that dominates may be small, since weights are.
-So look at its pull as well: its gradient's norm over that of the data loss.
+Three strengths of L2. A dominant penalty may be small, because weights are. So
+look at its pull as well: the norm of its gradient over that of the data loss.
 """
 
 import argparse

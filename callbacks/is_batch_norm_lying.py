@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python callbacks/is_batch_norm_lying.py
 
-After few steps the moving averages still hold initial values: the model that is
-evaluated is not the one that was trained. One pass over the data fixes that.
+After a few steps the moving averages still hold initial values: the evaluated
+model is not the one that was trained. One pass over the data fixes that.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def network() -> keras.Model:
 
 
 def accuracy(model: keras.Model, x, y, training: bool) -> float:
-    with keras.StatelessScope():  # in which nothing moves
+    with keras.StatelessScope():  # nothing is updated in it
         p = model(x, training=training)
     return float(np.mean(keras.ops.convert_to_numpy(p).argmax(axis=1) == y))
 

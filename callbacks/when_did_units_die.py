@@ -3,8 +3,8 @@
     KERAS_BACKEND=jax python callbacks/when_did_units_die.py
 
 The learning rate is too high on purpose. A unit is dead in an epoch if its
-gradient was exactly zero in every step, as when it is active for no digit. It
-may revive when the layers before it change its input.
+gradient was exactly zero in every step, for example because it is active for no
+digit. It may revive when the layers before it change its input.
 """
 
 import argparse

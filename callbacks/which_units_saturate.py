@@ -2,9 +2,9 @@
 
     KERAS_BACKEND=jax python callbacks/which_units_saturate.py
 
-The pixels are not scaled: 0 to 16. A tanh unit is saturated if its
-slope is below 5 % of the steepest for more than 90 % of the digits: it passes
-back almost no error signal. A high learning rate drives units there.
+The pixels are not scaled: 0 to 16. A tanh unit is saturated if its slope is
+below 5 % of the steepest for more than 90 % of the digits: it passes back
+almost no error signal. A high learning rate drives units there.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def train(rate: float, epochs: int) -> tuple[np.ndarray, float]:
     x, y = load_digits(return_X_y=True)
     hidden = [layers.Dense(UNITS, "tanh", name=name) for name in NAMES]
     model = keras.Sequential([*hidden, layers.Dense(10, "softmax")])
-    model.build((None, 64))  # to be measured before training, too
+    model.build((None, 64))  # so that it is measured before training, too
     model.compile(optimizers.Adam(rate), "sparse_categorical_crossentropy")
     monitor = SignalMonitor((x[:500], y[:500]))
     model.fit(x, y, epochs=epochs, verbose=0, callbacks=[monitor])

@@ -2,10 +2,10 @@
 
     KERAS_BACKEND=jax python callbacks/why_does_it_not_learn.py
 
-A network with two common faults: the pixels reach it unscaled, 0 to 255, and
-its last layer gives logits where the loss reads probabilities. `preflight`
-names both before training, and the doctor their harm; the second network is
-repaired as they advise.
+A network with two common faults: its inputs are unscaled pixels, 0 to 255, and
+its last layer outputs logits where the loss expects probabilities. `preflight`
+reports both before training, and the doctor the harm they do; the second
+network is repaired as they advise.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def network(loss: losses.Loss) -> keras.Model:
 
 
 def train(model, x, y, epochs: int) -> tuple[TrainingDoctor, float]:
-    """The doctor, and the accuracy on digits that were held out."""
+    """The doctor, and the accuracy on held-out digits."""
     doctor = TrainingDoctor(sink=lambda text: None)  # printed by `main`
     watch = {"epochs": epochs, "callbacks": [doctor], "verbose": 0}
     log = model.fit(x, y, validation_split=0.2, **watch).history
@@ -57,7 +57,7 @@ def train(model, x, y, epochs: int) -> tuple[TrainingDoctor, float]:
 
 
 def causes(findings: list[kc.Finding]) -> str:
-    """Problems that are left, without their consequences."""
+    """The remaining problems, without their consequences."""
     return " and ".join(
         finding.rule
         for finding in findings

@@ -1,7 +1,7 @@
-"""The vocabulary: everything that a recording can hold, each once.
+"""The vocabulary: everything that a recording can hold, once each.
 
 One name has one meaning. Tables, axes, tags and documentation take their words
-from here, and a `Recording` accepts no other name, except one that begins with
+from here, and a `Recording` accepts no other name, except names that begin with
 `user/`, for measurements of your own.
 """
 
@@ -12,36 +12,36 @@ Owner = Literal["run", "layer", "variable", "output", "input", "log"]
 Cadence = Literal["step", "epoch", "probe", "once"]
 
 USER_PREFIX = "user/"
-# And the name of a monitor: the fact that lists what it could not measure.
+# Followed by the name of a monitor: the fact that lists what it missed.
 MISSED_BY = "missed by "
 
-# What a variable does in its layer: the `role` that the facts of a run give it.
+# What a variable does in its layer: its `role` in the facts of a run.
 WEIGHT = "weight"  # a matrix, filters or an embedding: the signal goes through
 SCORE = "score"  # of a query or key: it only compares positions
-VECTOR = "vector"  # a bias or scale: it acts on each unit alone
+VECTOR = "vector"  # a bias or scale: it acts on each unit separately
 STATISTIC = "statistic"  # a moving average or count: no gradient changes it
 
 
 class Quantity(str):
     """Name of a measured quantity, and what it means.
 
-    Equal to its name, so that it can be compared with what a recording holds.
+    Equal to its name, so that it compares with the names in a recording.
 
     Args:
         name: The name, in lower case with underscores.
         owner: What it is measured of. The owner of a row is the path of a layer
-            or variable, the name of an output, input or log entry, or `""` for
+            or variable; the name of an output, input or log entry; or `""` for
             the run.
-        cadence: How often it comes: once a measured `"step"`, once an
-            `"epoch"`, at each pass of a `"probe"`, or `"once"` a run.
+        cadence: How often it is measured: once per measured `"step"`, once per
+            `"epoch"`, at each pass of a `"probe"`, or `"once"` per run.
         label: Name on axes and in tables.
-        meaning: One line, with the formula where there is one.
+        meaning: One line, with the formula if there is one.
         indexed_by: What the index of a row counts: `"unit"`, `"channel"`,
             `"class"`, `"lag"`, or nothing (`""`).
         unit: Unit of the value; `""` for a pure number.
-        better: `"lower"` or `"higher"`; `""` where neither is.
+        better: `"lower"` or `"higher"`; `""` if neither is better.
         of_run: How a row of the run (`owner=""`) sums up those of the owners:
-            `"sum"`, `"largest"`, or `""` if there is none.
+            `"sum"`, `"largest"`, or `""` if there is no such row.
     """
 
     owner: Owner
@@ -85,9 +85,10 @@ class Concept(NamedTuple):
     """What one monitor measures.
 
     Attributes:
-        name: Of the concept, and of its rooms in `instruments` and `reports`.
+        name: Name of the concept, and of its parts in `instruments` and
+            `reports`.
         monitor: Class of the monitor, as rows name it.
-        quantities: What it records.
+        quantities: Quantities that it records.
         between_steps: Whether it measures between two steps, not inside one.
     """
 
@@ -115,8 +116,8 @@ UNITS = Quantity(
     "layer",
     "epoch",
     "units",
-    "number of units: size of the axis of units or channels, in attention of "
-    "those of heads and their entries together",
+    "number of units: size of the axis of units or channels; in attention, of "
+    "the axes of heads and of their entries together",
 )
 
 # `fit` itself.
@@ -125,8 +126,8 @@ LOG = Quantity(
     "log",
     "epoch",
     "logged value",
-    "what `fit` logs at the end of an epoch; the owner is the key. Of a metric "
-    "with several numbers, each has a row, which the index counts",
+    "what `fit` logs at the end of an epoch; the owner is the key. If a metric "
+    "has several numbers, each has its own row, and the index counts them",
 )
 LEARNING_RATE = Quantity(
     "learning_rate",
@@ -193,8 +194,8 @@ ZERO_GRADIENT_UNITS = Quantity(
     "layer",
     "epoch",
     "dead units",
-    "how many units received exactly zero gradient in every measured step of "
-    "the epoch, and of those before it while these are fewer than 32",
+    "number of units whose gradient was exactly zero in every measured step of "
+    "the epoch and, while these are fewer than 32, of those before it",
     better="lower",
 )
 ZERO_GRADIENT_UNIT = Quantity(
@@ -278,8 +279,8 @@ ERROR_RMS = Quantity(
     "layer",
     "probe",
     "RMS error",
-    "root mean square of the error signal dL/da, of all outputs of the layer "
-    "with a way to the loss",
+    "root mean square of the error signal dL/da, over all outputs of the layer "
+    "that lead to the loss",
 )
 ERROR_ATTENUATION = Quantity(
     "error_attenuation",
@@ -293,7 +294,7 @@ STATE_ERROR_RMS = Quantity(
     "layer",
     "probe",
     "RMS gradient of the state",
-    "root mean square of dL/dh_t, in an LSTM of dL/dc_t",
+    "root mean square of dL/dh_t; in an LSTM, of dL/dc_t",
     indexed_by="lag",
 )
 HIDDEN_ERROR_RMS = Quantity(
@@ -309,7 +310,7 @@ MEMORY_HORIZON = Quantity(
     "layer",
     "probe",
     "memory",
-    "steps back to which more than 1 % of the largest `state_error_rms` gets",
+    "steps back that more than 1 % of the largest `state_error_rms` reaches",
     unit="steps",
 )
 FORGET_GATE_MEAN = Quantity(
@@ -385,7 +386,7 @@ OTHER_LOSS = Quantity(
     "run",
     "epoch",
     "other",
-    "what is left of the loss; recorded only if it is more than rounding",
+    "the rest of the loss; recorded only if it is more than rounding",
     unit=_LOSS_UNIT,
 )
 PENALTY_SHARE = Quantity(
@@ -454,7 +455,7 @@ DECAY_PULL = Quantity(
     "variable",
     "epoch",
     "decay a step",
-    "L2 norm of what weight decay takes off in one update, mean over updates",
+    "L2 norm of what weight decay subtracts in one update, mean over updates",
 )
 
 # Batch normalization.
@@ -480,8 +481,8 @@ BATCH_NORM_SHIFT = Quantity(
     "layer",
     "epoch",
     "shift",
-    "median over the channels of abs(`mean_shift`); of the run, the largest of "
-    "these and of all `batch_norm_variance` / log 2",
+    "median over the channels of abs(`mean_shift`); for the run, the largest "
+    "of these and of all `batch_norm_variance` / log 2",
     unit="σ",
     better="lower",
     of_run="largest",
@@ -559,21 +560,22 @@ SKIPPED_STEPS = Quantity(
     "run",
     "epoch",
     "skipped",
-    "how many steps of the epoch loss scaling skipped",
+    "number of steps of the epoch that loss scaling skipped",
 )
 NON_FINITE_INPUT = Quantity(
     "non_finite_input",
     "input",
     "once",
     "input",
-    "NaN and infinite entries of `x`, `y` or `sample_weight`, if the first",
+    "NaN and infinite entries of `x`, `y` or `sample_weight`, if they are "
+    "the first",
 )
 NON_FINITE_ACTIVATION = Quantity(
     "non_finite_activation",
     "layer",
     "once",
     "activation",
-    "NaN and infinite entries at a layer or operation, if the first",
+    "NaN and infinite entries at a layer or operation, if they are the first",
 )
 NON_FINITE_PENALTY = Quantity(
     "non_finite_penalty",
@@ -595,21 +597,21 @@ NON_FINITE_GRADIENT = Quantity(
     "variable",
     "once",
     "gradient",
-    "NaN and infinite entries of a gradient, if the first",
+    "NaN and infinite entries of a gradient, if they are the first",
 )
 NON_FINITE_WEIGHT = Quantity(
     "non_finite_weight",
     "variable",
     "once",
     "weight",
-    "NaN and infinite entries of a weight, if the first",
+    "NaN and infinite entries of a weight, if they are the first",
 )
 NON_FINITE_BATCH = Quantity(
     "non_finite_batch",
     "run",
     "once",
     "batch",
-    "batch of its epoch in which the first NaN or infinity came, from 0",
+    "batch of its epoch in which the first NaN or infinity occurred, from 0",
 )
 
 # The doctor.
@@ -670,7 +672,7 @@ PREDICTION_SUM_ERROR = Quantity(
     "output",
     "probe",
     "sum of predictions - 1",
-    "largest distance from 1 of the sum over the last axis: 0 of a softmax",
+    "largest distance from 1 of the sum over the last axis: 0 for a softmax",
 )
 PREDICTED_SHARE = Quantity(
     "predicted_share",
@@ -729,7 +731,7 @@ PROBE_EXPLAINED = Quantity(
     "probe",
     "explained on the probe",
     "1 - mean squared difference of predictions and targets / variance of the "
-    "targets: 0 of their mean, 1 of perfect predictions",
+    "targets: 0 for predictions of their mean, 1 for perfect ones",
     better="higher",
 )
 PROBE_RANK_CORRELATION = Quantity(
@@ -737,8 +739,8 @@ PROBE_RANK_CORRELATION = Quantity(
     "output",
     "probe",
     "rank correlation on the probe",
-    "Spearman's, of predictions and targets; of targets of two values 2 * area "
-    "under the ROC curve - 1; mean over the units",
+    "Spearman's correlation of predictions and targets; for targets of two "
+    "values 2 * area under the ROC curve - 1; mean over the units",
     better="higher",
 )
 ORDER_ERROR = Quantity(
@@ -746,9 +748,9 @@ ORDER_ERROR = Quantity(
     "run",
     "once",
     "effect of order",
-    "RMS of what another order of the steps of the inputs changes in the "
-    "prediction, but for its own order, over its standard deviation: 0 if the "
-    "model cannot tell one order from another",
+    "RMS change of the prediction when the steps of the inputs are reordered, "
+    "apart from its own order, relative to its standard deviation: 0 if the "
+    "model cannot distinguish orders",
 )
 PROBE_INFERENCE_LOSS = Quantity(
     "probe_inference_loss",
@@ -933,7 +935,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     for concept in CONCEPTS
     for quantity in concept.quantities
 }
-# Names that an earlier version gave several meanings, and what each is now.
+# Names to which an earlier version gave several meanings, and their new names.
 RENAMED: Mapping[str, tuple[Quantity, ...]] = {
     "loss": (BATCH_LOSS, PROBE_LOSS, EPOCH_LOSS),
     "dead_units": (ZERO_GRADIENT_UNITS, ZERO_ACTIVATION_UNITS),
@@ -962,7 +964,7 @@ def concept_of(monitor: str) -> Concept | None:
     """The concept that a monitor measures; `None` if it is not one of these.
 
     Args:
-        monitor: As rows name it; the second of a kind is `Monitor (2)`.
+        monitor: Name as in rows; the second of a kind is `Monitor (2)`.
     """
     kind = monitor.split(" ")[0]
     return next((c for c in CONCEPTS if c.monitor == kind), None)
@@ -974,7 +976,7 @@ def is_known(name: str) -> bool:
 
 
 def described(name: str) -> Quantity:
-    """The quantity of this name.
+    """The quantity with this name.
 
     Raises:
         ValueError: There is none, and `name` does not begin with `user/`.

@@ -32,47 +32,49 @@ from keras_concepts._recording.writer import RecordingWriter
 class Recording:
     """Tidy rows `(run, monitor, step, epoch, owner, quantity, index, value)`.
 
-    A recording knows numpy and nothing else: it can be loaded, judged and drawn
-    on a machine without Keras.
+    A recording depends on numpy alone: it can be loaded, judged and drawn on a
+    machine without Keras.
 
-    With a `path`, every `flush()` appends what came since the last one, as
-    lines of JSON, each with a checksum. A process killed while writing loses at
-    most the lines after its last flush: `load` leaves out a last line that is
-    not whole. A file that already holds a recording is continued, never
+    With a `path`, every `flush()` appends what was added since the last one, as
+    lines of JSON, each with a checksum. A process that is killed while writing
+    loses at most the lines after its last flush: `load` leaves out an
+    incomplete last line. A file that already holds a recording is continued,
+    never
     overwritten: with another monitor of the same run, or with the next run,
-    whose steps are counted on. If the file is deleted in the meantime, the next
-    flush begins it again, with all rows of this recording.
+        whose steps are counted on. If the file is deleted in the meantime, the
+        next flush creates it again, with all rows of this recording.
 
-    Memory and file are bounded. Once there are more than a million rows, which
-    take more than 128 MiB, `flush` leaves out whole epochs, of all owners
-    alike. These stay: what is measured of the run and not of its layers (the
-    logs for example; of 2,048 epochs at most), what comes once in a run, the
-    first 4 and the last 8 epochs, those in which a curve was furthest from its
-    median or ceased to be finite, and 8 or more between, spread evenly. The
-    file says the same: it is written again when half of its lines are left out.
-    What a judge had found by then is kept with the rows, so that `diagnose`
-    gives what the training doctor gave. `runs[...].left_out` has the epochs.
+    Memory and file size are bounded. Once there are more than a million rows
+    that take more than 128 MiB, `flush` leaves out whole epochs, of all owners
+    alike. The following stay: what is measured of the run rather than of its
+    layers (the logs for example; of 2,048 epochs at most), what is measured
+    once in a run, the first 4 and the last 8 epochs, those in which a curve was
+    furthest from its median or ceased to be finite, and 8 or more of the
+    others, spread evenly. The file says the same: it is rewritten when half of
+    its lines are left out. What a judge had found by then is kept with the
+    rows, so that `diagnose` gives what the training doctor gave.
+    `runs[...].left_out` lists the epochs.
 
-    One process writes to a file. It holds the file until the recording is
-    closed (`close`, or the end of a `with` block) or no longer referred to, and
-    other processes are refused. They may read it.
+    Only one process can write to a file. It holds the file until the recording
+    is closed (`close`, or the end of a `with` block) or no longer referred to.
+    Other processes cannot record to it, but they can read it.
 
     Args:
         path: File to append to, or `None` to keep the rows in memory only.
         facts: JSON-compatible facts about the run; see `record_facts`.
-        monitor: Who measures. In a file where the run already has a monitor of
-            this name, it becomes `monitor (2)`.
+        monitor: Who measures. In a file where the run already has a monitor
+            of this name, it becomes `monitor (2)`.
         run: Identity of the run, shared by all monitors of one `fit`; by
             default a new one.
-        on_error: What to do when the opened file cannot be written, because
-            the disk is full for example: `"raise"`, or `"warn"` once. The file
+        on_error: What to do when the opened file cannot be written, for example
+            because the disk is full: `"raise"`, or `"warn"` once. The file
             stays as it was and the rows stay in memory, so that the next
             `flush` writes them too.
         metadata: Earlier name of `facts`.
 
     Attributes:
-        monitor: As written to the rows.
-        run: Number of the run that is recorded, from 0.
+        monitor: Name of the monitor, as in the rows.
+        run: Number of the run being recorded, from 0.
         next_step: Number of this run's first step: the one after the last step
             of earlier runs in the file, else 0.
         next_epoch: Number of this run's first epoch: the one after the last
@@ -82,8 +84,8 @@ class Recording:
     Raises:
         OSError: `path` cannot be written; in particular `BlockingIOError` if
             another process is recording to it.
-        ValueError: `path` is not a recording, or one that a
-            newer version wrote; or `on_error` is neither of the two.
+        ValueError: `path` is not a recording, or was written by a newer
+            version; or `on_error` is neither `"raise"` nor `"warn"`.
 
     Example:
 
@@ -143,7 +145,7 @@ class Recording:
         steps_per_epoch: int | None = None,
         **facts: Any,
     ) -> int:
-        """Goes on where an earlier run of the same model stands in the file.
+        """Continues where an earlier run of the same model stands in the file.
 
         `fit(initial_epoch=...)` resumes an earlier `fit`, and so does
         `keras.callbacks.BackupAndRestore`. If that run broke off, `load` leaves
@@ -151,14 +153,14 @@ class Recording:
 
         Args:
             epoch: First epoch of this run, as its `fit` numbers it.
-            step: Steps that the model has taken, if known. It counts where the
-                file lacks the epoch before, and where the model was saved
-                inside the epoch.
+            step: Steps that the model has taken, if known. Used if the file
+                lacks the epoch before, or if the model was saved within the
+                epoch.
             steps_per_epoch: Steps of an epoch, if known.
             **facts: `model` and `parameters`, which the earlier run must share.
 
         Returns:
-            What to add to an epoch of this `fit` to get that of the recording.
+            What to add to an epoch of this `fit` to get the recording's epoch.
         """
         found = self._earlier.resume(
             epoch, step, steps_per_epoch=steps_per_epoch, facts=facts
@@ -172,11 +174,11 @@ class Recording:
     def broke_off_in_its_first_epoch(
         self, step: int | None, steps_per_epoch: int | None, **facts: Any
     ) -> bool:
-        """Whether a restored model goes on with a run, though at epoch 0.
+        """Whether a restored model, at epoch 0, continues an earlier run.
 
-        `BackupAndRestore(save_freq=n)` restores what it saved inside an epoch,
-        the first one, too. To be asked only of a model that was restored: any
-        other begins a new run.
+        `BackupAndRestore(save_freq=n)` restores what it saved within an epoch,
+        which may be the first one. Ask this only of a restored model: any other
+        begins a new run.
 
         Args:
             step: Steps that the model has taken, if known.
@@ -188,7 +190,7 @@ class Recording:
         )
 
     def in_memory(self) -> "Recording":
-        """The rows and facts of now, which no file follows."""
+        """The present rows and facts, in memory only."""
         other = copy.copy(self)
         other._series = [*self._series]
         other._runs = copy.deepcopy(self._runs)
@@ -199,7 +201,7 @@ class Recording:
     def for_monitor(self, monitor: str) -> "Recording":
         """This recording under the name of another monitor of the same run.
 
-        Rows, facts and file are shared: what one appends, both hold.
+        Rows, facts and file are shared: what is appended to one is in both.
         """
         monitors = self._runs[self.run].monitors
         monitor = _free_name(monitor, {*monitors, *self._earlier.monitors})
@@ -226,19 +228,19 @@ class Recording:
         """Adds one row for each value.
 
         Args:
-            epoch: Epoch the steps belong to, counted from 0; -1 before it.
+            epoch: Epoch that the steps belong to, from 0; -1 before the first.
             owner: Path of the layer or variable, or another name that
                 `quantity` asks for; `""` means the run.
             quantity: What was measured: a name of `keras_concepts.quantities`,
                 or one of your own that begins with `user/`.
-            steps: Steps taken before it was measured: an integer, or a sequence
+            steps: Steps taken before the measurement: an integer, or a sequence
                 of `n` integers.
-            values: Number or sequence of `n` numbers; NaN and infinities are
-                kept.
+            values: A number, or a sequence of `n` numbers; NaN and infinities
+                are kept.
             index: Unit, channel or lag of each value, if the quantity has one.
             monitor: Who measured it, by default the recording's monitor.
-            is_copy: Whether another monitor of the run writes the same to the
-                file: it is then kept in memory only.
+            is_copy: Whether another monitor of the run writes the same rows to
+                the file; they are then kept in memory only.
 
         Raises:
             ValueError: `quantity` is not in the vocabulary, or `steps`,
@@ -260,7 +262,7 @@ class Recording:
         )
 
     def record_facts(self, facts: dict[str, Any]) -> None:
-        """Adds facts about the run, JSON-compatible; written at once."""
+        """Adds JSON-compatible facts about the run; written at once."""
         self._runs[self.run].facts.update(facts)
         if self._writer is not None:
             self._writer.add_facts(facts)
@@ -269,15 +271,15 @@ class Recording:
     def flush(self) -> None:
         """Appends the rows added since the last flush to `path`, if any.
 
-        Of a recording that has become large it leaves out some epochs, in
-        memory and in the file.
+        If the recording has become large, some epochs are left out, in memory
+        and in the file.
 
         Raises:
             OSError: `path` cannot be written, unless `on_error="warn"`.
         """
         if self._writer is not None:
             self._writer.write(self._series)
-        # What was loaded stays as it is.
+        # A loaded recording is not thinned.
         left_out = self._thinning and self._thinning.plan(self._series)
         if left_out:
             self._leave_out(left_out)
@@ -347,7 +349,7 @@ class Recording:
         run: int | None = None,
         layer: str | None = None,
     ) -> "Recording":
-        """The rows that match all that is given, as a recording in memory.
+        """The rows that match all given arguments, as a recording in memory.
 
         Args:
             owner: Path or pattern (`"*/kernel"`, see `fnmatch`); `""` selects
@@ -382,7 +384,7 @@ class Recording:
         selection._series = [*series]
         selection._runs = dict(self._runs)
         for number, run in self._runs.items():
-            if run.judged_at:  # a place, which is another in the selection
+            if run.judged_at:  # a position, which differs in the selection
                 selected = set(map(id, selection._series))
                 before = self._series[: run.judged_at]
                 place = sum(id(each) in selected for each in before)
@@ -392,7 +394,7 @@ class Recording:
         return selection
 
     def to_pandas(self) -> Any:
-        """The rows as a `pandas.DataFrame` with one column a field.
+        """The rows as a `pandas.DataFrame` with one column per field.
 
         Raises:
             ImportError: pandas is not installed.
@@ -432,7 +434,7 @@ class Recording:
 
     @property
     def step(self) -> np.ndarray:
-        """Steps taken before each row, counted over the whole training."""
+        """Steps taken before each row, counted over the whole recording."""
         return _concatenate([s.steps for s in self._series], np.int64)
 
     @property
@@ -502,7 +504,7 @@ def _free_name(monitor: str, taken: Collection[str]) -> str:
 
 
 def _matches(name: str, pattern: str | None) -> bool:
-    # A path may hold what is special in a pattern.
+    # A path may contain characters that are special in a pattern.
     return pattern in (None, name) or fnmatch.fnmatchcase(name, str(pattern))
 
 

@@ -1,4 +1,4 @@
-"""Texts with labels for `text_classification.py`, and how to split them."""
+"""Labelled texts for `text_classification.py`, and how to split them."""
 
 import csv
 import importlib.util
@@ -31,20 +31,20 @@ class UnavailableError(Exception):
 
 
 class Corpus(NamedTuple):
-    """Texts, each of one class. No text is there twice."""
+    """Texts, each of one class. All texts are different."""
 
     source: str
-    unit: Unit  # what a text is read by
-    keep: End  # the part of a text that says most
+    unit: Unit  # what the model reads a text by
+    keep: End  # the more informative part of a text
     texts: list[str]
     labels: np.ndarray
     classes: list[str]
-    groups: np.ndarray | None = None  # texts of one group are alike
-    test: np.ndarray | None = None  # rows that the data set holds back
+    groups: np.ndarray | None = None  # texts of one group are similar
+    test: np.ndarray | None = None  # rows that the data set reserves for tests
 
 
 def nouns() -> Corpus:
-    """German nouns; the gender is the class. Of words with one gender only."""
+    """German nouns with one gender only; the gender is the class."""
     genders: dict[str, set[str]] = {}
     path = installed("german_nouns", "german-nouns") / "nouns.csv"
     with path.open(encoding="utf-8", newline="") as file:
@@ -94,7 +94,7 @@ def licenses() -> Corpus:
 def described(
     folder: pathlib.Path, pattern: str
 ) -> Iterator[tuple[dict[str, str], str]]:
-    """Each file's facts, which stand between two lines `---`, and its text."""
+    """Each file's facts, given between two lines `---`, and its text."""
     for path in sorted(folder.glob(pattern)):
         content = path.read_text(encoding="utf-8")
         _, facts, text = re.split(r"^---\s*$", content, maxsplit=2, flags=re.M)
@@ -111,7 +111,7 @@ def reuters() -> Corpus:
 
 
 def downloaded(name: str, module: Any, classes: list[str]) -> Corpus:
-    """A data set of Keras, its numbers written as words again."""
+    """A Keras data set, with its numbers converted back to words."""
     try:
         (x, y), (x_test, y_test) = module.load_data()
         words = {n + 3: word for word, n in module.get_word_index().items()}
@@ -121,7 +121,7 @@ def downloaded(name: str, module: Any, classes: list[str]) -> Corpus:
             "`--data nouns` and `--data licenses` need no network."
         ) from error
     rows = [*x, *x_test]
-    # 1 begins each text, and 2 would be a word that was left out.
+    # 1 begins each text, and 2 would stand for a word that was left out.
     texts = [" ".join(words.get(n, "") for n in row) for row in rows]
     labels = [classes[number] for number in (*y, *y_test)]
     test = np.arange(len(x), len(rows))
@@ -144,7 +144,7 @@ def corpus(
 
 
 def installed(module: str, package: str) -> pathlib.Path:
-    """The folder of a package that holds nothing but data."""
+    """The folder of a package that contains only data."""
     found = importlib.util.find_spec(module)
     if found is None or not found.submodule_search_locations:
         raise UnavailableError(
@@ -189,8 +189,8 @@ def divided(
             rows, test_size=share, stratify=y, random_state=seed
         )
         return first, second
-    # Groups are as large as they are: of 200 splits the one in which each
-    # class gives away its share most nearly.
+    # The sizes of groups are given: of 200 splits, take the one in which the
+    # share that each class gives away is closest to `share`.
     classes = np.eye(len(corpus.classes))[y]
     splits = GroupShuffleSplit(200, test_size=share, random_state=seed).split(
         rows, groups=corpus.groups[rows]

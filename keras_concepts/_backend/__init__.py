@@ -1,232 +1,235 @@
 """The one door to the backends.
 
 Each of `tensorflow/`, `jax/` and `torch/` offers the same names, in modules of
-the same names, one per subject. Only that of Keras is ever imported.
+the same names, one per subject. Only Keras' own backend is ever imported.
 `stand_ins.py` has what several of them offer where there is nothing to do.
 
 ## `tensors`
 
-What a tensor holds, and of what kind it is.
+What a tensor holds, and what kind of tensor it is.
 
 `snapshot(variable)`
-:   The value of a Keras variable or tensor now, unmoved by later assignments.
+:   The present value of a Keras variable or tensor, unaffected by later
+    assignments.
 
 `copied(gradient)`
-:   The gradient, unmoved by later writes to it.
+:   The gradient, unaffected by later writes to it.
 
 `version(tensor)`
-:   A number that is another once the tensor was written to.
+:   A number that changes when the tensor is written to.
 
 `known_value(tensor, wait=False)`
-:   The tensor as a NumPy array, or `None` where it has no value yet (inside a
-    function that is being traced) or lies on an accelerator, unless it is to
-    wait for that.
+:   The tensor as a NumPy array, or `None` if it has no value yet (inside a
+    function that is being traced) or, unless `wait` is true, if it lies on an
+    accelerator.
 
 `is_dense(value)`
-:   Whether it is neither a sparse, a ragged, a nested nor a quantized tensor of
-    this backend. True of anything that is no tensor.
+:   Whether it is neither a sparse, ragged, nested nor quantized tensor of this
+    backend. True of anything that is not a tensor.
 
 `on_host(tensor)`
-:   The tensor or variable as a NumPy array, also where other processes hold
-    parts of it (JAX's `ModelParallel` over several processes): then each of
-    them must ask for it. Without what NumPy warns of: variables and PyTorch's
-    tensors.
+:   The tensor or variable as a NumPy array, even if other processes hold parts
+    of it (JAX's `ModelParallel` over several processes): then each of them must
+    ask for it. Avoids NumPy's warnings about variables and PyTorch's tensors.
 
 ## `tracing`
 
 Compiled functions, and what is different while one is traced.
 
 `COMPILES`
-:   Whether the first step of a train function takes long, since it is compiled.
+:   Whether the first step of a train function takes long because of compiling.
 
 `COMPILES_FEW`
-:   Whether `compiled_pass` compiles for few calls, too.
+:   Whether `compiled_pass` also compiles for few calls.
 
 `compiled(function, once=False)`
 :   The function, made fast for many eager calls with tensors of the same shapes
-    where that takes a compiler, on JAX; or for a single call.
+    if that takes a compiler (JAX), or made for a single call.
 
 `compiled_pass(function, variables, eager, few=None)`
 :   The function, made fast for many calls with tensors of the same shapes
-    unless it is to run eagerly; with `few`, for so few calls, so that these
-    and compiling together take little time. It reads the values that the
-    `variables` have at each call; what it assigns to any variable is discarded.
+    unless it must run eagerly. With `few`, it is made for that many calls, so
+    that they and compiling together take little time. It reads the values that
+    the `variables` have at each call; what it assigns to any variable is
+    discarded.
 
 `current_trace()`
-:   What tensors are made in here: a graph, a trace of JAX, `None` if eager.
+:   Where tensors are made now: a graph, a JAX trace, or `None` if eager.
 
 `is_in_trace(tensor, trace)`
-:   Whether a tensor may be used in that trace. What was computed while a loss
-    was differentiated may be if it came through `ops.stop_gradient`.
+:   Whether a tensor may be used in that trace. A tensor computed while a loss
+    was differentiated may be, if it came through `ops.stop_gradient`.
 
 `choose(predicate, if_true, if_false)`
 :   The result of one of two functions without arguments, which return tensors
-    of one shape and dtype. No waiting for an accelerator.
+    of the same shape and dtype. Does not wait for an accelerator.
 
 `choose_rarely(predicate, if_true, if_false)`
-:   `choose` for an `if_true` that takes long and is hardly ever called.
+:   `choose` for an `if_true` that takes long and is rarely called.
 
 `isolate(tensors)`
-:   The same tensors, behind a wall: what is computed from them cannot change
-    how the training step itself is compiled.
+:   The same tensors behind a barrier: what is computed from them does not
+    change how the training step itself is compiled.
 
 ## `operations`
 
-Operations on scores and labels, each by its fastest way.
+Operations on scores and labels, each done the fastest way.
 
 `CLASS_NUMBERS`
-:   The dtype of integers that costs least here, int32 or int64.
+:   The integer dtype that costs least here, int32 or int64.
 
 `argmax(tensor, if_nan)`
-:   Along the last axis, which stays with length 1, the first of equals, as
-    `CLASS_NUMBERS`. A number to tell apart, `if_nan` or more, where any of them
-    is NaN.
+:   Along the last axis, which stays with length 1; the first of equals, as
+    `CLASS_NUMBERS`. If any entry is NaN, a recognisable number, `if_nan` or
+    more.
 
 `fill(tensor, where, number)`
-:   The tensor, and a number where the booleans are true.
+:   The tensor, with a number where the booleans are true.
 
 `has_nan(tensor, or_infinity=False)`
-:   Whether any of the floats along the last axis is NaN, or not finite; the
-    axis stays with length 1.
+:   Whether any of the floats along the last axis is NaN or, with `or_infinity`,
+    not finite; the axis stays with length 1.
 
 `at_columns(tensor, numbers)`
-:   Of each row of a matrix the entries in some columns, `(rows, k)`; any entry
-    for a number that is no column.
+:   The entries of each row of a matrix in some columns, `(rows, k)`; an
+    arbitrary entry where a number is not a column.
 
 ## `sums`
 
 Norms, and sums that are exact.
 
 `has_float64()`
-:   Whether Keras' variables may be float64, where they are put now.
+:   Whether Keras variables may be float64 on the present device.
 
 `sums_of_squares(tensors)`
-:   Of each float32 tensor the sum of squares, in float32 and in one pass, of
+:   The sum of squares of each float32 tensor, in float32 and in one pass, of
     shape `(len(tensors),)`.
 
 `norms_and_peaks(tensors)`
-:   The norm of each float32 tensor, right also where squares leave the range of
+:   The norm of each float32 tensor, correct even if squares leave the range of
     float32, and its largest absolute entry.
 
 `add_to_totals(variable, places, amounts, columns)`
 :   Adds to the entries of a float64 vector, which is a Keras variable. `places`
-    is a list of integer tensors with as many rows; what lies outside the vector
-    goes to its first or its last entry. `amounts` are as many tensors, integers
-    or floats, each or all `None` for ones. `columns` holds pairs of a place and
-    a tensor, `(rows, k)`, integers, booleans or floats, whose sums over the
-    rows go to the `k` entries from there on.
+    is a list of integer tensors with the same number of rows; places outside
+    the vector count as its first or last entry. `amounts` is a list of as many
+    tensors, integers or floats; each of them, or the list, may be `None` for
+    ones. `columns` holds pairs of a place and a tensor, `(rows, k)`, integers,
+    booleans or floats, whose sums over the rows are added to the `k` entries
+    from that place on.
 
 `segment_counts(segments, count, dtype)`
-:   How many entries lie in each of `count` segments, in int32 or float32.
+:   The number of entries in each of `count` segments, in int32 or float32.
 
 `segment_sums(values, segments, count)`, `column_sums(values)`
-:   Sums of the entries of `values` that share a segment, and over the first
-    axis. Of int32 values an int32 tensor; of float32 values two float32 tensors
-    that add up to the sums, to 40 bits or more, and NaN where one is not
-    finite.
+:   Sums of the entries of `values` that share a segment, and sums over the
+    first axis. For int32 values an int32 tensor; for float32 values two float32
+    tensors that add up to the sums, accurate to 40 bits or more, and NaN where
+    an entry is not finite.
 
 ## `gradients`
 
-Gradients of functions, and those that an optimizer gets.
+Gradients of functions, and the gradients that an optimizer receives.
 
 `value_and_grad(function, tensors, has_aux=False)`
 :   `function(tensors)`, a scalar, and its gradient with respect to each of the
     floating-point `tensors`; zeros where it does not depend on one. With
-    `has_aux` the function gives a scalar and a structure of other tensors, and
-    so does this.
+    `has_aux` the function returns a scalar and a structure of other tensors,
+    and both are returned in place of the scalar.
 
 `without_gradients()`
-:   Context manager for eager calls. Nothing is kept for a gradient.
+:   Context manager for eager calls. Nothing is kept for computing gradients.
 
 `dense(gradient, shape)`
 :   A gradient as a dense tensor of the shape of its variable.
 
 `dense_rows(gradient)`
-:   A gradient as a dense tensor that holds every non-zero entry once; a sparse
-    gradient becomes the sum of its duplicate rows, not the whole variable.
+:   A gradient as a dense tensor that holds every non-zero entry once; for a
+    sparse gradient the sums of its duplicate rows, not the whole variable.
 
 `is_framework_optimizer(optimizer)`
-:   Whether it is one of the framework itself that `framework_updates` knows.
+:   Whether it is an optimizer of the framework that `framework_updates` knows.
 
 `framework_updates(optimizer, variables, record)`
 :   Context manager. After each step of such an optimizer (`torch.optim`) calls
     `record(gradients, before, rates)`, with the gradient of each of the Keras
-    variables or `None`, its value before, and its learning rate.
+    variables or `None`, its value before the step, and its learning rate.
 
 ## `randomness`
 
-The generators that everybody draws from.
+The random generators that are shared.
 
 `kept_randomness()`
-:   Context manager: the generators that belong to everybody (Python's, NumPy's,
-    Keras' and the framework's) are afterwards as they were before.
+:   Context manager: the shared generators (Python's, NumPy's, Keras' and the
+    framework's) are restored afterwards.
 
 `fixed_randomness(seed)`
 :   Context manager. What Keras draws from the backend's own random generator,
-    past the seeds it keeps in variables, starts from `seed`; afterwards the
-    generator is as it was.
+    bypassing the seeds it keeps in variables, starts from `seed`; the generator
+    is restored afterwards.
 
 `quick_dropout(rate)`
-:   A function that drops entries of a tensor, each on its own, by the backend's
-    own random generator; `None` where Keras' does it as quickly.
+:   A function that drops entries of a tensor independently, using the backend's
+    own random generator; `None` where Keras' own is as fast.
 
 ## `replicas`
 
 A step that several replicas take together.
 
 `replica_count(model)`
-:   How many replicas of a model train, or use an optimizer, each in a trace of
-    its own and on its share of a batch: those of `tf.distribute`.
+:   How many replicas train a model, or use an optimizer, each in its own trace
+    and on its share of a batch: those of `tf.distribute`.
 
 `has_other_workers(model)`
 :   Whether processes that run one program of the strategy must agree on every
     operation of a step (`tf.distribute.MultiWorkerMirroredStrategy`).
 
 `reduced_gradients(optimizer)`
-:   Context manager. Gives a list that receives the gradients summed over all
-    replicas while `optimizer.apply` runs, and stays empty without replicas.
+:   Context manager. Yields a list that receives the gradients summed over all
+    replicas while `optimizer.apply` runs; without replicas it stays empty.
 
 `all_reduced(gradients)`
-:   The gradients that a replica has computed, each the sum over all replicas;
-    without replicas, as they are. To be called by all of them, and not in a
+:   The gradients that a replica has computed, each summed over all replicas;
+    unchanged without replicas. All replicas must call it, and not inside a
     conditional.
 
 `of_all_replicas(tensors)`
-:   Of each tensor what all replicas have at this place of a step, `(replicas,
-    ...)`. To be called as `all_reduced` is. `None` without replicas, outside
-    of a step, and in a stateless scope, of which nothing is kept.
+:   What all replicas have for each of the tensors at this place of a step,
+    `(replicas, ...)`. Must be called as `all_reduced` is. `None` without
+    replicas, outside of a step, and in a stateless scope, whose updates are
+    discarded.
 
 `values_of_replicas(variable)`
-:   What each replica that this process trains has in a variable of which it
-    writes its own copy, tensors; see `layers/_measured.py`.
+:   For a variable of which each replica writes its own copy: the tensors of the
+    replicas that this process trains; see `layers/_measured.py`.
 
 `assign_to_first_replica(variable, value)`
-:   Gives such a variable a value in the first replica, and zeros in the others.
+:   Assigns a value to such a variable in the first replica, zeros in the
+    others.
 
 ## `processes`
 
 Processes that train one model.
 
 `is_main_process(model)`
-:   Whether this process is the one that writes files for all processes which
-    train the model together; true where there is only one.
+:   Whether this process writes files for all processes that train the model
+    together; true if it is the only one.
 
 `process_count(model)`
-:   How many processes compute each step of the model together, so that all of
-    them must do the same operations in the same order: those that variables of
-    JAX span.
+:   How many processes compute each step of the model together, and so must do
+    the same operations in the same order: those that JAX variables span.
 
 `gathered(model, value)`
-:   A list of what each of those processes passes, of the main one first. Each
-    of them must call it, with anything that can be pickled.
+:   A list of what each of those processes passes, the main one first. Each of
+    them must call it, with a value that can be pickled.
 
 `summed_over_ranks(arrays)`
 :   Sums of NumPy arrays over the processes of PyTorch's process group, each of
-    which must call it with arrays of the same shapes; or the same arrays where
-    there is none.
+    which must call it with arrays of the same shapes; without a group, the
+    same arrays.
 
 `gathered_from_ranks(value)`
-:   A list of what each of these processes passes, which can be pickled.
+:   A list of what each of these processes passes; values that can be pickled.
 
 ## `buffers`
 
@@ -234,16 +237,17 @@ Memory on the device that a step writes to.
 
 `StepBuffer(capacity, columns, units)`
 :   Rows of float32 on the device: `append(row, peaks)` inside the step,
-    `read()` and `clear()` outside it. Each replica appends to rows of its own;
-    `read` gives a list of rows, peaks and number of rows, one for each replica
-    of the whole training, on other machines too.
+    `read()` and `clear()` outside it. Each replica appends to its own rows;
+    `read` returns a list of rows, peaks and number of rows, one for each
+    replica of the whole run, including those on other machines.
 
 `Switches(count)`
 :   Flags on the device: `set(flags)` outside the step, `values()` inside it.
-    Carried by a train function as a buffer is.
+    A train function carries them as it carries a buffer.
 
 `when(flag, function, buffer)`
-:   Calls a function, which writes to a buffer, in the step if the flag is true.
+:   Calls a function that writes to a buffer, within the step, if the flag is
+    true.
 
 ## `trainers`
 
@@ -253,43 +257,44 @@ The train function, the predictions and the batches of Keras' trainer.
 :   Exceptions that a train function raises when the data has run out.
 
 `shadow_in_step(instance, name, replacement)`
-:   Context manager. `_shadow.shadow` for use inside a training step, where a
-    distributed one may run in several threads.
+:   Context manager. `_shadow.shadow` for use inside a training step, which may
+    run in several threads if it is distributed.
 
 `shadow_methods_in_step(base, name, replacement)`
 :   Context manager. `_shadow.shadow_methods`, for the same use.
 
 `backup(model, arguments)`
-:   Keeps the values that model, optimizer and metrics have before a step,
-    which is a call of the train function with `arguments`. Gives a function
+:   Stores the values that model, optimizer and metrics have before a step,
+    which is a call of the train function with `arguments`. Returns a function
     from the step's result to what it would be if those values had not changed.
 
 `observed_train_functions(model)`
-:   To be called when `fit` begins. Gives a function `make(observe, buffers)`,
-    which may be called between any two steps and gives a new train function:
-    one that runs every step inside `with observe(batch, trained, untrained) as
-    after:` and carries what `observe` writes to the `buffers`. `trained` holds
-    the values of the trainable variables before the step, and `untrained` pairs
-    of the others and theirs. Both are `None` if the variables still hold them
-    when the step begins; else the values after the step are put into `after`.
+:   To be called when `fit` begins. Returns a function `make(observe, buffers)`,
+    which may be called between any two steps and returns a new train function.
+    That function runs every step inside `with observe(batch, trained,
+    untrained) as after:` and carries what `observe` writes to the `buffers`.
+    `trained` holds the values of the trainable variables before the step, and
+    `untrained` pairs of the other variables and their values. Both are `None`
+    if the variables still hold these values when the step begins; otherwise the
+    values after the step are put into `after`.
 
 `batch_predictor(model)`
-:   Context manager. Gives a function from a batch of inputs to the model's
-    outputs, compiled apart from the model's own, which it keeps. To be used
-    with the same calls shadowed each time. Random states go on from call to
-    call, and may or may not be written back.
+:   Context manager. Yields a function from a batch of inputs to the model's
+    outputs, compiled separately from the model's own, which the model keeps.
+    The same calls must be shadowed each time it is used. Random states continue
+    from call to call, and may or may not be written back.
 
 `watch_batches(iterator, look)`
 :   Calls `look(batch)` with each batch, as Keras' iterator over the batches of
-    an epoch hands it to the step, until the first of its iterators over the
+    an epoch passes it to the step, until the first of its iterators over the
     data is used up. `batch` holds arrays, and `None` for what is not dense; on
-    TensorFlow `look` is not called any more after 256 batches. Nothing is
-    consumed, reordered or changed. To be called when `fit` begins. False where
-    it cannot be done.
+    TensorFlow `look` is no longer called after 256 batches. Nothing is
+    consumed, reordered or changed. To be called when `fit` begins. False if it
+    cannot be done.
 
 ## `keras_internals`
 
-What is private to Keras, for all backends alike, by subject.
+What is private to Keras, for all backends, by subject.
 
 ### `common_state`
 
@@ -297,7 +302,7 @@ What is private to Keras, for all backends alike, by subject.
 :   Whether Keras only asks a model for the shapes of its outputs.
 
 `names_kept()`
-:   Context manager. What is made inside changes no name that Keras gives later.
+:   Context manager. What is created inside does not change later names.
 
 ### `graphs`
 
@@ -305,17 +310,18 @@ What is private to Keras, for all backends alike, by subject.
 :   Whether the model is a graph of layers that Keras can rebuild.
 
 `previous_layers(layer)`
-:   What the layer reads in functional models, each once.
+:   The layers whose outputs this layer reads in functional models, each once.
 
 `next_layers(layer)`
-:   What reads the layer in functional models; `None` if it is in none.
+:   The layers that read this layer's outputs in functional models; `None` if it
+    is in none.
 
 `made_by(tensor)`
 :   The operation that made a symbolic tensor, its inputs, and which of its
     outputs the tensor is; or `None`.
 
 `output_structure(model)`
-:   Symbolic outputs of a built graph of layers, as the model returns them.
+:   The symbolic outputs of a built graph of layers, as the model returns them.
 
 `symbolic_outputs(model, x)`
 :   Shapes and dtypes of what a built model returns, computed by its `call`.
@@ -329,10 +335,10 @@ What is private to Keras, for all backends alike, by subject.
 :   Whether Keras itself has the class of the layer.
 
 `own_variables(layer)`
-:   Weights and random seeds of the layer itself, not of layers in it.
+:   Weights and random seeds of the layer itself, not of layers inside it.
 
 `trained_variables(layer)`
-:   Weights of the layer itself that were made to be trained, frozen or not.
+:   Weights of the layer itself that were created as trainable, frozen or not.
 
 `changing_variables(model)`
 :   Untrained variables that a step may assign: statistics, seeds.
@@ -342,11 +348,11 @@ What is private to Keras, for all backends alike, by subject.
 
 `capture_batch_moments(layer, record)`
 :   Context manager. Calls `record(inputs, mask)` where a batch normalization
-    layer takes the statistics of a batch, whatever its `training` says.
+    layer computes the statistics of a batch, whatever its `training` says.
 
 `cell_of_bias()`
-:   The recurrent cell whose bias is asked of the initializer that calls this,
-    or `None` if it is not known.
+:   The recurrent cell for whose bias the calling initializer is used, or `None`
+    if it is not known.
 
 ### `losses`
 
@@ -357,19 +363,19 @@ What is private to Keras, for all backends alike, by subject.
 :   The losses that `compile` was given, as Keras resolves them.
 
 `output_names(model)`
-:   Name of each output that has a loss of its own, if there are several.
+:   Name of each output that has its own loss, if there are several.
 
 `options_of_loss(loss)`
-:   What a Keras loss gives to the function that it wraps.
+:   The arguments that a Keras loss passes to the function that it wraps.
 
 `built_loss(model, y_true, y_pred)`
-:   Context manager. Gives a copy of the compiled loss, built for these shapes,
-    which takes the place of the model's own inside; `None` if there is none.
+:   Context manager. Yields a copy of the compiled loss, built for these
+    shapes, which replaces the model's own inside; `None` if there is none.
 
 `capture_compiled_losses(model, record)`
 :   Context manager for a training step. Calls `record(name, value)` with what
-    the losses given to `compile` add to the objective: all together, whose name
-    is `""`, and, if there are several, each.
+    the losses given to `compile` add to the objective: their total, with the
+    name `""`, and, if there are several, each one.
 
 `capture_dropped_losses(layer, record)`
 :   Context manager for a training step. Calls `record(losses)` when Keras is
@@ -379,8 +385,8 @@ What is private to Keras, for all backends alike, by subject.
 
 `name_in_logs(metric)`
 :   The name, different from those of all other metrics of a model, under which
-    Keras keeps the result that it asks a compiled metric for, or `None` if
-    somebody else asks.
+    Keras stores the result of a compiled metric that it asks for; `None` if the
+    caller is not Keras.
 
 `say_direction(metric, direction)`
 :   Whether higher ("up") or lower ("down") values of a metric are better.
@@ -388,7 +394,7 @@ What is private to Keras, for all backends alike, by subject.
 ### `optimizers`
 
 `optimizers_of(model)`
-:   The optimizer of the model, and others that it or a layer in it keeps.
+:   The optimizer of the model, and any others that it or one of its layers has.
 
 `optimized_variables(optimizer)`
 :   The variables that an optimizer was built for, in its order.
@@ -397,7 +403,7 @@ What is private to Keras, for all backends alike, by subject.
 :   The optimizer whose `apply` is running, or `None`.
 
 `learning_rate_of_update(optimizer)`
-:   The rate of the update that `apply` has just made, 0 if it made none.
+:   The rate of the update that `apply` has just made, or 0 if it made none.
 
 `weight_decay(optimizer, variable)`
 :   What an update subtracts from the variable in addition to the gradient
@@ -406,37 +412,37 @@ What is private to Keras, for all backends alike, by subject.
 ### `randomness`
 
 `generators_left_moved()`
-:   How often `kept_randomness` has left generators moved here, in this thread,
-    since others may have drawn from them meanwhile.
+:   How often `kept_randomness` did not restore the generators in this thread
+    because other threads may have drawn from them meanwhile.
 
 ### `trainers`
 
 `AFTER_STEPS`
-:   The name of the method of a model that `fit` calls after the steps of an
-    epoch and before its validation.
+:   Name of the model's method that `fit` calls after the steps of an epoch and
+    before its validation.
 
 `call_as_trainer(model, x, training)`
 :   The model's outputs in the mode in which Keras' `fit` or `predict` calls it.
 
 `has_call(model)`
-:   Whether a model defines what it does when it is called.
+:   Whether a model defines a `call`.
 
 `compile_arguments(model)`
-:   What `compile` was given, as it was given.
+:   The arguments of `compile`, as they were given.
 
 `running_fit(model)`
 :   The `fit` that is running: its iterator over batches, its arguments, and the
-    arrays it was given; `None` if Keras' own `fit` is not.
+    arrays it was given; `None` if Keras' own `fit` is not running.
 
 `was_restored(model)`
 :   Whether `BackupAndRestore` has restored the model, in this `fit` or before.
 
 `batch_size_of_fit(model)`
-:   Samples in a batch of the `fit` that is running, or `None`.
+:   Samples per batch in the `fit` that is running, or `None`.
 
 `failures_of_data(model, then)`
-:   Context manager for the steps of a running `fit`. Calls `then()` when an
-    exception leaves its data, before that goes on its way.
+:   Context manager for the steps of a running `fit`. Calls `then()` when its
+    data raise an exception, before the exception propagates.
 """
 
 import keras
@@ -600,5 +606,5 @@ batch_size_of_fit = keras_internals.batch_size_of_fit
 failures_of_data = keras_internals.failures_of_data
 
 
-# Where this module was the first to import Keras, only now can they be.
+# If this module was the first to import Keras, this is only now possible.
 register_parts()

@@ -1,4 +1,4 @@
-"""What a functional model makes of one batch the same way each time."""
+"""The part of a functional model that is the same in each call on a batch."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -22,12 +22,12 @@ from keras_concepts._types import Tensor
 class FixedPart:
     """Keeps the outputs of what comes before any randomness in a model.
 
-    These are Keras' own layers and operations without a random seed, whose
-    inputs depend on the batch alone: of several calls on one batch they run in
-    the first. What only they read is not kept.
+    These are Keras' own layers and operations without a random seed whose
+    inputs depend only on the batch: of several calls on one batch they run only
+    in the first. Outputs that only such operations read are not kept.
 
     Args:
-        version: Of a tensor, a number that changes when it is written to.
+        version: Returns a number that changes when a tensor is written to.
     """
 
     def __init__(self, version: Callable[[Tensor], int]) -> None:
@@ -38,23 +38,23 @@ class FixedPart:
     def _begin(self) -> None:
         self._known = False
         self._position = 0
-        # By the position of an operation in the graph.
+        # By position of an operation in the graph.
         self._kept: dict[int, tuple[Any, list[tuple[Any, int, Any]]]] = {}
-        self._fixed: set[int] = set()  # `id` of tensors, and of those
-        self._needed: set[int] = set()  # that something else reads
+        self._fixed: set[int] = set()  # `id` of tensors, and of tensors
+        self._needed: set[int] = set()  # that other operations read
 
     def next_call(self, batch: Any) -> None:
-        """Says on which batch the model is called next."""
+        """Sets the batch on which the model is called next."""
         if batch is not self._batch:
             self._batch = batch
             self._begin()
 
     @contextlib.contextmanager
     def of(self, model: Any) -> Iterator[None]:
-        """Inside the with-block the fixed part of `model` is kept.
+        """Keeps the fixed part of `model` inside the with-block.
 
-        A model that is no graph, or has a `call` or `predict_step` of its own,
-        runs as always.
+        A model that is not a graph, or that has its own `call` or
+        `predict_step`, runs as usual.
         """
         graph = graph_of(model)
         if graph is None or not _is_plain(model):
@@ -109,12 +109,12 @@ class FixedPart:
         return first
 
     def _restored(self, position: int) -> bool:
-        """Whether the outputs are as they were, but for their masks."""
+        """Whether the outputs are unchanged, apart from their masks."""
         _, state = self._kept[position]
         for tensor, version, mask in state:
             if self._version(tensor) != version:
                 return False
-            if mask is not None:  # attention takes it off
+            if mask is not None:  # attention removes it
                 set_keras_mask(tensor, mask)
         return True
 

@@ -1,8 +1,8 @@
 """What a backend offers where it has nothing to do.
 
 One process trains, or the processes need not agree on anything. The step is not
-cut up into replicas. No optimizer is the framework's own. The tensors are never
-written to, and Keras' own way is as quick as any.
+split into replicas. No optimizer is the framework's own. Tensors are never
+written to, and Keras' own implementation is as fast as any.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def version(tensor: Any) -> int:
     return 0
 
 
-# One process, or processes of which each goes its own way.
+# One process, or processes that work independently.
 def process_count(model: Any) -> int:
     del model
     return 1
@@ -45,7 +45,7 @@ def gathered_from_ranks(value: Any) -> list[Any]:
     return [value]
 
 
-# One replica: a batch is never cut up before the step.
+# One replica: a batch is never split before the step.
 def replica_count(model: Any) -> int:
     del model
     return 1
@@ -79,7 +79,7 @@ def assign_to_first_replica(variable: Any, value: Any) -> None:
     variable.assign(value)
 
 
-# No optimizer but Keras'.
+# Only Keras' optimizers.
 def is_framework_optimizer(optimizer: Any) -> bool:
     del optimizer
     return False
@@ -92,7 +92,7 @@ def framework_updates(
     return nullcontext()
 
 
-# The compiler makes Keras' own dropout quick.
+# The compiler makes Keras' own dropout fast.
 def quick_dropout(rate: float) -> Callable[[Tensor], Tensor] | None:
     del rate
     return None

@@ -1,24 +1,24 @@
-"""`tf.data` data sets, which may be read by any backend."""
+"""`tf.data` data sets, which any backend may read."""
 
 from typing import Any
 
-# Of every position in a data set's graph that keeps a state from one pass over
-# the data to the next, and what of it takes its place that keeps none.
+# Operations in a data set's graph that keep a state from one pass over the data
+# to the next, and the operations that replace them and keep none.
 _STATEFUL = {"ShuffleDatasetV3": "ShuffleDataset"}
 
 
 def independent_copy(dataset: Any) -> Any | None:
-    """The same data set with a state of its own; `None` if there is none.
+    """The same data set with its own state; `None` if that cannot be made.
 
-    To be read without a change to the order in which `dataset` will shuffle.
-    Where nothing is shuffled it is the data set itself.
+    Reading it does not change the order in which `dataset` will shuffle. A data
+    set that shuffles nothing is returned itself.
 
     Args:
         dataset: A `tf.data.Dataset`.
     """
     if not _may_shuffle(dataset):
         return dataset
-    # Only who has a data set has TensorFlow.
+    # A user of `tf.data` has TensorFlow; others may not.
     import tensorflow as tf
     from tensorflow.core.framework import graph_pb2
 
@@ -30,7 +30,7 @@ def independent_copy(dataset: Any) -> Any | None:
             strip_device_assignment=True,
         )
         _ = graph.ParseFromString(serialized.numpy())
-    except Exception:  # of a kind that cannot be written down
+    except Exception:  # it contains something that cannot be serialized
         return None
     functions = [node for f in graph.library.function for node in f.node_def]
     found = [n for n in (*graph.node, *functions) if "Shuffle" in n.op]
@@ -40,20 +40,20 @@ def independent_copy(dataset: Any) -> Any | None:
         if node.op not in _STATEFUL:
             return None
         node.op = _STATEFUL[node.op]
-        del node.input[4:]  # the generator of seeds, which all copies share
+        del node.input[4:]  # the seed generator, which all copies share
     try:
         variant = tf.raw_ops.DatasetFromGraph(
             graph_def=graph.SerializeToString()
         )
         copy = tf.data.experimental.from_variant(variant, dataset.element_spec)
         _ = next(iter(copy.take(1)), None)
-    except Exception:  # a graph that cannot be copied: the caller says so
+    except Exception:  # it cannot be copied: the caller reports that
         return None
     return copy
 
 
 def _may_shuffle(dataset: Any) -> bool:
-    """Whether it, or what it reads, shuffles or makes data sets of its own."""
+    """Whether it or its inputs shuffle, or create data sets of their own."""
     name = type(dataset).__name__
     if any(each in name for each in ("Shuffle", "FlatMap", "Interleave")):
         return True

@@ -1,6 +1,6 @@
-"""Which classes rows have, and how much of each, in two forms.
+"""The classes of rows and the amount of each, in one of two forms.
 
-The cheaper one is taken: `Indices`, a few class numbers per row, or `Columns`,
+The cheaper form is used: `Indices`, a few class numbers per row, or `Columns`,
 an amount for every class.
 """
 
@@ -25,9 +25,9 @@ class Indices(NamedTuple):
 
     Attributes:
         numbers: `(rows, k)`, integers. Negative numbers do not count; `UNKNOWN`
-            or more is an unknown class.
+            or more means an unknown class.
         num_classes: Number of classes.
-        amounts: `(rows, k)`, int32 or float32, amount of each; or `None` for 1.
+        amounts: `(rows, k)`, int32 or float32, amount of each; `None` means 1.
     """
 
     numbers: Tensor
@@ -42,12 +42,12 @@ class Indices(NamedTuple):
         return ops.where(same, self.amounts, 0)
 
     def without(self, left_out: Tensor) -> Indices:
-        """The rows that are not left out."""
+        """The rows without the entries to leave out."""
         numbers = _backend.fill(self.numbers, left_out, NOWHERE)
         return Indices(numbers, self.num_classes, self.amounts)
 
     def scaled(self, factors: Tensor) -> Indices:
-        """With each amount times a factor, of shape `(rows, k or 1)`."""
+        """The rows with each amount times a factor, `(rows, k or 1)`."""
         if self.amounts is not None:
             factors = multiply(self.amounts, factors)
         elif self.numbers.shape[1] != 1:
@@ -60,11 +60,11 @@ class Indices(NamedTuple):
         return "int32" if self.amounts is None else dtype_of(self.amounts)
 
     def as_float(self) -> Indices:
-        """With amounts of float32."""
+        """The rows with float32 amounts."""
         return self._replace(amounts=ops.cast(self.filled(), "float32"))
 
     def filled(self) -> Tensor:
-        """The amounts, even if all are ones."""
+        """The amounts, also where `None` stands for ones."""
         if self.amounts is None:
             return ops.ones_like(self.numbers)
         return self.amounts
@@ -109,7 +109,7 @@ class Columns(NamedTuple):
         return _backend.at_columns(self.amounts, numbers)
 
     def scaled(self, factors: Tensor) -> Columns:
-        """With each amount times a factor."""
+        """The rows with each amount multiplied by a factor."""
         return self._replace(amounts=multiply(self.amounts, factors))
 
     @property
@@ -118,7 +118,7 @@ class Columns(NamedTuple):
         return dtype_of(self.amounts)
 
     def as_float(self) -> Columns:
-        """With amounts of float32."""
+        """The rows with float32 amounts."""
         return self._replace(amounts=ops.cast(self.amounts, "float32"))
 
     def row_sums(self, chosen: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from keras import ops
 from keras_concepts import _backend
 from keras_concepts._types import Tensor
 
-# Known activation functions have their steepest place well inside.
+# Known activation functions are steepest well inside this range.
 _GRID = np.linspace(-12.0, 12.0, 2401, dtype="float32")
-# Layers that are an activation function and nothing else.
+# Layers that are just an activation function.
 _LAYERS = (
     keras.layers.ELU,
     keras.layers.LeakyReLU,
@@ -22,19 +22,20 @@ _LAYERS = (
 )
 
 
-# Of Keras' own functions: how steep they are, and whether they are elementwise.
+# For Keras' own functions: how steep they are, and whether they are
+# elementwise.
 _steepness: dict[Any, np.ndarray] = {}
 _elementwise: dict[Any, bool] = {}
 
 
 class Slope:
-    """Slope of an elementwise function, as a share of its steepest.
+    """Slope of an elementwise function, relative to its steepest slope.
 
-    `|φ'(z)| / max |φ'|`, of the shape of `z`: 0 where nothing passes back, 1
-    where all does.
+    `|φ'(z)| / max |φ'|`, of the shape of `z`: 0 where nothing is passed back, 1
+    where everything is.
 
     Args:
-        function: From a tensor to a tensor of the same shape.
+        function: Maps a tensor to a tensor of the same shape.
         steepest: `max |φ'|`.
     """
 
@@ -57,24 +58,24 @@ def slope_of(function: Callable[[Tensor], Tensor]) -> Slope | None:
 
 
 def is_activation(layer: Any) -> bool:
-    """Whether a layer is an activation function and nothing else."""
+    """Whether a layer is just an activation function."""
     return isinstance(layer, _LAYERS)
 
 
 def activation_of(
     layer: Any, attribute: str = "activation"
 ) -> Callable[[Tensor], Tensor] | None:
-    """The activation function of a layer, or what the layer itself is."""
+    """The activation function of a layer, or the layer if it is one itself."""
     if is_activation(layer):
         return layer.call
     function = getattr(layer, attribute, None)
-    # A layer in the place of a function is treated as a layer.
+    # A layer that is given as the function is treated as a layer.
     is_layer = isinstance(function, keras.layers.Layer)
     return function if callable(function) and not is_layer else None
 
 
 def is_elementwise(function: Callable[[Tensor], Tensor]) -> bool:
-    """Whether a function makes of half the entries the same as of all."""
+    """Whether a function gives half the entries the same results as all."""
     return _remembered(_elementwise, function, _is_elementwise)
 
 
@@ -83,7 +84,7 @@ def _remembered(
     function: Callable[[Tensor], Tensor],
     find: Callable[[Any], Any],
 ) -> Any:
-    """What is found of a function; of one of Keras' own, only once."""
+    """Computes a property of a function; for Keras' own functions only once."""
     module = getattr(function, "__module__", None) or ""
     is_fixed = isinstance(function, types.FunctionType)
     if not is_fixed or module.split(".")[0] != "keras":
@@ -110,7 +111,7 @@ def _is_elementwise(function: Callable[[Tensor], Tensor]) -> bool:
             _backend.on_host,
             both(*map(ops.convert_to_tensor, (entries, entries[:, :2]))),
         )
-    except Exception:  # a user's function may refuse these shapes in any way
+    except Exception:  # a user's function may raise anything for these shapes
         return False
     return whole.shape == entries.shape and np.allclose(
         whole[:, :2], half, rtol=1e-5, atol=1e-6

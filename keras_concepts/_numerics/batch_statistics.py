@@ -1,6 +1,6 @@
-"""Statistics of a batch as batch normalization takes them, and the moving ones.
+"""The batch and moving statistics of batch normalization.
 
-What the layer that measures itself and the monitor beside a model share.
+Shared by the layer that measures itself and the monitor of a model.
 """
 
 from typing import Any, NamedTuple
@@ -17,12 +17,12 @@ from keras_concepts._types import Tensor
 
 
 class Shift(NamedTuple):
-    """The moving statistics of each channel against those of a batch.
+    """The moving statistics of each channel compared with those of a batch.
 
     Attributes:
         mean_shift: `(μ_moving - μ_batch) / σ_batch`, float32, `(channels,)`.
         log_variance_ratio: `log(σ²_moving / σ²_batch)`.
-        batches: 1, or 0 if nothing of the batch counts, as the others then.
+        batches: 1, or 0 if nothing in the batch counts; the others are then 0.
     """
 
     mean_shift: Tensor
@@ -31,14 +31,14 @@ class Shift(NamedTuple):
 
 
 def is_training(layer: Any, training: bool | None) -> bool:
-    """Whether the layer uses the batch's statistics: not if it is frozen."""
+    """Whether the layer uses the batch's statistics; a frozen one does not."""
     return bool(training) and layer.trainable
 
 
 class NormalizedBatch(NamedTuple):
-    """What a layer is given, and its moving statistics then.
+    """The input of a layer, and its moving statistics at that time.
 
-    Copies, walled off from what else is computed from them.
+    Copies, isolated from what else is computed from them.
 
     Attributes:
         inputs: Float tensor.
@@ -61,7 +61,7 @@ class NormalizedBatch(NamedTuple):
     def of(
         cls, layer: Any, inputs: Tensor, mask: Tensor | None
     ) -> "NormalizedBatch":
-        """What a layer is given now."""
+        """The present input of a layer, and its moving statistics."""
         [x] = _backend.isolate([ops.stop_gradient(inputs)])
         renorm = None
         if getattr(layer, "renorm", False):
@@ -81,9 +81,9 @@ class NormalizedBatch(NamedTuple):
 
 
 def is_synchronized(layer: Any, mask: Tensor | None = None) -> bool:
-    """Whether a layer normalizes by the whole batch, where there are replicas.
+    """Whether a layer normalizes by the whole batch if there are replicas.
 
-    Keras does not where there is a mask.
+    Keras does not do so if there is a mask.
     """
     return mask is None and bool(getattr(layer, "synchronized", False))
 
@@ -91,7 +91,7 @@ def is_synchronized(layer: Any, mask: Tensor | None = None) -> bool:
 def batch_moments(layer: Any, inputs: Tensor, mask: Tensor | None) -> Moments:
     """Moments of each channel of a layer's inputs.
 
-    A copy, walled off from what else is computed from them.
+    A copy, isolated from what else is computed from them.
     """
     return _moments(layer, NormalizedBatch.of(layer, inputs, mask))
 
@@ -103,7 +103,7 @@ def _moments(layer: Any, batch: NormalizedBatch) -> Moments:
 
 
 def _own_moments(layer: Any, inputs: Tensor, mask: Tensor | None) -> Moments:
-    # Masks count positions, whichever axis the channels are.
+    # Masks count positions, whichever axis holds the channels.
     x = ops.cast(inputs, "float32")
     return unit_moments(x, mask, layer.axis)
 
@@ -111,17 +111,17 @@ def _own_moments(layer: Any, inputs: Tensor, mask: Tensor | None) -> Moments:
 def batch_against_moving(
     layer: Any, inputs: Tensor, mask: Tensor | None
 ) -> Shift:
-    """The moving statistics as they are now against those of a batch.
+    """The present moving statistics compared with those of a batch.
 
-    To each variance the layer's `epsilon` is added, as where it normalizes. In
-    batch renormalization those of the batch are what the layer normalizes by
-    after its correction.
+    The layer's `epsilon` is added to each variance, as in the normalization. In
+    batch renormalization, the batch's statistics are those that the layer
+    normalizes by after its correction.
     """
     return shift_of(layer, NormalizedBatch.of(layer, inputs, mask))
 
 
 def shift_of(layer: Any, given: NormalizedBatch) -> Shift:
-    """The moving statistics as they were against those of a batch."""
+    """The moving statistics at that time compared with those of a batch."""
     batch = _moments(layer, given)
     n = ops.maximum(ops.cast(batch.count, "float32"), 1.0)
     variance = batch.squares / n + layer.epsilon
@@ -142,7 +142,7 @@ def _renormalized(
     mean: Tensor,
     deviation: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """By what a layer with `renorm=True` really normalizes its batch.
+    """The statistics by which a layer with `renorm=True` normalizes its batch.
 
     `(x - μ) / σ * r + d` is `(x - (μ - d σ / r)) / (σ / r)`. Without limits on
     `r` and `d` (Ioffe 2017, algorithm 1) these are its running statistics.

@@ -1,4 +1,4 @@
-"""Dtypes of tensors, and the least that changes them."""
+"""Dtypes of tensors, and conversions only where they are needed."""
 
 import keras
 from keras import ops
@@ -12,7 +12,7 @@ def dtype_of(tensor: Tensor) -> str:
 
 
 def cast(tensor: Tensor, dtype: str) -> Tensor:
-    """A tensor in a dtype, untouched if it has it already."""
+    """The tensor in a dtype; unchanged if it already has that dtype."""
     return tensor if dtype_of(tensor) == dtype else ops.cast(tensor, dtype)
 
 

@@ -2,19 +2,19 @@
 
 A float32 total stops at 2**24: adding 1 to it changes nothing. Where there is
 float64, a total is a float64, exact up to 2**53. JAX by default and Apple's
-devices have none, and integers hold no weights: there a total is kept in three
-float32 words (see `_numerics.words`):
+devices do not have float64, and integers cannot hold weights: there a total is
+kept in three float32 words (see `_numerics.words`):
 
     total = high + low + rest
 
 `high` is a multiple of 2**16, `low` lies between -2**16 and 2**16, and `rest`
-is what rounding took from it. Integers, and multiples of 2**-24, are exact as
-long as the total is below 2**40, up to where `high` is exact. Other values are
-held to about 48 bits.
+is the rounding error. Integers, and multiples of 2**-24, are exact as long as
+the total is below 2**40, up to where `high` is exact. Other values are kept to
+about 48 bits.
 
-Each word is a sum, so replicas merge by adding words up, as Keras does with
-variables of `aggregation="sum"`. The next addition brings them into their range
-again.
+Each word is a sum, so replicas merge by adding their words, as Keras does with
+variables of `aggregation="sum"`. The next addition brings the words back into
+their ranges.
 """
 
 import functools
@@ -31,21 +31,21 @@ from keras_concepts._numerics.words import exact_floats, two_sum
 from keras_concepts._types import Tensor
 
 _BASE = 2.0**16
-# All totals together; of more, float32 cannot hold the sums and products.
+# Limit of the sum of all totals: beyond it, float32 sums and products overflow.
 _MOST = 2.0**126
-# From how many totals on it pays to touch only those that change.
+# Number of totals from which on it pays to update only those that change.
 _MANY = 2**14
 
 
 class ExactSum:
     """A tensor of running totals in a variable of a metric.
 
-    The totals lie between two more: the first is of what counts nowhere, the
-    last of what nobody knows, which makes all of them NaN.
+    There is an extra total at each end: the first for entries that do not
+    count, the last for unknown ones, which make all totals NaN.
 
     Args:
         metric: The `keras.Metric` that owns the variable.
-        name: Its name.
+        name: Name of the variable.
         shape: Shape of the totals.
     """
 
@@ -69,7 +69,7 @@ class ExactSum:
         """
         words = ops.reshape(self._read(), (-1, self._size))
         totals = ops.sum(words, axis=0)
-        # Beyond float32, results would be NaN or 0 by chance.
+        # Beyond float32's range, results would be NaN or 0 by chance.
         size = ops.sum(ops.abs(totals[1:-1]))
         known = ops.logical_and(totals[-1] == 0, size < _MOST)
         words = ops.where(known, words[:, 1:-1], float("nan"))
@@ -79,9 +79,9 @@ class ExactSum:
         """Adds sums over rows.
 
         Args:
-            columns: Pairs of a place in the flattened totals, and of a tensor,
-                integers, booleans or floats, `(rows, k)`, whose sums over the
-                rows go to the `k` totals from there on.
+            columns: Pairs of a place in the flattened totals and a tensor,
+                `(rows, k)`, integers, booleans or floats, whose sums over the
+                rows are added to the `k` totals from that place on.
         """
         columns = [(start + 1, values) for start, values in columns]
         if self._in_float64:
@@ -102,12 +102,12 @@ class ExactSum:
         numbers: Sequence[tuple[int, Tensor]],
         amounts: Sequence[Tensor | None],
     ) -> None:
-        """Adds to totals by their place.
+        """Adds to totals given by their places.
 
         Args:
-            numbers: Pairs of a place in the flattened totals, and of integers,
-                `(rows, k)`, that count on from there. What is negative then
-                counts nowhere; what lies behind the totals makes them NaN.
+            numbers: Pairs of a place in the flattened totals and integers,
+                `(rows, k)`, that are added to the place. A negative result does
+                not count; one beyond the totals makes them NaN.
             amounts: What to add, int32 or float32, of the same shapes; `None`
                 for ones.
         """
@@ -122,14 +122,14 @@ class ExactSum:
             self._variable.assign(words)
 
     def _read(self) -> Tensor:
-        # `value` because TensorFlow takes the variable itself for a tensor;
-        # the conversion because PyTorch traces shapes on a device of its own.
+        # `value` because TensorFlow treats the variable itself as a tensor; the
+        # conversion because PyTorch traces shapes on a separate device.
         return ops.convert_to_tensor(self._variable.value)
 
 
 @functools.cache
 def _adding(starts: tuple[int, ...]) -> Callable[..., Tensor]:
-    """A function that adds sums over rows to words, from some places on."""
+    """A function that adds sums over rows to words, from given places on."""
 
     def add(words: Tensor, columns: Sequence[Tensor]) -> Tensor:
         for start, values in zip(starts, columns, strict=True):
@@ -149,7 +149,7 @@ def _adding(starts: tuple[int, ...]) -> Callable[..., Tensor]:
 def _with_entries(
     words: Tensor, places: Sequence[Tensor], amounts: Sequence[Tensor | None]
 ) -> Tensor:
-    """Words after what lies at some places has been added."""
+    """The words after adding amounts at some places."""
     size = words.shape[1]
     entries = ops.reshape(ops.concatenate(places, axis=1), (-1,))
     entries = ops.clip(ops.cast(entries, "int32"), 0, size - 1)
@@ -159,7 +159,7 @@ def _with_entries(
         dtype = "float32" if exact else "int32"
         sums = _backend.segment_counts(entries, size, dtype)
     else:
-        # Keras makes floats of integers and floats together.
+        # Keras converts to float if integers and floats are concatenated.
         addends = ops.concatenate(
             [
                 ops.ones_like(place, "int32") if amount is None else amount
@@ -177,7 +177,7 @@ def _parts(sums: Any) -> Sequence[Tensor]:
 
 
 def _add(words: Tensor, parts: Any, places: Tensor = None) -> Tensor:
-    """Words of the totals and one int32, or two float32 tensors, together."""
+    """Words of the totals plus one int32 or two float32 tensors."""
     del places  # all of them
     high, low, rest = ops.unstack(words)
     first, *small = parts
@@ -185,14 +185,14 @@ def _add(words: Tensor, parts: Any, places: Tensor = None) -> Tensor:
     high = sum(multiples, high)
     low, error = two_sum(low, addend)
     low, rest = two_sum(low, sum(small, rest + error))
-    # Towards 0: what is left of `low` is then exact, of either sign.
+    # Towards 0: the remainder of `low` is then exact, whatever its sign.
     carry = ops.trunc(low * (1 / _BASE)) * _BASE
     return ops.stack([high + carry, low - carry, rest])
 
 
 def _add_at(words: Tensor, parts: Any, places: Tensor) -> Tensor:
-    """The same, where all totals but those at some places stay as they are."""
-    # A place that occurs twice gets the same words twice.
+    """The same, but only the totals at some places change."""
+    # A place that occurs twice is assigned the same words twice.
     size = words.shape[1]
     changed = _add(
         ops.take(words, places, axis=1),

@@ -6,15 +6,15 @@ LARGEST_LOGIT = 16.0  # a probability of 1 - 1e-7, float32's last step below 1
 
 
 def even_edges(bins: int) -> np.ndarray:
-    """Inner edges of bins of one width in [0, 1], float32."""
+    """Inner edges of bins of equal width in [0, 1], float32."""
     return np.linspace(0, 1, bins + 1, dtype="float64")[1:-1].astype("float32")
 
 
 def logit_edges(bins: int) -> np.ndarray:
-    """Inner edges of bins of one width in the logit, as logits, float64.
+    """Inner edges of bins of equal width in the logit, as logits, float64.
 
-    The probabilities of rare events lie near 0, where even bins put all of them
-    into one.
+    The probabilities of rare events lie near 0, where even bins would put them
+    all into one bin.
     """
     return np.linspace(-LARGEST_LOGIT, LARGEST_LOGIT, bins - 1)
 

@@ -1,4 +1,4 @@
-"""Moments of each unit, of a batch and of a stream of any length."""
+"""Moments of each unit, for a batch and for a stream of any length."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Moments(NamedTuple):
     Attributes:
         count: Entries that were counted, int32, `(units,)` or `()`.
         mean: Float32, `(units,)`; 0 where nothing was counted.
-        rest: What rounding took from `mean`, float32.
+        rest: The rounding error of `mean`, float32.
         squares: Sum of squared distances from the mean, float32, `(units,)`.
     """
 
@@ -34,8 +34,8 @@ def unit_moments(
 
     In two passes; the second corrects the first (Chan, Golub & LeVeque 1983,
     eq. 1.7): with `d = x - m` the mean is `m + mean(d)` and the sum of squares
-    `sum(d²) - n mean(d)²`. A float32 mean of many entries far from 0 is off by
-    more than their rounding.
+    `sum(d²) - n mean(d)²`. The error of a float32 mean of many entries far from
+    0 exceeds their rounding.
 
     Args:
         x: Batch, float32.
@@ -66,16 +66,16 @@ def unit_moments(
 def moments_of_replicas(own: Moments) -> Moments:
     """Moments of a whole batch, of which each replica has a share.
 
-    To be called as `_backend.of_all_replicas` is.
+    Must be called as `_backend.of_all_replicas` is.
     """
     gathered = _backend.of_all_replicas(list(own))
     if gathered is None:
         return own
     counts, means, rests, squares = gathered
     n = ops.cast(counts, "float32")
-    n = ops.reshape(n, (n.shape[0], -1))  # one for all units, or for each
+    n = ops.reshape(n, (n.shape[0], -1))  # one column, or one per unit
     total = ops.maximum(ops.sum(n, 0), 1.0)
-    # Distances from the share that has most, since one may be empty.
+    # Relative to the largest share, since a share may be empty.
     base = ops.max(ops.where(n == ops.max(n, 0), means, -np.inf), 0)
     distances = (means - base) + rests
     rest = ops.sum(n * distances, 0) / total
@@ -84,7 +84,7 @@ def moments_of_replicas(own: Moments) -> Moments:
 
 
 def counted(x: Tensor, mask: Tensor | None) -> Tensor | None:
-    """Which entries of `x` a mask leaves, or `None` for all.
+    """Which entries of `x` a mask keeps, or `None` for all.
 
     Args:
         x: Tensor.
@@ -104,10 +104,10 @@ def _sizes(x: Tensor, axes: Sequence[int]) -> list[Tensor]:
 
 
 class UnitTotals(NamedTuple):
-    """What `UnitTotals.rows` rows of float32 hold of each unit of a stream.
+    """What `UnitTotals.rows` rows of float32 hold for each unit of a stream.
 
-    The sums are of distances from `shift`, which is the first batch's mean: so
-    the variance, a difference of them, loses no digits to a large mean.
+    The sums are of distances from `shift`, the mean of the first batch. So the
+    variance, a difference of them, loses no digits to a large mean.
 
     Attributes:
         shift: `(1, units)`.
@@ -125,11 +125,11 @@ class UnitTotals(NamedTuple):
 
     @classmethod
     def unpacked(cls, state: Tensor) -> "UnitTotals":
-        """From a tensor of at least `rows` rows, `(rows, units)`."""
+        """The totals in a tensor of at least `rows` rows, `(rows, units)`."""
         return cls(state[:1], state[1:3], state[3:5], state[5:7])
 
     def plus(self, batch: Moments) -> "UnitTotals":
-        """The totals and a batch together."""
+        """The totals of the stream and a batch together."""
         n = ops.cast(batch.count, "float32")
         fresh = ops.logical_and(ops.equal(self.count[:1], 0.0), n > 0.0)
         shift = ops.where(fresh, batch.mean[None], self.shift)
@@ -143,17 +143,17 @@ class UnitTotals(NamedTuple):
         )
 
     def packed(self) -> Tensor:
-        """As one tensor."""
+        """The totals as one tensor."""
         return ops.concatenate(list(self), axis=0)
 
 
 def joined_totals(states: Sequence[np.ndarray]) -> np.ndarray:
-    """Packed `UnitTotals` of several streams as those of one, on the host."""
+    """Joins packed `UnitTotals` of several streams, on the host."""
     if len(states) == 1:
         return states[0][: UnitTotals.rows]
     parts = [UnitTotals.unpacked(state) for state in states]
     shift = np.zeros_like(parts[0].shift)
-    for part in reversed(parts):  # that of the first which has counted
+    for part in reversed(parts):  # ends with the first that has counted
         shift = np.where(part.count[:1] > 0.0, part.shift, shift)
     sums = np.zeros((3, shift.shape[-1]))
     for part in parts:
@@ -171,7 +171,7 @@ def joined_totals(states: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def mean_and_variance(state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each unit, in float64; NaN where nothing was counted.
+    """For each unit, in float64; NaN where nothing was counted.
 
     Args:
         state: Packed `UnitTotals`, on the host.

@@ -1,7 +1,7 @@
-"""When a unit is saturated, as every component here means it.
+"""When a unit counts as saturated, the same for all components here.
 
-Source: Amazon SageMaker Debugger's rules for saturated activations, there of
-tanh and sigmoid.
+Source: Amazon SageMaker Debugger's rules for saturated activations, which are
+for tanh and sigmoid.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ FLAT = 0.05
 # ... in more than this share of the samples.
 MOSTLY = 0.9
 
-# Slope as a share of the steepest, from the output: a layer that only sees
-# activations needs no derivative for it. Of any other function, and from its
-# input, `activation_slopes` takes one.
+# Relative slope, computed from the output: a layer that only sees activations
+# needs no derivative for it. `activation_slopes` derives that of any other
+# function, from its input.
 SLOPE_OF_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": lambda a: ops.minimum(a, 0.0) + 1.0,
     "relu": lambda a: ops.cast(a > 0.0, "float32"),

@@ -1,7 +1,7 @@
 """Totals in several float32 words, which stay exact where one word does not.
 
 A float32 total stops at 2**24: adding 1 to it changes nothing. So a total is
-kept in words that add up to it, each of which holds what rounding took from the
+kept in words that add up to it, each of which holds the rounding error of the
 one before. TwoSum (Knuth, The Art of Computer Programming, volume 2, section
 4.2.2, theorem B) gives the rounding error of a float addition exactly, without
 a branch:
@@ -9,8 +9,8 @@ a branch:
     s = a + b;  t = s - a;  error = (a - (s - t)) + (b - t)
 
 Two words, `add_to`, are the cheapest: `high + low`. Integers are exact up to
-2**48, and so is each added value to 48 bits of the total. Three, `ExactSum`,
-also merge across replicas.
+2**48, and each added value is exact to 48 bits of the total. Three words,
+`ExactSum`, can also be merged across replicas.
 """
 
 import functools
@@ -26,7 +26,7 @@ from keras_concepts._types import Tensor
 
 
 def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum of two float tensors, and what rounding took from it."""
+    """The sum of two float tensors, and its rounding error."""
     total = a + b
     shift = total - a
     return total, (a - (total - shift)) + (b - shift)
@@ -35,8 +35,8 @@ def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def exact_floats(tensor: Tensor) -> list[Tensor]:
     """Float32 tensors that add up to a float32 or int32 tensor.
 
-    Integers come in two parts: the multiples of 2**16, and the rest, which lies
-    in `[0, 2**16)`.
+    Integers are split into two parts: the multiples of 2**16, and the rest,
+    which lies in `[0, 2**16)`.
     """
     parts = [tensor]
     if keras.backend.is_int_dtype(dtype_of(tensor)):
@@ -45,7 +45,7 @@ def exact_floats(tensor: Tensor) -> list[Tensor]:
 
 
 def add_to(words: Tensor, value: Tensor) -> Tensor:
-    """Two words of the totals and a float32 or int32 tensor together.
+    """Two words of the totals plus a float32 or int32 tensor.
 
     Args:
         words: `(2, units)`.
@@ -61,7 +61,7 @@ def add_to(words: Tensor, value: Tensor) -> Tensor:
 def as_words(total: np.ndarray) -> np.ndarray:
     """Two float32 words, `(2, ...)`, of float64 totals on the host."""
     high = total.astype("float32")
-    with np.errstate(invalid="ignore"):  # infinity, whose rest is nothing
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         low = np.nan_to_num(total - high, nan=0.0, posinf=0.0, neginf=0.0)
     return np.stack([high, low.astype("float32")])
 

@@ -1,4 +1,4 @@
-"""Where a run stands after those that its file holds already."""
+"""Where a run stands after the runs that its file already holds."""
 
 from typing import Any, NamedTuple
 
@@ -6,13 +6,13 @@ from keras_concepts._recording.runs import WrittenRun, replaced_runs
 
 
 class Resumption(NamedTuple):
-    """How a run goes on.
+    """How a run is continued.
 
     Attributes:
-        offset: What to add to an epoch of its `fit` to get that of the file.
+        offset: Added to an epoch of its `fit`, gives the epoch of the file.
         next_epoch: Its first epoch.
         next_step: Its first step.
-        of_run: Number of the run that broke off and that it continues, if any.
+        of_run: Number of the interrupted run that it continues, if any.
     """
 
     offset: int
@@ -22,17 +22,17 @@ class Resumption(NamedTuple):
 
 
 class EarlierRuns:
-    """Runs of a file before the one that is recorded now.
+    """Runs in a file that come before the one being recorded.
 
     Args:
         written: All runs of the file, by number.
-        identity: Of the run that is recorded.
+        identity: Identity of the run being recorded.
 
     Attributes:
-        run: Number of the run that is recorded.
+        run: Number of the run being recorded.
         is_first: Whether no other monitor has recorded it in the file.
-        monitors: Those that have.
-        next_step: The step after the last of the earlier runs, else 0.
+        monitors: The monitors that have recorded it.
+        next_step: The step after the last one of the earlier runs, else 0.
         next_epoch: The epoch after their last one, else 0.
     """
 
@@ -54,7 +54,7 @@ class EarlierRuns:
         steps_per_epoch: int | None,
         facts: dict[str, Any],
     ) -> Resumption:
-        """Goes on where the latest run of the same model stands.
+        """Continues where the latest run of the same model stands.
 
         Args:
             epoch: First epoch of the new run, as its `fit` numbers it.
@@ -82,8 +82,9 @@ class EarlierRuns:
             if other is not None:
                 step += other.step_offset
             is_known = any(first - 1 in run.steps for run in runs)
-            # The optimizer is ahead of the file where it was saved inside the
-            # epoch. By more than that, it counts something else than steps.
+            # The optimizer is ahead of the file if it was saved within the
+            # epoch. If it is further ahead than that, it counts something other
+            # than steps.
             longest = steps_per_epoch or 0
             if not is_known or step - next_step <= longest:
                 next_step = max(next_step, step)
@@ -95,7 +96,7 @@ class EarlierRuns:
         steps_per_epoch: int | None,
         facts: dict[str, Any],
     ) -> bool:
-        """Whether the latest run did so of the same model, at this step.
+        """Whether the latest run of the model broke off there, at this step.
 
         Args:
             step: Steps that the model has taken, if known.
@@ -110,8 +111,8 @@ class EarlierRuns:
         if other.facts.get("initial_epoch"):
             return False
         begun = other.facts.get("initial_step") or 0
-        # One that begins where the other began is another run, unless that had
-        # been restored itself.
+        # A run that begins where the other began is a new run, unless the other
+        # was itself restored.
         lowest = begun if other.facts.get("resumed") else begun + 1
         return lowest <= step <= begun + steps_per_epoch
 

@@ -1,7 +1,7 @@
 """The file of a recording: JSON lines, appended to.
 
-A line ends with the CRC-32 of what stands before it, so that damage is seen
-which leaves JSON that is valid and wrong.
+A line ends with the CRC-32 of the text before it. This detects damage that
+leaves valid JSON with wrong content.
 """
 
 import json
@@ -14,11 +14,11 @@ from typing import IO, Any, TypeVar
 _T = TypeVar("_T")
 FORMAT = "keras-concepts recording"
 VERSION = 3
-# Longer than any header, and than any line: no other file is read to its end.
+# Longer than any header and any line: a file of another kind is not read whole.
 _LONGEST_HEADER, _LONGEST_LINE = 1 << 24, 1 << 28
-# Of runs, epochs and steps.
+# Upper limit of the numbers of runs, epochs and steps.
 _LARGEST = 1 << 62
-# What comes of reading an entry that is none.
+# Exceptions that reading a damaged entry may raise.
 DAMAGE = (
     AttributeError,
     IndexError,
@@ -32,10 +32,10 @@ _LONGEST_SEAL = 24
 
 
 class Entries:
-    """The objects of a file, headers included, read as they are asked for.
+    """The objects of a file, headers included, read on demand.
 
-    A line that is not whole is left out where a process that was killed may
-    have left it: at the end, or before a header. Blank lines mean nothing.
+    An incomplete line is skipped where a killed process may have left it: at
+    the end, or before a header. Blank lines are ignored.
 
     Args:
         path: The file.
@@ -43,7 +43,7 @@ class Entries:
 
     Attributes:
         end: Where the next line begins, once all have been read.
-        line: Number of the line that was read last, from 1 at `start`.
+        line: Number of the line read last, from 1 at `start`.
 
     Raises:
         ValueError: The file is not a recording, was written by a newer version,
@@ -55,7 +55,7 @@ class Entries:
         self.end = start
         self.line = 0
         self._start = start
-        self._half = 0  # line before this one, if that was not whole
+        self._half = 0  # number of the line before, if incomplete
         self._has_seals = False  # since format 3
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -77,13 +77,13 @@ class Entries:
                     self.end += len(line)
 
     def is_after_half_a_line(self) -> bool:
-        """Whether only a header may follow."""
+        """Whether the line before was incomplete: a header must follow."""
         return self._half > 0
 
     def parsed(self, line: bytes) -> dict[str, Any] | None:
-        """What a line says, `None` if it is not whole.
+        """The content of a line, or `None` if the line is incomplete.
 
-        An entry has the number of its line, as `"line"`.
+        The entry `"line"` holds the number of the line.
         """
         entry = _parsed(line)
         if self._half and not is_header(entry):
@@ -107,7 +107,7 @@ class Entries:
         return entry
 
     def damage(self, line: int) -> ValueError:
-        """What to raise where a line says nothing that a recording would.
+        """The error to raise for a line that no recording would contain.
 
         Args:
             line: Its number, from 1 where reading began.
@@ -132,11 +132,11 @@ def is_header(entry: dict[str, Any] | None) -> bool:
 
 
 def typed(kind: type[_T], value: Any) -> _T:
-    """A value of an entry, if it is what it should be.
+    """Returns a value of an entry if it has the expected type.
 
     Raises:
-        TypeError: It is something else.
-        ValueError: It is no count, and -1 neither.
+        TypeError: It has another type.
+        ValueError: It is an integer, but neither a count nor -1.
     """
     if type(value) is not kind:
         raise TypeError(f"Expected {kind.__name__}.")
@@ -151,7 +151,7 @@ def _sealed(entry: dict[str, Any]) -> bytes:
 
 
 def _check_header(path: pathlib.Path, file: IO[bytes]) -> None:
-    """Looks at the beginning alone, whatever the file holds and its size."""
+    """Checks only the beginning, whatever the content and size of the file."""
     start = file.read(len(FORMAT) + 20).lstrip()
     if FORMAT.encode() in start:
         line = start + file.readline(_LONGEST_HEADER)
@@ -178,6 +178,6 @@ def _check_version(path: pathlib.Path, entry: dict[str, Any]) -> None:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
-    except (ValueError, RecursionError):  # of JSON or of its encoding
+    except (ValueError, RecursionError):  # from JSON or its encoding
         return None
     return entry if isinstance(entry, dict) else None

@@ -1,4 +1,4 @@
-"""Reading the first format of recordings, whose rows said less."""
+"""Reads the first format of recordings, whose rows held less."""
 
 import itertools
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _INDEXED_BY_ORDER = {
     q.STATE_ERROR_RMS,
     q.HIDDEN_ERROR_RMS,
 }
-# What only one monitor records, by name.
+# Quantities that only one monitor records, by name.
 _SHARED = {"loss", "units", "dead_units", "dead_unit"}
 _MONITORS = {
     str(quantity): concept.monitor
@@ -43,14 +43,15 @@ _UNITS = {
 def upgraded(
     entries: Entries, found: Iterator[dict[str, Any]] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Entries of later formats in place of those of format 1.
+    """Converts entries of format 1 to those of later formats.
 
-    Format 1 did not say who wrote a row. Where several monitors wrote the same
-    name, the rows beside it tell: each monitor wrote its rows in one go.
+    Format 1 did not record who wrote a row. Where several monitors wrote the
+    same name, the neighbouring rows show which one it was: each monitor wrote
+    its rows in one go.
 
     Args:
-        entries: Of a file.
-        found: Those to look at, by default all.
+        entries: Entries of a file.
+        found: The entries to look at, by default all.
 
     Raises:
         ValueError: An entry is not what it should be.

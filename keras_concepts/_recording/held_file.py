@@ -1,4 +1,4 @@
-"""A file that one process appends to, and no other."""
+"""A file that only one process may append to."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-# A byte that no recording reaches, so that readers are not kept out on Windows.
+# A byte past any recording, so that Windows does not block readers.
 _LOCKED_BYTE = 1 << 62
 
 _held: weakref.WeakValueDictionary[str, "HeldFile"]
@@ -24,10 +24,10 @@ _mutex = threading.RLock()
 
 
 class HeldFile:
-    """Use `hold` to get one. The lock goes with the last reference to it.
+    """Use `hold` to get one. The lock ends with the last reference to it.
 
     Args:
-        path: File to append to, which is made if it is missing.
+        path: File to append to, created if it is missing.
 
     Raises:
         BlockingIOError: Another process holds the file.
@@ -44,7 +44,7 @@ class HeldFile:
                 "process is recording to. Give each process its own file, or "
                 "wait until the other one has ended."
             )
-        with contextlib.suppress(OSError):  # of a process that was killed
+        with contextlib.suppress(OSError):  # left by a killed process
             _part_of(pathlib.Path(os.path.realpath(path))).unlink()
 
     @property
@@ -57,8 +57,8 @@ class HeldFile:
 
         Args:
             lines: What to append.
-            header: The line that says to a reader that the one before it may
-                be half a line, which a killed process has left.
+            header: The line that tells a reader that the line before it may be
+                incomplete, left by a killed process.
         """
         with _mutex:
             size = self.size
@@ -80,14 +80,14 @@ class HeldFile:
             yield from file
 
     def rewrite(self, path: pathlib.Path, lines: Iterable[bytes]) -> None:
-        """Puts another file in the place of this one, at once.
+        """Replaces the file by another one atomically.
 
         Args:
-            path: The name of the file.
-            lines: Of the other one.
+            path: Name of the file.
+            lines: Lines of the new file.
 
         Raises:
-            OSError: That cannot be done. The file is as it was.
+            OSError: It cannot be replaced. The old file is unchanged.
         """
         path = pathlib.Path(os.path.realpath(path))
         part = _part_of(path)
@@ -114,7 +114,7 @@ class HeldFile:
         weakref.finalize(self, file.close).atexit = False
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Whether this is the file that has the name now."""
+        """Whether the name still refers to this file."""
         if self._file.closed:
             return False
         try:
@@ -132,23 +132,23 @@ class HeldFile:
 
 
 def _part_of(path: pathlib.Path) -> pathlib.Path:
-    """The file that is to take the place of another; its holder's alone."""
+    """The file that will replace another; only the holder uses it."""
     return path.with_name(f".{path.name}.tmp")
 
 
 def hold(path: pathlib.Path) -> HeldFile:
-    """The file, to be shared by all who write to it in this process."""
+    """The file, shared by all writers in this process."""
     with _mutex:
         name = os.path.realpath(path)
         held = _held.get(name)
         while held is None or not held.is_at(path):
-            # Which another process may write again before it can be locked.
+            # Another process may replace the file before it is locked.
             held = _held[name] = HeldFile(path)
         return held
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether no other process holds the file; true where none can tell."""
+    """Whether no other process holds the file; true if that is unknown."""
     try:
         if sys.platform == "win32":
             _ = os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
@@ -163,7 +163,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _forget() -> None:
-    """In a forked process: the files are held by the one it comes from."""
+    """Releases the files in a forked process: its parent holds them."""
     global _mutex
     _mutex = threading.RLock()
     for held in list(_held.values()):

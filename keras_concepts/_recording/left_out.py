@@ -1,4 +1,4 @@
-"""The line of a file that says what is left out of a recording."""
+"""The line of a file that lists what was left out of a recording."""
 
 import json
 from collections.abc import Iterable
@@ -7,16 +7,16 @@ from typing import Any
 from keras_concepts._recording.lines import ROWS
 from keras_concepts._recording.rows import Run
 
-# Far more than any run has, so that damage does not fill the memory.
+# Far more epochs than any run has, so that damage does not exhaust the memory.
 _MOST = 1 << 24
 
 
 def left_out_entry(run: Run, monitors: set[str]) -> dict[str, Any]:
-    """What is left out of a run by now, as a JSON object.
+    """What has been left out of a run so far, as a JSON object.
 
     Args:
-        run: Which run.
-        monitors: Whose rows are left out.
+        run: The run.
+        monitors: Monitors whose rows were left out.
     """
     return {
         "run": run.number,
@@ -27,7 +27,7 @@ def left_out_entry(run: Run, monitors: set[str]) -> dict[str, Any]:
 
 
 def as_json(verdict: dict[str, Any]) -> dict[str, Any]:
-    """A verdict as it will be read; an empty one if JSON cannot hold it."""
+    """A verdict as it will be read back; empty if JSON cannot hold it."""
     try:
         return json.loads(json.dumps(verdict, allow_nan=False, default=float))
     except (TypeError, ValueError):
@@ -35,11 +35,11 @@ def as_json(verdict: dict[str, Any]) -> dict[str, Any]:
 
 
 def epochs_of(ranges: dict[str, Any]) -> dict[str, set[int]]:
-    """The epochs of each group that an entry says are left out.
+    """The epochs of each group that an entry lists as left out.
 
     Raises:
-        TypeError: It says something else.
-        ValueError: It says something else.
+        TypeError: The entry is malformed.
+        ValueError: The entry is malformed.
     """
     left_out: dict[str, set[int]] = {}
     for group, pairs in ranges.items():
@@ -52,11 +52,11 @@ def epochs_of(ranges: dict[str, Any]) -> dict[str, set[int]]:
 
 
 class Gone:
-    """Which lines of a file say nothing any more.
+    """Which lines of a file are obsolete.
 
     Args:
-        run: With the epochs that are left out of it.
-        monitors: Whose rows are left out.
+        run: A run, with the epochs that were left out of it.
+        monitors: Monitors whose rows were left out.
     """
 
     def __init__(self, run: Run, monitors: set[str]) -> None:
@@ -64,7 +64,7 @@ class Gone:
         self._monitors = {each.encode() for each in monitors}
 
     def stays(self, line: bytes) -> bool:
-        """Whether a line is not one of these."""
+        """Whether a line is not obsolete."""
         rows = ROWS.match(line)
         if rows is None:
             return True

@@ -1,10 +1,10 @@
-"""Series of rows as lines of a file, and the other way round.
+"""Converts series of rows to lines of a file, and back.
 
 What a monitor measured at the same steps of an epoch is one line: all owners,
-quantities and steps once, and the values one series after another. A few
-numbers are a list. More of them are a string: the type and the base64 of the
-bytes, least significant first, such as `"f4:AACAPwAAAEA="`, which is a third as
-long and is read thirty times as fast.
+quantities and steps once, and the values, one series after another. A short
+column of numbers is a list. A longer one is a string: the type and the base64
+of the bytes, least significant first, such as `"f4:AACAPwAAAEA="`, which is a
+third as long and is read thirty times as fast.
 """
 
 import base64
@@ -21,15 +21,15 @@ import numpy as np
 from keras_concepts._recording.rows import Series
 from keras_concepts._recording.thinning import group_of
 
-# The beginning of a line, to be told from others without parsing it: run,
-# monitor, epoch, last step and what it is thinned together with.
+# The beginning of a line of rows, recognised without parsing the line: run,
+# monitor, epoch, last step and the group that it is thinned with.
 ROWS = re.compile(
     rb'\{"run": (\d{1,9}), "monitor": "([ !#-[\]-~]*)", "epoch": (-?\d{1,9}), '
     rb'"last_step": (-?\d{1,18}), "group": "([a-z]*)", '
 )
-# From so many numbers on a column is a string.
+# Columns of this many numbers or more are written as strings.
 _LONG = 8
-# Most series of a line: one that is damaged should not take too many with it.
+# Most series per line: one damaged line should not lose too many.
 _MOST = 1024
 _TYPES = {code: np.dtype(f"<{code}") for code in ("i4", "i8", "f4", "f8")}
 
@@ -85,17 +85,17 @@ def _entry_of(together: list[Series], group: str) -> dict[str, Any]:
 
 
 class Columns:
-    """Reads columns of numbers, and keeps those once that many lines share."""
+    """Reads columns of numbers, and keeps one copy if lines share them."""
 
     def __init__(self) -> None:
         self._last: tuple[Any, np.ndarray] = None, np.zeros(0, np.int64)
 
     def steps(self, written: Any) -> np.ndarray:
-        """Integers of a line that may be those of the line before.
+        """The integers of a line, often the same as in the line before.
 
         Raises:
-            TypeError: They are no integers.
-            ValueError: They are no numbers.
+            TypeError: They are not integers.
+            ValueError: They are not numbers.
         """
         if written != self._last[0]:
             self._last = written, self.integers(written)
@@ -118,7 +118,7 @@ class Columns:
 
 def _written(column: np.ndarray) -> Any:
     if len(column) < _LONG:
-        # JSON has no NaN and no infinity; `float` reads them from a string.
+        # JSON has neither NaN nor infinity; `float` reads them from a string.
         return [v if math.isfinite(v) else str(v) for v in column.tolist()]
     if column.dtype == np.int64 and np.abs(column).max() < 1 << 31:
         column = column.astype(np.int32)

@@ -1,4 +1,4 @@
-"""Reading a whole recording from its file."""
+"""Reads a whole recording from its file."""
 
 import pathlib
 import sys
@@ -22,9 +22,9 @@ class RecordingReader:
         path: The file.
 
     Attributes:
-        runs: By number.
-        series: In the order of the file.
-        unknown: Quantities that a newer version has written.
+        runs: Runs by number.
+        series: Series in the order of the file.
+        unknown: Quantities written by a newer version.
 
     Raises:
         ValueError: It is not a recording, was written by a newer version, or
@@ -97,7 +97,7 @@ class RecordingReader:
         run.facts.update(facts)
 
     def _leave_out(self, entry: dict[str, Any], run: Run) -> None:
-        """What the recording had left out when this line was written."""
+        """Leaves out what was left out when this line was written."""
         monitors = {*typed(list, entry["monitors"])}
         left_out = epochs_of(typed(dict, entry["left_out"]))
         for group, epochs in left_out.items():
@@ -115,7 +115,7 @@ class RecordingReader:
             run.judged_at = len(self.series)
 
     def _leave_out_replaced_epochs(self) -> None:
-        """Of runs that broke off, what a resumed run has repeated."""
+        """Leaves out epochs of interrupted runs that a later run repeated."""
         first: dict[int, int] = {}
         for number, run in self.runs.items():
             for replaced in replaced_runs(number, self.runs):
@@ -133,7 +133,7 @@ class RecordingReader:
 
 
 def _interned(name: Any) -> str:
-    """A name, once in memory for all rows."""
+    """A name, kept in memory only once for all rows."""
     if not isinstance(name, str):
         raise TypeError("Expected a name.")
     return sys.intern(str(name))

@@ -1,4 +1,4 @@
-"""The rows of a recording, and what is known of each run."""
+"""The rows of a recording, and the facts known about each run."""
 
 import dataclasses
 import functools
@@ -13,20 +13,20 @@ import numpy as np
 class Series:
     """Rows of one quantity of one owner, measured in one epoch.
 
-    Most numbers come from a device as float32: they are kept so, which loses
-    nothing, and given back as float64.
+    Most numbers come from a device as float32. They are stored as float32,
+    which is exact, and returned as float64.
 
     Attributes:
         run: Number of the `fit`, from 0.
         monitor: Class of the monitor that measured, or `"fit"`.
         epoch: Epoch, from 0; -1 for what was measured before the first.
-        owner: Path of a layer or variable, name of an output, input or log
-            entry, or `""` for the run; `quantity` knows which.
+        owner: Path of a layer or variable; name of an output, input or log
+            entry; or `""` for the run. `quantity` determines which.
         quantity: Name in `keras_concepts.quantities`.
         steps: Steps taken before each was measured, int64 `(n,)`.
         kept_index: `index`, or `None` if no row has one.
         kept_values: `values`, as float32 if that is exact.
-        is_copy: Whether another monitor writes the same to the file.
+        is_copy: Whether another monitor writes the same rows to the file.
     """
 
     run: int
@@ -41,14 +41,14 @@ class Series:
 
     @property
     def index(self) -> np.ndarray:
-        """Unit, channel or lag of each, int64 `(n,)`; -1 for none."""
+        """Unit, channel or lag of each row, int64 `(n,)`; -1 for none."""
         if self.kept_index is None:
             return np.full(self.steps.shape, -1)
         return self.kept_index
 
     @property
     def values(self) -> np.ndarray:
-        """float64 `(n,)`."""
+        """Value of each row, float64 `(n,)`."""
         return self.kept_values.astype(np.float64, copy=False)
 
     @property
@@ -65,16 +65,16 @@ class Run:
     Attributes:
         number: From 0, in the order of the file.
         identity: The same for all monitors of one `fit`, in all files.
-        monitors: Those that recorded it.
-        facts: What is known of the run beside its rows: the model's layers and
-            variables, loss, metrics, optimizer, versions and so on.
-        left_out: Epochs of which no rows are left, of each group of quantities;
-            see `_recording_thinning`.
-        verdict: What a judge has found by now, as JSON. It cannot be had again
-            from the rows once some have been left out.
-        judged: The verdict when rows were left out for the last time.
-        judged_at: How many series there were then, of the recording.
-        gone: How many series were left out while the run was recorded.
+        monitors: Monitors that recorded it.
+        facts: What is known about the run besides its rows: the model's layers
+            and variables, loss, metrics, optimizer, versions and so on.
+        left_out: Epochs of which no rows are left, for each group of
+            quantities; see `thinning.py`.
+        verdict: What a judge has found so far, as JSON. It cannot be derived
+            from the rows again once some have been left out.
+        judged: The verdict when rows were last left out.
+        judged_at: Number of series in the recording at that time.
+        gone: Number of series left out while the run was recorded.
     """
 
     number: int
@@ -114,7 +114,7 @@ def series_of(
     index: Any = None,
     is_copy: bool = False,
 ) -> Series:
-    """Rows from what was measured; see `Recording.append`.
+    """Makes rows of what was measured; see `Recording.append`.
 
     Raises:
         ValueError: `steps`, `values` and `index` differ in length.
@@ -143,16 +143,16 @@ def series_of(
 
 @functools.lru_cache(4)
 def _one_step(step: int) -> np.ndarray:
-    """The same array for all that is measured between two steps."""
+    """One array shared by everything measured between two steps."""
     steps = np.array([step], np.int64)
     steps.flags.writeable = False
     return steps
 
 
 def _compact(values: np.ndarray) -> np.ndarray:
-    """A copy as float32 if every value has one that is equal, else float64."""
+    """A copy as float32 if that is exact for every value, else float64."""
     if values.dtype == np.float32:
-        return values.copy()  # perhaps a column of a much larger array
+        return values.copy()  # it may be a column of a much larger array
     values = values.astype(np.float64)
     with np.errstate(over="ignore"):
         short = values.astype(np.float32)
@@ -164,15 +164,15 @@ def keep(
     is_kept: Callable[[Series], bool],
     runs: Iterable[Run],
 ) -> int:
-    """Leaves the other rows out of a recording.
+    """Removes all rows from a recording but those to keep.
 
     Args:
-        series: Of the recording, which is changed.
+        series: Series of the recording, changed in place.
         is_kept: Whether a series stays.
-        runs: Of the recording.
+        runs: Runs of the recording.
 
     Returns:
-        How many series are gone.
+        Number of series removed.
     """
     kept = np.fromiter(map(is_kept, series), bool, len(series))
     for run in runs:
@@ -183,7 +183,7 @@ def keep(
 
 
 def warn_renamed(old: str, new: str) -> None:
-    """Tells the caller of a recording that a name has changed."""
+    """Warns the caller of a recording that a name has changed."""
     warnings.warn(
         f"`{old}` of `Recording` is now called `{new}`; the old name will go "
         "with the next version.",

@@ -1,4 +1,4 @@
-"""Which runs a file holds already, and how far each of them got."""
+"""Which runs a file already holds, and how far each of them got."""
 
 import dataclasses
 import os
@@ -19,9 +19,9 @@ class WrittenRun:
     Attributes:
         number: From 0.
         identity: The same for all monitors of the run.
-        monitors: Names of those that recorded it.
-        facts: What of the run's facts says how to go on with it.
-        steps: Steps that had been taken when the last row of each epoch was
+        monitors: Names of the monitors that recorded it.
+        facts: The facts that determine how to continue the run.
+        steps: For each epoch, steps that had been taken when its last row was
             measured.
     """
 
@@ -33,18 +33,18 @@ class WrittenRun:
 
     @property
     def broke_off(self) -> bool:
-        """Whether the run began and nobody recorded its end."""
+        """Whether the run began and its end was not recorded."""
         return "first_epoch" in self.facts and not self.facts.get("ended")
 
     @property
     def offset(self) -> int:
-        """What to add to an epoch of this `fit` to get that of the file."""
+        """Added to an epoch of this `fit`, gives the epoch of the file."""
         first = self.facts.get("first_epoch", 0)
         return first - self.facts.get("initial_epoch", first)
 
     @property
     def step_offset(self) -> int:
-        """What to add to the optimizer's steps to get those of the file."""
+        """Added to the optimizer's steps, gives the steps of the file."""
         first = self.facts.get("first_step") or 0
         initial = self.facts.get("initial_step")
         return 0 if initial is None else first - initial
@@ -52,14 +52,14 @@ class WrittenRun:
 
 _COUNTS = ("first_epoch", "initial_epoch", "first_step", "initial_step")
 _KEPT = ("model", "parameters", "ended", "resumed", *_COUNTS)
-# Of each file how far it was read, so that the next `fit` reads on from there.
+# How far each file was read, so that the next `fit` continues from there.
 _known: dict[str, tuple[int, int, dict[int, WrittenRun]]] = {}
 
 
 def written_runs(path: pathlib.Path) -> dict[int, WrittenRun]:
-    """The runs of a file by number; none if it is empty.
+    """The runs of a file by number; none if the file is empty.
 
-    To be called while the file is held, so that nobody else writes to it.
+    Call this only while the file is held, so that nothing else writes to it.
 
     Raises:
         ValueError: See `Entries`.
@@ -82,12 +82,12 @@ def written_runs(path: pathlib.Path) -> dict[int, WrittenRun]:
 
 
 def forget(path: pathlib.Path) -> None:
-    """To be called when a file was written again."""
+    """Forgets what is known of a file; call this when it was rewritten."""
     _ = _known.pop(os.path.realpath(path), None)
 
 
 def _beginnings(entries: Entries) -> Iterator[dict[str, Any]]:
-    """All entries, but of rows only which epoch and steps they are of."""
+    """All entries, but rows only with their run, epoch and steps."""
     for line in entries.lines():
         rows = ROWS.match(line)
         if (
@@ -146,10 +146,10 @@ def _read_facts(
 
 
 def replaced_runs(number: int, runs: Mapping[int, Any]) -> list[int]:
-    """The runs that a run goes on with, where they broke off; latest first.
+    """The interrupted runs that a run continues, latest first.
 
     Args:
-        number: Of the run.
+        number: Number of the run.
         runs: Runs with their `facts`, by number.
     """
     replaced: list[int] = []
@@ -162,7 +162,7 @@ def replaced_runs(number: int, runs: Mapping[int, Any]) -> list[int]:
 
 
 def _steps_taken(monitor: str, step: int) -> int:
-    """Steps that had been taken once the row of a step was measured."""
+    """Steps that had been taken when the row of a step was measured."""
     concept = quantities.concept_of(monitor)
     between_steps = concept is not None and concept.between_steps
     return step + (not between_steps)

@@ -1,23 +1,23 @@
 """What a recording leaves out once it has grown large.
 
-A run of weeks measures more than any machine keeps. Of a recording of more than
-a million rows and 128 MiB, whole epochs are left out, of all owners alike, so
-that what is compared with each other stays complete. These stay:
+A run of weeks measures more than a machine can keep. A recording of more than a
+million rows and 128 MiB leaves out whole epochs, of all owners alike, so that
+values that are compared with each other stay complete. The following stay:
 
-- what comes once in a run, and what is measured of the run and not of its
-  layers, such as the logs; of this, of up to 2,048 epochs;
+- what is measured once in a run, and what is measured of the run rather than
+  of its layers, such as the logs; the latter for up to 2,048 epochs;
 - the first 4 and the last 8 epochs;
 - the 4 epochs in which some curve was highest above its median, and the 4 in
-  which one was lowest below it, in terms of its standard deviation;
-- the first 4 epochs, and the last, in which a curve ceased to be finite;
-- of the epochs between, 8 or more, spread evenly: each time half of them are
+  which one was lowest below it, relative to its standard deviation;
+- the first 4 epochs in which a curve ceased to be finite, and the last one;
+- of the other epochs, 8 or more, spread evenly: each time, half of them are
   left out.
 
 What is measured in steps and what is measured by looks between two epochs are
-thinned apart, each by the epochs in which it was measured.
+thinned separately, each by the epochs in which it was measured.
 
-The file says what was left out (`left_out`), and so a recording that is read
-has the rows that the one in memory had.
+The file lists what was left out (`left_out`), so a recording that is read has
+the same rows as the one in memory.
 """
 
 import functools
@@ -29,18 +29,18 @@ import numpy as np
 from keras_concepts import quantities as q
 from keras_concepts._recording.rows import Series
 
-# A recording is thinned if it has more rows than that, and takes more bytes.
+# A recording with more rows than this that takes more bytes is thinned.
 MOST_ROWS, MOST_BYTES = 1_000_000, 1 << 27
-# How many epochs of what is measured of the run are kept.
+# Most epochs to keep of what is measured of the run.
 MOST_EPOCHS = 2048
-# Bytes of a series beside its numbers.
+# Bytes that a series takes in addition to its numbers.
 _OVERHEAD = 256
-# Share of the bytes that stay.
+# Share of the allowed bytes that remains after thinning.
 _ENOUGH = 0.75
 _FIRST, _LAST, _BETWEEN = 4, 8, 8
 _EXTREME, _BROKEN = 4, 4
 
-# What is thinned together.
+# Groups, each of which is thinned as a whole.
 RUN, STEPS, LOOKS = "run", "steps", "looks"
 LeftOut = Mapping[str, Iterable[int]]
 
@@ -57,16 +57,16 @@ def _group(name: str, has_owner: bool, has_index: bool) -> str:
 
 
 def group_of(series: Series) -> str:
-    """What a series is thinned together with; `""` if it always stays."""
+    """The group that a series is thinned with; `""` if it always stays."""
     has_index = series.kept_index is not None
     return _group(series.quantity, bool(series.owner), has_index)
 
 
 def stays(left_out: LeftOut) -> Callable[[Series], bool]:
-    """Whether a series is none of those that are left out.
+    """Returns a function that is true of a series that was not left out.
 
     Args:
-        left_out: Epochs of each group.
+        left_out: Epochs left out of each group.
     """
     epochs = {group: frozenset(found) for group, found in left_out.items()}
 
@@ -77,24 +77,24 @@ def stays(left_out: LeftOut) -> Callable[[Series], bool]:
 
 
 class Thinning:
-    """Decides what to leave out of a recording that grows.
+    """Decides what to leave out of a growing recording.
 
     Attributes:
-        bytes: That its series take, roughly.
+        bytes: Approximate bytes of its series.
     """
 
     def __init__(self) -> None:
         self.begin([])
 
     def begin(self, series: Sequence[Series]) -> None:
-        """Looks at a recording from its beginning, after rows were left out."""
+        """Examines a recording from its beginning, after rows were left out."""
         self.bytes = self._rows = self._seen = 0
         self._epochs: set[int] = set()
         self._look(series)
         self._wait()
 
     def _wait(self) -> None:
-        """Where little can be left out, that is not tried after each epoch."""
+        """Avoids a new attempt after each epoch if little can be left out."""
         self._next = (1.0 + (1.0 - _ENOUGH) / 2.0) * self.bytes
 
     def _look(self, series: Sequence[Series]) -> None:
@@ -106,10 +106,10 @@ class Thinning:
         self._seen = len(series)
 
     def plan(self, series: Sequence[Series]) -> dict[str, list[int]]:
-        """Epochs of each group that are to be left out now.
+        """The epochs of each group to leave out now.
 
         Args:
-            series: All of the recording.
+            series: All series of the recording.
         """
         self._look(series)
         is_long = len(self._epochs) > MOST_EPOCHS
@@ -143,11 +143,11 @@ def _bytes(series: Series) -> int:
 def _thinned(
     steps: Sequence[Series], looks: Sequence[Series], too_many: float
 ) -> dict[str, list[int]]:
-    """What to leave out of two groups, of the larger one first.
+    """What to leave out of two groups, from the larger one first.
 
     Args:
-        steps: What is measured in steps.
-        looks: What is measured between two epochs.
+        steps: Series measured in steps.
+        looks: Series measured between two epochs.
         too_many: Bytes to save.
     """
     groups = {STEPS: _Group(steps), LOOKS: _Group(looks)}
@@ -166,7 +166,7 @@ class _Group:
     """Series that are thinned together.
 
     Args:
-        series: Of some curves, each in some epochs.
+        series: Series of some curves, each in some epochs.
     """
 
     def __init__(self, series: Sequence[Series]) -> None:
@@ -178,7 +178,7 @@ class _Group:
             _ = rows.setdefault(key, len(rows))
         shape = len(rows), len(columns)
         self._sizes = np.zeros(len(columns))
-        # Of each curve and epoch.
+        # For each curve and epoch.
         self._lowest = np.full(shape, np.nan)
         self._highest = np.full(shape, np.nan)
         self._is_broken = np.zeros(shape, bool)
@@ -197,10 +197,10 @@ class _Group:
         return float(self._sizes.sum())
 
     def halve(self) -> tuple[list[int], float]:
-        """Leaves out half of the epochs between that nothing speaks for.
+        """Leaves out half of the middle epochs without notable events.
 
         Returns:
-            The epochs, and the bytes that they took; none if there are few.
+            The epochs, and the bytes that they took; none if there are too few.
         """
         is_free = np.zeros(len(self._epochs), bool)
         is_free[_FIRST:-_LAST] = True
@@ -218,7 +218,7 @@ class _Group:
         return sorted(epochs.tolist()), float(saved)
 
     def _events(self, between: np.ndarray) -> np.ndarray:
-        """Which of some columns show what must not be left out."""
+        """The columns in `between` that show what must not be left out."""
         low, high = self._lowest, self._highest
         both = np.ma.masked_invalid(np.concatenate([low, high], axis=1))
         with np.errstate(over="ignore", invalid="ignore"):
@@ -244,14 +244,14 @@ class _Group:
 
 
 def _range(values: np.ndarray) -> tuple[float, float, bool]:
-    """Least and largest finite value, and whether others are not finite."""
+    """Smallest and largest finite value, and whether any is not finite."""
     if not len(values):
         return np.nan, np.nan, False
     low, high = float(values.min()), float(values.max())
     if np.isfinite(high - low):
         return low, high, False
     finite = values[np.isfinite(values)]
-    if len(finite) == len(values):  # of both signs, and very large
+    if len(finite) == len(values):  # very large values of both signs
         return low, high, False
     if not len(finite):
         return np.nan, np.nan, True
@@ -259,17 +259,17 @@ def _range(values: np.ndarray) -> tuple[float, float, bool]:
 
 
 def _densest(epochs: np.ndarray, is_free: np.ndarray, count: int) -> list[int]:
-    """The epochs without which the others are spread most evenly.
+    """The epochs to leave out so that the others are spread most evenly.
 
-    One after another, that with the least distance between its neighbours.
+    Chosen one at a time: the epoch whose neighbours are closest together.
 
     Args:
-        epochs: Sorted.
+        epochs: Sorted epochs.
         is_free: Which of them may be left out: neither the first nor the last.
-        count: How many are to be.
+        count: How many to leave out.
 
     Returns:
-        Their places.
+        Their positions.
     """
     left = np.arange(len(epochs))
     found: list[int] = []

@@ -1,4 +1,4 @@
-"""Writing the rows of a recording to its file."""
+"""Writes the rows of a recording to its file."""
 
 import contextlib
 import itertools
@@ -15,22 +15,22 @@ from keras_concepts._recording.lines import entries_of
 from keras_concepts._recording.rows import Run, Series
 from keras_concepts._recording.runs import WrittenRun, forget, written_runs
 
-# Of each file that could not be written, the run that was warned of it.
+# For each file that could not be written, the run that was warned about it.
 _warned: dict[str, str] = {}
 
 
 class RecordingWriter:
     """Appends to a file what one monitor records of a run.
 
-    What cannot be written is kept, and written with what comes next. A file
-    that was deleted is begun again, with everything.
+    Rows that cannot be written are kept, and written with the next ones. If the
+    file was deleted, it is started again with all rows.
 
     Args:
         path: File to append to.
-        warns: Whether to warn, once in a run, where writing fails.
+        warns: Whether to warn, once per run, if writing fails.
 
     Attributes:
-        runs: Which the file holds already, by number.
+        runs: Runs that the file already holds, by number.
 
     Raises:
         OSError: The file cannot be opened, or another process writes to it.
@@ -43,11 +43,11 @@ class RecordingWriter:
         self._hold: HeldFile | None = hold(path)
         self._run = Run(0)
         self._monitor = ""
-        # What is not in the file yet: the header and facts, and series.
+        # What is not in the file yet: header, facts and series.
         self._entries: list[dict[str, Any]] = []
         self._written = 0
-        self._lines = 0  # of series, of which some may have been left out
-        self._thinned: set[str] = set()  # monitors of rows that were left out
+        self._lines = 0  # series written, some of which may be left out by now
+        self._thinned: set[str] = set()  # monitors with rows left out
         self._says_left_out = False
         try:
             self.runs: dict[int, WrittenRun] = written_runs(path)
@@ -62,21 +62,21 @@ class RecordingWriter:
         self.write([])
 
     def add_monitor(self, monitor: str) -> None:
-        """Writes another header: somebody else records with this writer."""
+        """Writes another header: another monitor records with this writer."""
         self._entries.append(self._header() | {"monitor": monitor})
         self.write([])
 
     def add_facts(self, facts: dict[str, Any]) -> None:
         """Writes facts of the run."""
         entry = {"run": self._run.number, "facts": facts}
-        _ = encoded([entry])  # raises before it is among the others
+        _ = encoded([entry])  # raises before the entry is added
         self._entries.append(entry)
 
     def write(self, series: Sequence[Series]) -> None:
         """Writes what is not in the file yet.
 
         Args:
-            series: All that were recorded, or none to write facts alone.
+            series: All recorded series, or none to write only facts.
 
         Raises:
             OSError: The file cannot be written, unless it `warns`.
@@ -97,10 +97,10 @@ class RecordingWriter:
     def leave_out(
         self, series: Sequence[Series], is_kept: Callable[[Series], bool]
     ) -> None:
-        """Lets the next `write` say that some epochs are left out.
+        """Makes the next `write` list the epochs that are left out.
 
         Args:
-            series: All that were recorded, from which nothing is removed yet.
+            series: All recorded series, before any is removed.
             is_kept: Whether a series stays.
         """
         self._written = sum(map(is_kept, series[: self._written]))
@@ -108,13 +108,13 @@ class RecordingWriter:
         self._says_left_out = True
 
     def compact(self, series: Sequence[Series]) -> None:
-        """Writes the file again without rows that are left out.
+        """Rewrites the file without the rows that were left out.
 
-        It does so once they are half of it. Where there is no space for both
+        Does so only once they are half of it. If there is no space for both
         files, the old one stays.
 
         Args:
-            series: All that were recorded, and are not left out.
+            series: All recorded series that were not left out.
         """
         if self._lines < 2 * len(series):
             return
@@ -131,7 +131,7 @@ class RecordingWriter:
         self._hold = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_hold": None}  # which is of this process
+        return self.__dict__ | {"_hold": None}  # it belongs to this process
 
     def _append(self, series: Sequence[Series]) -> None:
         held = hold(self.path)
@@ -151,12 +151,12 @@ class RecordingWriter:
         if not first:
             self._written = len(series)
             self._lines = 0
-        self._lines += max(0, len(series) - first)  # facts come alone
+        self._lines += max(0, len(series) - first)  # 0 for facts alone
 
     def _rows(
         self, series: Sequence[Series], first: int
     ) -> Iterator[dict[str, Any]]:
-        """Rows from some series on, and where rows were left out of all."""
+        """Rows from `first` on, and what was left out, if needed."""
         run = self._run
         place = max(first, run.judged_at)
         own = (each for each in series[first:place] if not each.is_copy)
@@ -178,7 +178,7 @@ class RecordingWriter:
         return [self._header(), *([facts] if self._run.facts else [])]
 
     def _going_on(self) -> tuple[list[dict[str, Any]], int]:
-        """Entries, and the first series, for a file of which hold was lost."""
+        """Entries and first series for a file that was released in between."""
         try:
             runs = written_runs(self.path).values()
         except ValueError as error:
@@ -186,7 +186,7 @@ class RecordingWriter:
         for run in runs:
             if run.identity == self._run.identity:
                 if self._monitor and self._monitor not in run.monitors:
-                    return self._beginning(), 0  # deleted, begun by another
+                    return self._beginning(), 0  # deleted and begun by another
                 return self._entries, self._written
         raise FileExistsError(
             f"{self.path} must be the file that this recording was begun in. "
@@ -194,7 +194,7 @@ class RecordingWriter:
         )
 
     def _warn(self, error: OSError) -> None:
-        """Warns once in a run, whichever monitor it is."""
+        """Warns once per run, whichever monitor records it."""
         name = os.path.realpath(self.path)
         if _warned.get(name) != self._run.identity:
             _warned[name] = self._run.identity

@@ -9,7 +9,7 @@ from keras_concepts.instruments.step.callback_lists import lists_that_call
 
 
 def is_in_an_outer_fit(monitor: Any) -> bool:
-    """Whether a `fit` that calls us was called by another one's callback."""
+    """Whether the running `fit` was called by a callback of another `fit`."""
     lists = {
         id(caller)
         for caller in lists_that_call()
@@ -21,9 +21,9 @@ def is_in_an_outer_fit(monitor: Any) -> bool:
 def put_in_order(callbacks: keras.callbacks.CallbackList, monitor: Any) -> None:
     """Lists a monitor once, and before a `BackupAndRestore`.
 
-    What that callback saves says where to resume, so the epoch must have been
-    recorded by then: a process may be killed between the two. Of other
-    callbacks that come too early for the monitor's keys, it warns.
+    `BackupAndRestore` saves where to resume, so the epoch must have been
+    recorded by then: a process may be killed between the two. Warns about other
+    callbacks that run too early to read the monitor's log keys.
     """
     listed = callbacks.callbacks
     position = next(
@@ -31,7 +31,7 @@ def put_in_order(callbacks: keras.callbacks.CallbackList, monitor: Any) -> None:
     )
     before, after = listed[:position], listed[position + 1 :]
     backups = [c for c in before if _is_backup(c)]
-    # Another list: somebody is walking through this one.
+    # A new list: Keras is iterating over this one.
     callbacks.callbacks = [
         *(c for c in before if not _is_backup(c)),
         *listed[position : position + 1],

@@ -1,18 +1,18 @@
-"""Failures inside somebody's training run that must not end it."""
+"""Failures inside a training run that must not end it."""
 
 import contextlib
 import warnings
 from collections.abc import Iterator
 
-# Of an error's message.
+# Characters that are shown of an error's message.
 _MOST_CHARACTERS = 300
 
 
 class Careful:
-    """Turns failures into warnings: each costs a measurement, and no training.
+    """Turns failures into warnings: each costs a measurement, not the run.
 
     Args:
-        name: Who warns.
+        name: Class that warns.
 
     Attributes:
         missing: Sentences on what could not be done, and why.
@@ -27,15 +27,15 @@ class Careful:
         self._foreign: int | None = None
 
     def let_through(self, error: Exception) -> None:
-        """Makes no warning of an error that the user's own code has raised.
+        """Lets an error pass that the user's own code has raised.
 
         Args:
-            error: That is about to end the training.
+            error: The error that is about to end the training run.
         """
         self._foreign = id(error)
 
     def note(self, sentence: str) -> None:
-        """Adds what is missing, once, without a warning."""
+        """Adds a sentence to `missing`, once, without a warning."""
         if sentence not in self.missing:
             self.missing.append(sentence)
 
@@ -44,7 +44,7 @@ class Careful:
         """Warns, the first time, if the with-block fails.
 
         Args:
-            what: Is done there, after "could not".
+            what: What the block does, worded to follow "could not".
         """
         try:
             yield

@@ -1,4 +1,4 @@
-"""What the doctor measures itself, between two epochs."""
+"""What the doctor itself measures between two epochs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from keras_concepts.instruments.signals.signal_summary import SignalSummary
 from keras_concepts.instruments.weight_history import WeightHistory
 from keras_concepts.recording import Recording
 
-# Layers to which the order of steps is nothing.
+# Layers that ignore the order of the steps.
 _ATTENTION = (
     "MultiHeadAttention",
     "GroupedQueryAttention",
@@ -28,12 +28,12 @@ Batch = tuple[Any, Any, Any]
 
 
 class Checkup:
-    """Looks at weights, and at what a batch shows: signals and predictions.
+    """Looks at the weights, and at the signals and predictions of a batch.
 
     Args:
         model: A built model.
-        heads: Facts of its outputs.
-        signals: Name of the monitor under which signals are recorded.
+        heads: Facts about its outputs.
+        signals: Monitor name under which signals are recorded.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Checkup:
         return self._predictions is not None
 
     def use_probe(self, model: Any, batch: Batch) -> None:
-        """Takes a batch, to be looked at from now on.
+        """Takes the batch to look at from now on.
 
         Args:
-            model: The same.
+            model: The same model.
             batch: `(x, y, sample_weight)`.
         """
         self._predictions = PredictionProbe(model, *batch, self._heads)
@@ -87,8 +87,8 @@ class Checkup:
     ) -> None:
         """Records how far the weights have moved, and their penalty.
 
-        Those that a callback freezes in the meantime stay among them, and
-        those that it unfreezes come to them.
+        Weights that a callback freezes in the meantime are still recorded, and
+        weights that it unfreezes are added.
         """
         variables = model.trainable_variables
         new = [v for v in variables if id(v) not in self._weighed]
@@ -136,7 +136,7 @@ class Checkup:
             return
         try:
             signals = self._signals()
-        except NoLossError:  # of a `train_step` that has a loss of its own
+        except NoLossError:  # a `train_step` that computes its own loss
             self._signals = self._without_labels()
             if self._signals is None:
                 return

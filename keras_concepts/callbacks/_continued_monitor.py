@@ -1,4 +1,4 @@
-"""A training run that several calls of `fit` make together."""
+"""A training run that consists of several calls of `fit`."""
 
 from typing import Any, ClassVar
 
@@ -15,11 +15,12 @@ from keras_concepts.instruments.step.end_of_fit import EndOfFit
 class ContinuedMonitor(Monitor):
     """A monitor whose run may go on in another `fit` of the same model.
 
-    Whoever calls `fit` with it says so: `go_on_with` before it, `suspend` after
-    it, `break_off` where it raised, and `conclude` where no other will follow.
+    Whoever calls `fit` with it must say so: `go_on_with` before the call,
+    `suspend` after it, `break_off` if it raised, and `conclude` if no other
+    call will follow.
 
-    A subclass calls `_begin_fits` where a run begins, `_go_on` where one goes
-    on, and counts `_epochs`.
+    A subclass calls `_begin_fits` where a run begins and `_go_on` where one is
+    continued, and counts `_epochs`.
 
     Args:
         record_to: File for the recording.
@@ -29,26 +30,26 @@ class ContinuedMonitor(Monitor):
     _of_fit: ClassVar[dict[str, Any]] = {"_begun_at": []}
 
     def _begin_fits(self) -> None:
-        self._epochs = 0  # that have ended
-        # After how many of them a `fit` began that went on with the run.
+        self._epochs = 0  # epochs that have ended
+        # After how many epochs each `fit` began that continued the run.
         self._begun_at: list[int] = []
 
     @property
     def has_begun(self) -> bool:
-        """Whether a `fit` has called it."""
+        """Whether a `fit` has begun for this monitor."""
         return self._log is not None
 
     def suspend(self, model: Any) -> None:
         """Lets go of the model after a `fit`; see `go_on_with`.
 
-        What another `fit` will need is left to the model, so that nobody keeps
-        a model who keeps its monitor.
+        What another `fit` will need is stored on the model, so that keeping the
+        monitor does not keep the model alive.
 
         Args:
-            model: In that `fit`.
+            model: The model in that `fit`.
         """
         log = self._log
-        if log is None or self._goes_on:  # the `fit` did not come to it
+        if log is None or self._goes_on:  # `fit` raised before it began
             return
         kept = self._let_go()
         if log.is_whole:
@@ -62,11 +63,11 @@ class ContinuedMonitor(Monitor):
         A loop that calls `fit` for one epoch at a time is one training run.
 
         Args:
-            model: In the next `fit`.
+            model: The model in the next `fit`.
 
         Returns:
-            Whether it does: the model is the same, with the same optimizer and
-            loss, and has not been trained in the meantime.
+            Whether the run is continued: the model is the same, with the same
+            optimizer and loss, and has not been trained in the meantime.
         """
         left = unfinished_run(self, model)
         self._goes_on = left is not None and left.goes_on()
@@ -105,9 +106,9 @@ class ContinuedMonitor(Monitor):
         return int(self.params.get("epochs") or 1)
 
     def _let_go(self) -> Any:
-        """What another `fit` will need again, and holds the model."""
+        """Gives up what holds the model; returns what another `fit` needs."""
         raise NotImplementedError
 
     def _take_back(self, kept: Any) -> None:
-        """Gets it again."""
+        """Takes back what `_let_go` returned."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What the doctor records of data, labels and outputs."""
+"""What the doctor records about data, labels and outputs."""
 
 import dataclasses
 from typing import Any
@@ -14,24 +14,24 @@ from keras_concepts.instruments.data.data_watch import DataWatch
 from keras_concepts.instruments.row_operations import row_operations
 from keras_concepts.recording import Recording
 
-# Share of the steps of sequences that are padding, to look for masks.
+# Share of padded steps in sequences from which on masks are looked for.
 _PADDED = 0.05
-# Rows of a probe, and multiplications that they may take together in a forward
-# pass of a run with a time budget, though not for fewer rows than the last.
+# Rows of a probe, and the multiplications they may take together in a forward
+# pass if the run has a time budget; the last is the least number of rows.
 _ROWS, _OPERATIONS, _FEW_ROWS = 256, 2e9, 32
-# Rows of a batch in which masks are looked for.
+# Rows of a batch that are searched for masks.
 _MASK_ROWS = 16
 
 
 class DataFacts:
-    """Looks at the data of a running `fit` until they are known.
+    """Looks at the data of a running `fit` until all facts are known.
 
     Args:
-        model: In `fit`.
-        careful: For what may fail.
+        model: The model in `fit`.
+        careful: Guards what may fail.
 
     Attributes:
-        are_known: Whether there is nothing more to find out.
+        are_known: Whether there is nothing left to find out.
     """
 
     def __init__(self, model: Any, careful: Careful) -> None:
@@ -46,16 +46,16 @@ class DataFacts:
         """Records the facts `fit`, `heads`, `data` and `masks`.
 
         Args:
-            recording: Where to.
-            step: Steps taken by now.
-            epochs: Which have ended by now.
+            recording: Where to record.
+            step: Steps taken so far.
+            epochs: Epochs that have ended so far.
         """
         watch = self._watch
         if watch is None or self.are_known or not self._model.built:
             return
         facts: dict[str, Any] = {}
         with self._careful("see the data"):
-            # Each process sees its share, and one share stands for all.
+            # Each process sees only its share, and one share represents all.
             data = agreed(self._model, watch.facts())
             if data is None:
                 return
@@ -85,7 +85,7 @@ class DataFacts:
         """Rows of the training data, `(x, y, sample_weight)`, if known.
 
         Args:
-            affordable: Whether there are to be fewer for a large model.
+            affordable: Whether to take fewer rows for a large model.
         """
         if self._watch is None or not _backend.has_call(self._model):
             return None
@@ -93,7 +93,7 @@ class DataFacts:
         return self._of_all_processes(rows)
 
     def _of_all_processes(self, rows: int) -> tuple[Any, Any, Any] | None:
-        """Rows of what each process that trains the model has seen."""
+        """Rows from all processes that train the model."""
         model, watch = self._model, self._watch
         if watch is None:
             return None
@@ -101,7 +101,8 @@ class DataFacts:
         own = watch.probe(-(-rows // count))
         if count == 1:
             return own
-        # One that has seen no rows says so: the others wait for its answer.
+        # A process that has seen no rows says so, because the others wait for
+        # it.
         own = keras.tree.map_structure(
             lambda x: None if x is None else _backend.on_host(x), own
         )
@@ -131,13 +132,13 @@ def _are_equal(one: Any, other: Any) -> bool:
 
 
 def _affordable_rows(model: Any) -> int:
-    """Of a large model as many as a batch has, or few."""
+    """For a large model as many rows as a batch has, or few."""
     few = min(_FEW_ROWS, _backend.batch_size_of_fit(model) or _FEW_ROWS)
     affordable = int(_OPERATIONS / max(row_operations(model), 1.0))
     return max(min(_ROWS, affordable), few)
 
 
 def _is_padded(data: dict[str, Any]) -> bool:
-    """Whether inputs of a run are sequences that end or begin with zeros."""
+    """Whether inputs are sequences padded with zeros at either end."""
     shares = [each.get("padding") or 0.0 for each in data["inputs"]]
     return max(shares, default=0.0) > _PADDED

@@ -22,12 +22,12 @@ from keras_concepts.instruments.step.schedule import Schedule
 def monitors_for(
     model: Any, every: int, non_finite: Callable[[str], Any]
 ) -> Iterator[StepMonitor]:
-    """Those that a model has a use for.
+    """The monitors that are useful for a model.
 
     Args:
-        model: In `fit`.
+        model: The model in `fit`.
         every: Measure at most every n-th step of an epoch.
-        non_finite: Called where a value is not finite.
+        non_finite: Called when a value is not finite.
     """
     yield GradientMonitor(every=every)
     yield NonFiniteGuard(stop=False, sink=non_finite)
@@ -41,12 +41,12 @@ def monitors_for(
 class DrivenMonitors:
     """Monitors of one `fit`, whose methods another monitor calls.
 
-    They record beside what that one records. One that fails costs its
-    measurements, and no training.
+    They write to that monitor's recording. A monitor that fails costs its
+    measurements, not the run.
 
     Args:
-        owner: Class of the monitor that drives them, as warnings name it.
-        careful: For what may fail.
+        owner: Class of the monitor that drives them, as named in warnings.
+        careful: Guards what may fail.
     """
 
     def __init__(self, owner: str, careful: Careful) -> None:
@@ -63,19 +63,19 @@ class DrivenMonitors:
         log: RunLog | None,
         gated: Callable[[StepMonitor, Schedule], Schedule],
     ) -> None:
-        """Adds a monitor, which may be one that cannot measure this model.
+        """Adds a monitor, unless it cannot measure this model.
 
         Args:
-            monitor: A new one.
-            model: In `fit`.
-            params: That Keras gives to the callbacks of the `fit`.
-            log: To record beside.
-            gated: Gives the schedule that is to replace the monitor's own.
+            monitor: A new monitor.
+            model: The model in `fit`.
+            params: What Keras passes to the callbacks of the `fit`.
+            log: The log to record into.
+            gated: Returns the schedule that replaces the monitor's own.
         """
         name = f"`{type(monitor).__name__}`"
 
         def missing(what: str) -> None:
-            # Nobody has attached the monitor by its name.
+            # The user did not attach this monitor, so its name means little.
             self._careful.note(what.replace(name, f"`{self._owner}`"))
 
         monitor.record_into(log, missing)
@@ -92,12 +92,12 @@ class DrivenMonitors:
 
     @property
     def names(self) -> list[str]:
-        """Under which they record."""
+        """Names under which they record."""
         return [each.recording.monitor for each in self._monitors]
 
     @property
     def step(self) -> int | None:
-        """Steps taken by now, over all runs of the recording, if they know."""
+        """Steps taken so far, over all runs of the recording, if known."""
         for monitor in self._monitors:
             return monitor.recording.next_step + monitor.steps
         return None
@@ -113,7 +113,7 @@ class DrivenMonitors:
             monitor.on_epoch_begin(epoch)
 
     def record(self) -> None:
-        """Records what they have measured by now, inside an epoch."""
+        """Records what they have measured so far in an epoch."""
         for monitor in self._monitors:
             with self._careful("look inside the epoch"):
                 if isinstance(monitor, SampledMonitor):
@@ -122,7 +122,7 @@ class DrivenMonitors:
                     monitor.look()
 
     def end_epoch(self, epoch: int) -> None:
-        """Records what they have measured in an epoch.
+        """Records what they have measured since, at the end of an epoch.
 
         Args:
             epoch: As Keras numbers it.

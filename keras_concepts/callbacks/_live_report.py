@@ -4,23 +4,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# Of a time budget, what writing may take.
+# Share of a time budget that writing may take.
 _SHARE = 0.25
-# Seconds that the first report is taken to cost: matplotlib has to be loaded.
+# Assumed seconds for the first report: matplotlib has to be loaded.
 _FIRST = 1.0
-# Seconds between two looks of a browser, at least.
+# Seconds after which a browser reloads the report, at least.
 _REFRESH = 10
 
 
 class LiveReport:
-    """Writes a report again and again, but rarely if that takes long.
+    """Writes a report repeatedly, but rarely if that takes long.
 
     Args:
-        write: Writes it; called with the seconds after which a browser is to
-            read it again, `None` for never.
-        share: Of the training time that measuring and writing may take; `None`
-            for no limit.
-        clock: Seconds.
+        write: Writes the report; called with the seconds after which a browser
+            should reload it, or `None` for never.
+        share: Share of the training time that measuring and writing may take;
+            `None` for no limit.
+        clock: Returns seconds.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class LiveReport:
         self._last = clock()
 
     def update(self) -> None:
-        """Writes it if there is time."""
+        """Writes the report if there is time."""
         now = self._clock()
         pause = now - self._last
         if self._share is None or self._cost <= _SHARE * self._share * pause:
@@ -46,5 +46,5 @@ class LiveReport:
             self._cost = self._last - now
 
     def finish(self) -> None:
-        """Writes it for the last time."""
+        """Writes the report for the last time."""
         self._write(None)

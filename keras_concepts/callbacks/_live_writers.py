@@ -9,11 +9,11 @@ from keras_concepts.rules.finding import Finding
 
 
 def checked_writers(owner: str, log_to: Any) -> list[Any]:
-    """Writers, of which one need not be in a list.
+    """The writers as a list; a single writer may be given without one.
 
     Args:
         owner: Class with the argument `log_to`.
-        log_to: What it was given.
+        log_to: The value given for it.
 
     Raises:
         TypeError: One of them has no method `write`.
@@ -32,11 +32,11 @@ def checked_writers(owner: str, log_to: Any) -> list[Any]:
 
 
 class LiveWriters:
-    """Writers that are called again and again, until one fails.
+    """Writers that are called repeatedly, until they fail.
 
     Args:
-        writers: With a method `write(recording, findings)`.
-        careful: For what may fail.
+        writers: Objects with a method `write(recording, findings)`.
+        careful: Guards what may fail.
     """
 
     def __init__(self, writers: list[Any], careful: Careful) -> None:
@@ -44,18 +44,18 @@ class LiveWriters:
         self._careful = careful
 
     def write(self, recording: Recording, findings: list[Finding]) -> None:
-        """Shows elsewhere what is new.
+        """Shows what is new in other tools.
 
         Args:
-            recording: Of the run.
-            findings: All of them.
+            recording: Recording of the run.
+            findings: All findings so far.
         """
         working = []
         with _backend.kept_randomness():
             for writer in self._working:
                 name = type(writer).__name__
-                # One that failed is left alone: a server that cannot be
-                # reached may take minutes each time.
+                # A writer that failed is not called again: an unreachable
+                # server may take minutes each time.
                 with self._careful(f"write to `{name}`"):
                     _ = writer.write(recording, findings)
                     working.append(writer)

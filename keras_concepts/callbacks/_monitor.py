@@ -29,7 +29,7 @@ class Monitor(keras.callbacks.Callback):
     """Keeps a recording of a training run, and shows it.
 
     A subclass has its concept in `quantities.CONCEPTS`, and its table and
-    figure in the room of that name in `reports`.
+    figure in the part of `reports` with that name.
 
     Args:
         record_to: File for the recording.
@@ -38,11 +38,11 @@ class Monitor(keras.callbacks.Callback):
         recording: What was measured in the last `fit`.
     """
 
-    # Which it adds to the logs of an epoch.
+    # Keys that it adds to the logs of an epoch.
     log_keys: tuple[str, ...] = ()
     # Whether it reads the logs of the run in its recording.
     _keeps_logs = False
-    # What belongs to a `fit`, and what it is in a copy, which belongs to none.
+    # State of a `fit`, with the values it has in a copy, which is in no `fit`.
     _of_fit: ClassVar[dict[str, Any]] = {
         "_model": None,
         "_log": None,
@@ -63,9 +63,9 @@ class Monitor(keras.callbacks.Callback):
         self._listener: Callable[[str], Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied or pickled: the arguments, and what was measured.
+        """What is copied or pickled: the arguments and the measurements.
 
-        Not the `fit` that may be running, nor its model or file.
+        A running `fit`, its model and its file are left out.
         """
         state = dict(vars(self))
         for base in type(self).__mro__:
@@ -75,17 +75,17 @@ class Monitor(keras.callbacks.Callback):
     def record_into(
         self, log: RunLog | None, listener: Callable[[str], Any]
     ) -> None:
-        """Lets the next `fit` be recorded beside what another monitor records.
+        """Lets the next `fit` be recorded along with another monitor's records.
 
         Args:
-            log: Of that monitor, which calls this one's methods.
-            listener: Called with what would be a warning.
+            log: Log of that monitor, which calls the methods of this one.
+            listener: Called with the text of each warning instead.
         """
         self._shared = log
         self._listener = listener
 
     def _warn_that(self, what: str) -> None:
-        """Says what the monitor cannot do; its name comes first."""
+        """Reports what the monitor cannot do; the text begins with its name."""
         text = f"`{type(self).__name__}` {what}"
         if self._listener is not None:
             self._listener(text)
@@ -104,7 +104,7 @@ class Monitor(keras.callbacks.Callback):
 
         Args:
             console: `rich.console.Console` to print to.
-            max_rows: Most rows of the table, at least 1; the worst are shown,
+            max_rows: Largest number of rows, at least 1; the worst are shown,
                 and a note says how many are left out. `None` prints all.
         """
         from keras_concepts.reports.report import print_missed
@@ -116,7 +116,7 @@ class Monitor(keras.callbacks.Callback):
         """Draws what was recorded.
 
         Needs the extra `keras-concepts[plot]`. A notebook shows the figure at
-        the end of the cell, and a script with `matplotlib.pyplot.show()`.
+        the end of the cell; a script shows it with `matplotlib.pyplot.show()`.
 
         Args:
             path: Image file to write, instead of showing the figure.
@@ -134,12 +134,12 @@ class Monitor(keras.callbacks.Callback):
     ) -> None:
         """Writes what was recorded, and what is wrong, as one HTML file.
 
-        Needs the extra `keras-concepts[report]`. The file needs nothing else:
-        no network, no script.
+        Needs the extra `keras-concepts[report]`. The file is self-contained: it
+        uses neither the network nor scripts.
 
         Args:
-            path: File to write. It is replaced in one step.
-            title: Of the page; by default the name of the model.
+            path: File to write, replaced atomically.
+            title: Title of the page; by default the name of the model.
 
         Raises:
             ImportError: jinja2 or matplotlib is not installed.
@@ -159,7 +159,7 @@ class Monitor(keras.callbacks.Callback):
 
     @classmethod
     def _recorded_name(cls) -> str:
-        """As rows name the monitor, also where a user has derived a class."""
+        """Name of the monitor in rows; a subclass by a user keeps it."""
         names = [base.__name__ for base in cls.__mro__]
         return next((n for n in names if concept_of(n)), cls.__name__)
 
@@ -169,14 +169,14 @@ class Monitor(keras.callbacks.Callback):
         return report_of(self._recorded_name())
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self._shared is not None:  # whose owner goes on recording
+        if self._shared is not None:  # its owner goes on recording
             return
         end_run(self.model)
         if self._log is not None:
             self._log.end()
 
     def _is_listed_again(self) -> bool:
-        """Whether `fit` has begun for this monitor: it is in the list twice."""
+        """Whether `fit` has already begun for it: the list has it twice."""
         if self._log is None or self._log.begun:
             return False
         return self._log.identity == run_identity(self.model, self.params)
@@ -235,21 +235,21 @@ class Monitor(keras.callbacks.Callback):
 class StepMonitor(Monitor):
     """Observes the steps of `fit` through a tap.
 
-    A subclass defines `_make_observer`, and reads the observer when it likes.
+    A subclass defines `_make_observer`, and may read the observer at any time.
 
     Args:
         record_to: File for the recording.
     """
 
-    # Keras may run the other callbacks of a batch asynchronously: this one has
-    # no hook that is called for a batch.
+    # Keras may run the batch hooks of other callbacks asynchronously; this
+    # callback has none.
     async_safe = True
     _of_fit: ClassVar[dict[str, Any]] = {"_observer": None, "_trained": None}
 
     def __init__(self, *, record_to: str | os.PathLike[str] | None) -> None:
         super().__init__(record_to=record_to)
         self._observer: StepObserver[Any] | None = None
-        # The model, since `self.model` waits for the device on JAX.
+        # The model, because `self.model` waits for the device on JAX.
         self._trained: Any = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -302,15 +302,15 @@ class StepMonitor(Monitor):
         return 0 if self._observer is None else self._observer.steps
 
     def gate(self, gated: Callable[[Schedule], Schedule]) -> None:
-        """Lets another schedule decide when the monitor's own one counts."""
+        """Lets another schedule decide when the monitor's own may measure."""
         if self._observer is not None:
             self._observer.schedule = gated(self._observer.schedule)
 
     def _begin(self) -> None:
-        """Opens what a training run needs beside the recording."""
+        """Prepares what a training run needs in addition to the recording."""
 
     def _make_observer(self, model: Any) -> StepObserver[Any]:
-        """Which steps to measure, and with what tap."""
+        """Decides which steps to measure, and with what tap."""
         raise NotImplementedError
 
     def _stop(self) -> None:
@@ -376,7 +376,7 @@ class SampledMonitor(StepMonitor):
         """Records the steps measured since the last call.
 
         Args:
-            epoch: Of the steps, as Keras numbers it.
+            epoch: Epoch of the steps, as Keras numbers it.
 
         Returns:
             Values for the logs.
@@ -408,12 +408,12 @@ class SampledMonitor(StepMonitor):
         )
 
     def _make_tap(self, model: Any, capacity: int) -> Tap[Any, Any]:
-        """What measures a step, and keeps up to `capacity` steps."""
+        """Makes the tap that measures steps and keeps up to `capacity`."""
         raise NotImplementedError
 
     def _record(self, epoch: int, samples: list[Any]) -> dict[str, float]:
         """Records what the tap read in an epoch; returns values for the logs.
 
-        `samples` is never empty, nor is any of them.
+        `samples` is never empty, and none of its items is.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Who is told of a new finding, and how."""
+"""Who is informed of a new finding, and how."""
 
 import warnings
 from collections.abc import Callable
@@ -17,10 +17,10 @@ def checked_on_finding(owner: str, on_finding: OnFinding) -> OnFinding:
 
     Args:
         owner: Class with the argument `on_finding`.
-        on_finding: What it was given.
+        on_finding: The value given for it.
 
     Raises:
-        ValueError: It is none of them.
+        ValueError: It is neither.
     """
     if callable(on_finding) or (
         isinstance(on_finding, str) and on_finding in _WAYS
@@ -39,14 +39,14 @@ def tell(
     model: Any,
     careful: Careful,
 ) -> None:
-    """Says what was found, and stops the training if that is asked for.
+    """Reports a finding, and stops the run if that is asked for.
 
     Args:
-        finding: A new one.
-        on_finding: Of the doctor.
-        sink: Called with what is to be printed.
-        model: In `fit`; `None` where the run has ended.
-        careful: For what may fail.
+        finding: A new finding.
+        on_finding: The doctor's argument.
+        sink: Called with the text to print.
+        model: The model in `fit`; `None` if the run has ended.
+        careful: Guards what may fail.
     """
     if callable(on_finding):
         try:

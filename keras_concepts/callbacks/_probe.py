@@ -1,4 +1,4 @@
-"""A batch that a monitor passes through the model beside the training."""
+"""A batch that a monitor passes through the model apart from training."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from keras_concepts.instruments.model_loss import NoLossError
 
 
 def fed_probe(owner: str, model: Any, probe: Any) -> tuple[Any, Any, Any]:
-    """`(x, y, sample_weight)` in tensors, with `None` for what is not given.
+    """`(x, y, sample_weight)` as tensors, with `None` for what was not given.
 
     Args:
         owner: Name of the monitor.
         model: Its model.
-        probe: What it was given.
+        probe: The value given for the probe.
 
     Raises:
         ValueError: The model cannot be called, or the arrays are of different
@@ -47,13 +47,13 @@ def fed_probe(owner: str, model: Any, probe: Any) -> tuple[Any, Any, Any]:
 
 @contextlib.contextmanager
 def probe_errors(owner: str) -> Iterator[None]:
-    """What fails inside the with-block is an error of the probe."""
+    """Reports what fails inside the with-block as an error of the probe."""
     try:
         yield
     except NoLossError:
         raise
     except Exception as error:
-        # Keras and TensorFlow add a page: the first lines say what is wrong.
+        # Keras and TensorFlow append long texts: the first lines are enough.
         lines = [line.strip() for line in str(error).splitlines()]
         said = " ".join(line for line in lines if line)[:300]
         raise ValueError(

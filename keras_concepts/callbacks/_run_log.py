@@ -1,4 +1,4 @@
-"""What every monitor records of a run beside what it measures."""
+"""What every monitor records about a run besides its measurements."""
 
 import os
 import uuid
@@ -17,14 +17,14 @@ from keras_concepts.instruments.facts import (
 )
 from keras_concepts.recording import Recording
 
-# Of each model what Keras told the callbacks of its last `fit`, and the
-# identity of that run. It hands the same dict to all callbacks of one `fit`.
+# For each model, what Keras passed to the callbacks of its last `fit`, and the
+# identity of that run. Keras passes the same dict to all callbacks of a `fit`.
 _runs: weakref.WeakKeyDictionary[Any, tuple[dict[str, Any], str]]
 _runs = weakref.WeakKeyDictionary()
 
 
 def run_identity(model: Any, params: dict[str, Any]) -> str:
-    """The same for all callbacks of one `fit`, another for each `fit`."""
+    """An identity that all callbacks of one `fit` share, new for each `fit`."""
     known, identity = _runs.get(model, (None, ""))
     if known is not params:
         identity = uuid.uuid4().hex
@@ -33,7 +33,7 @@ def run_identity(model: Any, params: dict[str, Any]) -> str:
 
 
 def end_run(model: Any) -> None:
-    """Forgets the run: the next `fit` is another, whatever it is given."""
+    """Forgets the run, so that the next `fit` is another in any case."""
     if model is not None:
         _ = _runs.pop(model, None)
 
@@ -42,23 +42,23 @@ class RunLog:
     """Opens the recording of a run, and keeps its facts and logs.
 
     Where several monitors of a run write to one file, the first of them writes
-    facts and logs.
+    the facts and logs.
 
     Args:
         monitor: Class name of the monitor.
         record_to: File, or `None`.
-        model: Model in `fit`.
-        params: Of the callback.
-        shared: Of another monitor of the run, to record beside it.
-        keeps_logs: Whether to have the logs in memory also where another
-            monitor writes them.
+        model: The model in `fit`.
+        params: Parameters of the callback.
+        shared: Log of another monitor of the run, whose recording is shared.
+        keeps_logs: Whether to keep the logs in memory even if another monitor
+            writes them.
 
     Attributes:
-        identity: Of the run, which its monitors share.
+        identity: Identity of the run, which its monitors share.
         recording: What to record to.
         last_step: Steps taken when the last epoch ended.
         has_ended: Whether the `fit` has ended.
-        is_whole: Whether it was not broken off.
+        is_whole: Whether the `fit` ended without raising.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class RunLog:
             self.recording = shared.recording.for_monitor(monitor)
         else:
             self.recording = Recording(
-                # Each process of a distributed run has the same to record.
+                # All processes of a distributed run would record the same.
                 record_to if _backend.is_main_process(model) else None,
                 monitor=monitor,
                 run=self.identity,
@@ -87,13 +87,13 @@ class RunLog:
         self._keeps_logs = keeps_logs
         self._has_facts = False
         self._offset: int | None = None
-        self._next_epoch: int | None = None  # of a run that goes on
+        self._next_epoch: int | None = None  # of a run that is continued
         self.last_step = 0
         self.has_ended = False
         self.is_whole = False
 
     def begin(self) -> None:
-        """Records what is planned, and the facts of a model that is built."""
+        """Records what is planned, and the facts of a model already built."""
         self._add_facts(planned_facts(self._params))
         if self._model.built:
             self._record_facts()
@@ -104,12 +104,12 @@ class RunLog:
         return self._offset is not None
 
     def epoch(self, epoch: int) -> int:
-        """Number in the recording of an epoch, numbered by Keras from 0.
+        """The number in the recording of an epoch that Keras numbers from 0.
 
-        A `fit` that begins with epoch 0 goes on with the epochs of the file. A
-        `fit` that begins later, or inside of epoch 0, resumes the one before.
-        Which it is shows when the first epoch begins: only then has
-        `BackupAndRestore` restored what it saved.
+        A `fit` that begins with epoch 0 continues after the epochs in the file.
+        A `fit` that begins later, or within epoch 0, resumes the run before it.
+        Which of the two applies is known when the first epoch begins: only then
+        has `BackupAndRestore` restored what it saved.
         """
         if self._offset is None:
             self._offset = self._begin_epochs(epoch)
@@ -145,7 +145,7 @@ class RunLog:
         return offset
 
     def go_on(self, model: Any, params: dict[str, Any]) -> None:
-        """Another `fit` continues the run; see `ModelState`."""
+        """Continues the run in another `fit`; see `ModelState`."""
         self.identity = run_identity(model, params)
         self._model, self._params = model, params
         self._offset, self.has_ended, self.is_whole = None, False, False
@@ -162,7 +162,7 @@ class RunLog:
             self._model = None
 
     def end(self) -> None:
-        """Records that the run was not broken off, and lets go of the file."""
+        """Records that the run was completed, and lets go of the file."""
         self.has_ended = self.is_whole = True
         if self.recording.is_first:
             self.recording.record_facts({"ended": True})
@@ -176,10 +176,10 @@ class RunLog:
         Args:
             epoch: As Keras numbers it.
             step: Steps taken so far.
-            logs: Of the callback.
+            logs: Logs of the epoch.
         """
-        # A model may be built by its first step; one with a `train_step` of its
-        # own may never be, and trains all the same.
+        # A model may be built by its first step. A model with its own
+        # `train_step` may never be built, and trains all the same.
         if self._model.built or self._model.weights:
             self._record_facts()
         self.last_step = step
@@ -206,7 +206,7 @@ class RunLog:
             )
 
     def _steps_with_others(self) -> bool:
-        """Whether others of the model work while that of `compile` rests."""
+        """Whether other optimizers step while that of `compile` does not."""
         used = self._model.optimizer
         if steps_taken(used):
             return False
@@ -235,7 +235,7 @@ def steps_taken(optimizer: Any) -> int | None:
 
 
 def _numbers(value: Any) -> np.ndarray:
-    """What a log entry holds, flat; nothing if these are no numbers."""
+    """The numbers of a log entry, flat; empty if it is not numeric."""
     if value is None or isinstance(value, str | bytes):
         return np.zeros(0)
     try:

@@ -1,4 +1,4 @@
-"""How much of a training run's time may go into measuring."""
+"""How much of a training run's time measuring may take."""
 
 import contextlib
 import gc
@@ -10,40 +10,40 @@ from collections.abc import Callable, Iterator
 from keras_concepts import _backend
 from keras_concepts.instruments.step.schedule import Schedule
 
-# Compiling the measured step takes this much longer than the plain one.
+# Compiling the measured step takes this many times as long as the plain one.
 _COMPILE_RATIO = 3.0
-# A run that has lasted so many times as long is long enough, if its length is
-# not known.
+# If its length is not known, a run is long enough once it has lasted this many
+# times as long as compiling took.
 _LONG_ENOUGH = 40.0
-# Of the budget, what looks between epochs may take, and measured steps.
+# Shares of the budget for looks between epochs and for measured steps.
 _LOOKS, _STEPS = 0.5, 0.2
-# The looks that are planned in any case may take this share of the budget, or
-# each of them that one.
+# The looks planned in any case may take the first share of the budget
+# together, or the second one each.
 _PLANNED_LOOKS, _CHEAP_LOOK = 1.0, 0.1
-# The first one may be slow only because it is the first: the second, and the
-# last with it, may take so many times the budget.
+# The first look may be slow only because it is the first: the second look, with
+# the last one, may take this many times the budget.
 _FIRST_LOOKS = 2.0
-# If looks are compiled, one at a model of so many layers takes seconds to:
-# about twice as long as the training step.
+# If looks are compiled, compiling one takes seconds for a model with this many
+# layers: about this many times as long as the training step.
 _MANY_LAYERS, _LOOK_RATIO = 50, 2.0
-# How many steps are measured to see what that costs, each beside one that is
-# not; of steps that take long, as few as fill a second, but not fewer than the
-# second. Of a short run they are no more than a tenth, but at least so many.
+# Steps to measure to find out their cost, each next to one that is not: at most
+# and at least. Between the two they end once they have taken `_LONG` seconds.
+# In a short run they are at most a tenth of its steps, but at least `_FEWEST`.
 _MOST, _LEAST = 32, 8
 _LONG = 1.0
 _SHARE_OF_RUN, _FEWEST = 0.1, 5
-# The first ones may compile something.
+# Steps to leave out at the beginning: they may compile something.
 _FIRST = 2
 
 
 class TimeBudget:
-    """Time that measuring takes, as a share of the time that training takes.
+    """Limits the time for measuring to a share of the training time.
 
     Args:
         share: Largest share, such as 0.1; `None` for no limit.
-        compiles: Whether the first step of a train function takes long, since
+        compiles: Whether the first step of a train function takes long because
             it is compiled.
-        clock: Seconds.
+        clock: Returns seconds.
         compiles_looks: Whether the first look takes long for the same reason.
     """
 
@@ -62,7 +62,8 @@ class TimeBudget:
         self._compiles_looks = compiles_looks
         self._begin = clock()
         self._planned: int | None = None
-        # When the second call of the train function began, and the last one.
+        # Step and time of the second call of the train function, and of the
+        # last.
         self._second: tuple[int, float] | None = None
         self._last = 0, 0.0
         self._look, self._looks = 0.0, 0
@@ -72,11 +73,11 @@ class TimeBudget:
         self._wait = 0
 
     def plan(self, steps: int | None, epochs: int) -> None:
-        """How long the run is to be, as far as it is known.
+        """Sets the length of the run, as far as it is known.
 
         Args:
-            steps: Of an epoch.
-            epochs: Of the run.
+            steps: Steps of an epoch.
+            epochs: Epochs of the run.
         """
         self._planned = None if steps is None else steps * max(epochs, 1)
 
@@ -85,10 +86,10 @@ class TimeBudget:
         return self._clock() - self._begin - self.spent
 
     def allows_step(self, step: int) -> bool:
-        """Whether the step that begins now, or those, may be measured.
+        """Whether the step (or group of steps) that begins may be measured.
 
-        All monitors get one answer: in a step that is measured anyway, another
-        one costs little.
+        All monitors get the same answer: in a step that is measured anyway,
+        another monitor costs little.
 
         Args:
             step: Steps taken since the run began.
@@ -132,7 +133,7 @@ class TimeBudget:
         return _COMPILE_RATIO * compiling <= (self.share or 0.0) * total
 
     def _expected(self) -> float | None:
-        """Seconds that the run will train; `None` if that is not known yet."""
+        """Expected training time in seconds; `None` if not known yet."""
         if self._planned is None or self._second is None:
             return None
         (first, compiled), (step, now) = self._second, self._last
@@ -151,7 +152,7 @@ class TimeBudget:
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[None]:
-        """Remembers how long a look takes, inside of what is spent."""
+        """Remembers how long a look takes; `spending` counts that time."""
         begin = self._clock()
         try:
             yield
@@ -169,11 +170,11 @@ class TimeBudget:
     def allows_first_look(self, layers: int) -> bool:
         """Whether a model may be looked at for the first time.
 
-        One that compiles for long must wait until the length of the run is
-        known, and may be looked at only if that takes little of it.
+        A look that takes long to compile waits until the length of the run is
+        known, and is allowed only if it takes little of the run.
 
         Args:
-            layers: Of the model.
+            layers: Number of layers of the model.
         """
         if self.share is None or not self._compiles_looks or self._looks:
             return True
@@ -188,7 +189,7 @@ class TimeBudget:
         return takes <= _FIRST_LOOKS * self.share * total
 
     def allows_planned_look(self, done: float) -> bool:
-        """Whether there is time for one of the looks that each run is to have.
+        """Whether there is time for one of the looks planned for each run.
 
         Args:
             done: Share of the run that is over.
@@ -197,14 +198,14 @@ class TimeBudget:
             return True
         is_second = self._compiles and self._looks < 2
         if is_second and self._compiles_looks:
-            return True  # what was compiled says nothing of it
+            return True  # a compiled look says nothing about the next one
         total = self._expected()
         if total is None:
-            # The first step says little of the others, if it was compiled.
+            # If it was compiled, the first step says little about the others.
             total = self._trained() / (1.0 if is_second else done)
         if self._look <= _CHEAP_LOOK * self.share * total:
             return True
-        # And there will be one at the end.
+        # There will also be one at the end.
         taken = self.spent + 2 * self._look
         allowed = _FIRST_LOOKS if is_second else _PLANNED_LOOKS
         return taken <= allowed * self.share * total
@@ -218,14 +219,14 @@ class PlannedBudget(TimeBudget):
     """
 
     _begins, _spacing = 64, 16
-    # Steps of the run, and those of its present `fit`.
+    # Steps of the run, and of its present `fit`.
     _steps, _of_fit = 0, 0
 
     def _allows_next(self, step: int) -> bool:
         if self.share is None:
             return True
         before = self._steps
-        # Where another `fit` goes on with the run, it counts from 0.
+        # If another `fit` continues the run, it counts from 0.
         self._steps += step - self._of_fit if step >= self._of_fit else step
         self._of_fit = step
         passed = self._steps // self._spacing > before // self._spacing
@@ -245,7 +246,7 @@ class PlannedBudget(TimeBudget):
         return True
 
     def allows_planned_look(self, done: float) -> bool:
-        """Whether there is time for one of the looks of each run: always.
+        """Whether there is time for one of the planned looks: always.
 
         Args:
             done: Share of the run that is over.
@@ -255,16 +256,16 @@ class PlannedBudget(TimeBudget):
 
 
 class _Trial:
-    """Measures every second step, to learn what measuring costs.
+    """Measures every second step, to find out what measuring costs.
 
-    In turns, since the machine may be busy now and idle later.
+    Steps alternate because the machine may be busy now and idle later.
 
     Args:
-        share: Of the time of a plain step, that measuring may add.
+        share: Share of the time of a plain step that measuring may add.
         planned: Steps of the run, if known.
 
     Attributes:
-        spacing: Between two measured steps from then on.
+        spacing: Steps from one measured step to the next, after the trial.
     """
 
     def __init__(self, share: float, planned: int | None) -> None:
@@ -305,18 +306,18 @@ class _Trial:
         )
         if plain <= 0.0:  # a clock too coarse to tell
             return 1
-        # Rounding must not make two of one.
+        # Rounding errors must not turn an interval of one into two.
         cost = round(measured / plain - 1.0, 6)
         return max(1, math.ceil(cost / self._share))
 
 
 @contextlib.contextmanager
 def aside(budget: TimeBudget) -> Iterator[None]:
-    """What is done beside a training run: it costs time, but changes nothing.
+    """Does work apart from the training run: takes time, changes nothing.
 
-    No random numbers are drawn, and no garbage is collected: a look makes so
-    many objects, and drops them again, that it would set off full collections,
-    which take as long as the look itself.
+    Random state is restored, and no garbage is collected: a look creates and
+    drops so many objects that it would trigger full collections, which take as
+    long as the look itself.
     """
     was_enabled = gc.isenabled()
     with budget.spending(), _backend.kept_randomness():
@@ -329,14 +330,14 @@ def aside(budget: TimeBudget) -> Iterator[None]:
 
 
 class GatedSchedule(Schedule):
-    """A schedule whose steps are measured if the time budget allows it.
+    """A schedule whose steps are measured only if the time budget allows it.
 
-    One that may not be measured is made up for at the next that may.
+    A step that may not be measured is made up for at the next that may.
 
     Args:
-        inner: Which steps to measure.
-        budget: Decides which of them.
-        at_step: Called with the number of steps taken, before the next.
+        inner: Decides which steps to measure.
+        budget: Decides which of those may be measured.
+        at_step: Called before each step, with the number of steps taken.
     """
 
     def __init__(
@@ -377,9 +378,10 @@ class GatedSchedule(Schedule):
 
 
 def checks_of_an_epoch(epoch: int, planned: int) -> bool:
-    """Whether a run is to be looked at after an epoch.
+    """Whether to look at a run after an epoch.
 
-    After the first and at the end; of ten epochs or more also at a tenth, a
+    True after the first epoch and the last; in a run of ten epochs or more also
+    after a tenth, a fifth and half of them.
     fifth and half of them.
 
     Args:

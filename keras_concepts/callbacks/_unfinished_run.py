@@ -1,4 +1,4 @@
-"""What a run that may go on with another `fit` leaves to its model."""
+"""What a run that another `fit` may continue stores on its model."""
 
 import math
 from typing import Any
@@ -8,10 +8,10 @@ import numpy as np
 from keras_concepts import _backend
 from keras_concepts.callbacks._run_log import steps_taken
 
-# Most entries of a weight by which a model is known again.
+# Most entries of a weight that is used to recognise a model.
 _REMEMBERED = 4096
-# Attribute of the model. Nothing but the model holds what is in there, so that
-# both are freed together.
+# Attribute of the model. Nothing else refers to its value, so that both are
+# freed together.
 _ATTRIBUTE = "_keras_concepts_unfinished"
 
 
@@ -19,7 +19,7 @@ class ModelState:
     """What stays the same until a model is compiled, changed or trained.
 
     Args:
-        model: Which it keeps, as well as its optimizer.
+        model: The model, kept alive together with its optimizer.
     """
 
     def __init__(self, model: Any) -> None:
@@ -28,7 +28,7 @@ class ModelState:
         self._steps = steps_taken(self._optimizer)
         weights = model.trainable_variables
         self._count = len(weights)
-        # Somebody who sets the weights sets all, so a few will show it.
+        # Code that sets the weights sets all of them, so a few show the change.
         small = sorted(weights, key=lambda each: math.prod(each.shape))[:2]
         self._weights = [
             np.array(_backend.on_host(each)).tobytes()
@@ -37,7 +37,7 @@ class ModelState:
         ]
 
     def is_that_of(self, other: "ModelState") -> bool:
-        """Whether nothing has happened between the two."""
+        """Whether nothing has happened between the two states."""
         same = zip(self._objects, other._objects, strict=True)
         return all(a is b for a, b in same) and (
             (self._steps, self._count, self._weights)
@@ -49,9 +49,9 @@ class UnfinishedRun:
     """What must be kept from one `fit` of a run to the next.
 
     Args:
-        owner: Who records the run.
-        model: In the `fit` that has ended.
-        kept: What the owner needs again, and holds the model.
+        owner: The monitor that records the run.
+        model: The model in the `fit` that has ended.
+        kept: What the owner needs again; it holds the model.
     """
 
     def __init__(self, owner: Any, model: Any, kept: Any) -> None:
@@ -59,7 +59,7 @@ class UnfinishedRun:
         self.kept = kept
         self._model = model
         self._state = ModelState(model)
-        vars(model)[_ATTRIBUTE] = self  # which Keras neither tracks nor saves
+        vars(model)[_ATTRIBUTE] = self  # Keras neither tracks nor saves it
 
     def goes_on(self) -> bool:
         """Whether the next `fit` of the model would continue the run."""
@@ -71,6 +71,6 @@ class UnfinishedRun:
 
 
 def unfinished_run(owner: Any, model: Any) -> UnfinishedRun | None:
-    """The run that an owner has left to a model, if no other has since."""
+    """The run that an owner stored on a model, unless another has since."""
     left = vars(model).get(_ATTRIBUTE)
     return left if left is not None and left.owner is owner else None

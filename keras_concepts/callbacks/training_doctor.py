@@ -52,9 +52,9 @@ _NO_LOOK = (
     "a model takes too much of so short a run (`time_budget=None` takes the "
     "time)"
 )
-# Steps of the first epoch at which a long one is looked at from inside.
+# Steps of a long first epoch after which the run is judged.
 _INSIDE = (64, 256, 1024, 4096, 16384)
-# Has nothing to do.
+# For a copy of a doctor, which never runs.
 _OF_A_COPY = Careful("TrainingDoctor")
 
 
@@ -62,25 +62,26 @@ class TrainingDoctor(ContinuedMonitor):
     """Says what is wrong with a training run, where, since when and why.
 
     The doctor measures what all monitors measure, through one measured train
-    function and into one recording, together with what the data, the labels and
-    the outputs are. It judges the recording after each epoch (a long first one
-    also from inside) by the rules of `keras_concepts.rules`, and gives each
-    thing that is wrong as a `Finding`: the numbers that speak for it, and what
-    to change. Findings that share a cause are one problem.
+    function and into one recording, together with facts about the data, labels
+    and outputs. It judges the recording after each epoch (and within a long
+    first one) by the rules of `keras_concepts.rules`. Each fault is reported
+    as a `Finding`: the numbers that support it, and what to change. Findings
+    that share a cause are one problem.
 
-    What is certain is said at once: values that are not finite, outputs, loss
-    and labels that contradict each other. Everything else is said only if it
-    does harm, that is, if the run is not on its way to removing what a constant
-    prediction would leave of the loss (`keras_concepts.rules.harm`). A finding
-    that no longer holds is withdrawn.
+    What is certain is reported at once: values that are not finite, or outputs,
+    loss and labels that contradict each other. Everything else is reported only
+    if it does harm, that is, if the run is not on its way to removing what a
+    constant prediction would leave of the loss (`keras_concepts.rules.harm`). A
+    finding that no longer holds is withdrawn.
 
-    Weights, optimizer, random seeds and data are the same to the last bit as
-    without the doctor. What it cannot look at it names in `unchecked`, and a
-    failure inside the doctor is a warning, never an end of the training.
+    Weights, optimizer, random seeds and data are bit-identical with and
+    without the doctor. What it cannot inspect is listed in `unchecked`. A
+    failure inside the doctor causes a warning and never ends the run.
 
-    Recorded by the doctor itself, beside what `GradientMonitor`,
-    `NonFiniteGuard`, `PenaltyReporter`, `BatchNormShiftMonitor` and
-    `SignalMonitor` record, whenever it looks: for the run (the owner is `""`)
+    The doctor itself records the following each time it looks, in addition to
+    what `GradientMonitor`, `NonFiniteGuard`, `PenaltyReporter`,
+    `BatchNormShiftMonitor` and `SignalMonitor` record. For the run (the owner
+    is `""`):
 
     | quantity | meaning |
     |---|---|
@@ -90,8 +91,8 @@ class TrainingDoctor(ContinuedMonitor):
     | `probe_added_loss` | what layers add to it by `add_loss` |
     | `order_error` | 0 if attention ignores the order of the steps |
 
-    for each output (the owner is its name, `""` if there is one), of the probe
-    at inference
+    for each output (the owner is its name, or `""` if there is only one),
+    measured on the probe at inference:
 
     | quantity | meaning |
     |---|---|
@@ -107,7 +108,7 @@ class TrainingDoctor(ContinuedMonitor):
     | `probe_explained` | share of the targets' variance that is explained |
     | `probe_rank_correlation` | of predictions and targets |
 
-    and for each trainable variable (the owner is its path)
+    and for each trainable variable (the owner is its path):
 
     | quantity | meaning |
     |---|---|
@@ -116,59 +117,60 @@ class TrainingDoctor(ContinuedMonitor):
     | `distance_rms` | that of the change since it first looked |
     | `equal_columns` | share of a kernel's units that equal its first |
 
-    Where several processes train the model on JAX, all need the same doctor.
-    They look at the same steps, whatever their clocks say, and process 0 alone
-    writes files; what is said of the data is of its share.
+    Where several processes train the model on JAX, each needs the same doctor.
+    They look at the same steps, regardless of their clocks, and only process 0
+    writes files; findings about the data are based on its share.
 
-    Measuring has a time budget. Where steps are compiled, those of a short run
-    are not measured at all; weights, activations, error signals and predictions
-    then are, on the probe after some of the epochs. So `noticed` may differ
-    between machines. `time_budget=None` measures everything, always. Processes
-    that train one model must measure the same steps, whatever their clocks say:
-    on TensorFlow all of them, on JAX every 16th from the 64th on.
+    Measuring has a time budget. Where steps are compiled, the steps of a short
+    run are not measured at all; weights, activations, error signals and
+    predictions are then measured on the probe, after some of the epochs. So
+    `noticed` may differ between machines. `time_budget=None` always measures
+    everything. Processes that train one model must measure the same steps,
+    regardless of their clocks: on TensorFlow every step, on JAX every 16th step
+    from the 64th on.
 
-    Random numbers that looking at the model takes from Python's, NumPy's or
-    PyTorch's generator are put back, unless another thread may have drawn some
-    meanwhile, because it trains or makes the batches; `unchecked` then says so.
+    Random numbers that inspecting the model draws from the generators of
+    Python, NumPy or PyTorch are put back, unless another thread that trains or
+    prepares batches may have drawn some meanwhile; `unchecked` then says so.
 
     Args:
         probe: `(x, y)` or `(x, y, sample_weight)` as for `fit`, a few hundred
-            rows on which signals and predictions are measured. Left out, 256
-            rows of the training data, spread evenly if `fit` holds arrays, else
-            the first that it sees; of a large model fewer, but for
-            `time_budget=None`.
+            rows on which signals and predictions are measured. By default 256
+            rows of the training data, spread evenly if `fit` is given arrays,
+            otherwise the first rows seen; fewer for a large model, unless
+            `time_budget` is `None`.
         record_to: File for the recording, appended to after each epoch. See
             `Recording`.
-        on_finding: What to do with a new problem. `"report"` prints it in a
-            line, and all of them at the end; `"warn"` gives a Python warning;
-            `"stop"` does as `"report"`, and stops the training if the finding
+        on_finding: What to do with a new problem. `"report"` prints it on one
+            line, and all problems at the end; `"warn"` issues a Python warning;
+            `"stop"` does what `"report"` does, and stops the run if the finding
             is certain (`severity="error"`); a callable is called with each
-            `Finding`, consequences too.
+            `Finding`, including consequences.
         every: Measure at most every n-th step of an epoch, at least 1.
         time_budget: Share of the training time that measuring may take, above
             0, or `None` for no limit. Compiling the measured step is counted
             where the length of the run is known.
-        report_to: File for a report as HTML, written again while the run goes
-            on, and at its end; see `report`. Needs the extra
+        report_to: File for an HTML report, rewritten while the run goes on and
+            at its end; see `report`. Needs the extra
             `keras-concepts[report]`.
-        sink: Called with the text that is to be printed.
-        log_to: Where else to show the run while it goes on, once an epoch: a
+        sink: Called with the text to print.
+        log_to: Where else to show the run while it goes on, once per epoch: a
             `reports.TensorBoardWriter`, `reports.MLflowWriter` or
-            `reports.WandbWriter`, a list of such, or anything with their method
-            `write(recording, findings)`.
+            `reports.WandbWriter`, a list of these, or any object with the
+            method `write(recording, findings)`.
 
     Attributes:
-        findings: Every `Finding` of the last `fit`, causes first, those that
-            were withdrawn at the end.
+        findings: Every `Finding` of the last `fit`, causes first and withdrawn
+            findings last.
         checked: Names of the rules that could be judged.
-        unchecked: Sentences on what could not, and why.
+        unchecked: Sentences on what could not be judged, and why.
         prints_verdict: Whether to print all findings when `fit` ends. They are
             printed only if `on_finding` is `"report"` or `"stop"`.
 
     Raises:
         TypeError: `probe` is not a tuple, or `log_to` has no method `write`.
-        ValueError: `probe` has not one to three parts; or `on_finding`, `every`
-            or `time_budget` is none of the above.
+        ValueError: `probe` does not have one to three parts; or `on_finding`,
+            `every` or `time_budget` is not one of the above.
         OSError: `record_to` cannot be opened, when `fit` begins.
 
     Example:
@@ -190,8 +192,8 @@ class TrainingDoctor(ContinuedMonitor):
     'Set `from_logits=True` in the loss'
     """
 
-    # Keras may run other callbacks of a batch asynchronously: there is no hook
-    # for a batch here.
+    # Keras may run the batch hooks of other callbacks asynchronously; this
+    # callback has none.
     async_safe = True
     _keeps_logs = True
     _of_fit: ClassVar[dict[str, Any]] = {
@@ -314,7 +316,7 @@ class TrainingDoctor(ContinuedMonitor):
                 "labels and the probe is of what this process reads"
             )
             if share is not None:
-                # By a clock of its own, each would measure other steps.
+                # With its own clock, each would measure different steps.
                 share = None
                 self._careful.note(
                     "`time_budget`: the processes of a distributed training "
@@ -344,7 +346,7 @@ class TrainingDoctor(ContinuedMonitor):
         self._checkup = kept
 
     def conclude(self) -> None:
-        """Judges a run that no other `fit` has continued after all."""
+        """Ends a run that no other `fit` has continued after all."""
         self._end_run()
         if self._log is not None and self._log.is_whole and self._begun_at:
             self._begun_at = []
@@ -408,7 +410,7 @@ class TrainingDoctor(ContinuedMonitor):
             with self._aside():
                 if not self._is_probed:
                     self._look(self._epoch, self._step())
-                # Where one `fit` has followed another, more may come.
+                # If one `fit` has followed another, more may follow.
                 ended = not self._begun_at
                 self._check(self._epoch, self._step(), ended=ended)
         self._end_run()
@@ -442,9 +444,9 @@ class TrainingDoctor(ContinuedMonitor):
         return step
 
     def _record_names(self) -> None:
-        """Records which rows are this doctor's, for `diagnose`.
+        """Records which rows belong to this doctor, for `diagnose`.
 
-        A file may hold those of other monitors, and of other doctors.
+        A file may also hold rows of other monitors and of other doctors.
         """
         recording = self.recording
         if not self._begun_at:
@@ -514,7 +516,7 @@ class TrainingDoctor(ContinuedMonitor):
             tell(each, self.on_finding, self.sink, self._trained, self._careful)
 
     def _inside(self, step: int) -> None:
-        """Looks at a long first epoch from inside."""
+        """Judges the run within a long first epoch."""
         if self._epochs or step not in _INSIDE:
             return
         with self._aside():

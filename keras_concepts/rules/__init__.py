@@ -1,7 +1,7 @@
 """Rules: what is wrong with a recorded training run.
 
-A rule is a small function from what was measured to evidence. It knows NumPy
-and nothing else, so that a recording can be judged without Keras.
+A rule is a small function from what was measured to evidence. It depends on
+NumPy alone, so that a recording can be judged without Keras.
 """
 
 from keras_concepts.rules import (
@@ -41,7 +41,7 @@ __all__ = [
     "rule",
 ]
 
-# Importing them has listed their rules.
+# Importing them has registered their rules.
 del batch_norm, data, generalisation, gradients, heads, initialization
 del label_order, labels, linear, memory, non_finite, one_batch, own_loss
 del penalties, progress, units, unscaled, updates

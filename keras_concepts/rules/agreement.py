@@ -1,9 +1,9 @@
-"""Whether predictions agree with labels, where the loss cannot tell.
+"""Whether predictions agree with labels, where the loss does not show it.
 
-A loss of somebody's own may fall while nothing is learned, and a `train_step`
-of somebody's own may log nothing. What the model predicts of the probe then
-speaks for the run, or against it: 0 if it knows no more of the labels than a
-constant, 1 if it knows all.
+A custom loss may fall while nothing is learned, and a custom `train_step` may
+log nothing. The agreement of predictions on the probe with the labels is then
+the evidence: 0 if the model knows no more about the labels than a constant, 1
+if it knows all.
 """
 
 from typing import Any
@@ -13,28 +13,28 @@ import numpy as np
 from keras_concepts import quantities as q
 from keras_concepts.rules.training import Curve, Training
 
-# So much more than before training have outputs of a class come together if
-# they were made for that, and not to say which class it is. Source: this
-# project; untrained networks part classes as well as trained ones do at times.
+# Rise of the separation since the start from which on outputs count as trained
+# to bring classes together, not to say which class it is. Source: this project;
+# untrained networks sometimes separate classes as well as trained ones do.
 _PARTED = 0.1
-# A change of the agreement that is none. Source: standard error of the square
-# of a rank correlation of 256 rows.
+# A change of the agreement up to this size does not count. Source: standard
+# error of the square of a rank correlation of 256 rows.
 RISEN = 0.05
-# Of the agreement: so much had been learned before. Source: this project.
+# Agreement from which on much had been learned before. Source: this project.
 KNOWN = 0.5
-# Of the targets' variance. Source: this project.
+# Share of the targets' variance. Source: this project.
 _LOST = 0.5
-# Share of the variance that is explained, over that at the start where that
-# was below -1, too. Source: this project.
+# Share of the variance that is explained, relative to that at the start if that
+# was below -1. Source: this project.
 _RUNAWAY = -100.0
-# Labels of these are no values that an output could have.
+# The labels of these losses are not values that an output could have.
 _OF_SOMETHING_ELSE = ("CTC", "Circle")
-# Difference of two losses over the larger, beyond rounding.
+# Difference of two losses relative to the larger one; smaller is rounding.
 _ROUNDING = 1e-5
 
 
 def unknown_head(t: Training) -> dict[str, Any] | None:
-    """The only output, if its loss is somebody's own; else `None`."""
+    """The only output if its loss is a custom one, else `None`."""
     if len(t.heads) != 1 or t.heads[0].get("loss") in _OF_SOMETHING_ELSE:
         return None
     [head] = t.heads
@@ -43,19 +43,19 @@ def unknown_head(t: Training) -> dict[str, Any] | None:
 
 
 def agreement(t: Training) -> Curve | None:
-    """What predictions of the probe know of the labels, at each look.
+    """How well predictions of the probe agree with the labels, at each look.
 
-    Of classes balanced accuracy beyond that of one class; or, where outputs of
-    a class have come together since the start, how well they tell the classes
-    apart: a model of rare classes may never predict one, and an output may be a
-    place among others. Of numbers the share of the variance that is explained,
-    or the square of the rank correlation, since a loss may want another scale;
-    whichever is more. It may be below 0.
+    For classes, balanced accuracy beyond that of a single class; or, if outputs
+    of a class have come together since the start, how well they separate the
+    classes: a model of rare classes may never predict one, and an output may be
+        a position among others. For numbers, the share of the variance that is
+        explained, or the square of the rank correlation, since a loss may use
+        another scale; whichever is larger. It may be below 0.
 
     Returns:
-        `None` if every output has a loss of Keras, which tells more; if there
-        are several outputs; or where outputs may be something else than
-        predictions of the labels.
+        `None` if every output has a Keras loss, which says more; if there are
+        several outputs; or if outputs may be something other than predictions
+        of the labels.
     """
     head = unknown_head(t)
     if head is None:
@@ -80,7 +80,7 @@ def _of_classes(t: Training, head: dict[str, Any]) -> Curve | None:
         "acc" in each for each in head.get("metrics") or ()
     )
     if not is_score and apart[0] > 1.0 - _PARTED:
-        return None  # trained before, for whatever
+        return None  # it was trained before, whatever for
     if ignores_labels(t) != "reversed":
         has_parted = apart > apart[0] + _PARTED
         values = np.where(has_parted, np.fmax(values, apart), values)
@@ -94,13 +94,13 @@ def _of_numbers(t: Training, name: str) -> Curve | None:
         return None
     explained = curve.values
     squares = _squares(t, name, ranks.values)
-    # Away from the targets, and ranked no better: what was known is chance.
+    # Far from the targets and ranked no better: what was known was chance.
     is_lost = (
         (explained < min(0.0, explained[0] - _LOST))
         & (squares < KNOWN)
         & (squares <= squares[0] + RISEN)
     )
-    # Logits of answers grow while they are learned.
+    # Logits of yes-or-no labels grow while they are learned.
     if (t.targets.get(name, {}).get("distinct") or 0) > 2:
         is_lost |= explained < _RUNAWAY * max(-explained[0], 1.0)
     values = np.fmax(explained, np.where(is_lost, -np.inf, squares))
@@ -108,11 +108,11 @@ def _of_numbers(t: Training, name: str) -> Curve | None:
 
 
 def _squares(t: Training, name: str, ranks: np.ndarray) -> np.ndarray:
-    """Squared rank correlations, negative where low stands for high.
+    """Squared rank correlations, negative if low predictions mean high labels.
 
-    Unless the loss may want just that, as with risks and survival times, or
-    distances that are small for pairs of a kind; or it is not known what it
-    wants. Of a loss that does not look at the labels, ranks are chance.
+    Not negative if the loss may want just that, as for risks and survival
+    times, or distances that are small for similar pairs; or if it is not known
+    what the loss wants. If the loss ignores the labels, the ranks are chance.
     """
     if ignores_labels(t) == "without_labels":
         return np.full(len(ranks), -np.inf)
@@ -124,10 +124,10 @@ def _squares(t: Training, name: str, ranks: np.ndarray) -> np.ndarray:
 
 
 def ignores_labels(t: Training) -> str | None:
-    """Which labels a loss of somebody's own asks for, if not those given.
+    """Which labels a custom loss asks for, if not those given.
 
     Returns:
-        `"without_labels"` if right predictions have no lower loss than those
+        `"without_labels"` if correct predictions have no lower loss than those
         of other rows, `"reversed"` if they have a higher one, else `None`.
     """
     head = unknown_head(t)

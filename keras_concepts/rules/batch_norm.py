@@ -10,10 +10,11 @@ from keras_concepts.rules.harm import reference_loss
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Curve, Training, held
 
-# Of the constant predictor's loss. Source: prototype on 130 recorded runs.
+# Share of the constant predictor's loss. Source: prototype on 130 recorded
+# runs.
 GAP = 0.5
-# Of their first value, which moving averages still hold at the planned end.
-# Source: chosen by this project.
+# Share of their first value that moving averages still hold at the planned end.
+# Source: this project.
 STILL_INITIAL = 0.1
 _CHECKS = 3
 
@@ -35,11 +36,11 @@ def _layers(t: Training) -> list[dict[str, object]]:
 def batch_norm_shift(t: Training) -> Iterator[Evidence]:
     """The same batch has a far higher loss at inference than in training.
 
-    Loss of the probe at inference minus that in training mode above half of the
-    constant predictor's loss, in three checks. Known false alarm: the first few
-    hundred steps, whose moving averages still hold their initial value; guard:
-    that is said only where momentum**(planned steps) stays above a tenth, or
-    after half of the epochs.
+    In three checks, the loss of the probe at inference minus that in training
+    mode is above half of the constant predictor's loss. Known false alarm: the
+    first few hundred steps, in which moving averages still hold their initial
+    value; guard: it is reported only if momentum**(planned steps) stays above a
+    tenth, or after half of the epochs.
     """
     reference = reference_loss(t)
     gap = gaps(t)
@@ -94,7 +95,7 @@ def gaps(t: Training) -> Curve:
 
 
 def remaining_share(t: Training) -> float:
-    """Share of their first value that moving averages hold at the end."""
+    """Share of their first value that moving averages still hold at the end."""
     steps = (t.facts.get("steps_per_epoch") or 0) * t.planned_epochs
     momenta = [
         float(layer["momentum"])  # type: ignore[arg-type]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from keras_concepts.rules.finding import Finding
 
-# From a cause to what it does at once. `rule:variant` where a rule finds
-# opposite things.
+# From a cause to its direct effects. `rule:variant` where a rule finds opposite
+# things.
 _STUCK = (
     "constant_predictions",
     "class_collapse",
@@ -103,7 +103,7 @@ EFFECTS: dict[str, tuple[str, ...]] = {
 
 
 def node(finding: Finding) -> str:
-    """Place of a finding in the graph."""
+    """The node of a finding in the graph."""
     if finding.variant and f"{finding.rule}:{finding.variant}" in EFFECTS:
         return f"{finding.rule}:{finding.variant}"
     return finding.rule
@@ -111,7 +111,7 @@ def node(finding: Finding) -> str:
 
 @functools.cache
 def reached(cause: str) -> frozenset[str]:
-    """All that a cause can lead to, directly or not."""
+    """All that a cause can lead to, directly or indirectly."""
     found: set[str] = set()
     ahead = list(EFFECTS.get(cause, ()))
     while ahead:
@@ -123,13 +123,13 @@ def reached(cause: str) -> frozenset[str]:
 
 
 def cause_of(finding: Finding, others: Sequence[Finding]) -> Finding | None:
-    """The finding that explains another best, or `None`.
+    """The finding that best explains another, or `None`.
 
-    Of several, the one that is nearest: no other of them follows from it.
+    If there are several, the nearest: no other of them follows from it.
 
     Args:
-        finding: To explain.
-        others: Other findings of the run, itself perhaps among them.
+        finding: The finding to explain.
+        others: Other findings of the run, possibly including this one.
     """
     place = node(finding)
     causes = [
@@ -148,7 +148,7 @@ def cause_of(finding: Finding, others: Sequence[Finding]) -> Finding | None:
 
 
 def _may_explain(cause: Finding, finding: Finding) -> bool:
-    """Whether it was there, and still is, when the other was."""
+    """Whether the cause was there, and still is, when the finding was."""
     if cause.severity == "info":
         return False
     if cause.resolved is None:

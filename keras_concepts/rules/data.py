@@ -1,4 +1,4 @@
-"""Whether the rows are sound: numbers, and not the same for all."""
+"""Whether the rows are sound: numbers, and not all the same."""
 
 from collections.abc import Iterator
 
@@ -19,9 +19,10 @@ from keras_concepts.rules.training import Training
 def non_finite_data(t: Training) -> Iterator[Evidence]:
     """NaN or infinite numbers in inputs or targets (variant `data`).
 
-    Certain, so at once. Known false alarm: a model that takes NaN for missing;
-    once an epoch has ended with a finite loss, nothing is said. So is nothing
-    of targets for a loss of somebody's own, or where NaN is `ignore_class`.
+    Certain, so reported at once. Known false alarm: a model that accepts NaN
+    for missing values; nothing is reported once an epoch has ended with a
+    finite loss. Targets are ignored if the loss is a custom one, or if NaN is
+    its `ignore_class`.
     """
     if t.ended_epochs and t.broken_at is None:
         return
@@ -52,7 +53,7 @@ def non_finite_data(t: Training) -> Iterator[Evidence]:
         )
 
 
-# Rows, to call a feature constant.
+# Rows needed to call a feature constant.
 _ENOUGH_ROWS = 16
 
 
@@ -67,8 +68,8 @@ _ENOUGH_ROWS = 16
 def constant_input(t: Training) -> Iterator[Evidence]:
     """Every feature of every input has one value in all rows.
 
-    Certain, so at once. Known false alarm: an input that is there for its
-    shape alone, beside others; guard: all inputs, and 16 rows or more.
+    Certain, so reported at once. Known false alarm: an input that is there only
+    for its shape, beside others; guard: all inputs, and 16 rows or more.
     """
     inputs = t.inputs
     if (t.data.get("rows") or 0) < _ENOUGH_ROWS or not inputs:
@@ -91,7 +92,7 @@ def constant_input(t: Training) -> Iterator[Evidence]:
     )
 
 
-# Share of validation rows that are training rows. Public test sets hold up to
+# Share of validation rows that are training rows. Public test sets have up to
 # 3 % duplicates. Source: Barz & Denzler (2020), "Do we train on test data?".
 _OVERLAP = 0.1
 
@@ -108,8 +109,8 @@ _OVERLAP = 0.1
 def validation_overlap(t: Training) -> Iterator[Evidence]:
     """Validation rows whose inputs are training rows too: a tenth or more.
 
-    Certain, so at once. Known false alarm: data with few distinct rows, such as
-    a handful of categories; nothing is said unless the overlap is more than
+    Certain, so reported at once. Known false alarm: data with few distinct
+    rows, such as a handful of categories; guard: the overlap must be more than
     twice the share of training rows that occur more than once.
     """
     validation = t.data.get("validation") or {}

@@ -1,4 +1,4 @@
-"""What a rule finds, and what a person reads of it."""
+"""What a rule finds, and how it is presented to a person."""
 
 import dataclasses
 from typing import Any, Literal, NamedTuple, Self
@@ -10,13 +10,14 @@ Position = tuple[int, int]
 
 
 class Measured(NamedTuple):
-    """A number that speaks for a finding.
+    """A number that supports a finding.
 
     Attributes:
         name: What it is, in words.
-        value: As measured.
-        threshold: Where the finding begins; `None` if the value alone tells.
-        unit: Of both; `""` for a pure number.
+        value: The measured value.
+        threshold: Where the finding begins; `None` if the value alone is
+            enough.
+        unit: Unit of both; `""` for a pure number.
     """
 
     name: str
@@ -42,11 +43,11 @@ class Evidence:
         owner: Path of the layer or variable, name of the output or input; `""`
             for the run.
         since: When it began, `(epoch, step)`, both from 0.
-        measured: The numbers.
+        measured: The measured numbers.
         advice: What to change, in one sentence.
         code: The change as a line of Keras code.
-        variant: Of a rule that finds opposite things, which it is.
-        part: Output or input, where each may have a finding of its own.
+        variant: Which of several things it is, if the rule distinguishes some.
+        part: Output or input, if each may have its own finding.
     """
 
     owner: str
@@ -68,12 +69,12 @@ class Finding:
 
     Attributes:
         rule: Name of the rule, such as `"dead_units"`.
-        severity: `"error"` for what is certain and cannot be meant, `"warning"`
-            for what does harm, `"info"` for what is worth knowing.
+        severity: `"error"` for what is certain and cannot be intended,
+            `"warning"` for what does harm, `"info"` for what is worth knowing.
         owner: Path of the layer or variable, name of the output or input; `""`
             for the run.
         since: When it began.
-        noticed: When it could first be said.
+        noticed: When it could first be reported.
         resolved: When it no longer held, or `None`.
         because_of: Rule of the finding that explains this one, or `None`.
         evidence: The measured numbers, and their thresholds.
@@ -81,7 +82,7 @@ class Finding:
         advice: What to change, in one sentence.
         code: The change as a line of Keras code, or `""`.
         page: File in `docs/` that explains the concept, a URL, or `""`.
-        variant: Of a rule that finds opposite things, which it is.
+        variant: Which of several things it is, if the rule distinguishes some.
     """
 
     rule: str
@@ -108,13 +109,13 @@ class Finding:
         return f"{self.severity}: {rule}{where}, {_since(self)}."
 
     def to_json(self) -> dict[str, Any]:
-        """As a dict of what JSON knows; `from_json` reads it."""
+        """The finding as a dict that JSON can hold; `from_json` reads it."""
         fields: dict[str, Any] = dataclasses.asdict(self)
         for name in ("since", "noticed", "resolved"):
             if fields[name] is not None:
                 fields[name] = list(fields[name])
         fields["evidence"] = [
-            # JSON has no NaN and no infinity.
+            # JSON has neither NaN nor infinity.
             {k: str(v) if _is_not_finite(v) else v for k, v in m.items()}
             for m in (measured._asdict() for measured in self.evidence)
         ]
@@ -122,7 +123,7 @@ class Finding:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
-        """The finding that `to_json` gave."""
+        """The finding that `to_json` was called on."""
         given = dict(fields)
         for name in ("since", "noticed", "resolved"):
             if given.get(name) is not None:
@@ -141,7 +142,7 @@ class Finding:
             f"  {self.why}" if self.why else "",
             f"  Advice: {self.advice}" if self.advice else "",
         ]
-        # Names may hold anything; only code has lines of its own.
+        # Names may contain line breaks; only those of code are kept.
         lines += [f"    {line}" for line in self.code.split("\n") if line]
         return "\n".join(printable(line) for line in lines if line)
 
@@ -155,7 +156,7 @@ def _since(finding: Finding) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits; thousands in full."""
+    """Formats with three digits; thousands in full."""
     if 1e3 <= abs(value) < 1e6:
         return f"{value:,.0f}"
     return f"{value:.3g}"

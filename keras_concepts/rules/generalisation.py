@@ -1,4 +1,4 @@
-"""Rules on what holds for the training data alone."""
+"""Rules on what holds only for the training data."""
 
 import functools
 from collections.abc import Iterator
@@ -18,18 +18,19 @@ from keras_concepts.rules.progress import label_shares
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Curve, Training, held
 
-# Of the constant predictor's loss: how far the validation loss has risen above
-# its least. Source: calibrated, benchmarks/doctor.
+# How far the validation loss has risen above its minimum, as a share of the
+# constant predictor's loss. Source: calibrated, benchmarks/doctor.
 RISE = 0.2
-# Share of the constant predictor's training loss that is gone, while nothing of
-# that of validation is. Source: calibrated, benchmarks/doctor.
+# Share of the constant predictor's training loss that is gone while none of the
+# validation loss is. Source: calibrated, benchmarks/doctor.
 _MUCH, _SOME = 0.5, 0.15
-# In percent of the least. Source: Prechelt (1998), GL_5.
+# In percent of the minimum. Source: Prechelt (1998), GL_5.
 LOSS_OF_GENERALIZATION = 5.0
-# Accuracy in the logs above that of the probe, and that above the share of the
-# most frequent class: two standard errors of 256 rows. Source: this project.
+# Accuracy in the logs above that of the probe; and that of the probe above the
+# share of the most frequent class: two standard errors of 256 rows. Source:
+# this project.
 _OVERSTATED, _BY_CHANCE = 0.3, 0.1
-# Loss of the probe at inference above that in training mode, relative to it.
+# Loss of the probe at inference above that in training mode, as a share of it.
 _WIDE = 0.5
 _CHECKS = 3
 
@@ -45,16 +46,17 @@ _CHECKS = 3
 def overfitting(t: Training) -> Iterator[Evidence]:
     """The validation loss rises clearly while the training loss falls.
 
-    For three epochs in a row, and since then at least half as far: validation
-    loss above its least by 5 % (Prechelt's GL) and by 20 % of the constant
-    predictor's loss, and the training loss below what it was at that least.
-    Known false alarm: a sure classifier whose few mistakes get dearer while its
-    accuracy stays; guard: the 20 %. Or, as variant "unrelated": half of the
-    constant predictor's training loss is gone (15 % in the second half of the
-    run), and the validation loss has never been below it. Known false alarm:
-    class or sample weights, which the validation loss does not have; nothing is
-    said then. Nor does it count by how much batch normalization makes the probe
-    worse at inference than in training, which `batch_norm_shift` is about.
+    For three epochs in a row, and since then at least half as far: the
+    validation loss is above its minimum by 5 % (Prechelt's GL) and by 20 % of
+    the constant predictor's loss, and the training loss is below its value at
+    that minimum. Known false alarm: a confident classifier whose few mistakes
+    cost more and more while its accuracy stays the same; guard: the 20 %. Or,
+    as variant "unrelated": half of the constant predictor's training loss is
+    gone (15 % in the second half of the run), and the validation loss has never
+    been below it. Known false alarm: class or sample weights, which the
+    validation loss does not have; guard: nothing is reported then. What batch
+    normalization makes worse at inference than in training does not count
+    either: `batch_norm_shift` is about that.
     """
     validation, training, learned = _together(
         data_loss(t, "val_loss"), data_loss(t), skill(t)
@@ -67,7 +69,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     best = np.array(
         [int(np.argmin(values[: i + 1])) for i in range(len(values))]
     )
-    # Of what is worse on the probe too, other statistics are the cause.
+    # What is worse at inference on the probe too is due to other statistics.
     rise = values - least - _worse_at_inference(t, validation.steps)
     worse = (
         (rise > RISE * scale.span)
@@ -118,7 +120,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
 
 
 def _worse_at_inference(t: Training, steps: np.ndarray) -> np.ndarray:
-    """By how much training rows have a higher loss at inference."""
+    """How much higher the loss of training rows is at inference."""
     gap = gaps(t)
     if not gap or not any(
         "BatchNormalization" in layer["class"] for layer in t.layers
@@ -128,7 +130,7 @@ def _worse_at_inference(t: Training, steps: np.ndarray) -> np.ndarray:
 
 
 def _together(*curves: Curve) -> list[Curve]:
-    """The curves at the steps that all of them have."""
+    """The curves at the steps that they all have."""
     steps = functools.reduce(np.intersect1d, [c.steps for c in curves])
     kept = [np.isin(curve.steps, steps) for curve in curves]
     return [
@@ -138,7 +140,7 @@ def _together(*curves: Curve) -> list[Curve]:
 
 
 def _was_held(worse: np.ndarray) -> bool:
-    """Whether it was so for some epochs in a row, at any time."""
+    """Whether it was worse for some epochs in a row, at any time."""
     return any(
         worse[i : i + _CHECKS].all() for i in range(len(worse) - _CHECKS + 1)
     )
@@ -155,9 +157,9 @@ def _was_held(worse: np.ndarray) -> bool:
 def metric_disagrees(t: Training) -> Iterator[Evidence]:
     """Most of the loss is gone, and the accuracy is that of a constant.
 
-    Skill above 0.5 in three epochs, and the logged accuracy not above the share
-    of the most frequent class plus 0.05. Known false alarm: heavy imbalance,
-    where that share is near 1; guard: it must be below 0.9.
+    In three epochs the skill is above 0.5 and the logged accuracy not above the
+    share of the most frequent class plus 0.05. Known false alarm: strong
+    imbalance, where that share is near 1; guard: it must be below 0.9.
     """
     if len(t.heads) != 1:
         return
@@ -169,7 +171,7 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
     for key in _accuracies(t):
         accuracy = t.logs(key)
         count = min(len(accuracy.values), len(learned.values))
-        if not count:  # a train step that logs no loss
+        if not count:  # a `train_step` that logs no loss
             return
         wrong = (learned.values[-count:] > 0.5) & (
             accuracy.values[-count:] <= shares.max() + 0.05
@@ -207,14 +209,15 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
 def overstated_accuracy(t: Training) -> Iterator[Evidence]:
     """The logged accuracy is high, and the class of the probe is not found.
 
-    After half of the epochs, in three checks: the accuracy in the logs is
-    0.3 above the share of the probe whose class is predicted, and that is no
-    more than the share of the most frequent class plus 0.1. Known false alarms:
-    several labels of a sample, accuracies of classes, and a model that works
-    otherwise at inference than in training, as before the moving statistics
-    of batch normalization have settled; guards: one class of each sample, names
-    with `top` or `categorical` in them, rows of training as the probe, and its
-    loss at inference no more than half above that in training mode.
+    After half of the epochs, in three checks: the accuracy in the logs is 0.3
+    above the share of the probe whose class is predicted, and that share is no
+    more than that of the most frequent class plus 0.1. Known false alarms:
+    several labels per sample, accuracies per class, and a model that works
+    differently at inference than in training, for example before the moving
+    statistics of batch normalization have settled; guards: one class per
+    sample, names with `top` or `categorical` in them, training rows as the
+    probe, and a loss at inference no more than half above that in training
+    mode.
     """
     if len(t.heads) != 1 or t.ended_epochs < 0.5 * t.planned_epochs:
         return
@@ -257,7 +260,7 @@ def overstated_accuracy(t: Training) -> Iterator[Evidence]:
 
 
 def _probe_counts(t: Training, name: str) -> np.ndarray | None:
-    """Samples of each class in the probe, where each sample has one."""
+    """Samples of each class in the probe, if each sample has one class."""
     counts = t.curve(q.PROBE_CLASS_COUNT, name)
     if not counts:
         return None

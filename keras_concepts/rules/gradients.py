@@ -20,13 +20,13 @@ from keras_concepts.rules.updates import (
     own_size,
 )
 
-# RMS error signal of the first layer over that of the last. Source: AUTOTRAINER
-# (2021), 1e-3 for norms of gradients.
+# RMS error signal of the first layer relative to the last one's. Source:
+# AUTOTRAINER (2021), 1e-3 for norms of gradients.
 VANISHING = 1e-3
-# RMS update over RMS weight of a kernel in one step. Source: prototype: one
-# step moves a kernel by more than its own size.
+# RMS update relative to RMS weight of a kernel, in one step. Source: prototype:
+# one step moves a kernel by more than its own size.
 JUMP = 1.0
-# Loss over the least so far. Source: calibrated, benchmarks/doctor.
+# Loss relative to the least so far. Source: calibrated, benchmarks/doctor.
 GROWTH = 3.0
 _CHECKS = 3
 _LEAST_STEPS = 16
@@ -48,17 +48,18 @@ def _has_errors(t: Training) -> bool:
 def vanishing_gradient(t: Training) -> Iterator[Evidence]:
     """The first layer gets less than a thousandth of the last one's error.
 
-    RMS(dL/da) of the first layer over that of the last, on the probe, below
-    1e-3 in three checks in a row. Only under harm. Known false alarm: deep
-    sigmoid networks that take off late, and residual paths that carry the
-    signal past a branch; guard: harm, and the first layer of the model.
+    RMS(dL/da) of the first layer relative to the last one's, on the probe, is
+    below 1e-3 in three checks in a row. Reported only with harm. Known false
+    alarm: deep sigmoid networks that begin to learn late, and residual paths
+        that carry the signal past a branch; guard: harm, and the first layer of
+        the model.
     """
     curves = {o: c for o, c in t.curves(q.ERROR_RMS).items() if o in t.layer}
     if len(curves) < 3:
         return
     owners = list(curves)
     ratio = _ratio(curves[owners[0]], curves[owners[-1]])
-    # Exactly 0 is a gradient that is cut off: see `untrained_variable`.
+    # Exactly 0 means that the gradient is cut off: see `untrained_variable`.
     small = (ratio.values < VANISHING) & (ratio.values > 0.0)
     checks = min(_CHECKS, len(small))
     if checks < 2 or not held(small, checks) or harm(t, 0.3) is None:
@@ -103,12 +104,13 @@ def _ratio(first: Curve, last: Curve) -> Curve:
 def exploding_gradient(t: Training) -> Iterator[Evidence]:
     """A step moves a kernel by more than its own size, or the loss grows.
 
-    RMS update over RMS weight of a kernel above 1 in one measured step; or the
-    loss of an epoch above three times the least so far and above the constant
-    predictor's. Only under harm. Known false alarm: kernels that start at
-    zero; guard: they do not count. The first steps of Adam move every weight
-    by the learning rate; guard: harm; or, where a constant's loss is not known,
-    that the loss of the last epochs is above that of the first step.
+    RMS update relative to RMS weight of a kernel is above 1 in one measured
+    step; or the loss of an epoch is above three times the least so far and
+    above the constant predictor's. Reported only with harm. Known false alarm:
+    kernels that start at zero; guard: they do not count. The first steps of
+    Adam move every weight by the learning rate; guard: harm; or, if a
+    constant's loss is not known, the loss of the last epochs must be above that
+    of the first step.
     """
     hurt = harm(t, 0.3)
     if hurt is None and not _is_worse_than_before(t):
@@ -144,7 +146,7 @@ def exploding_gradient(t: Training) -> Iterator[Evidence]:
 
 
 def _is_worse_than_before(t: Training) -> bool:
-    """Whether the loss, of which no scale is known, only grew."""
+    """Whether the loss, whose scale is not known, has only grown."""
     loss, first = data_loss(t), t.curve(q.BATCH_LOSS)
     if scale_of_loss(t) is not None or len(loss.values) < _CHECKS or not first:
         return False
@@ -195,10 +197,10 @@ def _largest_jump(t: Training) -> tuple[str, tuple[int, int], float] | None:
 def untrained_variable(t: Training) -> Iterator[Evidence]:
     """A trainable variable has not changed in any of its entries.
 
-    RMS(W - W at the start) is exactly 0 after sixteen steps or more. Only under
-    harm. Known false alarm: an output without a loss, rows of an embedding that
-    no batch uses, a rate of 0 in warm-up, part of a model that is trained in
-    turns; guard: harm, and whole variables.
+    RMS(W - W at the start) is exactly 0 after sixteen steps or more. Reported
+    only with harm. Known false alarm: an output without a loss, rows of an
+    embedding that no batch uses, a learning rate of 0 in warm-up, parts of a
+    model that are trained in turns; guard: harm, and whole variables.
     """
     still = []
     since = (0, 0)

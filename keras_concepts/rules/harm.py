@@ -1,12 +1,12 @@
-"""The one harm gate: whether a training run is on its way.
+"""The single harm gate: whether a training run is on its way.
 
 The loss of the best constant prediction is what a model reaches that ignores
 its inputs. The *skill* of a run is the share of that loss that it has removed:
-0 for a constant prediction, 1 for a perfect one, below 0 for what is worse than
-a constant. Where a perfect prediction has a loss too, as with smoothed labels
-or the cross-entropy of grey pixels, both losses are counted from there. A run
-does harm if its skill is too low and, at the pace of the last quarter of its
-epochs, would still be too low at the planned end.
+0 for a constant prediction, 1 for a perfect one, below 0 if it is worse than a
+constant. If a perfect prediction has a loss too, as with smoothed labels or the
+cross-entropy of grey pixels, both losses are measured from there. A run does
+harm if its skill is too low and, at the pace of the last quarter of its epochs,
+would still be too low at the planned end.
 """
 
 import itertools
@@ -20,33 +20,33 @@ from keras_concepts.rules.agreement import agreement
 from keras_concepts.rules.finding import Position
 from keras_concepts.rules.training import Curve, Training
 
-# Of the planned epochs, before a run is judged; and 3 epochs, in runs of fewer
-# than 13 less than a quarter of them, but 2 in those of less than 5: of one
-# epoch no pace is known. Source: prototype on 130 recorded runs; public
-# examples of 2 epochs.
+# Share of the planned epochs before a run is judged; and at least 3 epochs. In
+# runs of fewer than 13 epochs it is less than a quarter of them, in runs of
+# fewer than 5 it is 2: one epoch has no pace. Source: prototype on 130 recorded
+# runs; public examples of 2 epochs.
 PATIENCE = 0.1
 _LEAST = 3
-# Of a run of fewer epochs and fewer steps nothing can be expected: it is a
-# first try, or one call of `fit` of many. Source: public character models and
+# Nothing can be expected of a run of fewer epochs and fewer steps: it is a
+# first try, or one of many calls of `fit`. Source: public character models and
 # Q-learning; Adam moves weights of 0.1 by 1e-3 in a step.
 _FEWEST_EPOCHS, _FEWEST_STEPS = 5, 300
 _PACE = 2
-# How many epochs in a row must say so.
+# Number of epochs in a row that must agree.
 _CHECKS = 3
-# What one epoch takes off the logarithm of the loss of a run that may still get
-# anywhere. Source: public autoencoders and recommenders, which fall faster and
-# faster at first.
+# Decrease of the logarithm of the loss per epoch in a run that may still get
+# somewhere. Source: public autoencoders and recommenders, whose loss falls
+# faster and faster at first.
 _FALLS = 0.05
-# Loss over the constant predictor's, beyond which it counts as that: how fast a
-# run comes down from the first epochs of a wrong scale says nothing of where
-# it goes. Source: public autoencoders begin at 2 to 4.
+# Loss relative to the constant predictor's; higher values count as this one.
+# How fast a run comes down from a wrong scale in its first epochs says nothing
+# about where it goes. Source: public autoencoders begin at 2 to 4.
 _HIGHEST = 10.0
-# Half of the sum of differences between the shares of classes, and the
-# difference of two means in standard deviations, of targets in training and
+# Half of the sum of differences between the class shares of the targets, and
+# the difference of their means in standard deviations, between training and
 # validation. Source: this project; random splits of a hundred rows stay below.
 _APART = 0.2
 _SHIFTED = 0.25
-# Inside the first epoch: so many batches in a row must have so little skill.
+# In the first epoch: this many batches in a row must have this little skill.
 # Source: this project.
 _BATCHES, _ASTRAY = 3, -1.0
 # The probe has few rows, so its loss may be lower by chance. Source: standard
@@ -55,10 +55,10 @@ _BY_CHANCE = 0.1
 
 
 class Harm(NamedTuple):
-    """That a run is not on its way.
+    """Says that a run is not on its way.
 
     Attributes:
-        since: End of the first epoch that was too low for good.
+        since: End of the first epoch from which on the skill stayed too low.
         skill: Share of the constant predictor's loss that was removed.
         projected: The skill at the planned end, at the present pace.
     """
@@ -69,10 +69,10 @@ class Harm(NamedTuple):
 
 
 def skill(t: Training) -> Curve:
-    """Skill after each epoch; empty where it is not known.
+    """Skill after each epoch; empty if it is not known.
 
-    Without the loss of a constant predictor, that of the untrained model takes
-    its place, or that of the first epoch.
+    If the loss of a constant predictor is not known, that of the untrained
+    model replaces it, or that of the first epoch.
     """
     loss = data_loss(t)
     scale = _scale(t)
@@ -82,11 +82,11 @@ def skill(t: Training) -> Curve:
 
 
 class Scale(NamedTuple):
-    """What turns a loss into a skill.
+    """What converts a loss into a skill.
 
     Attributes:
         perfect: Loss of perfect predictions.
-        span: By how much that of the best constant prediction is higher.
+        span: How much higher that of the best constant prediction is.
     """
 
     perfect: float
@@ -115,8 +115,8 @@ def _scale(t: Training) -> Scale | None:
 def data_loss(t: Training, key: str = "loss") -> Curve:
     """A loss that `fit` logs, without penalties.
 
-    Where it is known what a constant's loss would be, also without what layers
-    add to it, such as penalties of activations or a divergence.
+    If the loss of a constant is known, also without what layers add to the
+    loss, such as penalties of activations or a divergence.
     """
     loss, measured = t.logs(key), t.curve(q.DATA_LOSS)
     if key == "loss" and loss and len(measured.values) == len(loss.values):
@@ -144,7 +144,7 @@ def _mean_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def constant_loss(t: Training) -> float | None:
-    """Loss of the best constant prediction, of all heads together."""
+    """Loss of the best constant prediction, for all heads together."""
     total = _of_all_heads(t, "constant_loss")
     return total if total is not None and total > 1e-9 else None
 
@@ -163,11 +163,11 @@ def _of_all_heads(
 
 
 def scale_of_validation(t: Training) -> Scale | None:
-    """`scale_of_loss`, if the loss of validation compares with it.
+    """`scale_of_loss`, if the validation loss is comparable.
 
-    It does not where classes or samples of training have weights, which those
-    of validation do not have, or where its targets are distributed otherwise:
-    the last rows of a series, or of sorted data.
+    It is not if classes or samples of the training data have weights, which the
+    validation data do not have, or if the validation targets are distributed
+    differently: the last rows of a series, or of sorted data.
     """
     if t.fit.get("class_weight") or t.fit.get("sample_weight"):
         return None
@@ -207,26 +207,26 @@ def reference_loss(t: Training) -> float | None:
 def harm(t: Training, enough: float) -> Harm | None:
     """Whether the run is not on its way; `None` if it is, or if unknown.
 
-    A loss that is not finite is harm. Nothing is said in the first tenth of the
-    planned epochs, nor of a run of fewer than 5 epochs and 300 steps, and the
-    last epochs must all agree. Inside the first epoch, harm is a loss of twice
+    A loss that is not finite is harm. There is no verdict in the first tenth of
+    the planned epochs, nor on a run of fewer than 5 epochs and 300 steps, and
+    the last epochs must all agree. In the first epoch, harm is a loss of twice
     a constant's that does not fall.
 
-    Two more witnesses speak for a run. The loss in validation, where it
-    compares: that of training counts dropout and augmentation, and is a mean
-    over the epoch. And in the first epochs the loss of the probe, which is that
-    of the model as it is by then.
+    Two more measurements can speak for a run. One is the validation loss, if it
+    is comparable: the training loss includes dropout and augmentation, and is a
+    mean over the epoch. The other, in the first epochs, is the loss of the
+    probe, which is that of the model as it is at that time.
 
-    A loss of somebody's own may fall while nothing is learned. Of such a loss,
-    and of a `train_step` of somebody's own, the skill counts for no more than
-    what predictions of the probe know of the labels, where that can be measured
+    A custom loss may fall while nothing is learned. With such a loss, or with a
+    custom `train_step`, the skill counts for no more than the agreement of
+    predictions with the labels of the probe, if that can be measured
     (`rules.agreement`).
 
-    Nothing is said of one epoch of few steps, which may be one of many calls of
-    `fit`, nor while a loss falls fast.
+    There is no verdict on one epoch of few steps, which may be one of many
+    calls of `fit`, nor while a loss falls fast.
 
     Args:
-        t: What is known.
+        t: What is known of the run.
         enough: Skill that the run should reach by the planned end.
     """
     if t.broken_at is not None:
@@ -240,7 +240,7 @@ def harm(t: Training, enough: float) -> Harm | None:
         return None
     checks = min(_CHECKS, least)
     low = np.zeros(count, bool)
-    for n in range(count - 1, -1, -1):  # back to where it was not low
+    for n in range(count - 1, -1, -1):  # back to where it was not too low
         low[n] = _is_low(curve.values[: n + 1], planned, enough)
         if not low[n]:
             break
@@ -253,9 +253,9 @@ def harm(t: Training, enough: float) -> Harm | None:
 
 
 def _harm_inside(t: Training) -> Harm | None:
-    """Whether the first epoch, which has not ended, has gone far astray.
+    """Whether the first epoch, still running, has gone far astray.
 
-    The last measured batches have lost twice what a constant does, and no less
+    The last measured batches have twice the loss of a constant, and no less
     than the first.
     """
     loss, scale = t.curve(q.BATCH_LOSS).finite, scale_of_loss(t)
@@ -270,7 +270,7 @@ def _harm_inside(t: Training) -> Harm | None:
 
 
 def _best_skill(t: Training) -> Curve:
-    """Skill after each epoch, by the best of what tells of it."""
+    """Skill after each epoch, by the measurement that shows most."""
     curve, known = skill(t), agreement(t)
     if known is not None:
         return _no_more_than(curve, known, t)
@@ -293,9 +293,9 @@ def _best_skill(t: Training) -> Curve:
 
 
 def _no_more_than(skill: Curve, looks: Curve, t: Training) -> Curve:
-    """The skill, or what was seen between two epochs where that is less.
+    """The skill, or what was seen between two epochs if that is less.
 
-    Where no loss tells of the skill, only the latter.
+    If no loss shows the skill, only the latter.
     """
     looks = Curve(*(column[looks.epochs >= 0] for column in looks))
     ends = skill or t.logs("loss") or looks
@@ -308,14 +308,14 @@ def _no_more_than(skill: Curve, looks: Curve, t: Training) -> Curve:
 
 
 def patience(planned: int) -> int:
-    """Epochs before anything is said of a run of so many."""
+    """Epochs before a run with this many planned epochs is judged."""
     quarter = math.ceil(planned / 4)
     few = min(_LEAST, quarter - 1) if quarter > 1 else _PACE
     return min(planned, max(few, math.ceil(PATIENCE * planned)))
 
 
 def is_a_first_try(t: Training) -> bool:
-    """Whether the run is short, and perhaps one call of `fit` of many."""
+    """Whether the run is short, and perhaps one of many calls of `fit`."""
     steps, planned = t.facts.get("steps_per_epoch"), t.planned_epochs
     few = planned < _FEWEST_EPOCHS
     return few and steps is not None and steps * planned < _FEWEST_STEPS

@@ -1,8 +1,8 @@
-"""Whether what the head of a model makes is what its loss takes.
+"""Whether the output of a model's head is what its loss expects.
 
-Two sources say what a head makes: the activation that was read from the layers,
-and the predictions on the probe, which show also what custom code does. Where
-both are known they must agree, or nothing is said.
+There are two sources on what a head outputs: the activation read from the
+layers, and the predictions on the probe, which also show what custom code does.
+If both are known they must agree, or nothing is reported.
 """
 
 import math
@@ -15,28 +15,28 @@ from keras_concepts.rules.rule import rule
 from keras_concepts.rules.start import hurts
 from keras_concepts.rules.training import Training
 
-# Of entries and of their sum over the classes: ten times what rounding in
-# float16 does to a softmax over a thousand classes. Source: this project.
+# Tolerance of entries and of their sum over the classes: ten times the rounding
+# error of a float16 softmax over a thousand classes. Source: this project.
 TOLERANCE = 0.02
-# Skill that a run must not fall short of where a head is odd, not wrong.
+# Skill that a run must not fall short of if a head is unusual but not wrong.
 _ENOUGH = 0.3
-# So far must targets lie outside what a head can make, in their standard
-# deviations: nearer, it may be noise. Source: this project.
+# How far targets must lie outside the range of a head, in their standard
+# deviations: a smaller excess may be noise. Source: this project.
 _EXCESS = 1.0
-# A softmax cannot give several labels of one sample. Source: this project.
+# Labels per sample: a softmax cannot predict several. Source: this project.
 _LABELS_OF_A_SAMPLE = 1.2
 
 _NORMALIZED = ("softmax", "sparsemax")
 _PROBABILITIES = (*_NORMALIZED, "sigmoid", "hard_sigmoid")
-# What an activation can make; one that is not listed can make anything.
+# Range of each activation; one that is not listed is unbounded.
 _RANGES = {
     **dict.fromkeys(_PROBABILITIES, (0.0, 1.0)),
     **dict.fromkeys(("relu", "softplus", "exponential"), (0.0, math.inf)),
     "relu6": (0.0, 6.0),
     **dict.fromkeys(("tanh", "softsign", "hard_tanh"), (-1.0, 1.0)),
 }
-# On TensorFlow Keras' own losses look for the logits behind a softmax or
-# sigmoid and use them, whatever `from_logits` says.
+# On TensorFlow, Keras' own losses search for the logits behind a softmax or
+# sigmoid and use them, whatever `from_logits` is.
 _FIND_LOGITS = (
     "CategoricalCrossentropy",
     "SparseCategoricalCrossentropy",
@@ -53,13 +53,13 @@ _SQUARES = (
 
 
 class Predictions(NamedTuple):
-    """What a head has given on the probe, over all checks.
+    """What a head has output on the probe, over all checks.
 
     Attributes:
         low: The smallest entry.
         high: The largest entry.
         sum_error: Largest distance from 1 of the sum over the last axis; `None`
-            if that was not measured.
+            if it was not measured.
     """
 
     low: float
@@ -73,12 +73,12 @@ class Predictions(NamedTuple):
 
     @property
     def sum_to_one(self) -> bool:
-        """Whether the entries of each sample do."""
+        """Whether the entries of each sample add up to 1."""
         return self.sum_error is not None and self.sum_error <= TOLERANCE
 
 
 def predictions(t: Training, output: str) -> Predictions | None:
-    """What a head has given, or `None` if nobody has looked."""
+    """What a head has output, or `None` if it was not measured."""
     low = t.curve(q.PREDICTION_MIN, output).finite
     high = t.curve(q.PREDICTION_MAX, output).finite
     if not low or not high:
@@ -92,10 +92,10 @@ def predictions(t: Training, output: str) -> Predictions | None:
 
 
 def judged_heads(t: Training) -> list[dict[str, Any]]:
-    """The heads of which it is known that they are trained by a known loss.
+    """The heads that are known to be trained by a known loss.
 
-    None where the model has a `train_step` or `compute_loss` of its own, which
-    may do something else with what `compile` was given.
+    None if the model has its own `train_step` or `compute_loss`, which may not
+    use what `compile` was given.
     """
     if t.facts.get("own_step"):
         return []
@@ -130,15 +130,15 @@ def head_loss_mismatch(t: Training) -> Iterator[Evidence]:
     | `several_labels` | softmax for targets with several labels | harm |
 
     Thresholds: entries between -0.02 and 1.02 that sum to 1 ± 0.02 are
-    probabilities. Targets are out of reach if their mean is, or if they go
-    further than one standard deviation beyond it.
+    probabilities. Targets are out of reach if their mean is, or if they lie
+    further than one standard deviation beyond the range.
 
-    Known false alarms: a model that makes its probabilities or logits after the
-    activation that was read (the predictions then say so, and nothing is said);
-    Keras on TensorFlow, which finds the logits behind a softmax or sigmoid
-    (nothing is said there of `not_logits`); a model with a `train_step` or
-    `compute_loss` of its own (its heads have no known loss); relu logits, which
-    learn more often than not (harm); sentinel targets of weight 0 (harm).
+    Known false alarms: a model that computes its probabilities or logits after
+    the activation that was read (the predictions then show it, and nothing is
+    reported); Keras on TensorFlow, which finds the logits behind a softmax or
+    sigmoid (`not_logits` is not reported there); a model with its own
+    `train_step` or `compute_loss` (its heads have no known loss); relu logits,
+    which learn more often than not (harm); sentinel targets of weight 0 (harm).
     """
     for head in judged_heads(t):
         found = _first(t, head, predictions(t, head["output"]))
@@ -220,7 +220,7 @@ def _not_logits(
         return None
     activation = head.get("activation")
     if activation is None:
-        # Custom code: only a sum of 1 cannot be chance.
+        # Custom code: only a sum of 1 cannot be due to chance.
         units = head.get("units") or 0
         certain = (
             head["kind"] == "multiclass"
@@ -256,7 +256,7 @@ def _keras_finds_logits(t: Training, head: dict[str, Any]) -> bool:
     return (
         t.facts.get("backend") == "tensorflow"
         and head["loss"] in _FIND_LOGITS
-        # Of mixed precision, the loss is given a cast copy.
+        # With mixed precision, the loss is given a cast copy.
         and policy in (None, "float32", "float64")
     )
 
@@ -276,7 +276,7 @@ def _not_probabilities(
         if activation != "linear" or not _is_plain(t, head):
             return None
     elif head["loss"] == "Poisson" or not binary:
-        # Positive numbers are divided by their sum.
+        # Keras divides positive numbers by their sum.
         if seen.low >= -TOLERANCE:
             return None
     elif seen.are_probabilities:
@@ -305,7 +305,7 @@ def _not_probabilities(
 
 
 def _is_plain(t: Training, head: dict[str, Any]) -> bool:
-    """Whether the output comes from a layer that gives any number."""
+    """Whether the output comes from a layer that can output any number."""
     kind = t.layer.get(head.get("layer") or "", {}).get("class", "")
     return kind in ("Dense", "EinsumDense") or kind.startswith("Conv")
 
@@ -328,7 +328,7 @@ def _bounded_logits(
     if bounded not in _RANGES:
         return None
     certain = bounded in _PROBABILITIES
-    # Without negative logits, no probability below one half.
+    # Without negative logits no probability is below one half.
     certain |= head["kind"] == "binary" and _RANGES[bounded][0] >= 0.0
     if not certain and not hurts(t, _ENOUGH, alone=True):
         return None
@@ -348,7 +348,7 @@ def _bounded_logits(
 
 
 def _fits_argument(head: dict[str, Any], seen: Predictions | None) -> bool:
-    """Whether predictions can be what an activation makes of another's."""
+    """Whether predictions fit an activation applied to another's output."""
     inner = _RANGES.get(head.get("argument_activation") or "")
     if seen is None or inner is None or not all(map(math.isfinite, inner)):
         return True

@@ -33,10 +33,10 @@ _FROZEN = 0.5
 def frozen_body(t: Training) -> Iterator[Evidence]:
     """Half of the kernels' entries frozen, and it hurts.
 
-    At once if no variable at all is trainable though a head has a loss. Known
-    false alarm: a pretrained body, frozen on purpose, under a head that learns;
-    so otherwise only with harm (skill < 0.2), or in a preflight if one batch
-    could not be learned.
+    Reported at once if no variable at all is trainable although a head has a
+    loss. Known false alarm: a pretrained body, frozen on purpose, under a head
+    that learns; so otherwise reported only with harm (skill < 0.2), or in a
+    preflight if one batch could not be learned.
     """
     kernels = [v for v in t.variables if v.get("role") == q.WEIGHT]
     sizes = [math.prod(v["shape"]) for v in kernels]
@@ -81,14 +81,14 @@ def frozen_body(t: Training) -> Iterator[Evidence]:
 def initial_loss(t: Training) -> Iterator[Evidence]:
     """Loss before the first step over that of uniform class probabilities.
 
-    More than 2 with harm (skill < 0.2); in a preflight more than 3. It is held
-    against ln C, not against the marginal of the classes, which would name
+    More than 2 with harm (skill < 0.2); in a preflight more than 3. The
+    reference is ln C, not the entropy of the class shares, which would report
     every imbalance. A Glorot-initialized head on inputs of unit variance begins
     at up to ln C + 1.
 
-    Known false alarms: models that were trained before, on other labels; harm.
-    Batch normalization, whose moving statistics are not the data's at first,
-    and whose batch may hardly differ: there the smaller one of the losses with
+    Known false alarms: models that were trained before, on other labels; guard:
+    harm. Batch normalization, whose moving statistics do not yet fit the data,
+    and whose batch may hardly vary; guard: the smaller of the losses with
     either statistics counts.
     """
     first, uniform = first_loss(t), uniform_loss(t)
@@ -118,7 +118,8 @@ def initial_loss(t: Training) -> Iterator[Evidence]:
     )
 
 
-# After how many checks columns that are equal stay so. Source: this project.
+# Number of checks after which columns that are equal stay so. Source: this
+# project.
 _CHECKS = 2
 
 
@@ -134,13 +135,13 @@ _CHECKS = 2
 def symmetric_init(t: Training) -> Iterator[Evidence]:
     """All units of a kernel have equal weights, and go on having them.
 
-    In training: equal at the first check and at every check since, two of them
-    at least after the first step. In a preflight: equal, and so is the gradient
+    In training: equal at the first check and at every check since, at least two
+    of them after the first step. In a preflight: equal, and so is the gradient
     of every unit.
 
-    Certain, so without harm. Known false alarms: a head that begins with zeros,
-    or the last layer of a residual branch, whose units part with the first
-    step; kernels of one unit, and frozen ones, are not looked at.
+    Certain, so reported without harm. Known false alarms: a head that begins
+    with zeros, or the last layer of a residual branch, whose units differ after
+    the first step; kernels of one unit and frozen kernels are ignored.
     """
     gradients = (t.facts.get("checks") or {}).get("equal_gradients") or {}
     for variable in t.kernels:

@@ -1,4 +1,4 @@
-"""From what was measured to findings, while a run goes on or later."""
+"""Turns what was measured into findings, while a run goes on or later."""
 
 import dataclasses
 import warnings
@@ -16,16 +16,16 @@ _RANK = {"error": 0, "warning": 1, "info": 2}
 
 
 class Judge:
-    """Judges a recording again and again, while it grows.
+    """Judges a recording repeatedly while it grows.
 
     Args:
-        recording: Of a run.
-        run: Its number; by default the recording's last.
-        rules: To judge by.
+        recording: Recording of a run.
+        run: Number of the run; by default the recording's last.
+        rules: Rules to judge by.
 
     Attributes:
-        findings: All so far, also those that no longer hold: causes first, each
-            followed by what it explains.
+        findings: All findings so far, including those that no longer hold:
+            causes first, each followed by what it explains.
         unchecked: What the last check could not judge, in words.
     """
 
@@ -45,13 +45,13 @@ class Judge:
         self.checked: list[str] = []
 
     def check(self, position: Position) -> list[Finding]:
-        """Judges all that is recorded by now.
+        """Judges all that has been recorded so far.
 
         Args:
-            position: The moment, `(epoch, step)`.
+            position: The present moment, `(epoch, step)`.
 
         Returns:
-            What is found for the first time.
+            Findings that are new.
         """
         index = self._index.update()
         new = self._judge(Training(index, index.size, position))
@@ -61,8 +61,8 @@ class Judge:
     def replay(self) -> None:
         """Judges at each moment at which a doctor has judged.
 
-        Without a doctor in the recording, at the end of each epoch. Where the
-        recording has left out rows, that begins with the verdict before it did.
+        If the recording has no doctor, judges at the end of each epoch. If rows
+        were left out of the recording, begins with the verdict before that.
         """
         index = self._index.update()
         verdict, place_then = index.last_verdict
@@ -89,7 +89,7 @@ class Judge:
         }
 
     def _go_on_from(self, verdict: dict[str, Any]) -> None:
-        """Takes over what `_verdict` gave; of rules that are known."""
+        """Restores what `_verdict` returned, for the rules that are known."""
         rules = {rule.key: rule for rule in self._rules}
         for each in verdict["found"]:
             if each["rule"] in rules:
@@ -117,7 +117,7 @@ class Judge:
             except Exception as error:  # a rule must not silence the others
                 self._failed(rule, error)
                 evidences = None
-            if evidences is None:  # nobody can say that it is over
+            if evidences is None:  # unknown whether it is over
                 seen |= {key for key in self._found if key[0] is rule}
                 continue
             self.checked.append(rule.name)
@@ -133,7 +133,7 @@ class Judge:
         return [self._found[key] for key in new]
 
     def _evidence(self, rule: Rule, t: Training) -> list[Evidence] | None:
-        """What a rule finds; `None` if what it needs is not known."""
+        """What a rule finds; `None` if the facts it needs are not known."""
         if rule.is_known(t):
             return list(rule.function(t))
         self.unchecked.append(f"{rule.name}: {rule.needs}")
@@ -160,17 +160,17 @@ class Judge:
 def diagnose(recording: Recording, run: int | None = None) -> list[Finding]:
     """What is wrong with a recorded training run, causes first.
 
-    Needs no Keras: a recording can be judged later, and elsewhere. One that a
-    `TrainingDoctor` made gives the findings that the doctor gave; one of other
-    monitors is judged by what they measured.
+    Does not need Keras: a recording can be judged later, and elsewhere. For a
+    recording that a `TrainingDoctor` made, the findings are those of the
+    doctor; one made by other monitors is judged by what they measured.
 
     Args:
-        recording: Of a run; see `Recording.load`.
+        recording: Recording of a run; see `Recording.load`.
         run: Number of the run, by default the recording's last.
 
     Returns:
-        A `Finding` for each thing that is wrong, and for each that was and no
-        longer is (`resolved`). Empty if nothing was found.
+        A `Finding` for each thing that is wrong, and for each that was wrong
+        and no longer is (`resolved`). Empty if nothing was found.
     """
     judge = Judge(recording, run)
     judge.replay()
@@ -224,7 +224,7 @@ def _found(
 
 
 def _ends_of_epochs(index: Index) -> list[tuple[int, Position]]:
-    """How much was known at the end of each epoch, and its position."""
+    """Number of series known at the end of each epoch, and its position."""
     ends: dict[int, tuple[int, int]] = {}
     for owners in index.rows.values():
         for places, series in owners.values():

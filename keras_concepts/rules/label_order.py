@@ -1,4 +1,4 @@
-"""How labels are spread over the rows: one value for all, or class by class."""
+"""How labels are ordered over the rows: all equal, or class by class."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from keras_concepts.rules.labels import evidence_on_labels
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training
 
-# Rows from which a target that never changes is no chance of the first batch.
+# Number of rows from which on a constant target is not due to chance.
 _ROWS = 256
 
 
@@ -30,13 +30,13 @@ def _has_enough_rows(t: Training) -> bool:
 def degenerate_target(t: Training) -> Iterator[Evidence]:
     """Targets of one class only, or one number only.
 
-    Of all rows, or of 256 at least: one distinct label, one class of share 1,
-    every column of multi-label targets constant, or a standard deviation below
-    a millionth of the mean.
+    All rows, or at least 256, have one distinct label, one class of share 1,
+    constant columns of multi-label targets, or a standard deviation below a
+    millionth of the mean.
 
-    Known false alarms: targets that a loss of somebody's own does not read
-    (nothing is said of unknown losses); residuals that are to be 0, as in
-    physics-informed models (zeros count only of a plain dense or convolutional
+    Known false alarms: targets that a custom loss does not read (nothing is
+    reported for unknown losses); residuals that should be 0, as in
+    physics-informed models (zeros count only for a plain dense or convolutional
     output); the first batches of sorted data (256 rows, and `sorted_labels`).
     """
     if not _has_enough_rows(t):
@@ -75,18 +75,18 @@ def _is_constant(target: dict[str, Any]) -> bool:
     return target.get("distinct") == 1 and spread <= 1e-6 * abs(mean)
 
 
-# How far the order of labels is sorted, and how many classes a batch has over
-# those of a random one. Labels of a time series come in runs too, but not in
-# one run per class. Source: this project.
+# How far the labels are sorted, and the number of classes per batch relative to
+# that of a random one. Labels of a time series come in runs too, but not in one
+# run per class. Source: this project.
 _SORTED = 0.95
 _PER_BATCH = 0.6
-# With harm.
+# How far they must be sorted with harm.
 _IN_RUNS = 0.7
-# Share of validation rows of classes that training does not have.
+# Share of validation rows whose classes the training data do not have.
 _UNSEEN = 0.1
-# Rows of a split per class, for its marginal to say anything.
+# Rows per class that a split needs for its class shares to be meaningful.
 _ROWS_PER_CLASS = 5
-# Half of the sum of differences of two marginals.
+# Half of the sum of differences between the class shares of two splits.
 _APART = 0.6
 
 
@@ -107,10 +107,10 @@ def sorted_labels(t: Training) -> Iterator[Evidence]:
 
     - As trained: 1 - (runs - 1)/(runs of a random order - 1) ≥ 0.95, and
       batches have ≤ 0.6 of the classes of random ones. From 0.7 on with harm
-      (skill < 0.3).
-    - `validation`: with `validation_split`, which takes the last rows, ≥ 0.1 of
-      the validation rows are of classes that training does not have, or the two
-      marginals differ by ≥ 0.6 (half the sum of absolute differences).
+      (skill < 0.3). - `validation`: with `validation_split`, which takes the
+      last rows, ≥ 0.1 of the validation rows have classes that the training
+      data do not have, or the class shares differ by ≥ 0.6 (half the sum of
+      absolute differences).
 
     Known false alarms: arrays that `fit` shuffles (batches are then random);
     series whose labels come in runs by nature (harm); one batch per epoch,
@@ -176,7 +176,7 @@ def _split(
     length = max(len(theirs), len(mine))
     theirs = [*theirs, *[0.0] * (length - len(theirs))]
     mine = [*mine, *[0.0] * (length - len(mine))]
-    # By chance, too, few rows lack classes.
+    # With few rows, classes may be missing by chance.
     classes = sum(a > 0 or b > 0 for a, b in zip(theirs, mine, strict=True))
     rows = min(validation["rows"], t.data.get("rows") or validation["rows"])
     if rows < _ROWS_PER_CLASS * classes:

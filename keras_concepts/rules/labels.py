@@ -1,4 +1,4 @@
-"""Whether the labels are what the loss and the model take them for."""
+"""Whether the labels are what the loss and the model expect."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,12 +9,13 @@ from keras_concepts.rules.heads import judged_heads
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training
 
-# What rounding may add to a label of 1. Source: float16.
+# How much rounding may add to a label of 1. Source: float16.
 _TOLERANCE = 1e-3
 _SPARSE = ("SparseCategoricalCrossentropy",)
 _ONE_HOT = ("CategoricalCrossentropy", "CategoricalFocalCrossentropy")
 _BINARY = ("BinaryCrossentropy", "BinaryFocalCrossentropy")
-# What Keras computes entry by entry, after it has stretched axes of length 1.
+# Losses that Keras computes entry by entry, after broadcasting axes of length
+# 1.
 _ENTRY_BY_ENTRY = (
     "MeanSquaredError",
     "MeanAbsoluteError",
@@ -46,14 +47,16 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
     | `fractions` | class numbers that are not whole |
     | `form` | class numbers for a loss of one-hot rows, or the reverse |
     | `broadcast` | an axis of length 1 against a longer one, which Keras |
-    | | stretches without a word: `(n, 1)` and `(n, k)`, `(n, t)` and `(n, 1)` |
+    | | broadcasts silently: `(n, 1)` and `(n, k)`, `(n, t)` and `(n, 1)` |
 
-    Certain, so at once. `(n,)` and `(n, 1)` are the same to Keras' losses.
+    Certain, so reported at once. `(n,)` and `(n, 1)` are the same to Keras'
+    losses.
     Thresholds: binary labels may be 0.001 beyond 0..1 (rounding).
 
     Known false alarms: labels that the loss leaves out (`ignore_class`; nothing
-    is said where the label out of range is that one), or whose sample weight is
-    0 (harm); losses of others, whose form nobody knows (nothing is said).
+    is reported if the label out of range is that one), or whose sample weight
+    is 0 (harm); losses of third parties, whose format is unknown (nothing is
+    reported).
     """
     for head in judged_heads(t):
         target = t.targets.get(head["output"])
@@ -75,11 +78,11 @@ def _is_harmed(t: Training) -> bool:
 def _form(
     t: Training, head: dict[str, Any], target: dict[str, Any]
 ) -> Evidence | None:
-    """Class numbers, or one-hot rows."""
+    """Checks whether labels are class numbers or one-hot rows, as expected."""
     units, shape = head.get("units"), target.get("shape")
     if not units or units < 2 or shape is None or not head["shape"]:
         return None
-    missing = len(head["shape"]) - 1 - len(shape)  # axes
+    missing = len(head["shape"]) - 1 - len(shape)  # number of axes
     is_wide = missing == 0 and shape[-1] == units
     is_narrow = missing == 1 or (missing == 0 and shape[-1] == 1)
     if head["loss"] in _SPARSE and is_wide:
@@ -108,7 +111,7 @@ def _fractions(
         "probabilities",
     ):
         return None
-    if target["mean"] is None:  # no row, or NaN alone
+    if target["mean"] is None:  # no rows, or only NaN
         return None
     return evidence_on_labels(
         head,
@@ -154,7 +157,7 @@ def _range(
         advice = "Give labels of 0 and 1, or probabilities."
         code = "y = (y > 0).astype('float32')"
         classes = int(high) + 1
-        # As many whole numbers as there are from 0 on.
+        # All whole numbers from 0 up to the number of distinct ones.
         if (
             units == 1
             and low == 0
@@ -191,7 +194,7 @@ def _range(
 def _broadcast(
     t: Training, head: dict[str, Any], target: dict[str, Any]
 ) -> Evidence | None:
-    # Both without the axis of samples.
+    # Both without the sample axis.
     shape, output = target.get("shape"), (head["shape"] or [])[1:]
     if shape is None:
         return None

@@ -15,7 +15,8 @@ _WEIGHTED = {
     "DepthwiseConv2D",
     "EinsumDense",
 }
-# What leaves a network linear (in training, batch normalization nearly does).
+# Layers that keep a network linear (in training, batch normalization nearly
+# does).
 _LINEAR = {
     "Activation",
     "Add",
@@ -51,9 +52,10 @@ _LINEAR = {
 def linear_network(t: Training) -> Iterator[Evidence]:
     """Several layers with weights, and no nonlinear function before the head.
 
-    Only where every layer of the model is known to be linear, and under harm.
-    Known false alarm: a linear model that is meant, in two factors; guard:
-    harm.
+    Reported only if every layer of the model is known to be linear, and only
+    with harm. Known false alarm: a linear model that is intended, in two
+    factors;
+    guard: harm.
     """
     heads = {head.get("layer") for head in t.heads}
     weighted = [x["path"] for x in t.layers if x["class"] in _WEIGHTED]

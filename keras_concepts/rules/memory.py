@@ -11,12 +11,12 @@ from keras_concepts.rules.harm import harm
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training
 
-# Of the steps of a sequence. Source: chosen by this project.
+# Share of the steps of a sequence. Source: this project.
 SHORT = 0.1
 _LONG = 20
-# Effect of the order of steps that is rounding. Source: float32.
+# Effect of the order of steps below which it is rounding. Source: float32.
 _BLIND = 1e-3
-# Of the planned epochs.
+# Share of the planned epochs.
 _PATIENCE = 0.25
 _RECURRENT = ("LSTM", "GRU", "RNN")
 
@@ -26,7 +26,7 @@ def _is_recurrent(layer: dict[str, Any]) -> bool:
 
 
 def _with_open_gates(kind: str, steps: int) -> str:
-    """A line of code. An LSTM would write its own forget gate over the bias."""
+    """A line of code. An LSTM's own forget gate would override the bias."""
     bias = f"bias_initializer=kc.initializers.Chrono({steps})"
     if "GRU" in kind:
         return f"keras.layers.GRU(units, {bias})"
@@ -45,9 +45,9 @@ def _with_open_gates(kind: str, steps: int) -> str:
 def short_memory(t: Training) -> Iterator[Evidence]:
     """Almost no gradient gets further back than a tenth of the steps.
 
-    The memory horizon of a recurrent layer is below a tenth of the sequence, of
-    20 steps or more. Only under harm, and only to inform: what lag a task has,
-    only its user knows.
+    The memory horizon of a recurrent layer is below a tenth of the sequence,
+    which has 20 steps or more. Reported only with harm, and only as
+    information: only the user knows the lags of the task.
     """
     lags = t.curves(q.STATE_ERROR_RMS)
     for owner, curve in t.curves(q.MEMORY_HORIZON).items():
@@ -83,9 +83,9 @@ def lost_mask(t: Training) -> Iterator[Evidence]:
     """A mask stops before a layer that needs it, or was never made.
 
     What `check_masks` finds on a few rows: padding that changes the outputs.
-    Only under harm. Known false alarm: pooling and convolutions over padded
-    texts, which often learn all the same; guard: harm, and a quarter of the
-    planned epochs.
+    Reported only with harm. Known false alarm: pooling and convolutions over
+    padded texts, which often learn all the same; guard: harm, and a quarter of
+    the planned epochs.
     """
     masks = t.facts.get("masks") or []
     is_early = t.ended_epochs < _PATIENCE * t.planned_epochs
@@ -120,9 +120,9 @@ def no_positions(t: Training) -> Iterator[Evidence]:
     """Attention, and the order of the steps changes nothing.
 
     Before training, the predictions of the probe with its steps in another
-    order differ by less than a thousandth of their standard deviation from
-    those in the order that they have. Only under harm. Known false alarm: sets,
-    where the order is nothing; guard: harm.
+    order differ from those in the original order by less than a thousandth of
+    their standard deviation. Reported only with harm. Known false alarm: sets,
+    where the order does not matter; guard: harm.
     """
     error = t.curve(q.ORDER_ERROR)
     if not error or error.values[0] >= _BLIND or harm(t, 0.3) is None:

@@ -60,7 +60,7 @@ _ADVICE: dict[Quantity, tuple[str, str]] = {
         (
             t.logs("loss"),
             t.curve(q.CHECKED_STEPS),
-            t.curve(q.NON_FINITE_BATCH),  # of an epoch that has not ended
+            t.curve(q.NON_FINITE_BATCH),  # in an epoch that has not ended
         )
     ),
 )
@@ -68,8 +68,8 @@ def non_finite(t: Training) -> Iterator[Evidence]:
     """Something is NaN or infinite; where first, if a guard has looked.
 
     Certain. Known false alarm: steps that loss scaling skips by design; guard:
-    `NonFiniteGuard` names them only after 40 in a row, and the loss in the logs
-    stays finite.
+    `NonFiniteGuard` reports them only after 40 in a row, and the loss in the
+    logs stays finite.
     """
     for quantity, what in _WHAT.items():
         for owner, curve in t.curves(quantity).items():
@@ -86,7 +86,7 @@ def non_finite(t: Training) -> Iterator[Evidence]:
     bad = np.flatnonzero(~np.isfinite(loss.values))
     if len(bad):
         i = int(bad[0])
-        # After the last step of an epoch that was finite, or the first of all.
+        # After the last step of a finite epoch, or the very first step.
         first = int(t.facts.get("first_step") or 0) + 1
         since = loss.at(i)[0], loss.at(i - 1)[1] if i else first
         yield Evidence(
@@ -100,7 +100,7 @@ def non_finite(t: Training) -> Iterator[Evidence]:
 
 
 def _validation(t: Training) -> Iterator[Evidence]:
-    """The validation loss alone: its data, or statistics of inference."""
+    """Only the validation loss: its data, or the statistics at inference."""
     loss = t.logs("val_loss")
     bad = np.flatnonzero(~np.isfinite(loss.values))
     if len(bad):

@@ -28,13 +28,14 @@ def _batch(t: Training) -> dict[str, Any] | None:
 def batch_not_learned(t: Training) -> Iterator[Evidence]:
     """A few dozen steps on one batch that take nothing off its loss.
 
-    40 steps of Adam on up to 16 rows, at rates of 0.003, 0.0003 and 0.03 in
-    turn, until one takes off a tenth of the loss (variant `batch`). Layers are
-    called as in training, without dropout; penalties do not count.
+    40 steps of Adam on up to 16 rows, at learning rates of 0.003, 0.0003 and
+    0.03 in turn, until one reduces the loss by a tenth (variant `batch`).
+    Layers are called as in training, but without dropout; penalties do not
+    count.
 
-    Known false alarms: a model of few weights (there are ten weights per row at
-    least, or nothing is tried); one that knows the batch already (below half
-    the constant predictor's loss counts as learned).
+    Known false alarms: a model of few weights (there must be ten weights per
+    row, or nothing is tried); one that knows the batch already (below half the
+    constant predictor's loss counts as learned).
     """
     batch = _batch(t)
     if batch is None or not was_not_learned(t):
@@ -75,8 +76,8 @@ def no_gradient(t: Training) -> Iterator[Evidence]:
     `batch`), so that layers behind a head of zeros do not count.
 
     Known false alarm: vectors that cancel by design, such as the bias of an
-    attention's keys; of vectors nothing is said unless all variables of their
-    layer are without a gradient.
+    attention's keys; vectors are reported only if all variables of their layer
+    are without a gradient.
     """
     moved = t.facts["checks"]["moved"]
     still = [v for v in t.variables if moved.get(v["path"]) is False]
@@ -90,7 +91,7 @@ def no_gradient(t: Training) -> Iterator[Evidence]:
     if not found:
         return
     yield Evidence(
-        owner=found[-1],  # where the gradient comes first on its way back
+        owner=found[-1],  # where the gradient arrives first, going backward
         since=(0, 0),
         measured=(
             Measured("largest entry of the gradient", 0.0, 0.0),

@@ -1,4 +1,4 @@
-"""A loss of somebody's own that does not compare what it should."""
+"""A custom loss that does not compare what it should."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,11 +35,12 @@ def own_loss(t: Training) -> Iterator[Evidence]:
 
     The loss of predictions that equal the labels is as high as that of the same
     predictions in another order (`without_labels`), or higher (`reversed`); and
-    in two checks predictions of the probe know no more of the labels than at
-    the start. Known false alarms: targets that the loss scales itself, costs,
-    risks of survival times, and pairs whose distance is small where the label
-    is 1; guards: predictions that agree with the labels either way, labels that
-    are no answers of a pair, and a single input, since labels may be one.
+    in two checks predictions of the probe agree with the labels no better than
+    at the start. Known false alarms: targets that the loss itself scales,
+    costs, risks of survival times, and pairs whose distance is small if the
+    label is 1; guards: predictions that agree with the labels either way,
+    labels that do not belong to pairs, and a single input, since labels may be
+    an input.
     """
     head, variant, curve = unknown_head(t), ignores_labels(t), agreement(t)
     if head is None or variant is None or curve is None or len(t.inputs) > 1:
@@ -90,8 +91,8 @@ def own_loss(t: Training) -> Iterator[Evidence]:
 def cosine_of_numbers(t: Training) -> Iterator[Evidence]:
     """Cosine similarity of outputs of one unit.
 
-    Of outputs `(n, 1)` with targets of more than two values. Known false alarm:
-    targets that are signs; guard: those.
+    Outputs `(n, 1)` with targets of more than two values. Known false alarm:
+    targets that are signs; guard: more than two values.
     """
     for head in t.heads:
         target = t.targets.get(head["output"], {})
@@ -129,8 +130,8 @@ def own_loss_broadcasts(t: Training) -> Iterator[Evidence]:
     """Targets `(n,)` against outputs `(n, 1)` in a loss class of one's own.
 
     Keras makes shapes equal for its own losses and for functions, not for a
-    class derived from `keras.Loss` (variant `broadcast`). Only under harm.
-    Known false alarm: a loss that minds its shapes itself; guard: harm.
+    class derived from `keras.Loss` (variant `broadcast`). Reported only with
+    harm. Known false alarm: a loss that handles its shapes itself; guard: harm.
     """
     for head in _own(t):
         found = _broadcast_by_own_loss(t, head)
@@ -139,7 +140,7 @@ def own_loss_broadcasts(t: Training) -> Iterator[Evidence]:
 
 
 def _own(t: Training) -> list[dict[str, Any]]:
-    """Heads with a loss of somebody's own."""
+    """Heads with a custom loss."""
     if t.facts.get("own_step"):
         return []
     return [x for x in t.heads if x.get("kind") == "other" and x.get("loss")]
@@ -148,9 +149,9 @@ def _own(t: Training) -> list[dict[str, Any]]:
 def _broadcast_by_own_loss(
     t: Training, head: dict[str, Any]
 ) -> Evidence | None:
-    """A loss class that is not Keras' own: it alone can take care.
+    """A loss class that is not Keras' own, and must handle shapes itself.
 
-    Of a function Keras makes the shapes equal before it calls it.
+    For a function, Keras makes the shapes equal before calling it.
     """
     shape = t.targets.get(head["output"], {}).get("shape")
     output = (head["shape"] or [])[1:]

@@ -1,4 +1,4 @@
-"""Rules on what is meant to hold a model back, and does so too much."""
+"""Rules on what should hold a model back, and does so too much."""
 
 from collections.abc import Iterator
 
@@ -10,13 +10,13 @@ from keras_concepts.rules.harm import harm, reference_loss
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training, held
 
-# Of the loss. Source: chosen by this project: more is asked of the weights than
-# of the predictions.
+# Share of the loss: beyond it, more is asked of the weights than of the
+# predictions. Source: this project.
 DOMINANT = 0.5
-# RMS of the kernels over that at the start. Source: calibrated.
+# RMS of the kernels relative to that at the start. Source: calibrated.
 SHRUNK = 0.3
-# Share of the units that are dropped. Source: Srivastava et al. (2014) drop a
-# half of hidden units; accuracy falls from 0.7 on (their figure 9a).
+# Share of the units that are dropped. Source: Srivastava et al. (2014) drop
+# half of the hidden units; accuracy falls from 0.7 on (their figure 9a).
 MOST_DROPPED = 0.7
 _CHECKS = 3
 
@@ -33,11 +33,11 @@ _CHECKS = 3
 def penalty_dominates(t: Training) -> Iterator[Evidence]:
     """Penalties are most of the loss, or have shrunk the kernels to little.
 
-    Penalty over penalty and the constant predictor's loss together above 0.5 in
-    three checks; or above 0.5 at the start, and kernels with a regularizer now
-    below 0.3 of their RMS at the start. Only under harm. Known false alarm:
-    late training, when the data loss is nearly 0; guard: the constant
-    predictor's loss, and harm.
+    Penalty divided by the sum of penalty and the constant predictor's loss is
+    above 0.5 in three checks; or above 0.5 at the start, and kernels with a
+    regularizer are now below 0.3 of their RMS at the start. Reported only with
+    harm. Known false alarm: late training, when the data loss is nearly 0;
+    guard: the constant predictor's loss, and harm.
     """
     penalty, reference = t.curve(q.WEIGHT_PENALTY).finite, reference_loss(t)
     if not penalty or reference is None:
@@ -68,7 +68,7 @@ def penalty_dominates(t: Training) -> Iterator[Evidence]:
 
 
 def _shrunk(t: Training) -> float | None:
-    """Median over penalized kernels of their RMS over that at the start."""
+    """Median over penalized kernels of their RMS relative to the start."""
     ratios = []
     for kernel in t.kernels:
         curve = t.curve(q.EPOCH_WEIGHT_RMS, kernel["path"])
@@ -91,8 +91,8 @@ def _shrunk(t: Training) -> float | None:
 def heavy_dropout(t: Training) -> Iterator[Evidence]:
     """A dropout layer drops 70 % or more, and training gets nowhere.
 
-    Only under harm. Known false alarm: wide layers, which bear a high rate;
-    guard: harm.
+    Reported only with harm. Known false alarm: wide layers, which tolerate a
+    high rate; guard: harm.
     """
     rates = _rates(t)
     layer = max(rates, key=rates.__getitem__)

@@ -22,27 +22,27 @@ from keras_concepts.rules.units import perplexity
 
 # Share of the constant predictor's loss. Source: calibrated, benchmarks/doctor.
 NO_SKILL = 0.05
-# The same, where validation shows that nothing was understood.
+# The same if the validation loss shows that nothing was generalised.
 NO_MEMORY = 0.2
-# Of the planned epochs: slow plateaus may end late. Source: calibrated.
+# Share of the planned epochs: slow plateaus may end late. Source: calibrated.
 _HALF = 0.5
-# Perplexity of predicted classes over that of labels. Source: prototype.
+# Perplexity of predicted classes relative to the labels'. Source: prototype.
 COLLAPSED = 0.5
-# Skill from which rare classes may follow: text models learn frequent
+# Skill from which on rare classes may follow: text models learn frequent
 # characters first. Source: public programs.
 _FREQUENT_ONES = 0.15
-# Share of the largest class below which one class alone is a collapse.
+# Share of the largest class below which a single class is a collapse.
 ALL_OF_ONE = 0.99
-# Weight of the most frequent class over that of the rarest. Source: this
+# Weight of the most frequent class relative to that of the rarest. Source: this
 # project.
 _FAVOUR = 10.0
-# Share of all weight that one class has. Source: this project.
+# Share of all weight that a single class has. Source: this project.
 _ALONE = 0.95
-# Standard deviation over samples, of probabilities; of other outputs as a share
-# of the targets' standard deviation.
+# Standard deviation over samples: of probabilities; of other outputs relative
+# to the targets' standard deviation.
 SAME = 0.01
 _CHECKS = 3
-# Samples of a class in the probe, none of which is predicted; and of the
+# Samples of a class in the probe, none of which is predicted; and share of the
 # planned epochs. Source: 0.5 ** 5 is 3 %.
 _FEWEST, _LATE = 5, 0.9
 
@@ -58,12 +58,12 @@ _FEWEST, _LATE = 5, 0.9
 def no_progress(t: Training) -> Iterator[Evidence]:
     """After half of the epochs, less than 5 % of a constant's loss is gone.
 
-    Skill, see `harm`, below 0.05, and at the present pace still at the planned
-    end; below 0.2 where the validation loss never got below a constant's: the
-    rest is memory. Known false alarm: slow plateaus, and tasks that hardly can
-    be learned; guard: half of the planned epochs must have passed. Where the
-    loss is somebody's own, what predictions of the probe know of the labels
-    takes the place of the skill.
+    Skill, see `harm`, is below 0.05 and, at the present pace, will still be at
+    the planned end; the limit is 0.2 if the validation loss never got below a
+    constant's: the rest is memorised. Known false alarm: slow plateaus, and
+    tasks that can hardly be learned; guard: half of the planned epochs must
+    have passed. If the loss is a custom one, the agreement of predictions with
+    the labels of the probe replaces the skill.
     """
     if t.ended_epochs < _HALF * t.planned_epochs:
         return
@@ -108,9 +108,10 @@ def _validates_nothing(t: Training) -> bool:
 def oscillating_loss(t: Training) -> Iterator[Evidence]:
     """The loss swings more than it falls.
 
-    Over the last eight epochs: standard deviation about the straight line above
-    the descent of that line, and above 5 % of the constant predictor's loss.
-    Only under harm. Known false alarm: noise of small batches at the end;
+    Over the last eight epochs: the standard deviation about the straight line
+    is above the descent of that line, and above 5 % of the constant predictor's
+    loss. Reported only with harm. Known false alarm: noise of small batches at
+    the end;
     guard: the 5 %, and harm.
     """
     loss, reference = data_loss(t).finite, reference_loss(t)
@@ -144,13 +145,14 @@ def oscillating_loss(t: Training) -> Iterator[Evidence]:
 def constant_predictions(t: Training) -> Iterator[Evidence]:
     """Predictions differ from sample to sample by next to nothing.
 
-    Standard deviation over the samples of the probe below 0.01, of outputs that
-    are no probabilities below 0.01 of the targets', in three checks after the
-    start, two at least before the end. Only under harm; or, of a model that a
-    `train_step` of somebody's own trains without labels and whose output has
-    the shape of its input, after half of the epochs: a code that says nothing.
-    Known false alarm: the first epochs of a slow plateau; guard: harm with
-    little skill, a fifth of the epochs.
+    The standard deviation over the samples of the probe is below 0.01, for
+    outputs that are not probabilities below 0.01 of the targets', in three
+    checks after the start, at least two of them before the end. Reported only
+    with harm; or, if a custom `train_step` trains a model without labels and
+    its output has the shape of its input, after half of the epochs: a code
+    without information. Known false
+    alarm: the first epochs of a slow plateau; guard: harm with little skill, a
+    fifth of the epochs.
     """
     if t.ended_epochs < 0.2 * t.planned_epochs:
         return
@@ -189,7 +191,7 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
 
 
 def _rebuilt_spread(t: Training, head: dict[str, Any]) -> float | None:
-    """Standard deviation of the input, if it is that which is to come out."""
+    """Standard deviation of the input, if the output should reproduce it."""
     own = bool(t.facts.get("own_step")) and not head.get("loss")
     is_late = t.ended_epochs >= _HALF * t.planned_epochs
     if not own or not is_late or t.targets or len(t.inputs) != 1:
@@ -214,10 +216,11 @@ def _rebuilt_spread(t: Training, head: dict[str, Any]) -> float | None:
 def class_collapse(t: Training) -> Iterator[Evidence]:
     """Predicted are half as many classes as there are.
 
-    Perplexity of the predicted classes on the probe over that of the labels
-    below 0.5, or one class alone is predicted, in three checks. Only under
-    harm. Known false alarm: first steps, and imbalance that is natural; guard:
-    three checks, perplexity of the labels themselves, and harm.
+    Perplexity of the predicted classes on the probe relative to that of the
+    labels is below 0.5, or only one class is predicted, in three checks.
+    Reported only with harm. Known false alarm: the first steps, and natural
+    imbalance; guard: three checks, the perplexity of the labels themselves, and
+    harm.
     """
     for head in t.heads:
         name = head["output"]
@@ -273,12 +276,12 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
 def never_predicted(t: Training) -> Iterator[Evidence]:
     """A class is never predicted, though the loss is on its way.
 
-    In the last tenth of the epochs, and the last two checks: of five samples of
-    the probe or more, none; were every second one found, that would be chance
-    in one case of thirty. Only to inform: probabilities may be right, and a
-    threshold below one half find the class. Known false alarms: classes of
-    which the probe holds few, and a run that has hardly begun; guards: their
-    number, and 5 epochs or 300 steps.
+    In the last tenth of the epochs, and in the last two checks, none of five or
+    more samples of the probe is found; if every second one were found, that
+    would happen by chance in one case of thirty. Reported only as information:
+    probabilities may be right, and a threshold below one half may find the
+    class. Known false alarms: classes of which the probe has few samples, and a
+    run that has hardly begun; guards: their number, and 5 epochs or 300 steps.
     """
     if t.ended_epochs < _LATE * t.planned_epochs or is_a_first_try(t):
         return
@@ -328,11 +331,11 @@ def never_predicted(t: Training) -> Iterator[Evidence]:
 def class_weights(t: Training) -> Iterator[Evidence]:
     """Class weights make the classes far more unequal than the data are.
 
-    Perplexity of the labels, each counted with its weight, below half of that
-    without; or the most frequent class has more than ten times the weight of
-    the rarest; or another class than that has 95 % of all weight. Certain,
+    Perplexity of the labels, each counted with its weight, is below half of
+    that without weights; or the most frequent class has more than ten times the
+    weight of the rarest; or another class has 95 % of all weight. Certain,
     since the loss, which is weighted too, cannot show the harm. Known false
-    alarm: one class alone matters on purpose; guard: only so far apart.
+    alarm: a single class matters on purpose; guard: only extreme weights count.
     """
     weights = t.fit.get("class_weight") or {}
     for head in t.heads[:1]:

@@ -15,16 +15,16 @@ class Rule:
     """A function from what was measured to evidence, and what it means.
 
     Attributes:
-        name: Of its findings.
-        function: Yields evidence where a verdict is due, and nothing else.
-        severity: Of its findings.
+        name: Name of its findings.
+        function: Yields evidence if a verdict is due, and nothing else.
+        severity: Severity of its findings.
         why: Why it matters, in one sentence.
         page: File in `docs/` that explains the concept.
-        needs: What must be known for the rule to say anything, in words; for
-            the list of what could not be checked.
+        needs: What must be known before the rule can report anything, in words;
+            for the list of what could not be checked.
         is_known: Whether that is known of a training run.
-        is_meant: Whether the run has what the rule is about at all: a rule on
-            dropout is neither checked nor missed in a model without it.
+        is_meant: Whether the run has what the rule is about at all: in a model
+            without dropout, a rule on dropout is neither checked nor missing.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Rule:
 
     @property
     def key(self) -> str:
-        """Tells it from others of its name."""
+        """Distinguishes it from other rules of the same name."""
         return f"{self.name}:{self.function.__name__}"
 
 
@@ -55,7 +55,7 @@ def rule(
     known: Callable[[Training], bool] = lambda t: True,
     meant: Callable[[Training], bool] = lambda t: True,
 ) -> Callable[[Judgement], Judgement]:
-    """Lists the decorated function among the rules, under this name."""
+    """Registers the decorated function as a rule under this name."""
 
     def listed(function: Judgement) -> Judgement:
         RULES.append(
@@ -69,7 +69,7 @@ def rule(
 def markdown_table() -> str:
     """All rules as a Markdown table, by name.
 
-    What a rule finds is the first line of its function's docstring.
+    The first line of a rule's docstring says what it finds.
     """
     lines = [
         "| rule | severity | what it finds | needs | more |",

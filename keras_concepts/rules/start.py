@@ -6,30 +6,30 @@ from keras_concepts import quantities as q
 from keras_concepts.rules.harm import constant_loss, harm
 from keras_concepts.rules.training import Curve, Training
 
-# Loss before the first step over that of uniform class probabilities. With
-# inputs of unit variance and Glorot's initialization logits have a variance of
-# up to 2, which adds about 1 to the ln C of C classes: a factor below 2.
-# Source: that sum; the second is what a `preflight` asks for.
+# Loss before the first step relative to that of uniform class probabilities.
+# With inputs of unit variance and Glorot's initialization, logits have a
+# variance of up to 2, which adds about 1 to the ln C of C classes: a factor
+# below 2. Source: that sum; the second limit is that of a `preflight`.
 HIGH = 2.0
 HIGHER = 3.0
-# Of a regression over that of the best constant, whose scale a model must
-# first find. Source: this project.
+# Loss of a regression relative to that of the best constant, whose scale a
+# model must find first. Source: this project.
 _FAR = 10.0
-# Skill that a run must not fall short of where its start is odd. Noisy tables
-# allow no more than 0.3 to anyone. Source: public programs on raw data.
+# Skill that a run must not fall short of if its start is unusual. Noisy tables
+# allow no model more than 0.3. Source: public programs on raw data.
 ENOUGH = 0.2
 
 
 def first_loss(t: Training) -> float | None:
     """Loss of the probe before the first step, without penalties.
 
-    Where a model has batch normalization, the smaller one of training and
-    inference: its moving statistics are not those of the data yet, and those
-    of a batch spread what hardly differs.
+    If a model has batch normalization, the smaller one of training and
+    inference: its moving statistics do not fit the data yet, and those of a
+    batch amplify what hardly varies.
     """
     curve = _first_curve(t, q.PROBE_INFERENCE_LOSS)
     if any("BatchNormalization" in layer["class"] for layer in t.layers):
-        # A preflight calls that without dropout the training loss.
+        # A preflight calls the one without dropout the training loss.
         trained = _first_curve(t, q.TRAINING_LOSS, q.PROBE_LOSS)
         if trained is None:
             return None
@@ -43,13 +43,13 @@ def first_loss(t: Training) -> float | None:
 
 
 def _first_curve(t: Training, *quantities: q.Quantity) -> Curve | None:
-    """The first of them that was measured before the first step."""
+    """The first quantity that was measured before the first step."""
     curves = [t.curve(each) for each in quantities]
     return next((c for c in curves if c and c.epochs[0] < 0), None)
 
 
 def uniform_loss(t: Training) -> float | None:
-    """Loss of uniform class probabilities, of all heads together."""
+    """Loss of uniform class probabilities, for all heads together."""
     total = 0.0
     for head in t.heads:
         loss = t.targets.get(head["output"], {}).get("uniform_loss")
@@ -64,13 +64,13 @@ def hurts(t: Training, enough: float, *, alone: bool = False) -> bool:
     """Whether what is unusual in a run also does harm.
 
     In training, whether it is not on its way (`harm`). In a preflight, whether
-    the loss at the start is many times that of a model that knows nothing, or
-    one batch could not be learned.
+    the loss at the start is many times that of an uninformed model, or one
+    batch could not be learned.
 
     Args:
-        t: What is known.
+        t: What is known of the run.
         enough: Skill that the run should reach by the planned end.
-        alone: Whether in a preflight it is worth saying in any case.
+        alone: Whether it is worth reporting in a preflight in any case.
     """
     if not t.is_preflight:
         return harm(t, enough) is not None
@@ -91,8 +91,8 @@ def is_far_off(t: Training) -> bool:
     return constant is not None and first > _FAR * constant
 
 
-# Share of a batch's loss that a few dozen steps must take off. Source: healthy
-# models of many kinds take off half and more, broken ones nothing.
+# Share of a batch's loss that a few dozen steps must remove. Source: healthy
+# models of many kinds remove half and more, broken ones nothing.
 LEARNED = 0.1
 # Share of the constant predictor's loss below which a model knows the batch.
 KNOWN = 0.5

@@ -1,4 +1,4 @@
-"""What a rule may know of a training run: a recording up to some moment."""
+"""What a rule may know of a training run: a recording up to a moment."""
 
 import bisect
 import functools
@@ -17,8 +17,8 @@ class Curve(NamedTuple):
     """One quantity of one owner over time; `(n,)` each.
 
     Attributes:
-        epochs: From 0, -1 for what was measured before training.
-        steps: Taken before each was measured.
+        epochs: Epochs from 0, -1 for what was measured before training.
+        steps: Steps taken before each measurement.
         values: float64.
         indices: Unit, class or channel; -1 for none.
     """
@@ -32,20 +32,20 @@ class Curve(NamedTuple):
         return len(self.values) > 0
 
     def at(self, i: int) -> Position:
-        """When the i-th value was measured, as a finding says it."""
+        """When the i-th value was measured, in the form that a finding has."""
         return max(int(self.epochs[i]), 0), int(self.steps[i])
 
     @property
     def finite(self) -> "Curve":
-        """The values that are finite."""
+        """Only the finite values."""
         kept = np.isfinite(self.values)
         return Curve(*(column[kept] for column in self))
 
     def since(self, wrong: np.ndarray) -> Position:
-        """When the last unbroken stretch of what is wrong began.
+        """When the last unbroken stretch of wrong values began.
 
         Args:
-            wrong: Whether each value is; the last is.
+            wrong: Whether each value is wrong; the last one is.
         """
         right = np.flatnonzero(~wrong)
         return self.at(int(right[-1]) + 1 if len(right) else 0)
@@ -66,7 +66,7 @@ class Index:
     """Where in a recording the rows of each quantity and owner are.
 
     Args:
-        recording: Which may grow; `update` looks at what is new.
+        recording: A recording, which may grow; `update` reads what is new.
         run: Number of the run to look at.
     """
 
@@ -77,7 +77,7 @@ class Index:
 
     def _begin(self) -> None:
         self.rows: dict[str, dict[str, tuple[list[int], list[Series]]]] = {}
-        # Of each quantity and owner all rows so far, and how many of them the
+        # For each quantity and owner, all rows so far, and how many of them the
         # first, the first two, ... of its series hold.
         self._joined: dict[tuple[str, str], tuple[Curve, np.ndarray]] = {}
         self.checks: list[tuple[int, Position]] = []
@@ -90,7 +90,7 @@ class Index:
 
     def update(self) -> Self:
         """Takes in the rows that were added since the last call."""
-        if self._gone != self._series_gone:  # some were left out
+        if self._gone != self._series_gone:  # some series were left out
             self._begin()
         series = self.recording._series
         runs = {run.number: run for run in self.recording.runs}
@@ -99,7 +99,7 @@ class Index:
             each = series[place]
             if each.run != self.run:
                 continue
-            # Beside a doctor, other monitors may have measured the same.
+            # Other monitors than the doctor's may have measured the same.
             if names and each.monitor not in (*names, q.FIT):
                 continue
             owners = self.rows.setdefault(each.quantity, {})
@@ -113,9 +113,9 @@ class Index:
         return self
 
     def keep_verdict(self, verdict: dict[str, Any]) -> None:
-        """Lets the recording keep what was found by now.
+        """Stores in the recording what has been found so far.
 
-        It cannot be found again once the recording has left out rows.
+        It cannot be found again once rows were left out of the recording.
         """
         for run in self.recording.runs:
             if run.number == self.run:
@@ -123,7 +123,7 @@ class Index:
 
     @property
     def last_verdict(self) -> tuple[dict[str, Any], int]:
-        """What was found before rows were left out, and of how many series."""
+        """What was found before rows were left out, and the series then."""
         for run in self.recording.runs:
             if run.number == self.run and run.judged:
                 return run.judged, run.judged_at
@@ -150,9 +150,9 @@ class Index:
         """One quantity of one owner, in the first series of the recording.
 
         Args:
-            quantity: Its name.
-            owner: Of which owner.
-            end: How many series of the recording count.
+            quantity: Name of the quantity.
+            owner: The owner.
+            end: Number of series of the recording that count.
         """
         places, series = self.rows.get(quantity, {}).get(owner, ([], []))
         known = bisect.bisect_left(places, end)
@@ -171,11 +171,11 @@ class Index:
 def _joined(
     series: list[Series], before: tuple[Curve, np.ndarray] | None
 ) -> tuple[Curve, np.ndarray]:
-    """All rows, and how many the first, the first two, ... series hold.
+    """All rows, and how many of them the first series hold.
 
     Args:
-        series: Of one quantity and owner.
-        before: The same of the first of them, to go on with.
+        series: Series of one quantity and owner.
+        before: The result for the first of them, to continue from.
     """
     done = 0 if before is None else len(before[1])
     new = series[done:]
@@ -198,13 +198,13 @@ class Training:
     """A training run as far as it was known when the doctor looked.
 
     Args:
-        index: Of the recording.
-        end: How many of the recording's series are known.
+        index: Index of the recording.
+        end: Number of the recording's series that are known.
         position: When that was, `(epoch, step)`.
 
     Attributes:
         position: The argument.
-        facts: Of the run; see `instruments.facts`.
+        facts: Facts of the run; see `instruments.facts`.
     """
 
     def __init__(self, index: Index, end: int, position: Position) -> None:
@@ -230,8 +230,8 @@ class Training:
     def curve(self, quantity: Quantity, owner: str = "") -> Curve:
         """One quantity of one owner.
 
-        Of what a probe shows, nothing that was measured after the first NaN:
-        where activations are NaN, every unit counts as saturated.
+        For what a probe shows, leaves out what was measured after the first
+        NaN: if activations are NaN, every unit counts as saturated.
         """
         key = str(quantity), owner
         if key not in self._curves:
@@ -252,7 +252,7 @@ class Training:
 
     @functools.cached_property
     def broken_at(self) -> Position | None:
-        """When a loss was first seen not to be finite, if it was."""
+        """When a loss was first seen to be NaN or infinite, if it was."""
         found = []
         for quantity in (q.NON_FINITE_BATCH, q.LOG, q.BATCH_LOSS):
             owner = "loss" if quantity == q.LOG else ""
@@ -278,12 +278,12 @@ class Training:
 
     @property
     def planned_epochs(self) -> int:
-        """How many this `fit` is to have; at least those that have ended."""
+        """Epochs planned for this `fit`; at least those that have ended."""
         if self.has_ended:
             return max(self.ended_epochs, 1)
         planned = self.facts.get("epochs") or 0
         planned -= self.facts.get("initial_epoch") or 0
-        # Where one `fit` follows another, twice as long as until the last one.
+        # If one `fit` follows another, twice the epochs until the last one.
         begun = self.facts.get("continued") or []
         planned = max(
             [planned] + [2 * n for n in begun if n <= self.ended_epochs]
@@ -292,7 +292,7 @@ class Training:
 
     @functools.cached_property
     def ended_epochs(self) -> int:
-        """How many epochs have ended."""
+        """Number of epochs that have ended."""
         owners = self._index.rows.get(str(q.LOG), {})
         found = {
             int(epoch)
@@ -300,7 +300,7 @@ class Training:
             for epoch in self.logs(owner).epochs.tolist()
         }
         if found:
-            # Of a very long run, the recording leaves out some.
+            # The recording of a very long run leaves some out.
             left_out = self._run.left_out if self._run else {}
             return len(found.union(left_out.get("run", ())))
         # A `train_step` that logs nothing.
@@ -309,7 +309,7 @@ class Training:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the run has ended, if a doctor has watched it."""
+        """Whether the run has ended, if a doctor has recorded that."""
         checked = self.curve(q.CHECKED)
         return bool(checked) and checked.values[-1] == ENDED
 
@@ -330,7 +330,7 @@ class Training:
 
     @functools.cached_property
     def kernels(self) -> list[dict[str, Any]]:
-        """Facts of trainable variables through which a signal goes."""
+        """Facts of trainable variables through which a signal passes."""
         return [
             each
             for each in self.variables
@@ -366,7 +366,7 @@ class Training:
 
     @property
     def is_preflight(self) -> bool:
-        """Whether there is no training run, only a look at what it would be."""
+        """Whether this is a preflight, and no run has begun."""
         return bool(self.facts.get("is_preflight"))
 
     @property
@@ -376,6 +376,6 @@ class Training:
 
 
 def held(wrong: Iterable[bool], checks: int) -> bool:
-    """Whether the last `checks` of some judgements all say that it is wrong."""
+    """Whether the last `checks` judgements all say that it is wrong."""
     last = list(wrong)[-checks:]
     return len(last) == checks and all(last)

@@ -11,14 +11,14 @@ from keras_concepts.rules.harm import harm
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Curve, Training, held
 
-# Of the units of a layer. Source: SageMaker Debugger and DeepDiagnosis, of
-# units in place of entries.
+# Share of the units of a layer. Source: SageMaker Debugger and DeepDiagnosis,
+# for units instead of entries.
 MOST = 0.5
-# Of the units of a layer that were flat before the first step, and still are.
+# Share of a layer's units that were flat before the first step, and still are.
 _NEARLY_ALL = 0.9
-# RMS of a kernel times the root of its inputs, which initializers make 1.
+# RMS of a kernel times the root of its inputs, which initializers set to 1.
 _HUGE = 100.0
-# Skill that a run should reach whose units were flat before the first step.
+# Skill that a run should reach if units were flat before the first step.
 # Source: calibrated, benchmarks/doctor.
 FROM_THE_START = 0.75
 _CHECKS = 3
@@ -38,9 +38,9 @@ _BOUNDED = {"sigmoid", "tanh", "hard_sigmoid", "softsign", "hard_tanh"}
 def dead_units(t: Training) -> Iterator[Evidence]:
     """More than half of a rectified layer is 0 for every sample of the probe.
 
-    In three checks in a row, and only under harm. Known false alarm: sparse
-    activations; guard: units count, not entries. Layers that are not
-    rectified, and heads, do not count.
+    In three checks in a row, and only with harm. Known false alarm: sparse
+    activations; guard: units count, not entries. Layers that are not rectified,
+    and heads, do not count.
     """
     yield from _worst(
         t,
@@ -67,13 +67,14 @@ def saturated_units(t: Training) -> Iterator[Evidence]:
     """More than half of a bounded layer is nearly flat for most samples.
 
     In more than 90 % of samples the slope is less than 5 % of the steepest, in
-    three checks in a row, and only under harm. Where nine of ten units were
-    flat before the first step, and still are, the layer hands on random signs:
-    there a skill of three quarters is asked. Gates of a recurrent layer count
-    as flat if it begins with kernels of a hundred times the usual size.
+    three checks in a row, and only with harm. If nine of ten units were flat
+    before the first step, and still are, the layer passes on random signs: then
+    a skill of three quarters is required. Gates of a recurrent layer count as
+    flat if it begins with kernels of a hundred times the usual size.
 
-    Known false alarm: outputs and gates, which saturate when they are sure;
-    guard: hidden layers alone, recurrent ones not.
+    Known false alarm: outputs and gates, which saturate when they are
+    confident;
+    guard: only hidden layers, and no recurrent ones.
     """
     yield from _worst(
         t,
@@ -159,7 +160,7 @@ def _worst(
 def _shares(
     t: Training, quantity: Quantity, functions: set[str]
 ) -> Iterator[tuple[str, Curve]]:
-    """Of each hidden layer with such a function the share of its units."""
+    """For each hidden layer with such a function, the share of its units."""
     units = t.curves(q.UNITS)
     heads = {head.get("layer") for head in t.heads}
     for owner, counts in t.curves(quantity).items():

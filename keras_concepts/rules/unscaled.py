@@ -1,4 +1,4 @@
-"""Whether inputs and targets are of a scale that a model can begin with."""
+"""Whether inputs and targets have a scale that a model can begin with."""
 
 import math
 from collections.abc import Iterator
@@ -21,18 +21,18 @@ from keras_concepts.rules.units import (
     is_saturated_from_the_start,
 )
 
-# Root mean square of all entries; standardized inputs have 1, those of 0..1 at
-# most that. Source: prototype on 130 recorded runs.
+# Root mean square of all entries; standardized inputs have 1, those in 0..1 at
+# most 1. Source: prototype on 130 recorded runs.
 _LARGE = 10.0
 _SMALL = 0.01
-# Largest RMS of a feature over the median of all. Source: as above.
+# Largest RMS of a feature relative to the median of all. Source: as above.
 _SPREAD = 100.0
 # Distance of the mean from 0 in standard deviations. Source: as above.
 _OFFSET = 10.0
-# Of targets; what a preflight asks for if nothing shows that it hurts.
+# RMS of targets that a preflight reports even if nothing shows that it hurts.
 _FAR = 1000.0
 
-# Layers that change nothing but shape, or drop or move entries.
+# Layers that only change the shape, or drop or move entries.
 _PASS_ON = (
     "InputLayer",
     "Functional",
@@ -56,7 +56,7 @@ _PASS_ON = (
     "Bidirectional",
     "Concatenate",
 )
-# Layers with weights in which a wrong scale stays one.
+# Layers with weights that pass a wrong scale on.
 _KEEP_SCALE = (
     *("Dense", "EinsumDense", "Conv", "LSTM", "GRU", "SimpleRNN"),
     *("DepthwiseConv", "SeparableConv", "RNN", "ConvLSTM"),
@@ -66,9 +66,9 @@ _KEEP_SCALE = (
 def _are_scaled_first(t: Training, entry: dict[str, Any]) -> bool:
     """Whether the model scales this input itself, or may do so.
 
-    The first layer that does more than to move entries about says so: a dense,
-    convolutional or recurrent one keeps the scale, and of any other (a
-    normalization, an embedding, somebody's own) it is not known.
+    The first layer that does more than move entries decides: a dense,
+    convolutional or recurrent one keeps the scale; for any other (a
+    normalization, an embedding, a custom layer) it is not known.
     """
     seen = entry.get("kernel_rms")
     if seen is not None:  # measured where the first kernel reads it
@@ -76,7 +76,7 @@ def _are_scaled_first(t: Training, entry: dict[str, Any]) -> bool:
     embeds = any("Embedding" in layer["class"] for layer in t.layers)
     if entry.get("integer") and embeds:
         return True
-    # The first of all is the model.
+    # The first entry is the model itself.
     inner = [layer["class"] for layer in t.layers[1:]]
     first = next((c for c in inner if not c.startswith(_PASS_ON)), "")
     return not first.startswith(_KEEP_SCALE)
@@ -101,18 +101,18 @@ def unscaled_input(t: Training) -> Iterator[Evidence]:
     | `offset` | abs(mean) > 10 standard deviations |
     | `small` | RMS < 0.01 |
 
-    Only where it hurts: in training, skill below 0.2 and not on its way
-    (`harm`), or below 0.75 where nearly all units of a layer have been
-    saturated since before the first step; in a preflight, a loss at the start
-    of more than three times that of uniform predictions (ten times the constant
-    predictor's in a regression), or one batch that could not be learned.
-    "Outside [-1, 1]" flags every standardized data set, so the limits lie a
-    decade further.
+    Reported only if it hurts: in training, skill is below 0.2 and the run not
+    on its way (`harm`), or below 0.75 if nearly all units of a layer have been
+    saturated since before the first step; in a preflight, the loss at the start
+    is more than three times that of uniform predictions (ten times the constant
+    predictor's in a regression), or one batch could not be learned. "Outside
+    [-1, 1]" would flag every standardized data set, so the limits are ten times
+    that.
 
     Known false alarms: ids of an embedding; a first layer that scales
     (`Normalization`, `Rescaling`, `BatchNormalization`, or any that is not a
     dense, convolutional or recurrent one); scaling by an operation in the model
-    (where the input of the first kernel was measured, that counts instead).
+    (if the input of the first kernel was measured, that counts instead).
     """
     for entry in t.inputs:
         found = scale_of(entry)
@@ -123,7 +123,7 @@ def unscaled_input(t: Training) -> Iterator[Evidence]:
             continue
         variant, measured = found
         name = entry.get("name") or ""
-        # Of images and other integers the range is known.
+        # The range of images and other integers is known.
         pixels = 1 < (entry.get("max") or 0) <= 255 and entry.get("min") == 0
         yield Evidence(
             owner=name,
@@ -190,12 +190,12 @@ def unscaled_target(t: Training) -> Iterator[Evidence]:
     - `large`: root mean square > 10;
     - `small`: standard deviation < 0.01, which makes squared errors vanish.
 
-    Only where it hurts (`unscaled_input` says what that is; in a preflight
+    Reported only if it hurts (`unscaled_input` defines that; in a preflight
     also if the root mean square is beyond 1,000).
 
     Known false alarms: a head that scales its output, which the predictions
-    show (nothing is said if the largest is a tenth of the targets' RMS before
-    the first step); losses of counts and ratios, such as Poisson.
+    show (nothing is reported if the largest is a tenth of the targets' RMS
+    before the first step); losses of counts and ratios, such as Poisson.
     """
     for head in t.heads:
         target = t.targets.get(head["output"])

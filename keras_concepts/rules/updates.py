@@ -10,20 +10,20 @@ from keras_concepts.rules.harm import harm
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Curve, Training
 
-# Of the kernels' own size, in one step: usual is 1e-3 (Karpathy), healthy up to
-# 0.1 (TheDeepChecker, 2022). Source: calibrated, benchmarks/doctor.
+# Share of the kernels' own size, in one step: usual is 1e-3 (Karpathy), healthy
+# up to 0.1 (TheDeepChecker, 2022). Source: calibrated, benchmarks/doctor.
 TOO_FAR = 0.3
-# Of the kernels' own size, by the first check after the start: nothing of what
-# they were is left. Source: calibrated, benchmarks/doctor.
+# Share of the kernels' own size, by the first check after the start: nothing is
+# left of what they were. Source: calibrated, benchmarks/doctor.
 REPLACED = 0.85
-# Of a kernel's own size, by the planned end: it stays what it was at random.
-# Source: calibrated, benchmarks/doctor.
+# Share of a kernel's own size, by the planned end: it stays as random as it
+# was. Source: calibrated, benchmarks/doctor.
 TOO_NEAR = 0.1
 _ENOUGH = 0.3
 
 
 def has_weights(t: Training) -> bool:
-    """Whether somebody has looked at the weights."""
+    """Whether the weights were measured."""
     return bool(t.curves(q.DISTANCE_RMS))
 
 
@@ -39,15 +39,17 @@ def has_weights(t: Training) -> bool:
 def update_ratio(t: Training) -> Iterator[Evidence]:
     """Steps move the kernels far too much, or all too little.
 
-    High: in one step the RMS change over the RMS of the kernel, median over the
-    kernels, was above 0.3; or, where no steps are measured, the kernels had
-    changed by 0.85 of their RMS at the first check. Low: at the present pace
-    no kernel will have moved by a tenth of its RMS at the planned end.
+    High: in one step the RMS change relative to the RMS of the kernel, median
+        over the kernels, was above 0.3; or, if steps are not measured, the
+        kernels had changed by 0.85 of their RMS at the first check. Low: at the
+        present pace no kernel will have moved by a tenth of its RMS at the
+        planned end.
 
-    Only under harm. Known false alarm: kernels that start at zero, which have
-    no size of their own; guard: the larger of the first and the present RMS,
-    and kernels that start at zero do not count. Warm-up of the rate starts
-    low; guard: harm is not spoken of in the first tenth of the epochs.
+    Reported only with harm. Known false alarm: kernels that start at zero,
+    which have no size of their own; guard: the larger of the first and the
+    present RMS counts, and kernels that start at zero do not. Warm-up of the
+    rate starts low;
+    guard: there is no verdict on harm in the first tenth of the epochs.
     """
     hurt = harm(t, _ENOUGH)
     if hurt is None:
@@ -149,10 +151,10 @@ def step_ratios(t: Training) -> Curve:
 
 
 def own_size(weight: Curve) -> np.ndarray | None:
-    """The RMS of a kernel over time, no less than the first; `None` of zeros.
+    """The RMS of a kernel over time, at least the first; `None` if it was 0.
 
     Args:
-        weight: Its RMS.
+        weight: RMS of the kernel.
     """
     if not weight or not weight.values[0] > 0.0:
         return None
@@ -182,7 +184,7 @@ def _kernels(t: Training) -> list[str]:
 
 
 def _relative(t: Training, quantity: q.Quantity, path: str) -> Curve:
-    """A change over the larger of a kernel's first and present RMS."""
+    """A change relative to the larger of a kernel's first and present RMS."""
     change, weight = t.curve(quantity, path), t.curve(q.EPOCH_WEIGHT_RMS, path)
     size = own_size(weight)
     if size is None:
@@ -195,7 +197,7 @@ def _relative(t: Training, quantity: q.Quantity, path: str) -> Curve:
 
 
 def _ratios_between_checks(t: Training) -> Curve:
-    """Median over kernels of the change since the check before."""
+    """Median over kernels of the change since the previous check."""
     curves = [_relative(t, q.EPOCH_UPDATE_RMS, path) for path in _kernels(t)]
     curves = [curve for curve in curves if len(curve.values) > 1]
     if not curves:

@@ -16,8 +16,8 @@ class StepBuffer:
     """See the package docstring.
 
     Inside a train function made by `observed_train_function`, `state` is a
-    tracer that the function carries. Inside any other compiled function there
-    is nobody to carry it, so rows are sent to the host as they are made.
+    tracer that the function carries. Nothing carries it inside any other
+    compiled function, so there rows are sent to the host as they are made.
     """
 
     def __init__(self, capacity: int, columns: int, units: int) -> None:
@@ -74,7 +74,7 @@ def _check_one_device() -> None:
 
 
 class Switches:
-    """See the package docstring. Carried as a `StepBuffer` is."""
+    """See the package docstring. Carried like a `StepBuffer`."""
 
     def __init__(self, count: int) -> None:
         self.state = jnp.zeros((count,), bool)

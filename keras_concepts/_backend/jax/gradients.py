@@ -1,4 +1,4 @@
-"""Gradients of functions, and those that an optimizer gets."""
+"""Gradients of functions, and the gradients that an optimizer receives."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ def value_and_grad(
 
 
 def without_gradients() -> contextlib.AbstractContextManager[Any]:
-    return contextlib.nullcontext()  # they are taken of functions
+    return contextlib.nullcontext()  # JAX differentiates functions
 
 
 def dense(gradient: Any, shape: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Operations on scores and labels, each by its fastest way."""
+"""Operations on scores and labels, each done the fastest way."""
 
 import functools
 import math
@@ -12,7 +12,7 @@ from keras_concepts._types import Tensor
 CLASS_NUMBERS = "int32"
 
 
-# Compiled by itself, for calls that are eager.
+# Compiled separately, for eager calls.
 @functools.partial(jax.jit, static_argnames="if_nan")
 def argmax(tensor: Tensor, if_nan: int) -> Tensor:
     classes = tensor.shape[-1]
@@ -31,8 +31,8 @@ def _first_largest(tensor: Tensor) -> Tensor:
 
 
 def _in_blocks(tensor: Tensor) -> Tensor:
-    # The last block may overlap the one before, which then comes first, as it
-    # should.
+    # The last block may overlap the block before, which then comes first, as
+    # it should.
     classes = tensor.shape[-1]
     rows = tensor.reshape(-1, classes)
     width = 1 << round(math.log2(classes) / 2)
@@ -55,8 +55,8 @@ def fill(tensor: Tensor, where: Tensor, number: float) -> Tensor:
 
 @functools.partial(jax.jit, static_argnames="or_infinity")
 def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
-    # A sum is several times as fast, and hardly ever not finite if no entry is
-    # so: where infinities of both signs meet.
+    # A sum is several times as fast, and rarely bad if no entry is: only if
+    # infinities of both signs meet.
     total = jnp.sum(tensor)
 
     def is_bad(x: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def is_main_process(model: Any) -> bool:
 def process_count(model: Any) -> int:
     if jax.process_count() == 1:
         return 1
-    # Of a training run; the variables have no values while an epoch runs.
+    # In a training run, whose variables have no values during an epoch.
     distribution = keras.distribution.distribution()
     if distribution is not None:
         mesh = distribution.device_mesh.backend_mesh
@@ -39,7 +39,7 @@ def gathered(model: Any, value: Any) -> list[Any]:
     if process_count(model) == 1:
         return [value]
     own = np.frombuffer(pickle.dumps(value), np.uint8)
-    # What is sent must have one shape everywhere.
+    # What is sent must have the same shape everywhere.
     lengths = multihost_utils.process_allgather(np.int32(len(own)))
     padded = np.resize(own, int(np.max(lengths)))
     every = np.asarray(multihost_utils.process_allgather(padded), np.uint8)

@@ -1,4 +1,4 @@
-"""The generators that everybody draws from."""
+"""The random generators that are shared."""
 
 import contextlib
 
@@ -13,5 +13,5 @@ def kept_randomness() -> contextlib.AbstractContextManager[None]:
 
 
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
-    del seed  # JAX has no generator: every draw is given its seed
+    del seed  # JAX has no generator: every draw is passed its seed
     return contextlib.nullcontext()

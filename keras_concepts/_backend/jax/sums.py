@@ -10,7 +10,7 @@ from keras_concepts._types import Tensor
 
 
 def sums_of_squares(tensors: list[Tensor]) -> Tensor:
-    # XLA's CPU compiler makes faster code of a product than of a sum.
+    # XLA's CPU compiler generates faster code for a product than for a sum.
     exact = jax.lax.Precision.HIGHEST
     return jnp.stack(
         [jnp.tensordot(x, x, axes=x.ndim, precision=exact) for x in tensors]
@@ -18,8 +18,8 @@ def sums_of_squares(tensors: list[Tensor]) -> Tensor:
 
 
 def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
-    # Scalars and not entries of vectors: XLA takes ten times as long to compile
-    # a product with an element that it must cut out first.
+    # Scalars, not entries of vectors: XLA takes ten times as long to compile a
+    # product with an element that it must first extract.
     peaks = [jnp.max(jnp.abs(x)) for x in tensors]
     units = [
         jnp.where(jnp.isfinite(p) & (p > 0.0), jnp.maximum(p, 1e-37), 1.0)
@@ -72,7 +72,7 @@ def segment_sums(values: Tensor, segments: Tensor, count: int) -> Any:
     return _digit_by_digit(values, segments, count)
 
 
-# Up to here the sums of all segments in one table are the faster way.
+# Up to this size it is faster to sum all segments in one table.
 _FEW = 2**16
 
 
@@ -84,11 +84,11 @@ def _scattered(entries: Tensor, segments: Tensor, count: int) -> Tensor:
 def column_sums(values: Tensor) -> Any:
     if jnp.issubdtype(values.dtype, jnp.integer):
         return values.sum(axis=0)
-    # There is no float64. So add halves of the rows, and halves of those, and
-    # beside each sum keep what rounding takes from it (`_numerics.words`).
+    # There is no float64. So add halves of the rows, then halves of those, and
+    # keep the rounding error of each sum beside it (`_numerics.words`).
     high, low = values, None
     while high.shape[0] > 1:
-        # Eight parts at once: each step is a pass of its own.
+        # Eight parts at once: each step is a separate pass.
         parts = min(8, high.shape[0])
         highs = _divided(high, parts)
         lows = [0.0] * parts if low is None else _divided(low, parts)
@@ -98,13 +98,13 @@ def column_sums(values: Tensor) -> Any:
             shift = high - before
             low += (before - (high - shift)) + (part - shift)
             low += rest
-    if low is None:  # one row, or none
+    if low is None:  # at most one row
         low = jnp.zeros_like(high)
     return high.sum(axis=0), low.sum(axis=0)
 
 
 def _divided(rows: Tensor, parts: int) -> list[Tensor]:
-    """Rows in so many parts, of which the last may end in zeros."""
+    """Rows divided into that many parts; the last may end in zeros."""
     length = -(-rows.shape[0] // parts)
     missing = parts * length - rows.shape[0]
     padded = jnp.pad(rows, ((0, missing), *[(0, 0)] * (rows.ndim - 1)))
@@ -112,8 +112,8 @@ def _divided(rows: Tensor, parts: int) -> list[Tensor]:
 
 
 def _digit_by_digit(values: Tensor, segments: Tensor, count: int) -> Any:
-    # Write the values as integers: in units of a power of two, `bits` binary
-    # places at a time, so few that no sum can overflow.
+    # Write the values as integers in units of a power of two, `bits` binary
+    # places at a time, which is few enough that no sum can overflow.
     bits = 30 - max(values.shape[0], 1).bit_length()
     if bits < 1:
         sums = _scattered(values, segments, count)
@@ -129,7 +129,7 @@ def _digit_by_digit(values: Tensor, segments: Tensor, count: int) -> Any:
         digits = jnp.round(rest)
         rest = rest - digits
         total = _scattered(digits.astype(jnp.int32), segments, count)
-        # An integer of 31 bits makes two exact floats.
+        # An integer of 31 bits is two exact floats.
         for part in (total >> 15 << 15, total & 0x7FFF):
             addend = jnp.ldexp(part.astype(jnp.float32), unit)
             before, high = high, high + addend

@@ -1,4 +1,4 @@
-"""What a tensor holds, and of what kind it is."""
+"""What a tensor holds, and what kind of tensor it is."""
 
 import sys
 from typing import Any
@@ -27,7 +27,7 @@ def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
 
 
 def on_host(tensor: Any) -> np.ndarray:
-    if isinstance(tensor, keras.Variable):  # of which NumPy warns
+    if isinstance(tensor, keras.Variable):  # NumPy warns about it
         tensor = keras.ops.convert_to_tensor(tensor)
     if isinstance(tensor, jax.Array) and not (
         tensor.is_fully_addressable or tensor.is_fully_replicated
@@ -37,6 +37,6 @@ def on_host(tensor: Any) -> np.ndarray:
 
 
 def is_dense(value: Any) -> bool:
-    # Whoever has such a tensor has imported this.
+    # If there is such a tensor, this module has been imported.
     sparse = sys.modules.get("jax.experimental.sparse")
     return sparse is None or not isinstance(value, sparse.JAXSparse)

@@ -7,18 +7,18 @@ from typing import Any
 
 import jax
 import keras
-from jax._src import core  # which trace is open: no public name tells
+from jax._src import core  # the open trace: there is no public name for it
 
 from keras_concepts._types import Tensor
 
 COMPILES = True
 COMPILES_FEW = True
-# Code that runs several times as slowly, and compiles in a quarter of the time.
+# The code is several times slower, but compiles in a quarter of the time.
 _QUICKLY_COMPILED = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_use_fusion_emitters": False,
 }
-# Operations in all calls together for which fast code is worth compiling.
+# Operations, over all calls, from which on compiling fast code is worthwhile.
 _MANY_OPERATIONS = 1.2e10
 
 
@@ -51,7 +51,7 @@ def compiled(
 def _compiled_for(
     function: Callable[..., Any], calls: int
 ) -> Callable[..., Any]:
-    """Compiled so that compiling and so many calls take little time."""
+    """Compiled so that compiling and that many calls take little time."""
     step: Callable[..., Any] | None = None
 
     def run(*arguments: Any) -> Any:
@@ -59,7 +59,7 @@ def _compiled_for(
         if step is None:
             chosen = jax.jit(function)
             if _compiler_options():
-                # The trace is made once, for both.
+                # Both use the same trace.
                 cost = chosen.lower(*arguments).cost_analysis() or {}
                 if calls * cost.get("flops", 0.0) < _MANY_OPERATIONS:
                     chosen = _quickly_compiled(function)
@@ -78,7 +78,7 @@ def _quickly_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.cache
 def _compiler_options() -> dict[str, Any]:
-    """Those of the options for quick compilation that this compiler has."""
+    """The options for quick compilation that this compiler supports."""
     if "compiler_options" not in inspect.signature(jax.jit).parameters:
         return {}
     if jax.default_backend() != "cpu":
@@ -87,7 +87,7 @@ def _compiler_options() -> dict[str, Any]:
     for name, value in _QUICKLY_COMPILED.items():
         try:
             _ = jax.jit(lambda: 0, compiler_options={name: value})()
-        except RuntimeError:  # there is no such option
+        except RuntimeError:  # the compiler does not have this option
             continue
         options[name] = value
     return options
@@ -116,5 +116,5 @@ choose_rarely = choose
 
 def isolate(tensors: list[Tensor]) -> list[Tensor]:
     # A second reader of the gradients changes what XLA fuses, and with it the
-    # rounding of the training step. The barrier keeps it apart.
+    # rounding of the training step. The barrier prevents that.
     return jax.lax.optimization_barrier(tensors)

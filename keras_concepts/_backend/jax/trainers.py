@@ -30,7 +30,7 @@ shadow_methods_in_step = shadow_methods_in_thread
 
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del model
-    # Copies, for the step takes the memory of what it is given.
+    # Copies, because the step reuses the memory of its arguments.
     kept = jax.tree.map(jnp.copy, arguments[0])
 
     def restore(result: Any) -> Any:
@@ -46,7 +46,7 @@ def observed_train_functions(
     sharding = None
     compiles = model.jit_compile and not model.run_eagerly
     if compiles and keras.distribution.distribution() is not None:
-        # The trainer takes it from the values of the variables, which have none
+        # The trainer reads it from the values of the variables, which have none
         # during an epoch.
         sharding = state_sharding(model)
     return functools.partial(_observed_train_function, model, sharding)
@@ -74,8 +74,8 @@ def _observed_train_function(
     with contextlib.ExitStack() as stack:
         stack.enter_context(shadow(model, "train_step", train_step))
         if sharding is not None:
-            # It names a sharding for each part of the state. The buffers are a
-            # part more, and XLA may choose theirs.
+            # It names a sharding for each part of the state. The buffers are an
+            # additional part, whose sharding XLA may choose.
             stack.enter_context(
                 replace_state_sharding(model, (*sharding, None))
             )
@@ -104,14 +104,14 @@ def _carried(buffers: Sequence[Any], stores: Any) -> Iterator[None]:
             buffer.state = state
 
 
-# The last function of each model, and what the layers were like.
+# The last function of each model, and the configuration of its layers then.
 _steps: weakref.WeakKeyDictionary[Any, tuple[list[str], Callable[..., Any]]]
 _steps = weakref.WeakKeyDictionary()
 
 
 @contextlib.contextmanager
 def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
-    # Not Keras' own predict function, which takes the variables' memory.
+    # Not Keras' own predict function, which reuses the variables' memory.
     step = model.predict_step
     if model.jit_compile and not model.run_eagerly:
         step = _compiled(model)
@@ -134,7 +134,7 @@ def _compiled(model: Any) -> Callable[..., Any]:
     owner = weakref.ref(model)
 
     def predict_step(state: Any, data: Any) -> Any:
-        # A strong reference would keep the model in the dictionary for ever.
+        # A strong reference would keep the model in the dictionary forever.
         return owner().predict_step(state, data)
 
     try:
@@ -143,7 +143,7 @@ def _compiled(model: Any) -> Callable[..., Any]:
             for layer in flatten_layers(model)
             if not isinstance(layer, keras.Model)
         ]
-    except NotImplementedError:  # a layer that cannot tell what it is like
+    except NotImplementedError:  # a layer that has no `get_config`
         return jax.jit(predict_step)
     if model not in _steps or _steps[model][0] != layers:
         _steps[model] = layers, jax.jit(predict_step)

@@ -1,8 +1,8 @@
-"""What is private to Keras, by subject: no other module uses it.
+"""What is private to Keras, by subject; no other module uses it.
 
 Each function has a test of its name in `tests/_backend/keras_internals/`, which
-says which behaviour of Keras it leans on. Where versions of Keras differ, the
-function knows it, and nobody else.
+states the behaviour of Keras that it relies on. Where versions of Keras differ,
+only the function deals with that.
 """
 
 from keras_concepts._backend.keras_internals.common_state import (

@@ -1,4 +1,4 @@
-"""What Keras keeps for everybody: scopes, seeds, the names it has given."""
+"""Global state of Keras: scopes, seeds, the names it has given."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ def in_symbolic_scope() -> bool:
 
 
 def in_stateless_scope() -> bool:
-    """Whether other values stand in for those of the variables."""
+    """Whether other values replace those of the variables."""
     return _in_stateless_scope()
 
 
 @contextlib.contextmanager
 def names_kept() -> Iterator[None]:
-    """What is made inside the with-block takes no name from what comes later.
+    """What is created inside the with-block does not change later names.
 
     Keras numbers the names that it gives.
     """

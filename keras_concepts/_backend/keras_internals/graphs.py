@@ -12,7 +12,7 @@ from keras_concepts._shadow import shadow
 
 
 def previous_layers(layer: Any) -> list[Any]:
-    """What the layer reads in functional models, each once."""
+    """The layers whose outputs a layer reads, each once."""
     read = [
         parent.operation
         for node in layer._inbound_nodes
@@ -22,16 +22,16 @@ def previous_layers(layer: Any) -> list[Any]:
 
 
 def next_layers(layer: Any) -> list[Any] | None:
-    """What reads the layer in functional models; `None` if it is in none."""
+    """The layers that read a layer's outputs; `None` if it is in no model."""
     if not layer._inbound_nodes:
         return None
     return [node.operation for node in layer._outbound_nodes]
 
 
 def made_by(tensor: Any) -> tuple[Any, list[Any], int] | None:
-    """What made a symbolic tensor: the operation, its inputs, which output.
+    """The operation that made a tensor, its inputs, and which output it is.
 
-    `None` for what no operation has made.
+    `None` if no operation made it.
     """
     history = getattr(tensor, "_keras_history", None)
     if history is None or history.operation is None:
@@ -54,9 +54,9 @@ def calls_its_graph(model: Any) -> bool:
 def replace_graph_run(
     graph: Any, run: Callable[..., Any]
 ) -> contextlib.AbstractContextManager[None]:
-    """Has a graph run by `run(original, inputs, call_of)`.
+    """Makes a graph run as `run(original, inputs, call_of)`.
 
-    `original(inputs, call_of)` is how Keras would do it: it calls
+    `original(inputs, call_of)` is Keras' own way: it calls
     `call_of(operation)(...)` for each operation, always in the same order.
     """
     original = graph._run_through_graph
@@ -71,7 +71,7 @@ def replace_graph_run(
 
 
 def _same(operation: Any) -> Any:
-    return operation  # Keras 3.16 wraps none, and gives no `operation_fn`
+    return operation  # Keras 3.16 does not wrap it or pass an `operation_fn`
 
 
 def output_structure(model: Any) -> Any:
@@ -88,7 +88,7 @@ def output_structure(model: Any) -> Any:
 def symbolic_outputs(model: Any, x: Any) -> Any:
     """Shapes and dtypes of a built model's outputs for `x`, computed by `call`.
 
-    Nothing is assigned. To be called where the variables have their values.
+    Nothing is assigned. Call this only where the variables have values.
     """
     return compute_output_spec(model, x, training=False)
 

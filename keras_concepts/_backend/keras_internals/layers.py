@@ -1,4 +1,4 @@
-"""Layers, what they keep, and the masks that they leave on tensors."""
+"""Layers, their variables, and the masks that they leave on tensors."""
 
 import contextlib
 import sys
@@ -17,7 +17,7 @@ from keras_concepts._types import Tensor
 
 def keras_mask(tensor: Tensor) -> Tensor | None:
     """The mask that Keras' layers left on a tensor, or `None`."""
-    # Not always an attribute: where tensors take none, Keras keeps a table.
+    # Not always an attribute: for tensors without attributes Keras has a table.
     return masking.get_keras_mask(tensor)
 
 
@@ -27,21 +27,21 @@ def set_keras_mask(tensor: Tensor, mask: Tensor) -> None:
 
 
 def own_value(variable: Any) -> Tensor | None:
-    """What a Keras variable holds itself, to be changed in place.
+    """The tensor that a Keras variable holds, to be changed in place.
 
-    `None` where another value stands in for it.
+    `None` if another value replaces it.
     """
     return None if in_stateless_scope() else variable._value
 
 
 def cell_of_bias() -> Any | None:
-    """Keras' recurrent cell whose bias is asked of the calling initializer.
+    """The recurrent cell for whose bias the calling initializer is used.
 
-    `None` if it is not known. To be called in `__call__` itself.
+    `None` if it is not known. To be called directly in `__call__`.
     """
     # A layer whose `build` runs is on top of the stack of name scopes. But a
-    # variable that is made in a trace gets its value later. Then only the
-    # function is left that an LSTM has wrapped around its initializer.
+    # variable that is created in a trace gets its value later. Then the only
+    # trace of the cell is the function that it wrapped around its initializer.
     scopes = global_state.get_global_attribute("name_scope_stack")
     caller = scopes[-1].caller if scopes else None
     wrapper = sys._getframe(2).f_locals.get("self")
@@ -57,10 +57,10 @@ def cell_of_bias() -> Any | None:
 def capture_batch_moments(
     layer: Any, record: Callable[[Tensor, Tensor | None], None]
 ) -> contextlib.AbstractContextManager[None]:
-    """Calls `record(inputs, mask)` where a layer takes a batch's statistics.
+    """Calls `record(inputs, mask)` where a layer computes a batch's statistics.
 
-    What the `training` of its `call` is does not say so: a subclass may set its
-    own, and an outer layer may give none.
+    The `training` argument of its `call` does not tell: a subclass may set its
+    own, and an outer layer may pass none.
     """
     original = layer._moments
 
@@ -74,8 +74,8 @@ def capture_batch_moments(
 def flatten_layers(model: Any) -> list[Any]:
     """The model and all layers and cells in it, at any depth, each once.
 
-    A model before its layers, these in their order: Keras' own list has those
-    of a model in a model the other way round.
+    A model comes before its layers, and these in their order: Keras' own list
+    reverses the layers of a model inside a model.
     """
     found: dict[int, Any] = {}
     ahead = [model]
@@ -88,7 +88,7 @@ def flatten_layers(model: Any) -> list[Any]:
 
 
 def own_variables(layer: Any) -> list[Any]:
-    """Weights and random seeds of the layer itself, not of layers in it."""
+    """Weights and random seeds of the layer itself, not of layers inside it."""
     return [
         *layer._trainable_variables,
         *layer._non_trainable_variables,
@@ -97,9 +97,9 @@ def own_variables(layer: Any) -> list[Any]:
 
 
 def trained_variables(layer: Any) -> list[Any]:
-    """Weights of the layer itself that were made to be trained.
+    """Weights of the layer itself that were created as trainable.
 
-    Also of a frozen layer. Not its statistics and seeds.
+    Includes those of a frozen layer, but not statistics and seeds.
     """
     return list(layer._trainable_variables)
 
@@ -107,12 +107,12 @@ def trained_variables(layer: Any) -> list[Any]:
 def changing_variables(model: Any) -> list[Any]:
     """Untrained variables that a step may assign: statistics, seeds.
 
-    Not the weights of frozen layers.
+    The weights of frozen layers are not among them.
     """
     weights = {id(variable) for variable in model.weights}
     found = {id(v): v for v in model.variables if id(v) not in weights}
     for layer in model._flatten_layers():
-        # Those that the layer has made so, whether it is frozen or not.
+        # Created as non-trainable by the layer, whether it is frozen or not.
         found |= {id(v): v for v in layer._non_trainable_variables}
     return list(found.values())
 
@@ -123,5 +123,5 @@ def has_seeds(layer: Any) -> bool:
 
 
 def is_of_keras(layer: Any) -> bool:
-    """Whether Keras itself has the class of the layer or operation."""
+    """Whether the class of the layer or operation is Keras' own."""
     return type(layer).__module__.split(".")[0] == "keras"

@@ -35,14 +35,14 @@ def losses_of_outputs(model: Any, y_true: Any, y_pred: Any) -> list[Any]:
         y_pred: Outputs of the model or their shapes.
 
     Returns:
-        For each output with a loss an object with `path`, the keys that lead
-        to it in the outputs; `loss`, `loss_weights` and `name`.
+        For each output with a loss, an object with `path` (the keys that lead
+        to it in the outputs), `loss`, `loss_weights` and `name`.
     """
     compiled = model._compile_loss
     if compiled is None:
         return []
     if not compiled.built:
-        # Not the model's own, which must be built by the step.
+        # Not the model's own, which the step must build.
         compiled = CompileLoss(
             compiled._user_loss,
             compiled._user_loss_weights,
@@ -54,7 +54,7 @@ def losses_of_outputs(model: Any, y_true: Any, y_pred: Any) -> list[Any]:
 
 
 def output_names(model: Any) -> list[str]:
-    """Name of each output that has a loss of its own, if there are several."""
+    """Name of each output that has its own loss, if there are several."""
     compiled = model._compile_loss
     if compiled is None or not compiled.built or len(compiled.metrics) < 2:
         return []
@@ -62,7 +62,7 @@ def output_names(model: Any) -> list[str]:
 
 
 def options_of_loss(loss: Any) -> dict[str, Any]:
-    """What a Keras loss gives to the function that it wraps; else empty."""
+    """The arguments that a loss passes to the function it wraps; else empty."""
     return dict(getattr(loss, "_fn_kwargs", {}))
 
 
@@ -72,7 +72,7 @@ def capture_compiled_losses(
 ) -> Iterator[None]:
     """Calls `record(name, value)` with what each loss adds to the objective.
 
-    All of them together have the name `""`.
+    Their total has the name `""`.
     """
     compiled = model._compile_loss
     if compiled is None:
@@ -85,7 +85,7 @@ def capture_compiled_losses(
         with stack:
             if compiled.built:
                 capture_outputs()
-            else:  # it is built by its first call
+            else:  # its first call builds it
                 stack.enter_context(shadow_in_thread(compiled, "build", build))
             value = original_call(*args, **kwargs)
         if value is not None:
@@ -129,11 +129,10 @@ def capture_dropped_losses(
 ) -> contextlib.AbstractContextManager[None]:
     """Calls `record(losses)` with added losses that Keras drops again.
 
-    Keras clears the losses of a layer that is called from outside any other. In
-    a stateless scope these are all layers of the model, and the losses are
-    identified by `id`, of which the layer keeps those of the step before: where
-    Python has given one of them to the loss of another layer since, that one is
-    dropped.
+    Keras clears the losses of a layer that is not called by another layer. In a
+    stateless scope it clears those of all layers of the model. There losses are
+    identified by `id`, and a layer keeps the ids of the step before: if Python
+    has since given one of them to another layer's loss, that loss is dropped.
     """
     original = layer._clear_losses
 
@@ -154,10 +153,10 @@ def _losses_held(layer: Any) -> list[Tensor]:
 
 @contextlib.contextmanager
 def built_loss(model: Any, y_true: Any, y_pred: Any) -> Iterator[Any]:
-    """Gives the compiled loss, built for labels and outputs of these shapes.
+    """Gives a compiled loss, built for labels and outputs of these shapes.
 
-    Another object than the model's own, in whose place it is inside the
-    with-block: what it adds to its metrics, nobody sees.
+    It is not the model's own but replaces it inside the with-block, so that
+    nothing is added to the model's metrics.
     """
     compiled = model._compile_loss
     if compiled is None:

@@ -7,10 +7,10 @@ from keras.src.trainers.compile_utils import CompileMetrics
 
 
 def name_in_logs(metric: Any) -> str | None:
-    """A name for the result of a compiled metric that no other one has.
+    """A name for the result of a compiled metric, different from all others.
 
-    Of two with one name, what Keras calls their results. `None` if somebody
-    else than Keras asks. To be called while the metric's `result` runs.
+    If two metrics have one name, it is what Keras calls their results. `None`
+    if the caller is not Keras. To be called while the metric's `result` runs.
     """
     frame: Any = sys._getframe(1)
     while frame is not None:
@@ -27,8 +27,8 @@ def name_in_logs(metric: Any) -> str | None:
 
 
 def say_direction(metric: Any, direction: str) -> None:
-    """Says whether higher ("up") or lower ("down") values are better.
+    """Sets whether higher ("up") or lower ("down") values are better.
 
-    For `mode="auto"` of `EarlyStopping`, `ModelCheckpoint` and the like.
+    For `mode="auto"` of `EarlyStopping`, `ModelCheckpoint` and similar ones.
     """
     metric._direction = direction

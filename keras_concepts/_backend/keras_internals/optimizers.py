@@ -14,23 +14,23 @@ from keras_concepts._types import Tensor
 
 def running_optimizer() -> Any | None:
     """The optimizer whose `apply` is running here, if any."""
-    # Keras hands a constraint the variable and nothing else. But while `apply`
-    # runs, the optimizer is the caller on top of the stack of name scopes, of
-    # which each thread has its own.
+    # Keras passes only the variable to a constraint. But while `apply` runs,
+    # the optimizer is the caller on top of the stack of name scopes, which is
+    # separate for each thread.
     scopes = global_state.get_global_attribute("name_scope_stack")
     caller = scopes[-1].caller if scopes else None
     return caller if isinstance(caller, keras.optimizers.Optimizer) else None
 
 
 def strategy_of_optimizer(optimizer: Any) -> Any:
-    """On TensorFlow the `tf.distribute` strategy that it was made under."""
+    """The `tf.distribute` strategy that it was created under; on TensorFlow."""
     return optimizer._distribution_strategy
 
 
 def learning_rate_of_update(optimizer: Any) -> Tensor:
     """The learning rate of the update that `apply` has just made.
 
-    0 if it made none, but accumulated gradients.
+    0 if it only accumulated gradients.
     """
     rate = ops.convert_to_tensor(optimizer.learning_rate)
     steps = optimizer.gradient_accumulation_steps
@@ -44,7 +44,7 @@ def learning_rate_of_update(optimizer: Any) -> Tensor:
 def optimizers_of(model: Any) -> list[Any]:
     """The optimizer of the model, and others that it or a layer in it keeps.
 
-    In attributes, and in lists, tuples and dicts there.
+    They may be attributes, or in lists, tuples and dicts that are.
     """
     kept = [model.optimizer]
     for layer in model._flatten_layers():
@@ -55,7 +55,7 @@ def optimizers_of(model: Any) -> list[Any]:
 
 
 def _leaves(value: Any, depth: int = 4) -> list[Any]:
-    """What is in a container, and in those in it; the value itself if none."""
+    """The items of a container and of those in it; else the value itself."""
     if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list | tuple) or not depth:
@@ -64,7 +64,7 @@ def _leaves(value: Any, depth: int = 4) -> list[Any]:
 
 
 def optimizer_variables(model: Any) -> list[Any]:
-    """All that the optimizers of a model keep."""
+    """All variables of the optimizers of a model."""
     return [v for each in optimizers_of(model) for v in each.variables]
 
 
@@ -74,11 +74,11 @@ def optimized_variables(optimizer: Any) -> list[Any]:
 
 
 def weight_decay(optimizer: Any, variable: Any) -> float:
-    """What an update takes off, as a share of `learning_rate * variable`."""
+    """What an update subtracts, as a share of `learning_rate * variable`."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     share = optimizer.weight_decay
     # Muon leaves some variables to the Adam inside it, which in older versions
-    # of Keras has no decay of its own.
+    # of Keras has no weight decay.
     muon = isinstance(optimizer, keras.optimizers.Muon)
     if muon and optimizer._should_use_adamw(variable):
         share = getattr(optimizer, "adam_weight_decay", share)
@@ -90,7 +90,7 @@ def capture_reduced_gradients(
 ) -> contextlib.AbstractContextManager[None]:
     """Calls `record(gradients)` where `apply` has summed them over replicas.
 
-    TensorFlow alone. After clipping.
+    On TensorFlow only, after clipping.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     original = inner._all_reduce_sum_gradients

@@ -1,4 +1,4 @@
-"""Random generators that many draw from, and who may be drawing."""
+"""Shared random generators, and who may be drawing from them."""
 
 import contextlib
 import random
@@ -19,12 +19,12 @@ from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 
 
 class Generator(NamedTuple):
-    """One that the whole process draws random numbers from.
+    """A random generator that the whole process shares.
 
     Attributes:
-        get: Gives its state.
-        set: Puts it into a state.
-        same: Whether two states are the same.
+        get: Returns its state.
+        set: Sets its state.
+        same: Whether two states are equal.
     """
 
     get: Callable[[], Any]
@@ -38,12 +38,12 @@ def _same_states(a: Any, b: Any) -> bool:
 
 @contextlib.contextmanager
 def kept_common_randomness(*more: Generator) -> Iterator[None]:
-    """Puts the generators that no backend owns back to where they were.
+    """Restores the generators that no backend owns after the with-block.
 
-    Python's, NumPy's, Keras' global one, and PyTorch's, whose loaders may feed
-    any backend. All but Keras' are of the whole process: where other threads
-    may have drawn from one in the meantime, it stays as it is, since nobody
-    shall draw the same numbers twice.
+    These are Python's, NumPy's, Keras' global one, and PyTorch's, whose loaders
+    may feed any backend. All but Keras' are shared by the whole process: if
+    other threads may have drawn from one in the meantime, it is not restored,
+    so that no number is drawn twice.
 
     Args:
         *more: Generators of the backend.
@@ -52,7 +52,7 @@ def kept_common_randomness(*more: Generator) -> Iterator[None]:
     generator = global_state.get_global_attribute(name)  # of this thread
     seed = None
     if generator is not None:
-        # A copy: the variable's own memory may be written to.
+        # A copy: the memory of the variable may be overwritten.
         seed = ops.convert_to_numpy(generator.state.value).copy()
     of_process = [
         Generator(random.getstate, random.setstate, lambda a, b: a == b),
@@ -79,20 +79,20 @@ def kept_common_randomness(*more: Generator) -> Iterator[None]:
             drawn = []
         for each, state in drawn:
             each.set(state)
-        # One that was made inside is gone: its seed was drawn from Python's.
+        # One created inside is dropped: its seed was drawn from Python's.
         global_state.set_global_attribute(name, generator)
         if generator is not None:
             generator.state.assign(seed)
 
 
-# How often this thread could not put generators back.
+# How often this thread could not restore the generators.
 _left = threading.local()
 
 
 def generators_left_moved() -> int:
-    """How often `kept_common_randomness` has not put generators back here.
+    """How often `kept_common_randomness` did not restore the generators.
 
-    In this thread, since others might have drawn from them meanwhile.
+    In this thread, because others might have drawn from them meanwhile.
     """
     return getattr(_left, "moved", 0)
 
@@ -118,7 +118,7 @@ def other_threads_train() -> bool:
 
 
 def _fits(frame: Any) -> Iterator[Any]:
-    """Frames of each `fit` of Keras' own that runs below a frame."""
+    """Frames of each `fit` of Keras' own in the call stack of a frame."""
     while frame is not None:
         code = frame.f_code
         if code.co_name == "fit" and "epoch_iterator" in code.co_varnames:
@@ -127,7 +127,7 @@ def _fits(frame: Any) -> Iterator[Any]:
 
 
 def _is_fed_by_threads(iterator: Any) -> bool:
-    """Whether somebody's Python may run in another thread to make a batch."""
+    """Whether Python code may run in another thread to make a batch."""
     # Keras reads a first batch before `fit` has its iterator.
     adapter: Any = getattr(iterator, "data_adapter", None)
     if isinstance(adapter, TFDatasetAdapter):

@@ -14,27 +14,27 @@ from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
 from keras_concepts._shadow import shadow
 
-# Which `fit` calls after the steps of an epoch, before the validation.
+# Method that `fit` calls after the steps of an epoch, before the validation.
 AFTER_STEPS = "_get_metrics_result_or_logs"
 
 
 def call_as_trainer(model: Any, x: Any, training: bool) -> Any:
     """`model(x)` in the mode in which Keras' `fit` or `predict` calls it.
 
-    A model whose `call` takes no `training` is given none, and the layers in it
-    then decide by their defaults: `fit` and `predict` do the same.
+    A model whose `call` has no `training` argument is given none, and its
+    layers then decide by their defaults: `fit` and `predict` do the same.
     """
     mode = {"training": training} if model._call_has_training_arg else {}
     return model(x, **mode)
 
 
 def has_call(model: Any) -> bool:
-    """Whether a model defines what it does when it is called."""
+    """Whether a model defines a `call`."""
     return type(model).call is not keras.Model.call
 
 
 def compile_arguments(model: Any) -> dict[str, Any]:
-    """What `compile` was given, as it was given; empty before."""
+    """The arguments of `compile`, as they were given; empty before."""
     arguments = getattr(model, "_compile_config", None)
     return {} if arguments is None else dict(arguments.config)
 
@@ -44,7 +44,7 @@ def make_train_function(model: Any) -> None:
     if "force" in inspect.signature(model.make_train_function).parameters:
         model.make_train_function(force=True)
         return
-    model.train_function = None  # a method of the model's author
+    model.train_function = None  # a method that the model's author wrote
     model.make_train_function()
 
 
@@ -59,11 +59,11 @@ def was_restored(model: Any) -> bool:
 
 @contextlib.contextmanager
 def failures_of_data(model: Any, then: Callable[[], Any]) -> Iterator[None]:
-    """Calls `then()` when an exception leaves the data of a running `fit`.
+    """Calls `then()` when the data of a running `fit` raise an exception.
 
     Args:
-        model: In `fit`.
-        then: Called before the exception goes on its way.
+        model: The model in `fit`.
+        then: Called before the exception propagates.
     """
     fit = running_fit(model)
     iterator: Any = None if fit is None else fit.iterator
@@ -101,7 +101,7 @@ def _failures(then: Callable[[], Any]) -> Iterator[None]:
 
 
 def batch_size_of_fit(model: Any) -> int | None:
-    """Samples in a batch of the `fit` that is running, `None` if not known."""
+    """Samples per batch in the `fit` that is running, `None` if not known."""
     fit = running_fit(model)
     return None if fit is None else fit.iterator.data_adapter.batch_size
 
@@ -112,14 +112,14 @@ class RunningFit:
 
     Attributes:
         iterator: Keras' iterator over the batches of an epoch.
-        arguments: What `fit` was called with, by name: `class_weight`,
-            `sample_weight`, `validation_split`, `validation_data` (after a
-            split, the part split off) and `initial_epoch`.
-        arrays: `(x, y, sample_weight)` if they are arrays, as they were given
-            and without what was split off; class weights are sample weights
-            here. Else `None`.
+        arguments: Arguments of `fit`, by name: `class_weight`, `sample_weight`,
+            `validation_split`, `validation_data` (after a split, the part split
+            off) and `initial_epoch`.
+        arrays: `(x, y, sample_weight)` as they were given, if they are arrays,
+            without what was split off; class weights are sample weights here.
+            Else `None`.
         shuffles: Whether Keras itself shuffles the samples of the whole run;
-            `None` if the order is the data set's own affair.
+            `None` if the data set determines the order.
     """
 
     iterator: Any
@@ -138,11 +138,11 @@ _OF_FIT = (
 
 
 def running_fit(model: Any) -> RunningFit | None:
-    """The innermost running `fit` of a model that is Keras' own, or `None`."""
+    """The innermost running `fit` of a model if it is Keras' own, or `None`."""
     frame: Any = sys._getframe(1)
     while frame is not None:
-        # Looking at the variables of a frame keeps them alive as long as it
-        # runs, so nobody looks into the user's.
+        # Reading the variables of a frame keeps them alive as long as it runs,
+        # so the user's frames are not read.
         is_fit = "epoch_iterator" in frame.f_code.co_varnames
         found = frame.f_locals if is_fit else {}
         iterator = found.get("epoch_iterator")
@@ -160,24 +160,24 @@ def _running_fit(iterator: Any, arguments: dict[str, Any]) -> RunningFit:
         arrays = keras.utils.unpack_x_y_sample_weight(adapter._inputs)
         shuffles = bool(adapter._shuffle) and adapter._shuffle != "batch"
     elif isinstance(adapter, PyDatasetAdapter):
-        # It shuffles the order of the batches.
+        # It shuffles the order of the batches, not the samples.
         shuffles = bool(adapter.shuffle) or None
     return RunningFit(iterator, arguments, arrays, shuffles)
 
 
 def data_of_pass(iterator: Any) -> Any:
-    """What Keras' iterator over epochs reads in one: a loader or data set."""
+    """What Keras' iterator reads in an epoch: a loader or data set."""
     return iterator._get_iterator()
 
 
 def replace_next_pass(iterator: Any, replace: Callable[[Any], Any]) -> None:
-    """Has Keras read `replace(data)` the next time that it begins to read.
+    """Makes Keras read `replace(data)` the next time that it begins to read.
 
-    Once: in later epochs it reads its own data again.
+    Only once: in later epochs it reads its own data again.
 
     Args:
         iterator: Keras' iterator over the batches of an epoch.
-        replace: From what Keras would read to what it reads instead. On JAX
+        replace: Maps what Keras would read to what it reads instead. On JAX
             these are batches that are not on an accelerator yet.
     """
     owner, name = iterator, "_get_iterator"
@@ -192,9 +192,9 @@ def replace_next_pass(iterator: Any, replace: Callable[[Any], Any]) -> None:
 
 
 def watch_next_pass(iterator: Any, look: Callable[[Any], None]) -> None:
-    """Calls `look(batch)` with what Keras reads when it next begins to read.
+    """Calls `look(batch)` with each batch when Keras next begins to read.
 
-    Where Keras' iterator reads batch by batch: not on TensorFlow.
+    Works where Keras' iterator reads batch by batch: not on TensorFlow.
     """
 
     def looked_at(data: Any) -> Iterator[Any]:
@@ -218,7 +218,7 @@ def _stacks_batches(adapter: Any) -> bool:
 
 
 def _batches(stacked: Any) -> list[Any]:
-    if isinstance(stacked, list):  # the last ones, too few to be stacked
+    if isinstance(stacked, list):  # the last batches, too few to stack
         return stacked
     arrays = [x for x in keras.tree.flatten(stacked) if x is not None]
     return [
@@ -230,12 +230,12 @@ def _batches(stacked: Any) -> list[Any]:
 
 
 def state_sharding(model: Any) -> tuple[Any, ...]:
-    """How each part of what a step carries is spread over devices, on JAX."""
+    """How each part of what a step carries is sharded over devices, on JAX."""
     return model._get_state_sharding_spec()
 
 
 def replace_state_sharding(
     model: Any, sharding: tuple[Any, ...]
 ) -> contextlib.AbstractContextManager[None]:
-    """Has functions made for a state that is spread like this, on JAX."""
+    """Makes functions for a state with this sharding, on JAX."""
     return shadow(model, "_get_state_sharding_spec", lambda: sharding)

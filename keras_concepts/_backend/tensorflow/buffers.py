@@ -13,7 +13,7 @@ from keras_concepts._types import Tensor
 class StepBuffer:
     """See the package docstring.
 
-    Each replica of a distribution strategy writes rows of its own.
+    Each replica of a distribution strategy writes to its own rows.
     """
 
     def __init__(self, capacity: int, columns: int, units: int) -> None:
@@ -24,7 +24,7 @@ class StepBuffer:
 
     def append(self, row: Tensor, peaks: Tensor) -> None:
         # A step that finds no more data must not count: nothing here may run
-        # before the row is there.
+        # before the row exists.
         with tf.control_dependencies([row, peaks]):
             count, highest = self._count.here, self._peaks.here
             position = [[count % self.capacity]]
@@ -36,7 +36,7 @@ class StepBuffer:
         parts = [
             each.arrays() for each in (self._count, self._peaks, self._rows)
         ]
-        # One message between machines, where several train.
+        # One message between machines if several train.
         own = [
             np.concatenate([part.ravel() for part in replica])
             for replica in zip(*parts, strict=True)
@@ -74,7 +74,7 @@ class Switches:
 
 
 def when(flag: Any, function: Callable[[], None], buffer: Any) -> None:
-    del buffer  # a variable, which the branch writes to
+    del buffer  # variables, which the branch writes to
 
     def run() -> Tensor:
         function()

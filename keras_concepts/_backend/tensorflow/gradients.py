@@ -1,4 +1,4 @@
-"""Gradients of functions, and those that an optimizer gets."""
+"""Gradients of functions, and the gradients that an optimizer receives."""
 
 import contextlib
 from collections.abc import Callable, Sequence

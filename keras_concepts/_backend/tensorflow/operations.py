@@ -1,4 +1,4 @@
-"""Operations on scores and labels, each by its fastest way."""
+"""Operations on scores and labels, each done the fastest way."""
 
 import math
 
@@ -34,8 +34,8 @@ def _first(tensor: Tensor) -> Tensor:
 
 
 def _in_blocks(tensor: Tensor) -> Tensor:
-    # The last block may overlap the one before, which then comes first, as it
-    # should.
+    # The last block may overlap the block before, which then comes first, as
+    # it should.
     classes = tensor.shape[-1]
     rows = tf.reshape(tensor, (-1, classes))
     width = 1 << round(math.log2(classes) / 2)
@@ -59,15 +59,15 @@ def has_nan(tensor: Tensor, or_infinity: bool = False) -> Tensor:
     if tensor.shape[-1] == 1:
         return _is_bad(tensor, or_infinity)
     if not traced_for_xla():
-        # On a CPU a maximum and a sum keep NaN.
+        # On a CPU, maximum and sum propagate NaN.
         if or_infinity:
             tensor = tf.reduce_sum(tensor, axis=-1, keepdims=True)
         elif _ON_CPU:
             tensor = tf.reduce_max(tensor, axis=-1, keepdims=True)
         bad = _is_bad(tensor, or_infinity)
         return tf.reduce_any(bad, axis=-1, keepdims=True)
-    # A sum is several times as fast, and hardly ever not finite if no entry is
-    # so: where infinities of both signs meet.
+    # A sum is several times as fast, and rarely bad if no entry is: only if
+    # infinities of both signs meet.
     return choose_rarely(
         _is_bad(tf.reduce_sum(tensor), or_infinity),
         lambda: tf.reduce_any(

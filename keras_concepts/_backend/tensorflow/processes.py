@@ -1,4 +1,4 @@
-"""Processes of which each runs the strategy's program."""
+"""Processes, each of which runs the strategy's program."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The generators that everybody draws from."""
+"""The random generators that are shared."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ _OTHER_SEEDS = 987_654_321
 
 @contextlib.contextmanager
 def kept_randomness() -> Iterator[None]:
-    # `tf.random.normal` and the like take their seeds from this generator
-    # where they are called eagerly, after `tf.random.set_seed`.
+    # After `tf.random.set_seed`, `tf.random.normal` and similar functions take
+    # their seeds from this generator when they are called eagerly.
     seeds = getattr(context.context(), "_rng", None)
     with kept_common_randomness():
-        if seeds is None or other_threads_train():  # who draw from it too
+        if seeds is None or other_threads_train():  # they draw from it too
             yield
             return
         state = seeds.getstate()
-        # Other ones, since the kernel of a seed goes on where it stands.
+        # Different seeds, since a seed's kernel continues where it stopped.
         seeds.seed(_OTHER_SEEDS)
         try:
             yield
@@ -35,5 +35,5 @@ def kept_randomness() -> Iterator[None]:
 
 
 def fixed_randomness(seed: int) -> contextlib.AbstractContextManager[None]:
-    del seed  # Keras calls the stateless operations, each with its seed
+    del seed  # Keras calls stateless operations and passes a seed to each
     return contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""The replicas of `tf.distribute`: traces and variables of their own."""
+"""The replicas of `tf.distribute`: separate traces and variables."""
 
 import concurrent.futures
 import contextlib
@@ -20,8 +20,9 @@ from keras_concepts._types import Tensor
 def outside_of_strategy(function: Callable[..., Any], *tensors: Tensor) -> Any:
     """Calls a function where no strategy's scope is open.
 
-    In one, Keras divides losses by the number of replicas, as if each had a
-    share of the batch. A scope cannot be left, but it is one thread's.
+    Inside a scope, Keras divides losses by the number of replicas, as if each
+    had a share of the batch. A scope cannot be left, but it belongs to one
+    thread.
     """
     if not tf.distribute.has_strategy():
         return function(*tensors)
@@ -53,7 +54,7 @@ def reduced_gradients(optimizer: Any) -> Iterator[list[Any]]:
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         yield reduced
         return
-    # Keras sums over the replicas there, after clipping, and only there.
+    # Here, and only here, Keras sums over the replicas, after clipping.
     with capture_reduced_gradients(optimizer, reduced.extend):
         yield reduced
 
@@ -107,8 +108,8 @@ def assign_to_first_replica(variable: Any, value: Any) -> None:
 class OfReplicas:
     """A variable of zeros for each replica that this process trains.
 
-    Not one of the strategy's, which cannot be written in part, and on several
-    machines not be made without all of them.
+    Not a variable of the strategy: it cannot be written in part, and with
+    several machines it can only be created by all of them together.
     """
 
     def __init__(self, dtype: Any, shape: tuple[int, ...]) -> None:
@@ -129,15 +130,15 @@ class OfReplicas:
 
     @property
     def here(self) -> tf.Variable:
-        """The variable of the replica that runs."""
+        """The variable of the replica that is running."""
         context = tf.distribute.get_replica_context()
-        # A number, not a tensor: each replica has a trace of its own. Those of
-        # one machine are numbered in a row.
+        # A number, not a tensor: each replica has its own trace. The replicas
+        # of one machine are numbered consecutively.
         number = tf.get_static_value(context.replica_id_in_sync_group) or 0
         return self._variables[number % len(self._variables)]
 
     def assign(self, value: Any) -> None:
-        """Gives all of them one value, or entries of one value."""
+        """Assigns one value, or entries of one value, to all of them."""
         for each in self._variables:
             each.assign(tf.broadcast_to(value, each.shape))
 
@@ -146,7 +147,7 @@ class OfReplicas:
         return [each.numpy() for each in self._variables]
 
     def of_all_machines(self, own: list[np.ndarray]) -> list[np.ndarray]:
-        """Arrays of the replicas of all machines, of those of this one."""
+        """Arrays of the replicas of all machines, given those of this one."""
         if len(own) == self._strategy.num_replicas_in_sync:
             return own
         rest = iter(own)

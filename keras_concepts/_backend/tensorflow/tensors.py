@@ -1,4 +1,4 @@
-"""What a tensor holds, and of what kind it is."""
+"""What a tensor holds, and what kind of tensor it is."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def snapshot(variable: Any) -> Tensor:
 
 
 def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
-    tensor = tf.convert_to_tensor(tensor)  # which may be a variable
+    tensor = tf.convert_to_tensor(tensor)  # it may be a variable
     eager = isinstance(tensor, tf.__internal__.EagerTensor)
     if not eager or ("GPU" in tensor.device and not wait):
         return None
@@ -32,6 +32,6 @@ def is_dense(value: Any) -> bool:
 
 
 def on_host(value: Any) -> np.ndarray:
-    if isinstance(value, keras.Variable):  # of which NumPy warns
+    if isinstance(value, keras.Variable):  # NumPy warns about it
         value = tf.convert_to_tensor(value.value)
     return keras.ops.convert_to_numpy(value)

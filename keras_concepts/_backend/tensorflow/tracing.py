@@ -23,8 +23,8 @@ def compiled_pass(
     few: int | None = None,
 ) -> Callable[..., Any]:
     def run(*tensors: Tensor) -> Any:
-        # Keras asks the scope alone for the weights that it regularizes.
-        # As tensors: a regularizer may ask one for what a variable has not.
+        # Keras reads only the scope for the weights that it regularizes. As
+        # tensors: a regularizer may use what a variable does not have.
         mapping = [(v, tf.convert_to_tensor(v.value)) for v in variables]
         with keras.StatelessScope(mapping, collect_losses=True):
             return function(*tensors)
@@ -65,15 +65,15 @@ def isolate(tensors: list[Tensor]) -> list[Tensor]:
     if tf.executing_eagerly():
         return tensors
     # A second reader of a gradient changes what XLA and Grappler fuse and
-    # regroup, and with it the rounding of the training step. What is computed
-    # by a product, a sum or a reduction over many entries stands in memory
-    # anyway; so the elementwise operations after it are made again, from those
-    # tensors, for the second reader alone.
+    # regroup, and with it the rounding of the training step. The result of a
+    # product, a sum or a reduction over many entries is in memory anyway; so
+    # the elementwise operations after it are repeated from those tensors, for
+    # the second reader alone.
     leaves: dict[Any, Tensor] = {}
     for tensor in tensors:
         _collect_leaves(tensor, leaves)
-    if traced_for_xla():  # the barrier exists nowhere else
-        # Not the integers among them: XLA must know the shape of a Reshape.
+    if traced_for_xla():  # the barrier exists only there
+        # Floats only: XLA must know the shape argument of a Reshape.
         floats = {ref: x for ref, x in leaves.items() if x.dtype.is_floating}
         walled = optimization_barrier(*floats.values())
         leaves |= dict(zip(floats, walled, strict=True))
@@ -104,7 +104,7 @@ def _made_again(tensor: Tensor, made: dict[Any, Tensor]) -> Tensor:
     if tensor.ref() not in made:
         operation = tensor.op
         attributes = dict(operation.node_def.attr)
-        # Without a difference Grappler would merge copy and original.
+        # If they were identical, Grappler would merge copy and original.
         attributes["_keras_concepts_copy"] = tf.compat.v1.AttrValue(b=True)
         made[tensor.ref()] = operation.graph.create_op(
             operation.type,
@@ -115,8 +115,8 @@ def _made_again(tensor: Tensor, made: dict[Any, Tensor]) -> Tensor:
     return made[tensor.ref()]
 
 
-# Not `Tanh` and `Sigmoid`: Grappler makes one operation of a product and the
-# activation after it, unless something else reads what is between them.
+# Not `Tanh` and `Sigmoid`: Grappler fuses a product and the activation after
+# it, unless something else reads the tensor between them.
 # fmt: off
 _ELEMENTWISE = frozenset([
     "Add", "AddN", "AddV2", "Cast", "Div", "DivNoNan", "Exp", "ExpandDims",

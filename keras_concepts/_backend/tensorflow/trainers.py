@@ -40,7 +40,7 @@ def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
             variable.assign(value)
         known = set(map(id, variables))
         for variable in optimizer_variables(model):
-            if id(variable) not in known:  # the step has built the optimizer
+            if id(variable) not in known:  # created during the step
                 variable.assign(keras.ops.zeros_like(variable))
         return result
 
@@ -56,7 +56,7 @@ def observed_train_functions(
 def _observed_train_function(
     model: Any, observe: Observe, buffers: Iterable[Any]
 ) -> Callable[..., Any]:
-    del buffers  # tf.Variables: the traced step holds them
+    del buffers  # tf.Variables, which the traced step captures
     original = model.train_step
 
     def train_step(data: Any) -> Any:
@@ -73,7 +73,7 @@ def _observed_train_function(
 @contextlib.contextmanager
 def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     if model.distribute_strategy.num_replicas_in_sync > 1:
-        # Keras' function would give each replica the whole batch.
+        # Keras' function would pass the whole batch to each replica.
         def step(batch: Any) -> Any:
             return model.predict_step((batch,))
 
@@ -88,13 +88,13 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     yield lambda batch: step([(batch,)])
 
 
-# Each call back from a pipeline takes a third of a millisecond.
+# Each callback from a pipeline takes a third of a millisecond.
 _WATCHED_BATCHES = 256
 
 
 def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
     if not isinstance(data_of_pass(iterator), tf.data.Dataset):
-        return False  # one of a distribution strategy
+        return False  # a data set of a distribution strategy
     replace_next_pass(iterator, lambda dataset: _looked_at(dataset, look))
     return True
 
@@ -102,7 +102,7 @@ def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:
 def _looked_at(
     dataset: tf.data.Dataset, look: Callable[[Any], None]
 ) -> tf.data.Dataset:
-    """The same elements in the same order, each looked at when it is drawn."""
+    """The same elements in the same order, each passed to `look` when drawn."""
 
     @tf.autograph.experimental.do_not_convert
     def passed_on(index: Tensor, batch: Any) -> Any:

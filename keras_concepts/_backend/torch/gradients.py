@@ -1,4 +1,4 @@
-"""Gradients of functions, and those that an optimizer gets."""
+"""Gradients of functions, and the gradients that an optimizer receives."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +55,7 @@ def framework_updates(
     gradients: list[Tensor | None] | None = None
 
     def read() -> list[Tensor | None]:
-        # Copies: some optimizers write to what they are given.
+        # Copies: some optimizers overwrite the gradients.
         known = {
             id(p) for group in optimizer.param_groups for p in group["params"]
         }
@@ -68,7 +68,7 @@ def framework_updates(
         nonlocal gradients
         before[:] = [snapshot(variable) for variable in variables]
         closure = args[0] if args else kwargs.get("closure")
-        # A closure computes the gradients, inside the step.
+        # A closure computes the gradients within the step.
         gradients = read() if closure is None else None
 
     def end(*_: Any) -> None:

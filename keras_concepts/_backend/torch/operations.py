@@ -1,4 +1,4 @@
-"""Operations on scores and labels, each by its fastest way."""
+"""Operations on scores and labels, each done the fastest way."""
 
 import math
 
@@ -13,7 +13,7 @@ def argmax(tensor: Tensor, if_nan: int) -> Tensor:
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.shape[-1] < 400 or tensor.device.type != "cpu":
-        # Of NaN and numbers NaN is the largest.
+        # NaN counts as larger than any number.
         largest, numbers = torch.max(tensor, dim=-1, keepdim=True)
     else:
         largest, numbers = _largest_of_many(tensor)
@@ -24,7 +24,7 @@ def argmax(tensor: Tensor, if_nan: int) -> Tensor:
 
 def _largest_of_many(tensor: Tensor) -> tuple[Tensor, Tensor]:
     # `torch.max` is several times slower than `amax` on a CPU: find the
-    # winning block first. The last block may overlap the one before, which
+    # winning block first. The last block may overlap the block before, which
     # then comes first, as it should.
     classes = tensor.shape[-1]
     rows = tensor.reshape(-1, classes)

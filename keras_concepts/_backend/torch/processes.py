@@ -1,4 +1,4 @@
-"""Processes of which each trains a model; the ranks of a process group."""
+"""Processes, each of which trains a model; the ranks of a process group."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def summed_over_ranks(arrays: list[np.ndarray]) -> list[np.ndarray]:
         return arrays
     sums = []
     for array in arrays:
-        # NCCL takes tensors of its devices only.
+        # NCCL accepts only tensors on its devices.
         tensor = torch.tensor(array, device=keras.ops.zeros(()).device)
         torch.distributed.all_reduce(tensor)
         sums.append(tensor.cpu().numpy())

@@ -1,4 +1,4 @@
-"""The generators that everybody draws from."""
+"""The random generators that are shared."""
 
 import contextlib
 import functools
@@ -30,8 +30,8 @@ def kept_randomness() -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def fixed_randomness(seed: int) -> Iterator[None]:
-    # `keras.layers.Dropout` without a seed draws from the global generator. The
-    # others who train draw from it too: they shall get no numbers twice.
+    # `keras.layers.Dropout` without a seed draws from the global generator, as
+    # do other threads that train: they must not get the same numbers twice.
     if other_threads_train():
         yield
         return
@@ -44,8 +44,8 @@ def quick_dropout(rate: float) -> Callable[[Tensor], Tensor] | None:
     def drop(x: Tensor) -> Tensor:
         if x.device.type != "cpu":
             return torch.dropout(x, rate, True)
-        # A comparison of uniform numbers: on a CPU `torch.dropout` draws each
-        # entry alone, which takes as long as a small layer.
+        # A comparison of uniform numbers: on a CPU `torch.dropout` draws entry
+        # by entry, which takes as long as a small layer.
         keep = torch.rand(x.shape) < 1.0 - rate
         return torch.where(keep, x / (1.0 - rate), 0.0)
 

@@ -37,7 +37,7 @@ def norms_and_peaks(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def has_float64() -> bool:
-    return keras.ops.zeros(()).device.type != "mps"  # Apple's have none
+    return keras.ops.zeros(()).device.type != "mps"  # Apple's has no float64
 
 
 def add_to_totals(
@@ -65,7 +65,7 @@ def add_to_totals(
             addends = torch.cat(each, dim=1).view(-1)
         totals.index_add_(0, entries, addends)
     for start, values in columns:
-        # Integers are summed four times as fast as they are.
+        # Integers are summed four times as fast without a conversion.
         exact = totals.dtype if values.is_floating_point() else torch.int32
         part = totals[start : start + values.shape[1]]
         part.add_(values.detach().sum(dim=0, dtype=exact))
@@ -102,4 +102,4 @@ def _halves(sums: Tensor, values: Tensor) -> Any:
     if not values.is_floating_point():
         return sums
     high = sums.to(torch.float32)
-    return high, (sums - high).to(torch.float32)  # infinity: NaN
+    return high, (sums - high).to(torch.float32)  # NaN for infinity

@@ -1,4 +1,4 @@
-"""What a tensor holds, and of what kind it is."""
+"""What a tensor holds, and what kind of tensor it is."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def known_value(tensor: Tensor, wait: bool = False) -> np.ndarray | None:
     if device != "cpu" and not wait:
         return None
     tensor = tensor.detach().cpu()
-    if tensor.dtype == torch.bfloat16:  # unknown to NumPy
+    if tensor.dtype == torch.bfloat16:  # NumPy does not have it
         tensor = tensor.float()
     return tensor.numpy()
 
@@ -50,7 +50,7 @@ def on_host(value: Any) -> np.ndarray:
 
 
 def detached(tensors: Any) -> Any:
-    """The tensors in a structure, without what a gradient would need."""
+    """The tensors in a structure, detached from what a gradient needs."""
     return keras.tree.map_structure(
         lambda x: x.detach() if isinstance(x, torch.Tensor) else x, tensors
     )

@@ -19,10 +19,10 @@ def compiled_pass(
     eager: bool,
     few: int | None = None,
 ) -> Callable[..., Any]:
-    del eager, few  # PyTorch always is
+    del eager, few  # PyTorch is always eager
 
     def run(*tensors: Tensor) -> Any:
-        # Keras asks the scope alone for the weights that it regularizes.
+        # Keras reads only the scope for the weights that it regularizes.
         mapping = [(v, v.value) for v in variables]
         with keras.StatelessScope(mapping, collect_losses=True):
             return detached(function(*tensors))

@@ -31,7 +31,7 @@ def shadow_methods_in_step(
     base: type, name: str, replacement: Callable[..., Any]
 ) -> contextlib.AbstractContextManager[None]:
     owner = threading.get_ident()
-    # `torch.compile` cannot ask which thread it is in.
+    # `torch.compile` cannot determine which thread it is in.
     return shadow_methods(
         base,
         name,
@@ -56,7 +56,7 @@ def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
             buffer.copy_(value)
         known = set(map(id, variables))
         for variable in optimizer_variables(model):
-            if id(variable) not in known:  # the step has built the optimizer
+            if id(variable) not in known:  # created during the step
                 variable.assign(keras.ops.zeros_like(variable))
         return result
 
@@ -97,7 +97,7 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
         fixed.next_call(batch)
         return step([(batch,)])
 
-    # What is compiled must not see Python that changes from call to call.
+    # Compiled code must not depend on Python that changes from call to call.
     compiled = model.jit_compile and not model.run_eagerly
     try:
         with contextlib.nullcontext() if compiled else fixed.of(model):
