@@ -174,10 +174,11 @@ class Recording:
     def broke_off_in_its_first_epoch(
         self, step: int | None, steps_per_epoch: int | None, **facts: Any
     ) -> bool:
-        """Whether a `fit` that begins with epoch 0 continues another one.
+        """Whether a restored model, at epoch 0, continues an earlier run.
 
         `BackupAndRestore(save_freq=n)` restores what it saved within an epoch,
-        which may be the first one.
+        which may be the first one. Ask this only of a restored model: any other
+        begins a new run.
 
         Args:
             step: Steps that the model has taken, if known.

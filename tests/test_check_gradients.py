@@ -197,7 +197,9 @@ def test_the_same_seed_gives_the_same_result():
 def test_wrong_arguments():
     with pytest.raises(TypeError, match=r"needs a `keras\.Layer` or"):
         kc.check_gradients(lambda x: x, FLAT)
-    with pytest.raises(ValueError, match="needs a floating-point input or trainable"):
+    with pytest.raises(
+        ValueError, match="needs a floating-point input or trainable"
+    ):
         kc.check_gradients(layers.Rescaling(2), np.array([1, 2]))
     with pytest.raises(ValueError, match=r"`tolerance` of .* above 0"):
         kc.check_gradients(layers.ReLU(), FLAT, tolerance=0)

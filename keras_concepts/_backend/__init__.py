@@ -434,6 +434,9 @@ What is private to Keras, for all backends, by subject.
 :   The `fit` that is running: its iterator over batches, its arguments, and the
     arrays it was given; `None` if Keras' own `fit` is not running.
 
+`was_restored(model)`
+:   Whether `BackupAndRestore` has restored the model, in this `fit` or before.
+
 `batch_size_of_fit(model)`
 :   Samples per batch in the `fit` that is running, or `None`.
 
@@ -598,6 +601,7 @@ call_as_trainer = keras_internals.call_as_trainer
 has_call = keras_internals.has_call
 compile_arguments = keras_internals.compile_arguments
 running_fit = keras_internals.running_fit
+was_restored = keras_internals.was_restored
 batch_size_of_fit = keras_internals.batch_size_of_fit
 failures_of_data = keras_internals.failures_of_data
 

@@ -56,7 +56,7 @@ def preflight(
         shuffle: As you will pass it to `fit`.
         batch_size: As you will pass it to `fit`.
         seconds: Time limit for learning one batch. If a step takes too long,
-            this check is skipped, as `unchecked` reports. The other checks take
+            no more are taken, and `unchecked` says so. The other checks take
             as long as a few steps, compilation included.
 
     Returns:

@@ -103,9 +103,9 @@ class EarlierRuns:
             steps_per_epoch: Steps of an epoch, if known.
             facts: What both runs must share.
         """
-        other = self._latest_with(facts)
-        if not step or not steps_per_epoch:
+        if not step or not steps_per_epoch or not facts:
             return False
+        other = self._latest_with(facts)
         if other is None or not other.broke_off:
             return False
         if other.facts.get("initial_epoch"):

@@ -22,7 +22,9 @@ class Careful:
         self.missing: list[str] = []
         self._name = name
         self._said: set[str] = set()
-        self._foreign: Exception | None = None
+        # Its `id`: the error itself would keep the frames of `fit`, and so the
+        # model. Each run has another `Careful`.
+        self._foreign: int | None = None
 
     def let_through(self, error: Exception) -> None:
         """Lets an error pass that the user's own code has raised.
@@ -30,7 +32,7 @@ class Careful:
         Args:
             error: The error that is about to end the training run.
         """
-        self._foreign = error
+        self._foreign = id(error)
 
     def note(self, sentence: str) -> None:
         """Adds a sentence to `missing`, once, without a warning."""
@@ -47,7 +49,7 @@ class Careful:
         try:
             yield
         except Exception as error:  # said once, and in `missing`
-            if error is self._foreign:
+            if id(error) == self._foreign:
                 raise
             if what in self._said:
                 return

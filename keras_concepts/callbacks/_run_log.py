@@ -126,8 +126,10 @@ class RunLog:
         offset = recording.next_epoch
         facts = model_facts(self._model) if self._model.built else {}
         steps = self._params.get("steps")
-        if first or recording.broke_off_in_its_first_epoch(
-            step, steps, **facts
+        # What else begins with epoch 0 is another run.
+        if first or (
+            _backend.was_restored(self._model)
+            and recording.broke_off_in_its_first_epoch(step, steps, **facts)
         ):
             offset = recording.resume(
                 first, step, steps_per_epoch=steps, **facts

@@ -180,9 +180,11 @@ class TimeBudget:
             return True
         if layers < _MANY_LAYERS:
             return True
-        total = self._expected()
-        if total is None or self._second is None:
+        if self._second is None:
             return False
+        total = self._expected()
+        if total is None:  # at least as long as until now
+            total = self._trained()
         takes = _LOOK_RATIO * self._second[1]
         return takes <= _FIRST_LOOKS * self.share * total
 

@@ -46,6 +46,12 @@ from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge
 from keras_concepts.rules.training import ENDED
 
+# What is missing where looking at a large model takes too long.
+_NO_LOOK = (
+    "activations, error signals and predictions: to compile a look at so large "
+    "a model takes too much of so short a run (`time_budget=None` takes the "
+    "time)"
+)
 # Steps of a long first epoch after which the run is judged.
 _INSIDE = (64, 256, 1024, 4096, 16384)
 # For a copy of a doctor, which never runs.
@@ -265,7 +271,14 @@ class TrainingDoctor(ContinuedMonitor):
         unchecked = self._judged[1]
         if self._judge is not None:
             unchecked = self._judge.unchecked
-        return [*unchecked, *self._careful.missing]
+        return [*unchecked, *self._missing]
+
+    @property
+    def _missing(self) -> list[str]:
+        """What could not be measured, and why."""
+        if self._looks_later:
+            return [*self._careful.missing, _NO_LOOK]
+        return [*self._careful.missing]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._is_listed_again():
@@ -337,10 +350,13 @@ class TrainingDoctor(ContinuedMonitor):
         self._end_run()
         if self._log is not None and self._log.is_whole and self._begun_at:
             self._begun_at = []
-            self._check(self._epoch, self._log.last_step, ended=True)
-            self._write()
-            self.recording.close()
-            self._live_report.finish()
+            try:
+                self._check(self._epoch, self._log.last_step, ended=True)
+            finally:  # a callable `on_finding` may raise
+                self._checkup = None
+                self._write()
+                self.recording.close()
+                self._live_report.finish()
         self._checkup = None
 
     def on_epoch_begin(
@@ -398,14 +414,9 @@ class TrainingDoctor(ContinuedMonitor):
                 ended = not self._begun_at
                 self._check(self._epoch, self._step(), ended=ended)
         self._end_run()
-        if self._looks_later:
-            self._careful.note(
-                "activations, error signals and predictions: to compile a look "
-                "at so large a model takes too much of so short a run "
-                "(`time_budget=None` takes the time)"
-            )
-        if self._careful.missing:
-            self.recording.record_facts({"missing": self._careful.missing})
+        missing = self._missing
+        if missing or "missing" in self.recording.facts:
+            self.recording.record_facts({"missing": missing})
         self._write()
         super().on_train_end(logs)
         if not self._begun_at:
@@ -468,17 +479,20 @@ class TrainingDoctor(ContinuedMonitor):
             self._checkup.record_weights(self.recording, epoch, step, model)
         if self._checkup is None or self._has_bad_probe or not probed:
             return
-        layers = len(_backend.flatten_layers(model))
-        self._looks_later = not self._budget.allows_first_look(layers)
-        if self._looks_later:
-            return
-        with self._budget.looking(), self._careful("use its probe"):
+        with self._careful("use its probe"):
+            batch = None
             if not self._checkup.has_probe:
                 batch = self._probe_batch(model)
                 if batch is None:
                     return
-                self._checkup.use_probe(model, batch)
-            self._checkup.record_probe(self.recording, epoch, step)
+            layers = len(_backend.flatten_layers(model))
+            self._looks_later = not self._budget.allows_first_look(layers)
+            if self._looks_later:
+                return
+            with self._budget.looking():
+                if batch is not None:
+                    self._checkup.use_probe(model, batch)
+                self._checkup.record_probe(self.recording, epoch, step)
             return
         self._has_bad_probe = True  # it was said, and will not get better
 

@@ -87,7 +87,8 @@ def non_finite(t: Training) -> Iterator[Evidence]:
     if len(bad):
         i = int(bad[0])
         # After the last step of a finite epoch, or the very first step.
-        since = loss.at(i)[0], loss.at(i - 1)[1] if i else 1
+        first = int(t.facts.get("first_step") or 0) + 1
+        since = loss.at(i)[0], loss.at(i - 1)[1] if i else first
         yield Evidence(
             "",
             since,

@@ -104,6 +104,10 @@ def check(folder, moment, save_freq):
         counted = [each for number in sorted(last) for each in last[number]]
         first = counted[0]
         assert counted == [*range(first, first + EPOCHS * STEPS)]
+        before = steps_of(broken / "killed.jsonl")
+        earlier = steps_of(broken / "run.jsonl")
+        assert {k: earlier[k] for k in before} == before
+        assert first == 1 + max(max(v) for v in before.values())
         return "begun anew by Keras"
     found = rows(broken / "run.jsonl")
     if step == epoch * STEPS and save_freq == "epoch":

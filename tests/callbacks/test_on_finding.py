@@ -1,4 +1,7 @@
+import copy
 import dataclasses
+import gc
+import weakref
 
 import keras
 import numpy as np
@@ -66,5 +69,11 @@ def test_what_a_callable_raises_ends_the_fit():
 
     model, x, y = diverging()
     doctor = TrainingDoctor(on_finding=prune)
-    with pytest.raises(DivergedError):
+    with pytest.raises(DivergedError) as raised:
         _ = model.fit(x, y, epochs=9, verbose=0, callbacks=[doctor])
+    assert copy.deepcopy(doctor).findings == doctor.findings != []
+    # The doctor keeps neither the error nor, with it, the frames of `fit`.
+    kept = weakref.ref(raised.value)
+    del raised
+    gc.collect()
+    assert kept() is None

@@ -382,3 +382,25 @@ def test_every_quantity_of_the_vocabulary_is_recorded():
         assert recorded - logged == set(concept.quantities) - faults
     # `test_non_finite_guard.py` has a fault of each kind.
     assert len(faults) == 7
+
+
+def test_an_interrupted_fit_and_the_next_are_two_runs(tmp_path):
+    """Nothing was restored: no row of the first may be taken for repeated."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    path = tmp_path / "run.jsonl"
+    model = network()
+    monitor = GradientMonitor(record_to=path)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, [Interrupt(), monitor], epochs=2)
+    # The optimizer stands inside of what is the first epoch of the next.
+    monitor = GradientMonitor(record_to=path)
+    _ = model.fit(X, Y, batch_size=4, verbose=0, callbacks=[monitor])
+    recording = Recording.load(path)
+    assert [run.facts.get("resumed") for run in recording.runs] == [None, None]
+    losses = recording.select("", q.BATCH_LOSS)
+    assert losses.epoch.tolist() == [0] * 3 + [1] * 12

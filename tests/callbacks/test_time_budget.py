@@ -226,6 +226,14 @@ def test_a_large_model_is_compiled_for_a_look_in_long_runs_only(step, allowed):
     with budget.looking():
         clock.now += 8.0
     assert budget.allows_first_look(50)
+    # Of a run of unknown length, what has passed is the least that it takes.
+    clock = Clock()
+    unknown = TimeBudget(0.1, True, clock, compiles_looks=True)
+    unknown.plan(None, 9)
+    for number in range(int(40 / step)):
+        _ = unknown.allows_step(number)
+        clock.now += step if number else 4.0
+    assert unknown.allows_first_look(50)
     unlimited = TimeBudget(None, True, compiles_looks=True)
     assert unlimited.allows_first_look(50)
     assert TimeBudget(0.1, compiles=True).allows_first_look(50)

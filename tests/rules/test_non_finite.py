@@ -26,6 +26,12 @@ def test_a_loss_that_is_not_finite(value, losses, since):
     assert finding.to_json()["evidence"][0]["value"] == str(value)
 
 
+def test_steps_of_a_second_run_go_on_from_the_first():
+    made = run([head()], losses=[np.nan], first_step=200)
+    (finding,) = findings("non_finite", made)
+    assert finding.since == (0, 201)
+
+
 def test_a_finite_run():
     made = run([head()], [entry()], [classes()], WELL)
     # Loss scaling skips steps by design.

@@ -78,6 +78,7 @@ from keras_concepts._backend.keras_internals.trainers import (
     replace_state_sharding,
     running_fit,
     state_sharding,
+    was_restored,
     watch_next_pass,
 )
 
@@ -139,6 +140,7 @@ __all__ = [
     "strategy_of_optimizer",
     "symbolic_outputs",
     "trained_variables",
+    "was_restored",
     "watch_next_pass",
     "weight_decay",
 ]

@@ -48,6 +48,15 @@ def make_train_function(model: Any) -> None:
     model.make_train_function()
 
 
+def was_restored(model: Any) -> bool:
+    """Whether `BackupAndRestore` has restored the model, now or earlier.
+
+    It leaves the epoch to begin with in the model, which is 0 where the model
+    was saved inside the first epoch.
+    """
+    return getattr(model, "_initial_epoch", None) is not None
+
+
 @contextlib.contextmanager
 def failures_of_data(model: Any, then: Callable[[], Any]) -> Iterator[None]:
     """Calls `then()` when the data of a running `fit` raise an exception.

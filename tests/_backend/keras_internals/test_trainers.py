@@ -17,6 +17,7 @@ from keras_concepts._backend.keras_internals import (
     replace_state_sharding,
     running_fit,
     state_sharding,
+    was_restored,
     watch_next_pass,
 )
 
@@ -225,6 +226,36 @@ def test_running_fit():
     assert np.array_equal(y, Y)
     assert weights is None
     assert running_fit(model) is None
+
+
+def test_was_restored(tmp_path):
+    """`BackupAndRestore` alone leaves an epoch in the model."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                raise KeyboardInterrupt
+
+    def begun(model, *callbacks):
+        backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=1)
+        found = []
+        note = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: found.append(was_restored(model))
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            _ = model.fit(
+                *(X, Y),
+                batch_size=4,
+                verbose=0,
+                callbacks=[backup, note, *callbacks],
+            )
+        return found
+
+    assert begun(compiled(), Interrupt()) == [False]
+    assert begun(compiled()) == [True]
+    model = compiled()
+    _ = model.fit(X, Y, verbose=0, initial_epoch=1, epochs=2)
+    assert not was_restored(model)
 
 
 def rows_of(batches):
