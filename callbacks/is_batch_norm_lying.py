@@ -27,9 +27,7 @@ def main() -> None:
     model = network()
     monitor = BatchNormShiftMonitor(probe=(x, y))
     # So short a run leaves a time budget no room for three looks.
-    doctor = TrainingDoctor(
-        probe=(x, y), time_budget=None, sink=lambda text: None
-    )
+    doctor = TrainingDoctor(probe=(x, y), time_budget=None, sink=str)  # silent
     model.fit(x, y, 480, epochs, verbose=0, callbacks=[monitor, doctor])
     monitor.plot(picture := out / "is_batch_norm_lying.png")
     in_training = accuracy(model, x_test, y_test, training=True)
@@ -56,9 +54,8 @@ def network() -> keras.Model:
         model.add(layers.BatchNormalization())
         model.add(layers.ReLU())
     model.add(layers.Dense(10, "softmax"))
-    model.compile(
-        keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy"
-    )
+    adam = keras.optimizers.Adam(0.01)
+    model.compile(adam, "sparse_categorical_crossentropy")
     return model
 
 

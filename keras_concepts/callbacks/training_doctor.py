@@ -123,11 +123,13 @@ class TrainingDoctor(ContinuedMonitor):
 
     Measuring has a time budget. Where steps are compiled, the steps of a short
     run are not measured at all; weights, activations, error signals and
-    predictions are then measured on the probe, after some of the epochs. So
-    `noticed` may differ between machines. `time_budget=None` always measures
-    everything. Processes that train one model must measure the same steps,
-    regardless of their clocks: on TensorFlow every step, on JAX every 16th step
-    from the 64th on.
+    predictions are then measured on the probe, after some of the epochs. On
+    JAX, which compiles that too, a model of 50 layers or more is measured on
+    the probe only if compiling takes at most a fifth of the run, and not before
+    the first epoch. So `noticed` may differ between machines.
+    `time_budget=None` always measures everything. Processes that train one
+    model must measure the same steps, regardless of their clocks: on TensorFlow
+    every step, on JAX every 16th step from the 64th on.
 
     Random numbers that inspecting the model draws from the generators of
     Python, NumPy or PyTorch are put back, unless another thread that trains or
