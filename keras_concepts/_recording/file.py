@@ -65,7 +65,7 @@ class Entries:
                 yield entry
 
     def lines(self) -> Iterator[bytes]:
-        """Lines that are not blank; each is to be given to `parsed`."""
+        """Lines that are not blank; pass each to `parsed`."""
         with self.path.open("rb") as file:
             _check_header(self.path, file)
             _ = file.seek(self._start)

@@ -22,8 +22,8 @@ class Careful:
         self.missing: list[str] = []
         self._name = name
         self._said: set[str] = set()
-        # Its `id`: the error itself would keep the frames of `fit`, and so the
-        # model. Each run has another `Careful`.
+        # Only the `id`: the error itself would keep the frames of `fit` alive,
+        # and so the model. Each run has its own `Careful`.
         self._foreign: int | None = None
 
     def let_through(self, error: Exception) -> None:

@@ -126,7 +126,7 @@ class RunLog:
         offset = recording.next_epoch
         facts = model_facts(self._model) if self._model.built else {}
         steps = self._params.get("steps")
-        # What else begins with epoch 0 is another run.
+        # Any other `fit` that begins with epoch 0 is a new run.
         if first or (
             _backend.was_restored(self._model)
             and recording.broke_off_in_its_first_epoch(step, steps, **facts)

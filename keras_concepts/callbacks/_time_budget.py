@@ -170,8 +170,8 @@ class TimeBudget:
     def allows_first_look(self, layers: int) -> bool:
         """Whether a model may be looked at for the first time.
 
-        A look that takes long to compile waits until the length of the run is
-        known, and is allowed only if it takes little of the run.
+        A look that takes long to compile is allowed only once it takes little
+        of the run: of its expected length, or of its time so far.
 
         Args:
             layers: Number of layers of the model.
@@ -183,7 +183,7 @@ class TimeBudget:
         if self._second is None:
             return False
         total = self._expected()
-        if total is None:  # at least as long as until now
+        if total is None:  # at least as long as so far
             total = self._trained()
         takes = _LOOK_RATIO * self._second[1]
         return takes <= _FIRST_LOOKS * self.share * total
@@ -363,7 +363,7 @@ class GatedSchedule(Schedule):
         self._inner.begin_epoch(steps)
 
     def due(self, steps: int = 1) -> bool:
-        """Whether one of the next `steps` steps is to be measured."""
+        """Whether to measure one of the next `steps` steps."""
         if self._at_step is not None:
             self._at_step(self._total)
         is_wanted = self._is_owed or self._inner.due(steps)

@@ -438,7 +438,7 @@ class TrainingDoctor(ContinuedMonitor):
         self._trained = None
 
     def _step(self) -> int:
-        """Steps taken by now, over all runs of the recording."""
+        """Steps taken so far, over all runs of the recording."""
         step = self._monitors.step
         if step is None:
             steps = self._epochs * (self.params.get("steps") or 0)

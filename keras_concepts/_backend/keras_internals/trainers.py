@@ -51,8 +51,8 @@ def make_train_function(model: Any) -> None:
 def was_restored(model: Any) -> bool:
     """Whether `BackupAndRestore` has restored the model, now or earlier.
 
-    It leaves the epoch to begin with in the model, which is 0 where the model
-    was saved inside the first epoch.
+    It stores the epoch to begin with on the model: 0 if the model was saved
+    within the first epoch.
     """
     return getattr(model, "_initial_epoch", None) is not None
 
