@@ -32,7 +32,7 @@ PARTS = {
     "metrics",
     "regularizers",
 }
-# What each room may import beside itself and SMALL.
+# What each part may import besides itself and SMALL.
 ALLOWED = {
     "_after_keras": set(),
     "_backend": {"_after_keras"},
@@ -117,7 +117,7 @@ def imported(path, everywhere=True):
 
 
 def rooms_of(names):
-    """Rooms of this package among imported names."""
+    """Parts of this package among imported names."""
     own = [n.split(".") for n in names if n.startswith(f"{NAME}.")]
     return {parts[1] for parts in own}
 

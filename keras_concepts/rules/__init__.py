@@ -41,7 +41,7 @@ __all__ = [
     "rule",
 ]
 
-# Importing them has registered their rules.
+# Importing them has listed their rules.
 del batch_norm, data, generalisation, gradients, heads, initialization
 del label_order, labels, linear, memory, non_finite, one_batch, own_loss
 del penalties, progress, units, unscaled, updates
