@@ -61,3 +61,30 @@ def test_the_guide_runs(capsys):
         for text in (begin, printed[printed.index("1 problem") :])
     )
     assert printed[: len(begin)] == begin
+
+
+def test_the_doctor_is_its_report(tmp_path, monkeypatch):
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    for name, value in (
+        ("KERAS_BACKEND", keras.backend.backend()),
+        ("PYTHONPATH", os.pathsep.join(filter(None, paths))),
+        ("IPYTHONDIR", str(tmp_path)),
+        ("JUPYTER_PLATFORM_DIRS", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(TRAIN),
+            nbformat.v4.new_code_cell("doctor"),
+        ]
+    )
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    _ = client.execute()
+    ((output,),) = [cell.outputs for cell in notebook.cells[1:]]
+    page = output.data["text/html"]
+    assert "1 problem found in 2 epochs." in page
+    assert "head_loss_mismatch" in page
+    assert "from_logits=True" in page
+    assert page.count('src="data:image/png;base64,') == 1
