@@ -124,7 +124,7 @@ wheel-runs: .venv/torch/.installed-test ## install the wheel into a clean enviro
 	cd .venv && KERAS_BACKEND=torch wheel/bin/python ../.ci/run_readme.py
 
 docs: .venv/docs/.installed ## build the site, in site/
-	.venv/docs/bin/jupytext --quiet --to ipynb docs/guides/in_ten_minutes.md
+	.venv/docs/bin/jupytext --quiet --update --to ipynb docs/guides/in_ten_minutes.md
 	PYTHONPATH=docs/_build .venv/docs/bin/zensical build --clean --strict
 
 docs-serve: .venv/docs/.installed ## show the site, and what you change in it
