@@ -309,7 +309,7 @@ def test_an_optimizer_in_a_graph_of_its_own(where):
     model.compile(keras.optimizers.SGD(0.1))
     before = ops.convert_to_numpy(model.layers[0].kernel)
     monitor = GradientMonitor()
-    with pytest.warns(UserWarning, match="conditional or a compiled"):
+    with pytest.warns(UserWarning, match="conditional or its own compiled"):
         model.fit(X, Y, batch_size=32, verbose=0, callbacks=[monitor])
     change = ops.convert_to_numpy(model.layers[0].kernel) - before
     kernel = rows_of(monitor, "update_rms")[model.layers[0].kernel.path]
@@ -437,7 +437,7 @@ class TestJax:
         model.compile(keras.optimizers.SGD(0.1))
         before = ops.convert_to_numpy(model.layers[0].kernel)
         monitor = GradientMonitor()
-        with pytest.warns(UserWarning, match="conditional or a compiled"):
+        with pytest.warns(UserWarning, match="conditional or its own compiled"):
             model.fit(X, Y, batch_size=32, verbose=0, callbacks=[monitor])
         change = ops.convert_to_numpy(model.layers[0].kernel) - before
         [found] = [
