@@ -51,7 +51,6 @@ def test_optuna(page, tmp_path, capsys):
     assert broken.state.name == "PRUNED"
     assert "non_finite" in rules_in(tmp_path / "runs/optuna_0.jsonl")
     assert good.user_attrs == {}
-    assert study.best_trial.number == 1
     assert "0 PRUNED None ['non_finite'" in capsys.readouterr().out
     _ = page("## Afterwards")
     assert "Non finite" in (tmp_path / "trials.html").read_text()
