@@ -187,6 +187,17 @@ class ForwardPass:
             call.number for call in self.calls if id(call.activation) in ids
         )
 
+    def has_other_sites(self, outputs: frozenset[int]) -> bool:
+        """Whether a pass with these `outputs` would have its zeros elsewhere.
+
+        Args:
+            outputs: Numbers of calls in this pass, which had none.
+        """
+        return any(
+            call.number in outputs and call.slope is not None
+            for call in self.calls
+        )
+
     @contextlib.contextmanager
     def _capture(self, index: int) -> Iterator[None]:
         watched = self._watched[index]

@@ -254,7 +254,8 @@ class ForwardProbe:
         """Finds where to add zeros, which requires the outputs."""
         forward, y = self._forward(states, x)
         self._outputs = forward.numbers_of(y)
-        forward, _ = self._forward(states, x)
+        if forward.has_other_sites(self._outputs):
+            forward, _ = self._forward(states, x)
         if any(None in shape for shape, _ in forward.sites):
             raise _UnknownShapesError
         self._sites = forward.sites

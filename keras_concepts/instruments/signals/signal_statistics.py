@@ -1,5 +1,6 @@
 """The results of a forward probe, reduced to a few numbers per layer."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -148,15 +149,17 @@ def _rms_of_read(parts: list[tuple[Tensor, Any]]) -> Tensor:
     Unused outputs, such as that of an encoder read by its states, are not part
     of the mean.
     """
-    peaks = ops.stack([ops.max(ops.abs(error)) for error, _ in parts])
-    largest = ops.max(peaks)
+    peaks = [ops.max(ops.abs(error)) for error, _ in parts]
+    largest = functools.reduce(ops.maximum, peaks)
     usable = ops.logical_and(ops.isfinite(largest), largest > 0.0)
     # As shares of the largest, since squares of 1e-25 would be 0.
-    unit = ops.where(usable, largest, ops.ones_like(largest))
+    unit = ops.where(usable, largest, 1.0)
     squares = sum(ops.sum(ops.square(error / unit)) for error, _ in parts)
-    counts = ops.stack([_float32(count) for _, count in parts])
-    count = ops.sum(ops.where(peaks == 0.0, 0.0, counts))
-    return unit * ops.sqrt(squares / ops.maximum(count, 1.0))
+    counts = [
+        ops.where(peak == 0.0, 0.0, count)
+        for peak, (_, count) in zip(peaks, parts, strict=True)
+    ]
+    return unit * ops.sqrt(squares / ops.maximum(sum(counts), 1.0))
 
 
 def _other_errors(calls: Sequence[LayerSignal]) -> list[tuple[Tensor, Any]]:
