@@ -207,6 +207,8 @@ def findings(name, recording, position=(0, 0)):
     judge = Judge(recording, rules=[r for r in RULES if r.name == name])
     new = judge.check(position)
     assert not [each for each in judge.unchecked if "failed" in each]
+    for each in new:
+        _ = compile(each.code, each.rule, "exec")
     return new
 
 

@@ -70,7 +70,7 @@ class TrainingDoctor(ContinuedMonitor):
 
     What is certain is reported at once: values that are not finite, or outputs,
     loss and labels that contradict each other. Everything else is reported only
-    if it does harm, that is, if the run is not on its way to removing what a
+    if it does harm, that is, if the run is not on track to remove what a
     constant prediction would leave of the loss (`keras_concepts.rules.harm`). A
     finding that no longer holds is withdrawn.
 

@@ -2,8 +2,8 @@
 
 A custom loss may fall while nothing is learned, and a custom `train_step` may
 log nothing. The agreement of predictions on the probe with the labels is then
-the evidence: 0 if the model knows no more about the labels than a constant, 1
-if it knows all.
+the evidence: 0 if the model knows no more about the labels than a constant
+prediction, 1 if it knows everything.
 """
 
 from typing import Any
@@ -13,28 +13,30 @@ import numpy as np
 from keras_concepts import quantities as q
 from keras_concepts.rules.training import Curve, Training
 
-# Rise of the separation since the start from which on outputs count as trained
-# to bring classes together, not to say which class it is. Source: this project;
-# untrained networks sometimes separate classes as well as trained ones do.
+# If the separation has risen by this much since the start, the outputs count as
+# trained to bring samples of a class together, not to name the class. Source:
+# this project; untrained networks sometimes separate classes as well as trained
+# ones do.
 _PARTED = 0.1
-# A change of the agreement up to this size does not count. Source: standard
-# error of the square of a rank correlation of 256 rows.
+# Changes of the agreement up to this size are ignored. Source: standard error
+# of the square of a rank correlation of 256 rows.
 RISEN = 0.05
-# Agreement from which on much had been learned before. Source: this project.
+# With this agreement or more, much had been learned before. Source: this
+# project.
 KNOWN = 0.5
 # Share of the targets' variance. Source: this project.
 _LOST = 0.5
-# Share of the variance that is explained, relative to that at the start if that
-# was below -1. Source: this project.
+# Explained share of the variance, relative to that at the start if that was
+# below -1. Source: this project.
 _RUNAWAY = -100.0
-# The labels of these losses are not values that an output could have.
+# Labels of these losses are not values that an output could have.
 _OF_SOMETHING_ELSE = ("CTC", "Circle")
 # Difference of two losses relative to the larger one; smaller is rounding.
 _ROUNDING = 1e-5
 
 
 def unknown_head(t: Training) -> dict[str, Any] | None:
-    """The only output if its loss is a custom one, else `None`."""
+    """The only output, if its loss is a custom one, else `None`."""
     if len(t.heads) != 1 or t.heads[0].get("loss") in _OF_SOMETHING_ELSE:
         return None
     [head] = t.heads
@@ -43,19 +45,20 @@ def unknown_head(t: Training) -> dict[str, Any] | None:
 
 
 def agreement(t: Training) -> Curve | None:
-    """How well predictions of the probe agree with the labels, at each look.
+    """How well predictions of the probe agree with the labels, at each check.
 
-    For classes, balanced accuracy beyond that of a single class; or, if outputs
-    of a class have come together since the start, how well they separate the
-    classes: a model of rare classes may never predict one, and an output may be
-        a position among others. For numbers, the share of the variance that is
-        explained, or the square of the rank correlation, since a loss may use
-        another scale; whichever is larger. It may be below 0.
+    For classes, it is the balanced accuracy beyond that of predicting a single
+    class; or, if the outputs of a class have moved together since the start,
+    how well they separate the classes: a model of rare classes may never
+    predict one, and an output may be a position relative to others. For
+    numbers, it is the share of the variance that is explained or the square of
+    the rank correlation, whichever is larger, since a loss may use another
+    scale. It may be below 0.
 
     Returns:
         `None` if every output has a Keras loss, which says more; if there are
-        several outputs; or if outputs may be something other than predictions
-        of the labels.
+        several outputs; or if the outputs may be something other than
+        predictions of the labels.
     """
     head = unknown_head(t)
     if head is None:
@@ -80,7 +83,7 @@ def _of_classes(t: Training, head: dict[str, Any]) -> Curve | None:
         "acc" in each for each in head.get("metrics") or ()
     )
     if not is_score and apart[0] > 1.0 - _PARTED:
-        return None  # it was trained before, whatever for
+        return None  # it was trained before, for whatever task
     if ignores_labels(t) != "reversed":
         has_parted = apart > apart[0] + _PARTED
         values = np.where(has_parted, np.fmax(values, apart), values)
@@ -110,9 +113,10 @@ def _of_numbers(t: Training, name: str) -> Curve | None:
 def _squares(t: Training, name: str, ranks: np.ndarray) -> np.ndarray:
     """Squared rank correlations, negative if low predictions mean high labels.
 
-    Not negative if the loss may want just that, as for risks and survival
-    times, or distances that are small for similar pairs; or if it is not known
-    what the loss wants. If the loss ignores the labels, the ranks are chance.
+    They are not negative if the loss may want exactly that, as for risks and
+    survival times, or for distances that are small for similar pairs; or if it
+    is not known what the loss wants. If the loss ignores the labels, the ranks
+    are due to chance.
     """
     if ignores_labels(t) == "without_labels":
         return np.full(len(ranks), -np.inf)
@@ -124,11 +128,12 @@ def _squares(t: Training, name: str, ranks: np.ndarray) -> np.ndarray:
 
 
 def ignores_labels(t: Training) -> str | None:
-    """Which labels a custom loss asks for, if not those given.
+    """Whether a custom loss ignores the labels or wants their opposite.
 
     Returns:
-        `"without_labels"` if correct predictions have no lower loss than those
-        of other rows, `"reversed"` if they have a higher one, else `None`.
+        `"without_labels"` if the loss of correct predictions is no lower than
+        that of the predictions of other rows, `"reversed"` if it is higher,
+        else `None`.
     """
     head = unknown_head(t)
     if head is None:

@@ -1,4 +1,4 @@
-"""Rule on batch normalization: training against inference."""
+"""Rule about batch normalization: training against inference."""
 
 from collections.abc import Iterator
 
@@ -26,8 +26,8 @@ def _layers(t: Training) -> list[dict[str, object]]:
 @rule(
     "batch_norm_shift",
     severity="warning",
-    why="At inference the model is another one than in training: its moving "
-    "statistics are not those of the data.",
+    why="At inference the model is not the one that was trained: its moving "
+    "statistics do not match the data.",
     page="monitors/batch_norm_shift_monitor.md",
     needs="a probe batch with labels",
     known=lambda t: bool(_layers(t)) and bool(t.curve(q.PROBE_INFERENCE_LOSS)),
@@ -39,8 +39,8 @@ def batch_norm_shift(t: Training) -> Iterator[Evidence]:
     In three checks, the loss of the probe at inference minus that in training
     mode is above half of the constant predictor's loss. Known false alarm: the
     first few hundred steps, in which moving averages still hold their initial
-    value; guard: it is reported only if momentum**(planned steps) stays above a
-    tenth, or after half of the epochs.
+    values; guard: reported only if momentum**(planned steps) is above 0.1, or
+    after half of the epochs.
     """
     reference = reference_loss(t)
     gap = gaps(t)
@@ -72,8 +72,8 @@ def batch_norm_shift(t: Training) -> Iterator[Evidence]:
         owner,
         gap.since(wide),
         tuple(numbers),
-        "Lower the momentum, train for more steps, or estimate the statistics "
-        "again after training.",
+        "Lower the momentum, train for more steps, or re-estimate the "
+        "statistics after training.",
         "keras.layers.BatchNormalization(momentum=0.9)"
         if remaining > STILL_INITIAL
         else "kc.recalibrate_batch_norm(model, data)",

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from keras_concepts.rules.finding import Finding
 
-# From a cause to its direct effects. `rule:variant` where a rule finds opposite
-# things.
+# From a cause to its direct effects. The name is `rule:variant` if a rule finds
+# opposite things.
 _STUCK = (
     "constant_predictions",
     "class_collapse",
@@ -111,7 +111,7 @@ def node(finding: Finding) -> str:
 
 @functools.cache
 def reached(cause: str) -> frozenset[str]:
-    """All that a cause can lead to, directly or indirectly."""
+    """Everything that a cause can lead to, directly or indirectly."""
     found: set[str] = set()
     ahead = list(EFFECTS.get(cause, ()))
     while ahead:
@@ -125,7 +125,7 @@ def reached(cause: str) -> frozenset[str]:
 def cause_of(finding: Finding, others: Sequence[Finding]) -> Finding | None:
     """The finding that best explains another, or `None`.
 
-    If there are several, the nearest: no other of them follows from it.
+    If there are several, it is the nearest: none of the others follows from it.
 
     Args:
         finding: The finding to explain.
@@ -148,7 +148,7 @@ def cause_of(finding: Finding, others: Sequence[Finding]) -> Finding | None:
 
 
 def _may_explain(cause: Finding, finding: Finding) -> bool:
-    """Whether the cause was there, and still is, when the finding was."""
+    """Whether the cause was present, and still held, when it was noticed."""
     if cause.severity == "info":
         return False
     if cause.resolved is None:

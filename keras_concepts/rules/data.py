@@ -1,4 +1,4 @@
-"""Whether the rows are sound: numbers, and not all the same."""
+"""Whether the rows are usable: finite, not all equal, not used twice."""
 
 from collections.abc import Iterator
 
@@ -17,11 +17,11 @@ from keras_concepts.rules.training import Training
     known=lambda t: bool(t.inputs or t.targets),
 )
 def non_finite_data(t: Training) -> Iterator[Evidence]:
-    """NaN or infinite numbers in inputs or targets (variant `data`).
+    """Inputs or targets contain NaN or infinite numbers (variant `data`).
 
     Certain, so reported at once. Known false alarm: a model that accepts NaN
-    for missing values; nothing is reported once an epoch has ended with a
-    finite loss. Targets are ignored if the loss is a custom one, or if NaN is
+    for missing values; guard: nothing is reported once an epoch has ended with
+    a finite loss. Targets are ignored if the loss is a custom one, or if NaN is
     its `ignore_class`.
     """
     if t.ended_epochs and t.broken_at is None:
@@ -42,12 +42,12 @@ def non_finite_data(t: Training) -> Iterator[Evidence]:
             since=(0, 0),
             measured=(
                 Measured("NaN or infinite entries", count, 0),
-                Measured("rows looked at", t.data.get("rows") or 0),
+                Measured("rows checked", t.data.get("rows") or 0),
             ),
-            advice="Leave these rows out, or replace the missing numbers.",
-            code=f"keep = np.isfinite({kind}).all(axis=-1)"
-            if kind == "x"
-            else "keep = np.isfinite(y)",
+            advice="Remove these rows, or replace the missing values.",
+            code=f"keep = np.isfinite({kind}).reshape(len({kind}), -1)"
+            ".all(axis=1)\n"
+            "x, y = x[keep], y[keep]",
             variant="data",
             part=f"{kind}:{name}",
         )
@@ -60,16 +60,16 @@ _ENOUGH_ROWS = 16
 @rule(
     "constant_input",
     severity="warning",
-    why="Inputs that are the same for every sample say nothing about it.",
+    why="Inputs that are the same for every sample carry no information.",
     page="doctor.md#constant_input",
     needs="the inputs",
     known=lambda t: bool(t.inputs),
 )
 def constant_input(t: Training) -> Iterator[Evidence]:
-    """Every feature of every input has one value in all rows.
+    """Every feature of every input has the same value in all rows.
 
-    Certain, so reported at once. Known false alarm: an input that is there only
-    for its shape, beside others; guard: all inputs, and 16 rows or more.
+    Certain, so reported at once. Known false alarm: an input among others that
+    is there only for its shape; guard: all inputs, and 16 rows or more.
     """
     inputs = t.inputs
     if (t.data.get("rows") or 0) < _ENOUGH_ROWS or not inputs:
@@ -86,8 +86,8 @@ def constant_input(t: Training) -> Iterator[Evidence]:
             Measured("constant features", inputs[0]["constant_features"]),
             Measured("features", inputs[0]["features"]),
         ),
-        advice="Look at a few rows as they come to `fit`: scaling, clipping or "
-        "truncation has removed what they held.",
+        advice="Look at a few rows as they are passed to `fit`: scaling, "
+        "clipping or truncation may have removed what they contained.",
         code="print(x[:3])",
     )
 
@@ -100,18 +100,19 @@ _OVERLAP = 0.1
 @rule(
     "validation_overlap",
     severity="warning",
-    why="Rows that were trained on say nothing of new ones: the validation "
+    why="Rows that were trained on say nothing about new ones: the validation "
     "score is too good.",
     page="doctor.md#validation_overlap",
     needs="the rows of training and validation",
     known=lambda t: bool((t.data.get("validation") or {}).get("rows")),
 )
 def validation_overlap(t: Training) -> Iterator[Evidence]:
-    """Validation rows whose inputs are training rows too: a tenth or more.
+    """A tenth of the validation rows or more are also training rows.
 
-    Certain, so reported at once. Known false alarm: data with few distinct
-    rows, such as a handful of categories; guard: the overlap must be more than
-    twice the share of training rows that occur more than once.
+    Rows are compared by their inputs. Certain, so reported at once. Known false
+    alarm: data with few distinct rows, such as a handful of categories; guard:
+    the overlap must be more than twice the share of training rows that occur
+    more than once.
     """
     validation = t.data.get("validation") or {}
     overlap, repeated = validation.get("overlap"), validation.get("repeated")
@@ -123,10 +124,14 @@ def validation_overlap(t: Training) -> Iterator[Evidence]:
         owner="",
         since=(0, 0),
         measured=(
-            Measured("validation rows that are trained on", overlap, _OVERLAP),
-            Measured("training rows that are repeated", repeated or 0.0),
+            Measured(
+                "share of validation rows that are trained on",
+                overlap,
+                _OVERLAP,
+            ),
+            Measured("share of repeated training rows", repeated or 0.0),
         ),
-        advice="Split the rows first, then augment or oversample those of "
-        "training only.",
+        advice="Split the rows first, then augment or oversample the training "
+        "rows only.",
         code="model.fit(x_train, y_train, validation_data=(x_val, y_val))",
     )

@@ -15,8 +15,7 @@ class Measured(NamedTuple):
     Attributes:
         name: What it is, in words.
         value: The measured value.
-        threshold: Where the finding begins; `None` if the value alone is
-            enough.
+        threshold: Where the finding begins; `None` if there is none.
         unit: Unit of both; `""` for a pure number.
     """
 
@@ -37,7 +36,7 @@ class Measured(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What a rule yields: something is wrong, here, since then.
+    """What a rule yields: what is wrong, where, and since when.
 
     Attributes:
         owner: Path of the layer or variable, name of the output or input; `""`
@@ -45,8 +44,8 @@ class Evidence:
         since: When it began, `(epoch, step)`, both from 0.
         measured: The measured numbers.
         advice: What to change, in one sentence.
-        code: The change as a line of Keras code.
-        variant: Which of several things it is, if the rule distinguishes some.
+        code: The change as a line of Keras code, or two.
+        variant: Which of several kinds it is, if the rule distinguishes them.
         part: Output or input, if each may have its own finding.
     """
 
@@ -61,16 +60,16 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that keeps a model from learning, or will mislead its user.
+    """One thing that keeps a model from learning, or misleads its user.
 
     `since`, `noticed` and `resolved` are pairs `(epoch, step)`, both counted
-    from 0 over all epochs and steps in the recording. What was known before the
-    first step has `(0, 0)`. In text, epochs are counted from 1.
+    from 0 over all epochs and steps in the recording, and `(0, 0)` for what was
+    known before the first step. In text, epochs are counted from 1.
 
     Attributes:
         rule: Name of the rule, such as `"dead_units"`.
         severity: `"error"` for what is certain and cannot be intended,
-            `"warning"` for what does harm, `"info"` for what is worth knowing.
+            `"warning"` for what does harm, `"info"` for what is useful to know.
         owner: Path of the layer or variable, name of the output or input; `""`
             for the run.
         since: When it began.
@@ -80,9 +79,9 @@ class Finding:
         evidence: The measured numbers, and their thresholds.
         why: Why it matters, in one sentence.
         advice: What to change, in one sentence.
-        code: The change as a line of Keras code, or `""`.
+        code: The change as a line of Keras code, or two, or `""`.
         page: File in `docs/` that explains the concept, a URL, or `""`.
-        variant: Which of several things it is, if the rule distinguishes some.
+        variant: Which of several kinds it is, if the rule distinguishes them.
     """
 
     rule: str
@@ -103,7 +102,7 @@ class Finding:
 
     @property
     def headline(self) -> str:
-        """What, where and since when, in one line."""
+        """What is wrong, where and since when, in one line."""
         where = f" in {printable(self.owner)}" if self.owner else ""
         rule = printable(self.rule)
         return f"{self.severity}: {rule}{where}, {_since(self)}."
@@ -156,7 +155,7 @@ def _since(finding: Finding) -> str:
 
 
 def _number(value: float) -> str:
-    """Formats with three digits; thousands in full."""
+    """Formats with three significant digits; thousands in full."""
     if 1e3 <= abs(value) < 1e6:
         return f"{value:,.0f}"
     return f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Rules on what holds only for the training data."""
+"""Rules about results that hold only for the training data."""
 
 import functools
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ from keras_concepts.rules.training import Curve, Training, held
 # How far the validation loss has risen above its minimum, as a share of the
 # constant predictor's loss. Source: calibrated, benchmarks/doctor.
 RISE = 0.2
-# Share of the constant predictor's training loss that is gone while none of the
-# validation loss is. Source: calibrated, benchmarks/doctor.
+# Share of the constant predictor's training loss that was removed while none of
+# the validation loss was. Source: calibrated, benchmarks/doctor.
 _MUCH, _SOME = 0.5, 0.15
 # In percent of the minimum. Source: Prechelt (1998), GL_5.
 LOSS_OF_GENERALIZATION = 5.0
-# Accuracy in the logs above that of the probe; and that of the probe above the
-# share of the most frequent class: two standard errors of 256 rows. Source:
-# this project.
+# How far the accuracy in the logs is above that of the probe; and that of the
+# probe above the share of the most frequent class: two standard errors of 256
+# rows. Source: this project.
 _OVERSTATED, _BY_CHANCE = 0.3, 0.1
 # Loss of the probe at inference above that in training mode, as a share of it.
 _WIDE = 0.5
@@ -38,7 +38,7 @@ _CHECKS = 3
 @rule(
     "overfitting",
     severity="warning",
-    why="What is learned holds for the training data alone.",
+    why="What the model learns holds for the training data only.",
     page="monitors/penalty_reporter.md",
     needs="validation data",
     known=lambda t: bool(t.logs("val_loss")),
@@ -46,17 +46,21 @@ _CHECKS = 3
 def overfitting(t: Training) -> Iterator[Evidence]:
     """The validation loss rises clearly while the training loss falls.
 
-    For three epochs in a row, and since then at least half as far: the
-    validation loss is above its minimum by 5 % (Prechelt's GL) and by 20 % of
-    the constant predictor's loss, and the training loss is below its value at
-    that minimum. Known false alarm: a confident classifier whose few mistakes
-    cost more and more while its accuracy stays the same; guard: the 20 %. Or,
-    as variant "unrelated": half of the constant predictor's training loss is
-    gone (15 % in the second half of the run), and the validation loss has never
-    been below it. Known false alarm: class or sample weights, which the
-    validation loss does not have; guard: nothing is reported then. What batch
-    normalization makes worse at inference than in training does not count
-    either: `batch_norm_shift` is about that.
+    Variant "rise": for three epochs in a row, the validation loss is above its
+    minimum by 5 % (Prechelt's GL) and by 20 % of the constant predictor's loss,
+    and the training loss is below its value at that minimum; since then, the
+    rise has remained at least half as large. Known false alarm: a confident
+    classifier whose few mistakes cost more and more while its accuracy stays
+    the same; guard: the 20 %.
+
+    Variant "unrelated": half of the constant predictor's training loss has been
+    removed (15 % in the second half of the run), and the validation loss has
+    never been below that of a constant. Known false alarm: class or sample
+    weights, which the validation loss does not have; guard: nothing is reported
+    then.
+
+    What batch normalization makes worse at inference than in training does not
+    count: `batch_norm_shift` reports it.
     """
     validation, training, learned = _together(
         data_loss(t, "val_loss"), data_loss(t), skill(t)
@@ -69,7 +73,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
     best = np.array(
         [int(np.argmin(values[: i + 1])) for i in range(len(values))]
     )
-    # What is worse at inference on the probe too is due to other statistics.
+    # What is worse at inference on the probe too is due to the statistics.
     rise = values - least - _worse_at_inference(t, validation.steps)
     worse = (
         (rise > RISE * scale.span)
@@ -85,19 +89,19 @@ def overfitting(t: Training) -> Iterator[Evidence]:
             validation.since(unrelated),
             (
                 Measured(
-                    "least validation loss over that of a constant",
+                    "lowest validation loss relative to a constant's",
                     float(1.0 - scale.skill(least[-1:])[0]),
                     0.98,
                 ),
                 Measured(
-                    "share of the constant's training loss that is gone",
+                    "share of a constant's training loss that was removed",
                     float(learned.values[-1]),
                     remembered,
                 ),
             ),
-            "Check that inputs and labels belong together, in the validation "
-            "data too, and are shuffled and scaled alike.",
-            "x, y = x[order], y[order]  # one order for both",
+            "Check that each input has its own label, in the validation data "
+            "too, and that both splits are shuffled and scaled the same way.",
+            "x, y = x[order], y[order]  # the same order for both",
             variant="unrelated",
         )
     elif _was_held(worse) and rise[-1] > 0.5 * RISE * scale.span:
@@ -110,7 +114,7 @@ def overfitting(t: Training) -> Iterator[Evidence]:
                     float(rise[-1]),
                     RISE * scale.span,
                 ),
-                Measured("its least", float(least[-1])),
+                Measured("lowest validation loss", float(least[-1])),
             ),
             "Stop early, add data or augmentation, or regularize.",
             'keras.callbacks.EarlyStopping("val_loss", patience=3, '
@@ -140,7 +144,7 @@ def _together(*curves: Curve) -> list[Curve]:
 
 
 def _was_held(worse: np.ndarray) -> bool:
-    """Whether it was worse for some epochs in a row, at any time."""
+    """Whether it was worse for three epochs in a row, at any time."""
     return any(
         worse[i : i + _CHECKS].all() for i in range(len(worse) - _CHECKS + 1)
     )
@@ -149,17 +153,18 @@ def _was_held(worse: np.ndarray) -> bool:
 @rule(
     "metric_disagrees",
     severity="warning",
-    why="The metric does not measure what the loss trains.",
+    why="The metric does not measure what the loss optimizes.",
     page="metrics.md",
     needs="an accuracy in the logs",
     known=lambda t: bool(_accuracies(t)),
 )
 def metric_disagrees(t: Training) -> Iterator[Evidence]:
-    """Most of the loss is gone, and the accuracy is that of a constant.
+    """Most of the loss was removed, but the accuracy is that of a constant.
 
-    In three epochs the skill is above 0.5 and the logged accuracy not above the
-    share of the most frequent class plus 0.05. Known false alarm: strong
-    imbalance, where that share is near 1; guard: it must be below 0.9.
+    In the last three epochs, the skill is above 0.5 and the logged accuracy is
+    not above the share of the most frequent class plus 0.05. Known false alarm:
+    strong imbalance, where that share is close to 1; guard: it must be at most
+    0.9.
     """
     if len(t.heads) != 1:
         return
@@ -184,14 +189,14 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
                     Measured(key, float(accuracy.values[-1])),
                     Measured("share of the largest class", float(shares.max())),
                     Measured(
-                        "share of the constant's loss that is gone",
+                        "share of a constant's loss that was removed",
                         float(learned.values[-1]),
                         0.5,
                     ),
                 ),
-                "Use the metric that fits the labels, and its threshold on the "
-                "same scale as the outputs (logits or probabilities).",
-                'metrics=["accuracy"]  # lets Keras choose by labels and loss',
+                "Use a metric that fits the labels, with a threshold on the "
+                "scale of the outputs (logits or probabilities).",
+                'metrics=["accuracy"]  # Keras chooses it by the shapes',
             )
             return
 
@@ -199,19 +204,19 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
 @rule(
     "metric_disagrees",
     severity="warning",
-    why="The accuracy counts entries that are rightly 0, and not samples whose "
-    "class is found.",
+    why="The accuracy counts every entry that is correctly 0, not the samples "
+    "whose class is predicted correctly.",
     page="metrics.md",
     needs="an accuracy in the logs, and a probe batch with labels",
     known=lambda t: bool(_accuracies(t) and t.curves(q.PROBE_ACCURACY)),
     meant=lambda t: bool(_accuracies(t)),
 )
 def overstated_accuracy(t: Training) -> Iterator[Evidence]:
-    """The logged accuracy is high, and the class of the probe is not found.
+    """The logged accuracy is high, but the right class is rarely predicted.
 
-    After half of the epochs, in three checks: the accuracy in the logs is 0.3
-    above the share of the probe whose class is predicted, and that share is no
-    more than that of the most frequent class plus 0.1. Known false alarms:
+    After half of the epochs, in three checks, the accuracy in the logs is 0.3
+    above the share of probe samples whose class is predicted, and that share is
+    no more than that of the most frequent class plus 0.1. Known false alarms:
     several labels per sample, accuracies per class, and a model that works
     differently at inference than in training, for example before the moving
     statistics of batch normalization have settled; guards: one class per
@@ -246,13 +251,14 @@ def overstated_accuracy(t: Training) -> Iterator[Evidence]:
             (
                 Measured(key, float(said[-1])),
                 Measured(
-                    "share of the probe whose class is predicted",
+                    "share of probe samples whose class is predicted",
                     float(seen[-1]),
                     float(said[-1]) - _OVERSTATED,
                 ),
                 Measured("share of the most frequent class", chance),
             ),
-            "Use the accuracy of classes, which fits one-hot labels too.",
+            "Use an accuracy that counts samples, such as "
+            "`categorical_accuracy` for one-hot labels.",
             'metrics=["categorical_accuracy"]',
             variant="overstated",
         )

@@ -1,4 +1,4 @@
-"""Rules on gradients: vanishing, exploding, or none at all."""
+"""Rules about gradients: vanishing, exploding, or none at all."""
 
 from collections.abc import Iterator
 
@@ -17,16 +17,17 @@ from keras_concepts.rules.training import Curve, Training, held
 from keras_concepts.rules.updates import (
     has_weights,
     learning_rate,
+    optimizer_code,
     own_size,
 )
 
 # RMS error signal of the first layer relative to the last one's. Source:
 # AUTOTRAINER (2021), 1e-3 for norms of gradients.
 VANISHING = 1e-3
-# RMS update relative to RMS weight of a kernel, in one step. Source: prototype:
-# one step moves a kernel by more than its own size.
+# RMS update relative to RMS weight of a kernel: in one step, it moves by more
+# than its own size. Source: prototype.
 JUMP = 1.0
-# Loss relative to the least so far. Source: calibrated, benchmarks/doctor.
+# Loss relative to the lowest so far. Source: calibrated, benchmarks/doctor.
 GROWTH = 3.0
 _CHECKS = 3
 _LEAST_STEPS = 16
@@ -40,19 +41,19 @@ def _has_errors(t: Training) -> bool:
     "vanishing_gradient",
     severity="warning",
     why="Layers that no error signal reaches stay as they were initialized, "
-    "and hand on random features.",
+    "and pass on random features.",
     page="monitors/gradient_monitor.md",
     needs="a probe batch with labels, and a model that can be called",
     known=_has_errors,
 )
 def vanishing_gradient(t: Training) -> Iterator[Evidence]:
-    """The first layer gets less than a thousandth of the last one's error.
+    """The first layer gets under a thousandth of the last one's error signal.
 
     RMS(dL/da) of the first layer relative to the last one's, on the probe, is
-    below 1e-3 in three checks in a row. Reported only with harm. Known false
-    alarm: deep sigmoid networks that begin to learn late, and residual paths
-        that carry the signal past a branch; guard: harm, and the first layer of
-        the model.
+    below 1e-3 in three checks in a row. Reported only if there is harm. Known
+    false alarm: deep sigmoid networks that start to learn late, and residual
+    paths that carry the signal past a branch; guard: harm, and only the first
+    layer of the model is judged.
     """
     curves = {o: c for o, c in t.curves(q.ERROR_RMS).items() if o in t.layer}
     if len(curves) < 3:
@@ -95,20 +96,20 @@ def _ratio(first: Curve, last: Curve) -> Curve:
 @rule(
     "exploding_gradient",
     severity="warning",
-    why="One step that is far too large destroys what was learned, and often "
-    "the units with it.",
+    why="A single step that is far too large destroys what was learned, and "
+    "often kills units.",
     page="doctor.md#exploding_gradient",
     needs="a loss in the logs, or measured steps",
     known=lambda t: bool(t.logs("loss") or t.curve(q.GRADIENT_NORM)),
 )
 def exploding_gradient(t: Training) -> Iterator[Evidence]:
-    """A step moves a kernel by more than its own size, or the loss grows.
+    """A step changes a kernel by more than its own size, or the loss grows.
 
     RMS update relative to RMS weight of a kernel is above 1 in one measured
-    step; or the loss of an epoch is above three times the least so far and
-    above the constant predictor's. Reported only with harm. Known false alarm:
-    kernels that start at zero; guard: they do not count. The first steps of
-    Adam move every weight by the learning rate; guard: harm; or, if a
+    step; or the loss of an epoch is above three times the lowest so far and
+    above the constant predictor's. Reported only if there is harm. Known false
+    alarms: kernels that start at zero; guard: they are ignored. The first steps
+    of Adam, which move every weight by the learning rate; guard: harm; or, if a
     constant's loss is not known, the loss of the last epochs must be above that
     of the first step.
     """
@@ -136,7 +137,7 @@ def exploding_gradient(t: Training) -> Iterator[Evidence]:
             loss.since(grown),
             (
                 Measured(
-                    "loss over the least so far",
+                    "loss over the lowest so far",
                     float(loss.values[-1] / least[-1]),
                     GROWTH,
                 ),
@@ -162,8 +163,7 @@ def _remedy(t: Training) -> tuple[str, str]:
         text += f" ({rate:.3g})"
     return (
         text + ", or clip the norm of the gradients.",
-        f"keras.optimizers.Adam(learning_rate={0.1 * (rate or 1e-3):.0e}, "
-        "global_clipnorm=1.0)",
+        optimizer_code(t, 0.1 * (rate or 1e-3), ", global_clipnorm=1.0"),
     )
 
 
@@ -188,19 +188,19 @@ def _largest_jump(t: Training) -> tuple[str, tuple[int, int], float] | None:
 @rule(
     "untrained_variable",
     severity="warning",
-    why="A variable that never changes is not trained, whatever the model's "
-    "summary counts.",
+    why="A variable that never changes is not trained, even if "
+    "`model.summary()` counts it as trainable.",
     page="doctor.md#untrained_variable",
     needs="weights that can be read",
     known=has_weights,
 )
 def untrained_variable(t: Training) -> Iterator[Evidence]:
-    """A trainable variable has not changed in any of its entries.
+    """No entry of a trainable variable has changed.
 
-    RMS(W - W at the start) is exactly 0 after sixteen steps or more. Reported
-    only with harm. Known false alarm: an output without a loss, rows of an
+    RMS(W - W at the start) is exactly 0 after 16 steps or more. Reported only
+    if there is harm. Known false alarm: an output without a loss, rows of an
     embedding that no batch uses, a learning rate of 0 in warm-up, parts of a
-    model that are trained in turns; guard: harm, and whole variables.
+    model that are trained in turns; guard: harm, and only whole variables.
     """
     still = []
     since = (0, 0)
@@ -214,7 +214,9 @@ def untrained_variable(t: Training) -> Iterator[Evidence]:
     whole = len(still) == len([p for p in curves if p in trainable])
     rate = learning_rate(t)
     if whole:
-        advice = "Check the learning rate and which optimizer trains the model."
+        advice = (
+            "Check the learning rate, and which optimizer trains the model."
+        )
     else:
         advice = (
             "Connect the variable to the loss: call its layer, and let "
@@ -229,9 +231,9 @@ def untrained_variable(t: Training) -> Iterator[Evidence]:
             *(() if rate is None else (Measured("learning rate", rate),)),
         ),
         advice,
-        'model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="...")'
+        "model.compile(keras.optimizers.Adam(1e-3), model.loss)"
         if whole
-        else "",
+        else "x = layer(x)  # and use x for the output",
     )
 
 

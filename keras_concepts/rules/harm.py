@@ -1,12 +1,12 @@
-"""The single harm gate: whether a training run is on its way.
+"""The one test of harm: whether a training run is on track.
 
-The loss of the best constant prediction is what a model reaches that ignores
-its inputs. The *skill* of a run is the share of that loss that it has removed:
+A model that ignores its inputs can reach the loss of the best constant
+prediction. The *skill* of a run is the share of that loss that it has removed:
 0 for a constant prediction, 1 for a perfect one, below 0 if it is worse than a
 constant. If a perfect prediction has a loss too, as with smoothed labels or the
-cross-entropy of grey pixels, both losses are measured from there. A run does
-harm if its skill is too low and, at the pace of the last quarter of its epochs,
-would still be too low at the planned end.
+cross-entropy of grey pixels, both losses are measured from there. There is
+*harm* if the skill is too low and, at the pace of the last quarter of the
+epochs, would still be too low at the planned end.
 """
 
 import itertools
@@ -28,7 +28,7 @@ PATIENCE = 0.1
 _LEAST = 3
 # Nothing can be expected of a run of fewer epochs and fewer steps: it is a
 # first try, or one of many calls of `fit`. Source: public character models and
-# Q-learning; Adam moves weights of 0.1 by 1e-3 in a step.
+# Q-learning; Adam changes weights of 0.1 by 1e-3 in a step.
 _FEWEST_EPOCHS, _FEWEST_STEPS = 5, 300
 _PACE = 2
 # Number of epochs in a row that must agree.
@@ -37,16 +37,17 @@ _CHECKS = 3
 # somewhere. Source: public autoencoders and recommenders, whose loss falls
 # faster and faster at first.
 _FALLS = 0.05
-# Loss relative to the constant predictor's; higher values count as this one.
-# How fast a run comes down from a wrong scale in its first epochs says nothing
-# about where it goes. Source: public autoencoders begin at 2 to 4.
+# Loss relative to the constant predictor's; higher values are clipped to this
+# one. How fast a run recovers from a wrong scale in its first epochs says
+# nothing about where it ends. Source: public autoencoders begin at 2 to 4.
 _HIGHEST = 10.0
-# Half of the sum of differences between the class shares of the targets, and
-# the difference of their means in standard deviations, between training and
-# validation. Source: this project; random splits of a hundred rows stay below.
+# Differences between training and validation: half of the sum of absolute
+# differences between the class shares of the targets, and the difference of
+# their means in standard deviations. Source: this project; random splits of a
+# hundred rows stay below.
 _APART = 0.2
 _SHIFTED = 0.25
-# In the first epoch: this many batches in a row must have this little skill.
+# In the first epoch, this many batches in a row must have this little skill.
 # Source: this project.
 _BATCHES, _ASTRAY = 3, -1.0
 # The probe has few rows, so its loss may be lower by chance. Source: standard
@@ -55,12 +56,12 @@ _BY_CHANCE = 0.1
 
 
 class Harm(NamedTuple):
-    """Says that a run is not on its way.
+    """Says that a run is not on track.
 
     Attributes:
-        since: End of the first epoch from which on the skill stayed too low.
+        since: End of the epoch since which the skill has been too low.
         skill: Share of the constant predictor's loss that was removed.
-        projected: The skill at the planned end, at the present pace.
+        projected: The skill at the planned end, at the current pace.
     """
 
     since: Position
@@ -86,7 +87,7 @@ class Scale(NamedTuple):
 
     Attributes:
         perfect: Loss of perfect predictions.
-        span: How much higher that of the best constant prediction is.
+        span: How much higher the loss of the best constant prediction is.
     """
 
     perfect: float
@@ -115,8 +116,8 @@ def _scale(t: Training) -> Scale | None:
 def data_loss(t: Training, key: str = "loss") -> Curve:
     """A loss that `fit` logs, without penalties.
 
-    If the loss of a constant is known, also without what layers add to the
-    loss, such as penalties of activations or a divergence.
+    If the loss of a constant is known, what layers add to the loss is left out
+    too, such as activity regularization or a divergence.
     """
     loss, measured = t.logs(key), t.curve(q.DATA_LOSS)
     if key == "loss" and loss and len(measured.values) == len(loss.values):
@@ -165,9 +166,10 @@ def _of_all_heads(
 def scale_of_validation(t: Training) -> Scale | None:
     """`scale_of_loss`, if the validation loss is comparable.
 
-    It is not if classes or samples of the training data have weights, which the
-    validation data do not have, or if the validation targets are distributed
-    differently: the last rows of a series, or of sorted data.
+    It is not comparable if classes or samples of the training data have
+    weights, which the validation data do not have, or if the validation targets
+    are distributed differently, as in the last rows of a series or of sorted
+    data.
     """
     if t.fit.get("class_weight") or t.fit.get("sample_weight"):
         return None
@@ -205,24 +207,24 @@ def reference_loss(t: Training) -> float | None:
 
 
 def harm(t: Training, enough: float) -> Harm | None:
-    """Whether the run is not on its way; `None` if it is, or if unknown.
+    """Whether the run is not on track; `None` if it is, or if that is unknown.
 
     A loss that is not finite is harm. There is no verdict in the first tenth of
     the planned epochs, nor on a run of fewer than 5 epochs and 300 steps, and
-    the last epochs must all agree. In the first epoch, harm is a loss of twice
-    a constant's that does not fall.
+    the last epochs must all agree. In the first epoch, harm is a loss that is
+    twice a constant's and does not fall.
 
-    Two more measurements can speak for a run. One is the validation loss, if it
-    is comparable: the training loss includes dropout and augmentation, and is a
-    mean over the epoch. The other, in the first epochs, is the loss of the
-    probe, which is that of the model as it is at that time.
+    Two other measurements can show that a run is on track. One is the
+    validation loss, if it is comparable: the training loss includes dropout and
+    augmentation, and is a mean over the epoch. The other, in the first epochs,
+    is the loss of the probe, which is that of the model at that time.
 
     A custom loss may fall while nothing is learned. With such a loss, or with a
     custom `train_step`, the skill counts for no more than the agreement of
     predictions with the labels of the probe, if that can be measured
     (`rules.agreement`).
 
-    There is no verdict on one epoch of few steps, which may be one of many
+    There is no verdict on a single epoch of few steps, which may be one of many
     calls of `fit`, nor while a loss falls fast.
 
     Args:
@@ -253,10 +255,10 @@ def harm(t: Training, enough: float) -> Harm | None:
 
 
 def _harm_inside(t: Training) -> Harm | None:
-    """Whether the first epoch, still running, has gone far astray.
+    """Whether the first epoch, which is still running, has gone far astray.
 
-    The last measured batches have twice the loss of a constant, and no less
-    than the first.
+    It has if the loss of the last measured batches is at least twice that of a
+    constant, and not lower than that of the first.
     """
     loss, scale = t.curve(q.BATCH_LOSS).finite, scale_of_loss(t)
     if scale is None or len(loss.values) <= _BATCHES:
@@ -270,7 +272,7 @@ def _harm_inside(t: Training) -> Harm | None:
 
 
 def _best_skill(t: Training) -> Curve:
-    """Skill after each epoch, by the measurement that shows most."""
+    """Skill after each epoch, by the measurement that shows the most."""
     curve, known = skill(t), agreement(t)
     if known is not None:
         return _no_more_than(curve, known, t)
@@ -295,7 +297,7 @@ def _best_skill(t: Training) -> Curve:
 def _no_more_than(skill: Curve, looks: Curve, t: Training) -> Curve:
     """The skill, or what was seen between two epochs if that is less.
 
-    If no loss shows the skill, only the latter.
+    If no loss shows the skill, it is only what was seen.
     """
     looks = Curve(*(column[looks.epochs >= 0] for column in looks))
     ends = skill or t.logs("loss") or looks
@@ -322,7 +324,7 @@ def is_a_first_try(t: Training) -> bool:
 
 
 def _falls_fast(values: np.ndarray) -> bool:
-    """Whether the last epoch was the best, by a good part of the loss."""
+    """Whether the last epoch was the best, by a large part of the loss."""
     if len(values) < 2 or values[-1] < values.max():
         return False
     left = np.log(np.maximum(1.0 - values[-2:], 1e-3))
@@ -337,8 +339,8 @@ def _is_low(values: np.ndarray, planned: int, enough: float) -> bool:
 def _projected(values: np.ndarray, planned: int) -> float:
     """Skill at the planned end, at the pace of the last quarter.
 
-    The pace is that of the logarithm of the loss, so that a loss which halves
-    with each epoch is on its way, however high it began.
+    The pace is that of the logarithm of the loss, so that a run whose loss
+    halves with each epoch is on track, however high the loss was at first.
     """
     count = len(values)
     if count < _PACE:

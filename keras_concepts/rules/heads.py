@@ -1,8 +1,8 @@
 """Whether the output of a model's head is what its loss expects.
 
-There are two sources on what a head outputs: the activation read from the
-layers, and the predictions on the probe, which also show what custom code does.
-If both are known they must agree, or nothing is reported.
+Two sources show what a head outputs: the activation read from the layers, and
+the predictions on the probe, which also show what custom code does. If both are
+known, they must agree, or nothing is reported.
 """
 
 import math
@@ -18,7 +18,7 @@ from keras_concepts.rules.training import Training
 # Tolerance of entries and of their sum over the classes: ten times the rounding
 # error of a float16 softmax over a thousand classes. Source: this project.
 TOLERANCE = 0.02
-# Skill that a run must not fall short of if a head is unusual but not wrong.
+# Skill that a run should reach if a head is unusual but not wrong.
 _ENOUGH = 0.3
 # How far targets must lie outside the range of a head, in their standard
 # deviations: a smaller excess may be noise. Source: this project.
@@ -42,6 +42,8 @@ _FIND_LOGITS = (
     "SparseCategoricalCrossentropy",
     "BinaryCrossentropy",
 )
+# Losses that this package defines, not Keras.
+_OURS = ("CrossEntropy", "FocalCrossEntropy", "SoftFBeta", "Tversky")
 _SQUARES = (
     "MeanSquaredError",
     "MeanAbsoluteError",
@@ -94,7 +96,7 @@ def predictions(t: Training, output: str) -> Predictions | None:
 def judged_heads(t: Training) -> list[dict[str, Any]]:
     """The heads that are known to be trained by a known loss.
 
-    None if the model has its own `train_step` or `compute_loss`, which may not
+    Empty if the model has its own `train_step` or `compute_loss`, which may not
     use what `compile` was given.
     """
     if t.facts.get("own_step"):
@@ -109,36 +111,37 @@ def judged_heads(t: Training) -> list[dict[str, Any]]:
 @rule(
     "head_loss_mismatch",
     severity="error",
-    why="The loss takes the output for something else than it is, so that its "
-    "smallest value is not where the predictions are right.",
+    why="The loss expects a different kind of output, so its minimum is not "
+    "where the predictions are right.",
     page="doctor.md#head_loss_mismatch",
     needs="what the model's outputs are and which loss each has",
     known=lambda t: bool(judged_heads(t)),
 )
 def head_loss_mismatch(t: Training) -> Iterator[Evidence]:
-    """Contradictions between an output's activation and its loss.
+    """The activation of an output does not fit its loss.
 
-    | variant | what it is | verdict |
+    | variant | what it is | reported |
     |---|---|---|
     | `one_unit` | softmax over 1 unit, whose output is always 1 | at once |
     | `twice` | softmax of a softmax, sigmoid of a sigmoid | at once |
     | `not_logits` | probabilities, and `from_logits=True` | at once |
     | `not_probabilities` | logits, and `from_logits=False` | at once |
     | `bounded_logits` | sigmoid before the softmax | at once |
-    | | relu, tanh, ... there, or as logits | harm (skill < 0.3) |
-    | `out_of_reach` | targets beyond what the activation can make | at once |
-    | `several_labels` | softmax for targets with several labels | harm |
+    | | relu, tanh, ... there, or as logits | with harm (skill < 0.3) |
+    | `out_of_reach` | targets outside the activation's range | at once |
+    | `several_labels` | softmax for several labels per sample | with harm |
 
     Thresholds: entries between -0.02 and 1.02 that sum to 1 ± 0.02 are
     probabilities. Targets are out of reach if their mean is, or if they lie
-    further than one standard deviation beyond the range.
+    more than one standard deviation outside the range.
 
     Known false alarms: a model that computes its probabilities or logits after
     the activation that was read (the predictions then show it, and nothing is
     reported); Keras on TensorFlow, which finds the logits behind a softmax or
     sigmoid (`not_logits` is not reported there); a model with its own
     `train_step` or `compute_loss` (its heads have no known loss); relu logits,
-    which learn more often than not (harm); sentinel targets of weight 0 (harm).
+    which usually learn (guard: harm); sentinel targets of weight 0 (guard:
+    harm).
     """
     for head in judged_heads(t):
         found = _first(t, head, predictions(t, head["output"]))
@@ -176,14 +179,17 @@ def _one_unit(
         head["loss"] == "CategoricalCrossentropy" and _is_standard(head)
     ):
         return None
-    what = "softmax over" if is_softmax else "categorical cross-entropy of"
     return _evidence(
         head,
         "one_unit",
-        [Measured(f"units of the {what} one unit", 1)],
+        [
+            Measured("activation of the output", str(head.get("activation"))),
+            Measured("units of the output", 1),
+        ],
         "Use a sigmoid and binary cross-entropy for two classes, or one unit "
         "per class.",
-        'Dense(1, activation="sigmoid"); loss="binary_crossentropy"',
+        'keras.layers.Dense(1, activation="sigmoid")\n'
+        'loss="binary_crossentropy"',
     )
 
 
@@ -208,8 +214,8 @@ def _twice(
             Measured("activation before it", str(inner)),
             *_range_of(seen),
         ],
-        f"Apply the {outer} once.",
-        f'Dense({head.get("units") or "classes"}, activation="{outer}")',
+        f"Apply the {outer} only once.",
+        dense_code(head.get("units"), str(outer)),
     )
 
 
@@ -245,9 +251,8 @@ def _not_logits(
             Measured("from_logits of the loss", "True"),
             *_range_of(seen),
         ],
-        "Leave the activation of the last layer out, or set "
-        "`from_logits=False`.",
-        f"loss=keras.losses.{head['loss']}(from_logits=False)",
+        "Remove the activation of the last layer, or set `from_logits=False`.",
+        loss_code(head["loss"], from_logits=False),
     )
 
 
@@ -286,11 +291,11 @@ def _not_probabilities(
         "Set `from_logits=True` in the loss, or give the last layer "
         f'`activation="{target}"`.'
     )
-    code = f"loss=keras.losses.{head['loss']}(from_logits=True)"
+    code = loss_code(head["loss"], from_logits=True)
     if head["loss"] in ("KLDivergence", "Poisson"):
         target = "softplus" if head["loss"] == "Poisson" else "softmax"
         advice = f'Give the last layer `activation="{target}"`.'
-        code = f'Dense({head.get("units") or 1}, activation="{target}")'
+        code = dense_code(head.get("units"), target)
     return _evidence(
         head,
         "not_probabilities",
@@ -338,12 +343,16 @@ def _bounded_logits(
         "bounded_logits",
         [
             Measured("activation of the logits", str(bounded)),
-            Measured("logits at least", low),
-            *([Measured("logits at most", high)] if high < math.inf else []),
+            Measured("lower bound of the logits", low),
+            *(
+                [Measured("upper bound of the logits", high)]
+                if high < math.inf
+                else []
+            ),
             *_range_of(seen),
         ],
-        f"Take the {bounded} off the layer that makes the logits.",
-        f"Dense({head.get('units') or 'classes'})  # no activation",
+        f"Remove the {bounded} from the layer that computes the logits.",
+        dense_code(head.get("units")),
     )
 
 
@@ -390,9 +399,9 @@ def _out_of_reach(
                 "largest target", high, span[1] if span[1] < math.inf else None
             ),
         ],
-        "Leave the activation of the last layer out, or scale the targets to "
-        "its range.",
-        f"Dense({head.get('units') or 1})  # no activation",
+        "Remove the activation of the last layer, or scale the targets to its "
+        "range.",
+        dense_code(head.get("units")),
     )
 
 
@@ -414,12 +423,25 @@ def _several_labels(
         head,
         "several_labels",
         [
-            Measured("labels of a sample", labels, _LABELS_OF_A_SAMPLE),
+            Measured("labels per sample", labels, _LABELS_OF_A_SAMPLE),
             Measured("sum of the predictions", 1.0),
         ],
-        "Use a sigmoid, which says of each label whether it applies.",
-        f'Dense({head.get("units")}, activation="sigmoid")',
+        "Use a sigmoid, which predicts each label on its own.",
+        dense_code(head.get("units"), "sigmoid"),
     )
+
+
+def dense_code(units: int | None, activation: str = "") -> str:
+    """A line of code: a last layer with this activation, or without one."""
+    if not activation:
+        return f"keras.layers.Dense({units or 'units'})  # no activation"
+    return f'keras.layers.Dense({units or "units"}, activation="{activation}")'
+
+
+def loss_code(name: str, *, from_logits: bool) -> str:
+    """A line of code: a loss of Keras, or of this package."""
+    package = "kc" if name in _OURS else "keras"
+    return f"loss={package}.losses.{name}(from_logits={from_logits})"
 
 
 def _is_inside(seen: Predictions, span: tuple[float, float] | None) -> bool:

@@ -1,4 +1,4 @@
-"""Whether the model can begin to learn: what trains, and from what weights."""
+"""Whether the model can start to learn: what trains, and from what weights."""
 
 import math
 from collections.abc import Iterator
@@ -24,18 +24,18 @@ _FROZEN = 0.5
 @rule(
     "frozen_body",
     severity="warning",
-    why="Layers that are frozen cannot learn; only what is trained after them "
-    "can fit the data.",
+    why="Frozen layers cannot learn; only the layers trained after them can "
+    "fit the data.",
     page="doctor.md#frozen_body",
     needs="the variables",
     known=lambda t: bool(t.variables),
 )
 def frozen_body(t: Training) -> Iterator[Evidence]:
-    """Half of the kernels' entries frozen, and it hurts.
+    """Half of the kernels' entries or more are frozen, and that does harm.
 
-    Reported at once if no variable at all is trainable although a head has a
-    loss. Known false alarm: a pretrained body, frozen on purpose, under a head
-    that learns; so otherwise reported only with harm (skill < 0.2), or in a
+    Reported at once if no variable is trainable although a head has a loss.
+    Known false alarm: a pretrained body, frozen on purpose, under a head that
+    learns; so otherwise reported only if there is harm (skill < 0.2), or in a
     preflight if one batch could not be learned.
     """
     kernels = [v for v in t.variables if v.get("role") == q.WEIGHT]
@@ -58,38 +58,39 @@ def frozen_body(t: Training) -> Iterator[Evidence]:
         owner=layers[-1] if layers else "",
         since=(0, 0),
         measured=(
-            Measured("share of the kernels' entries frozen", share, _FROZEN),
+            Measured("share of frozen kernel entries", share, _FROZEN),
             Measured("frozen kernels", len(frozen)),
-            Measured("trained kernels", len(kernels) - len(frozen)),
+            Measured("trainable kernels", len(kernels) - len(frozen)),
         ),
-        advice="Set `trainable = True`, at least of the last layers, and "
+        advice="Set `trainable = True`, at least for the last layers, and "
         "compile again with a small learning rate.",
-        code="body.trainable = True; model.compile(...)",
+        code="body.trainable = True\n"
+        "model.compile(keras.optimizers.Adam(1e-5), model.loss)",
     )
 
 
 @rule(
     "initial_loss",
     severity="warning",
-    why="A model that knows nothing should be unsure; one that is sure of "
-    "wrong classes must first unlearn that.",
+    why="An untrained model should be unsure; one that is confident in wrong "
+    "classes must first unlearn that.",
     page="doctor.md#initial_loss",
     needs="the loss of the probe before the first step",
     known=lambda t: first_loss(t) is not None and uniform_loss(t) is not None,
     meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def initial_loss(t: Training) -> Iterator[Evidence]:
-    """Loss before the first step over that of uniform class probabilities.
+    """The loss before the first step is far above that of a uniform guess.
 
-    More than 2 with harm (skill < 0.2); in a preflight more than 3. The
-    reference is ln C, not the entropy of the class shares, which would report
-    every imbalance. A Glorot-initialized head on inputs of unit variance begins
-    at up to ln C + 1.
+    It is more than twice that of uniform class probabilities, and there is harm
+    (skill < 0.2); in a preflight, more than three times. The reference is ln C,
+    not the entropy of the class shares, which would report every imbalance. A
+    Glorot-initialized head on inputs of unit variance starts at up to ln C + 1.
 
-    Known false alarms: models that were trained before, on other labels; guard:
+    Known false alarms: models that were trained before on other labels; guard:
     harm. Batch normalization, whose moving statistics do not yet fit the data,
     and whose batch may hardly vary; guard: the smaller of the losses with
-    either statistics counts.
+    moving and with batch statistics is used.
     """
     first, uniform = first_loss(t), uniform_loss(t)
     if first is None or uniform is None or not math.isfinite(first):
@@ -114,32 +115,31 @@ def initial_loss(t: Training) -> Iterator[Evidence]:
         ),
         advice="Scale the inputs, and initialize the last layer with smaller "
         "weights.",
-        code='Dense(classes, kernel_initializer="glorot_uniform")',
+        code='keras.layers.Dense(classes, kernel_initializer="glorot_uniform")',
     )
 
 
-# Number of checks after which columns that are equal stay so. Source: this
-# project.
+# Columns that are equal in this many checks stay equal. Source: this project.
 _CHECKS = 2
 
 
 @rule(
     "symmetric_init",
     severity="error",
-    why="Units that begin equal get equal gradients and stay equal: the layer "
-    "works as if it had one unit.",
+    why="Units that start equal get equal gradients and stay equal, so the "
+    "layer works as if it had one unit.",
     page="doctor.md#symmetric_init",
     needs="the weights at the start and later",
     known=lambda t: bool(t.curves(q.EQUAL_COLUMNS)),
 )
 def symmetric_init(t: Training) -> Iterator[Evidence]:
-    """All units of a kernel have equal weights, and go on having them.
+    """All units of a kernel start with equal weights and stay equal.
 
-    In training: equal at the first check and at every check since, at least two
-    of them after the first step. In a preflight: equal, and so is the gradient
-    of every unit.
+    In training, they are equal at the first check and at every check since, at
+    least two of them after the first step. In a preflight, they are equal, and
+    so are their gradients.
 
-    Certain, so reported without harm. Known false alarms: a head that begins
+    Certain, so reported without harm. Known false alarms: a head that starts
     with zeros, or the last layer of a residual branch, whose units differ after
     the first step; kernels of one unit and frozen kernels are ignored.
     """
@@ -165,6 +165,6 @@ def symmetric_init(t: Training) -> Iterator[Evidence]:
                 Measured("units", shape[-1]),
             ),
             advice="Initialize the kernel with random numbers.",
-            code=f'Dense({shape[-1]}, kernel_initializer="glorot_uniform")',
+            code='kernel_initializer="glorot_uniform"',
             part=path,
         )

@@ -24,8 +24,8 @@ class Judge:
         rules: Rules to judge by.
 
     Attributes:
-        findings: All findings so far, including those that no longer hold:
-            causes first, each followed by what it explains.
+        findings: All findings so far, including those that no longer hold.
+            Causes come first, each followed by what it explains.
         unchecked: What the last check could not judge, in words.
     """
 
@@ -59,10 +59,11 @@ class Judge:
         return new
 
     def replay(self) -> None:
-        """Judges at each moment at which a doctor has judged.
+        """Judges at each moment at which a doctor judged.
 
-        If the recording has no doctor, judges at the end of each epoch. If rows
-        were left out of the recording, begins with the verdict before that.
+        If the recording is not a doctor's, judges at the end of each epoch. If
+        rows were left out of the recording, starts with the verdict before
+        that.
         """
         index = self._index.update()
         verdict, place_then = index.last_verdict
@@ -169,8 +170,8 @@ def diagnose(recording: Recording, run: int | None = None) -> list[Finding]:
         run: Number of the run, by default the recording's last.
 
     Returns:
-        A `Finding` for each thing that is wrong, and for each that was wrong
-        and no longer is (`resolved`). Empty if nothing was found.
+        A `Finding` for each thing that is wrong, or that was wrong and no
+        longer is (`resolved`). Empty if nothing was found.
     """
     judge = Judge(recording, run)
     judge.replay()

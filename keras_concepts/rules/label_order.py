@@ -10,7 +10,7 @@ from keras_concepts.rules.labels import evidence_on_labels
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training
 
-# Number of rows from which on a constant target is not due to chance.
+# With this many rows, a constant target is not due to chance.
 _ROWS = 256
 
 
@@ -22,15 +22,15 @@ def _has_enough_rows(t: Training) -> bool:
 @rule(
     "degenerate_target",
     severity="error",
-    why="All targets are the same, so that there is nothing to learn.",
+    why="All targets are the same, so there is nothing to learn.",
     page="doctor.md#degenerate_target",
     needs="the targets, and which loss each output has",
     known=lambda t: bool(t.targets) and bool(judged_heads(t)),
 )
 def degenerate_target(t: Training) -> Iterator[Evidence]:
-    """Targets of one class only, or one number only.
+    """All targets are the same class or the same number.
 
-    All rows, or at least 256, have one distinct label, one class of share 1,
+    All rows, or at least 256 of them, have one distinct label, a single class,
     constant columns of multi-label targets, or a standard deviation below a
     millionth of the mean.
 
@@ -57,8 +57,8 @@ def degenerate_target(t: Training) -> Iterator[Evidence]:
                 Measured("distinct targets", target["distinct"], 2),
                 Measured("mean target", target["mean"]),
             ],
-            "Look at how the targets are made: a wrong column, a cast to "
-            "integers, or a filter that leaves one class.",
+            "Check how the targets are made: look for a wrong column, a cast "
+            "to integers, or a filter that leaves one class.",
             "np.unique(y, return_counts=True)",
         )
 
@@ -75,26 +75,27 @@ def _is_constant(target: dict[str, Any]) -> bool:
     return target.get("distinct") == 1 and spread <= 1e-6 * abs(mean)
 
 
-# How far the labels are sorted, and the number of classes per batch relative to
-# that of a random one. Labels of a time series come in runs too, but not in one
-# run per class. Source: this project.
+# How sorted the labels are, and the number of classes per batch relative to a
+# random batch. Labels of a time series come in runs too, but not in one run per
+# class. Source: this project.
 _SORTED = 0.95
 _PER_BATCH = 0.6
-# How far they must be sorted with harm.
+# How sorted they must be if there is harm.
 _IN_RUNS = 0.7
 # Share of validation rows whose classes the training data do not have.
 _UNSEEN = 0.1
 # Rows per class that a split needs for its class shares to be meaningful.
 _ROWS_PER_CLASS = 5
-# Half of the sum of differences between the class shares of two splits.
+# Half of the sum of absolute differences between the class shares of two
+# splits.
 _APART = 0.6
 
 
 @rule(
     "sorted_labels",
     severity="error",
-    why="Batches of few classes each pull the weights back and forth, and a "
-    "split of sorted data trains on other classes than it is validated on.",
+    why="Batches of few classes pull the weights back and forth, and a split "
+    "of sorted data validates on other classes than it trains on.",
     page="doctor.md#sorted_labels",
     needs="class labels in the order of the data",
     known=lambda t: any(
@@ -103,18 +104,18 @@ _APART = 0.6
     meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def sorted_labels(t: Training) -> Iterator[Evidence]:
-    """Labels in the order of their classes where nobody shuffles.
+    """The labels are sorted by class, and the rows are not shuffled.
 
-    - As trained: 1 - (runs - 1)/(runs of a random order - 1) ≥ 0.95, and
-      batches have ≤ 0.6 of the classes of random ones. From 0.7 on with harm
-      (skill < 0.3). - `validation`: with `validation_split`, which takes the
-      last rows, ≥ 0.1 of the validation rows have classes that the training
-      data do not have, or the class shares differ by ≥ 0.6 (half the sum of
-      absolute differences).
+    - In training: 1 - (runs - 1)/(runs of a random order - 1) ≥ 0.95 (≥ 0.7 if
+      there is harm, skill < 0.3), and batches have ≤ 0.6 of the classes of
+      random ones.
+    - `validation`: with `validation_split`, which takes the last rows, ≥ 0.1 of
+      the validation rows have classes that the training data do not have, or
+      the class shares differ by ≥ 0.6 (half the sum of absolute differences).
 
     Known false alarms: arrays that `fit` shuffles (batches are then random);
-    series whose labels come in runs by nature (harm); one batch per epoch,
-    which has all classes; few rows.
+    series whose labels naturally come in runs (guard: harm); one batch per
+    epoch, which has all classes; few rows.
     """
     for head in t.heads:
         target = t.targets.get(head["output"])
@@ -142,14 +143,14 @@ def _in_order(
         head,
         "",
         [
-            Measured("how far labels are sorted", target["sorted"], _SORTED),
+            Measured("how sorted the labels are", target["sorted"], _SORTED),
             Measured(
-                "classes of a batch over those of a random one",
+                "classes per batch over those of a random batch",
                 per_batch,
                 _PER_BATCH,
             ),
         ],
-        "Shuffle the rows before they are put into batches.",
+        "Shuffle the rows before they are batched.",
         "model.fit(x, y, shuffle=True)"
         if arrays
         else "dataset.shuffle(number_of_rows).batch(batch_size)",
@@ -189,10 +190,13 @@ def _split(
         head,
         "validation",
         [
-            Measured("validation rows of unseen classes", unseen, _UNSEEN),
-            Measured("distance of the marginals", apart, _APART),
+            Measured(
+                "share of validation rows with unseen classes", unseen, _UNSEEN
+            ),
+            Measured("difference of the class shares", apart, _APART),
         ],
-        "Shuffle the rows before `fit` splits them: it takes the last ones.",
+        "Shuffle the rows before `fit` splits them: `validation_split` takes "
+        "the last rows.",
         "order = np.random.permutation(len(x)); x, y = x[order], y[order]",
     )
 

@@ -5,17 +5,18 @@ from typing import Any
 
 from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import harm
-from keras_concepts.rules.heads import judged_heads
+from keras_concepts.rules.heads import dense_code, judged_heads, loss_code
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.training import Training
 
-# How much rounding may add to a label of 1. Source: float16.
+# By how much rounding may increase a label of 1. Source: float16.
 _TOLERANCE = 1e-3
+# A line of code that numbers the classes from 0, whatever their labels are.
+_NUMBERED = "y = np.unique(y, return_inverse=True)[1].reshape(y.shape)"
 _SPARSE = ("SparseCategoricalCrossentropy",)
 _ONE_HOT = ("CategoricalCrossentropy", "CategoricalFocalCrossentropy")
 _BINARY = ("BinaryCrossentropy", "BinaryFocalCrossentropy")
-# Losses that Keras computes entry by entry, after broadcasting axes of length
-# 1.
+# Losses that Keras computes entry by entry; axes of length 1 are broadcast.
 _ENTRY_BY_ENTRY = (
     "MeanSquaredError",
     "MeanAbsoluteError",
@@ -32,30 +33,29 @@ _ENTRY_BY_ENTRY = (
 @rule(
     "label_mismatch",
     severity="error",
-    why="The labels are not in the form that the loss takes, so that it "
-    "compares the predictions with something else.",
+    why="The labels are not in the form that the loss expects, so it compares "
+    "the predictions with something else.",
     page="doctor.md#label_mismatch",
     needs="the targets, and which loss each output has",
     known=lambda t: bool(t.targets) and bool(judged_heads(t)),
 )
 def label_mismatch(t: Training) -> Iterator[Evidence]:
-    """Labels that an output or loss cannot take.
+    """The labels do not fit the output or its loss.
 
     | variant | what it is |
     |---|---|
-    | `range` | class numbers below 0, or of no unit; binary labels not 0..1 |
-    | `fractions` | class numbers that are not whole |
+    | `range` | class numbers below 0 or without a unit; binary not in 0..1 |
+    | `fractions` | class numbers that are not integers |
     | `form` | class numbers for a loss of one-hot rows, or the reverse |
-    | `broadcast` | an axis of length 1 against a longer one, which Keras |
-    | | broadcasts silently: `(n, 1)` and `(n, k)`, `(n, t)` and `(n, 1)` |
+    | `broadcast` | an axis of length 1 against a longer one: `(n, 1)` and |
+    | | `(n, k)`, `(n, t)` and `(n, 1)`; Keras broadcasts it silently |
 
     Certain, so reported at once. `(n,)` and `(n, 1)` are the same to Keras'
-    losses.
-    Thresholds: binary labels may be 0.001 beyond 0..1 (rounding).
+    losses. Thresholds: binary labels may be 0.001 beyond 0..1 (rounding).
 
-    Known false alarms: labels that the loss leaves out (`ignore_class`; nothing
-    is reported if the label out of range is that one), or whose sample weight
-    is 0 (harm); losses of third parties, whose format is unknown (nothing is
+    Known false alarms: labels that the loss ignores (`ignore_class`; nothing is
+    reported if the label out of range is that one), or whose sample weight is 0
+    (guard: harm); losses of third parties, whose format is unknown (nothing is
     reported).
     """
     for head in judged_heads(t):
@@ -96,10 +96,10 @@ def _form(
         "form",
         [
             Measured("shape of the targets", str(tuple(shape))),
-            Measured("the loss takes", right),
+            Measured("the loss expects", right),
         ],
-        f"Use `{loss}`, or give the labels as {right}.",
-        f"loss=keras.losses.{loss}(from_logits={head.get('from_logits')})",
+        f"Use `{loss}`, or pass the labels as {right}.",
+        loss_code(loss, from_logits=bool(head.get("from_logits"))),
     )
 
 
@@ -119,10 +119,10 @@ def _fractions(
         [
             Measured("mean of the labels", target["mean"]),
             Measured("largest label", target["max"]),
-            Measured("the loss takes", "whole numbers"),
+            Measured("the loss expects", "integers"),
         ],
-        "Give each class a whole number; do not scale labels as inputs are.",
-        'y = np.unique(y, return_inverse=True)[1].astype("int32")',
+        "Number the classes with integers; do not scale labels like inputs.",
+        _NUMBERED,
     )
 
 
@@ -146,16 +146,21 @@ def _range(
             f"Number the classes from 0, or give the last layer "
             f"{int(high) + 1} units."
             if above
-            else "Number the classes from 0; leave padding out with "
+            else "Number the classes from 0; exclude padding with "
             "`ignore_class`."
         )
-        code = f"Dense({int(high) + 1})" if above else "y = y - y.min()"
+        activation = head.get("activation") or ""
+        code = _NUMBERED
+        if above and not below:
+            code = dense_code(
+                int(high) + 1, "" if activation == "linear" else activation
+            )
     elif head["loss"] in (*_BINARY, *_ONE_HOT):
         if low >= -_TOLERANCE and high <= 1.0 + _TOLERANCE:
             return None
         limit = "0 to 1"
-        advice = "Give labels of 0 and 1, or probabilities."
-        code = "y = (y > 0).astype('float32')"
+        advice = "Use labels of 0 and 1, or probabilities."
+        code = 'y = (y == y.max()).astype("float32")'
         classes = int(high) + 1
         # All whole numbers from 0 up to the number of distinct ones.
         if (
@@ -168,12 +173,13 @@ def _range(
                 "sparse categorical cross-entropy."
             )
             code = (
-                f'Dense({classes}, activation="softmax"); '
+                f"{dense_code(classes, 'softmax')}\n"
                 'loss="sparse_categorical_crossentropy"'
             )
         elif target["form"] == "real":
             advice = (
-                "Scale the targets to 0..1, or use a loss for real numbers."
+                "Scale the targets to 0..1, or use a loss for real numbers, "
+                "without an activation in the last layer."
             )
             code = 'loss="mean_squared_error"'
     else:
@@ -184,7 +190,7 @@ def _range(
         [
             Measured("smallest label", low),
             Measured("largest label", high),
-            Measured("the loss takes", limit),
+            Measured("the loss expects", limit),
         ],
         advice,
         code,
@@ -218,7 +224,7 @@ def _broadcast(
         ],
         "Give targets and output the same shape: each entry of one is compared "
         "with several of the other.",
-        f"Dense({shape[-1]})" if shape else "y = y[:, None]",
+        f"keras.layers.Dense({shape[-1]})" if shape[-1] != output[-1] else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""Rule on a network without a nonlinearity."""
+"""Rule about networks without a nonlinearity."""
 
 from collections.abc import Iterator
 
@@ -43,18 +43,17 @@ _LINEAR = {
 @rule(
     "linear_network",
     severity="warning",
-    why="Layers without an activation function between them are one linear "
-    "layer, however many there are.",
+    why="Without activation functions between them, any number of layers is "
+    "equivalent to one linear layer.",
     page="doctor.md#linear_network",
     needs="the layers of the model",
     known=lambda t: bool(t.layers) and bool(t.heads),
 )
 def linear_network(t: Training) -> Iterator[Evidence]:
-    """Several layers with weights, and no nonlinear function before the head.
+    """Several layers have weights, but there is no nonlinearity between them.
 
-    Reported only if every layer of the model is known to be linear, and only
-    with harm. Known false alarm: a linear model that is intended, in two
-    factors;
+    Reported only if every layer of the model is known to be linear, and only if
+    there is harm. Known false alarm: an intended linear model of two factors;
     guard: harm.
     """
     heads = {head.get("layer") for head in t.heads}
@@ -71,7 +70,7 @@ def linear_network(t: Training) -> Iterator[Evidence]:
     yield Evidence(
         hidden[0],
         (0, 0),
-        (Measured("layers with weights and no activation", len(hidden)),),
+        (Measured("hidden layers with no activation", len(hidden)),),
         "Give the hidden layers an activation function.",
         'keras.layers.Dense(units, activation="relu")',
     )

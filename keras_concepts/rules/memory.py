@@ -1,4 +1,4 @@
-"""Rules on sequences: how far back a layer sees, and padding."""
+"""Rules about sequences: how far back a layer sees, padding and order."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from keras_concepts.rules.training import Training
 # Share of the steps of a sequence. Source: this project.
 SHORT = 0.1
 _LONG = 20
-# Effect of the order of steps below which it is rounding. Source: float32.
+# Below this, the effect of the order of steps is rounding. Source: float32.
 _BLIND = 1e-3
 # Share of the planned epochs.
 _PATIENCE = 0.25
@@ -36,17 +36,17 @@ def _with_open_gates(kind: str, steps: int) -> str:
 @rule(
     "short_memory",
     severity="info",
-    why="What lies further back than that cannot be learned.",
+    why="What lies further back than the memory horizon cannot be learned.",
     page="monitors/signal_monitor.md",
     needs="a probe batch with labels",
     known=lambda t: bool(t.curves(q.MEMORY_HORIZON)),
     meant=lambda t: not t.layers or any(map(_is_recurrent, t.layers)),
 )
 def short_memory(t: Training) -> Iterator[Evidence]:
-    """Almost no gradient gets further back than a tenth of the steps.
+    """Almost no gradient reaches further back than a tenth of the steps.
 
     The memory horizon of a recurrent layer is below a tenth of the sequence,
-    which has 20 steps or more. Reported only with harm, and only as
+    which has 20 steps or more. Reported only if there is harm, and only as
     information: only the user knows the lags of the task.
     """
     lags = t.curves(q.STATE_ERROR_RMS)
@@ -63,7 +63,7 @@ def short_memory(t: Training) -> Iterator[Evidence]:
             owner,
             curve.at(0),
             (Measured("memory horizon", horizon, SHORT * steps, "steps"),),
-            "Open the gates at the start, or shorten the sequences.",
+            "Initialize the gates to be open, or shorten the sequences.",
             _with_open_gates(t.layer.get(owner, {}).get("class", ""), steps),
         )
         return
@@ -72,19 +72,19 @@ def short_memory(t: Training) -> Iterator[Evidence]:
 @rule(
     "lost_mask",
     severity="warning",
-    why="Padding is read as data: what a sequence says is diluted by steps "
-    "that say nothing.",
+    why="Padding is read as data: the content of a sequence is diluted by "
+    "steps without content.",
     page="text_classification.md",
     needs="what the inputs are",
     known=lambda t: bool(t.inputs),
     meant=lambda t: not t.inputs or any(x.get("padding") for x in t.inputs),
 )
 def lost_mask(t: Training) -> Iterator[Evidence]:
-    """A mask stops before a layer that needs it, or was never made.
+    """A mask is lost before a layer that needs it, or was never created.
 
     What `check_masks` finds on a few rows: padding that changes the outputs.
-    Reported only with harm. Known false alarm: pooling and convolutions over
-    padded texts, which often learn all the same; guard: harm, and a quarter of
+    Reported only if there is harm. Known false alarm: pooling and convolutions
+    over padded texts, which often learn anyway; guard: harm, and a quarter of
     the planned epochs.
     """
     masks = t.facts.get("masks") or []
@@ -96,7 +96,7 @@ def lost_mask(t: Training) -> Iterator[Evidence]:
         first["layer"],
         (0, 0),
         (
-            Measured("padding, share of the steps", first["padding"]),
+            Measured("share of steps that are padding", first["padding"]),
             Measured("places where padding is read as data", str(len(masks))),
         ),
         first["advice"],
@@ -109,20 +109,20 @@ def lost_mask(t: Training) -> Iterator[Evidence]:
 @rule(
     "no_positions",
     severity="warning",
-    why="Attention alone gives the same for any order of the steps: the model "
-    "sees a bag of them.",
+    why="Attention alone ignores the order of the steps: the model sees a bag "
+    "of them.",
     page="doctor.md#no_positions",
     needs="a probe batch of sequences, and a model that can be called",
     known=lambda t: bool(t.curve(q.ORDER_ERROR)),
     meant=lambda t: any("Attention" in each["class"] for each in t.layers),
 )
 def no_positions(t: Training) -> Iterator[Evidence]:
-    """Attention, and the order of the steps changes nothing.
+    """The model has attention, but the order of the steps has no effect.
 
     Before training, the predictions of the probe with its steps in another
     order differ from those in the original order by less than a thousandth of
-    their standard deviation. Reported only with harm. Known false alarm: sets,
-    where the order does not matter; guard: harm.
+    their standard deviation. Reported only if there is harm. Known false alarm:
+    sets, whose order does not matter; guard: harm.
     """
     error = t.curve(q.ORDER_ERROR)
     if not error or error.values[0] >= _BLIND or harm(t, 0.3) is None:
@@ -132,12 +132,13 @@ def no_positions(t: Training) -> Iterator[Evidence]:
         (0, 0),
         (
             Measured(
-                "effect of another order of the steps, over the std of "
+                "effect of reordering the steps, over the std of the "
                 "predictions",
                 float(error.values[0]),
                 _BLIND,
             ),
         ),
         "Add an embedding of the position to that of the token.",
-        "x = x + keras.layers.Embedding(length, width)(ops.arange(length))",
+        "positions = keras.ops.cumsum(keras.ops.ones_like(tokens), axis=1) - 1"
+        "\nx = x + keras.layers.Embedding(length, width)(positions)",
     )

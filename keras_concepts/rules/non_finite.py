@@ -1,4 +1,4 @@
-"""Rule on NaN and infinity."""
+"""Rule about NaN and infinity."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ _WHAT: dict[Quantity, str] = {
 _ADVICE: dict[Quantity, tuple[str, str]] = {
     q.NON_FINITE_INPUT: (
         "Remove or replace the values that are not finite.",
-        "x = np.nan_to_num(x)",
+        "x = np.where(np.isfinite(x), x, 0.0)",
     ),
     q.NON_FINITE_ACTIVATION: (
         "Look for a division, logarithm or exponential in this layer, or lower "
@@ -29,17 +29,19 @@ _ADVICE: dict[Quantity, tuple[str, str]] = {
         "y = keras.ops.log(keras.ops.maximum(x, 1e-7))",
     ),
     q.NON_FINITE_PENALTY: (
-        "Look at the regularizer, or lower the learning rate.",
-        "",
+        "Check the regularizer for a division, logarithm, root or exponential, "
+        "or lower the learning rate.",
+        "kernel_regularizer=keras.regularizers.L2(1e-4)",
     ),
     q.NON_FINITE_LOSS: (
-        "Compute the loss from logits, which is stable where probabilities "
-        "are not.",
+        "Compute a cross-entropy from logits, without an activation in the "
+        "last layer, which is numerically stable; check a custom loss for a "
+        "division, logarithm or root.",
         "loss=keras.losses.CategoricalCrossentropy(from_logits=True)",
     ),
     q.NON_FINITE_GRADIENT: (
-        "Clip the norm of the gradients, or lower the learning rate; a square "
-        "root or norm at 0 has an infinite slope.",
+        "Clip the norm of the gradients, or lower the learning rate. If it is "
+        "NaN, look for a square root or norm, whose slope at 0 is infinite.",
         "keras.optimizers.Adam(global_clipnorm=1.0)",
     ),
     q.NON_FINITE_WEIGHT: (
@@ -52,8 +54,8 @@ _ADVICE: dict[Quantity, tuple[str, str]] = {
 @rule(
     "non_finite",
     severity="error",
-    why="Nothing can be learned from NaN: from here on every weight that it "
-    "touches is lost.",
+    why="Nothing can be learned from NaN: every weight that it reaches is lost "
+    "from then on.",
     page="monitors/non_finite_guard.md",
     needs="a loss in the logs, or checked steps",
     known=lambda t: any(
@@ -65,7 +67,7 @@ _ADVICE: dict[Quantity, tuple[str, str]] = {
     ),
 )
 def non_finite(t: Training) -> Iterator[Evidence]:
-    """Something is NaN or infinite; where first, if a guard has looked.
+    """Something is NaN or infinite; a guard also reports where it began.
 
     Certain. Known false alarm: steps that loss scaling skips by design; guard:
     `NonFiniteGuard` reports them only after 40 in a row, and the loss in the
@@ -108,9 +110,8 @@ def _validation(t: Training) -> Iterator[Evidence]:
             "",
             loss.at(int(bad[0])),
             (Measured("validation loss", str(loss.values[bad[0]])),),
-            "Look for NaN in the validation data, and for statistics of "
-            "inference, such as those of batch normalization, that are not "
-            "finite.",
+            "Look for NaN in the validation data, and in statistics used at "
+            "inference, such as those of batch normalization.",
             "print(np.isfinite(x_val).all(), np.isfinite(y_val).all())",
             variant="validation",
         )

@@ -19,23 +19,24 @@ def _batch(t: Training) -> dict[str, Any] | None:
     "no_progress",
     severity="warning",
     why="A model that cannot fit a handful of rows will not fit all of them: "
-    "the fault is in model, loss or labels, not in the data's difficulty.",
+    "the fault is in the model, the loss or the labels, not in the difficulty "
+    "of the data.",
     page="doctor.md#no_progress",
     needs="a trial on one batch",
     known=lambda t: _batch(t) is not None and bool(judged_heads(t)),
     meant=lambda t: t.is_preflight,
 )
 def batch_not_learned(t: Training) -> Iterator[Evidence]:
-    """A few dozen steps on one batch that take nothing off its loss.
+    """A few dozen steps on one batch do not reduce its loss.
 
     40 steps of Adam on up to 16 rows, at learning rates of 0.003, 0.0003 and
     0.03 in turn, until one reduces the loss by a tenth (variant `batch`).
-    Layers are called as in training, but without dropout; penalties do not
-    count.
+    Layers are called as in training, but without dropout; penalties are left
+    out.
 
-    Known false alarms: a model of few weights (there must be ten weights per
-    row, or nothing is tried); one that knows the batch already (below half the
-    constant predictor's loss counts as learned).
+    Known false alarms: a model of few weights (nothing is tried with fewer than
+    ten weights per row); one that knows the batch already (a loss below half
+    the constant predictor's counts as learned).
     """
     batch = _batch(t)
     if batch is None or not was_not_learned(t):
@@ -46,14 +47,14 @@ def batch_not_learned(t: Training) -> Iterator[Evidence]:
         measured=(
             Measured("loss of the batch", batch["before"]),
             Measured(
-                f"its loss after {batch['steps']} steps",
+                f"loss after {batch['steps']} steps on it",
                 batch["after"],
                 (1 - LEARNED) * batch["before"],
             ),
             Measured("rows", batch["rows"]),
         ),
-        advice="Make it fit one batch before you train it on more: look at "
-        "what comes out of each layer, and where the gradient stops.",
+        advice="Make the model fit one batch before you train it on more: look "
+        "at the outputs of each layer, and where the gradient stops.",
         code="kc.callbacks.SignalMonitor(probe=(x[:16], y[:16]))",
         variant="batch",
         part="batch",
@@ -63,21 +64,21 @@ def batch_not_learned(t: Training) -> Iterator[Evidence]:
 @rule(
     "untrained_variable",
     severity="warning",
-    why="No gradient reaches it, so that training leaves it as it is.",
+    why="No gradient reaches the variable, so training does not change it.",
     page="doctor.md#untrained_variable",
     needs="a trial on one batch",
     known=lambda t: bool((t.facts.get("checks") or {}).get("moved")),
     meant=lambda t: t.is_preflight,
 )
 def no_gradient(t: Training) -> Iterator[Evidence]:
-    """A trainable variable of which every entry of the gradient is exactly 0.
+    """The gradient of a trainable variable is exactly 0 in every entry.
 
-    Before the first step and in all steps of the trial on one batch (variant
-    `batch`), so that layers behind a head of zeros do not count.
+    It is so before the first step and in all steps of the trial on one batch
+    (variant `batch`), so layers below a head of zeros are not reported.
 
-    Known false alarm: vectors that cancel by design, such as the bias of an
-    attention's keys; vectors are reported only if all variables of their layer
-    are without a gradient.
+    Known false alarm: vectors that cancel out by design, such as the bias of
+    the keys in attention; vectors are reported only if no variable of their
+    layer has a gradient.
     """
     moved = t.facts["checks"]["moved"]
     still = [v for v in t.variables if moved.get(v["path"]) is False]
@@ -95,11 +96,11 @@ def no_gradient(t: Training) -> Iterator[Evidence]:
         since=(0, 0),
         measured=(
             Measured("largest entry of the gradient", 0.0, 0.0),
-            Measured("variables without one", len(found)),
+            Measured("variables without a gradient", len(found)),
             Measured("trainable variables", len(moved)),
         ),
-        advice="Connect its layer with an output that has a loss, or freeze "
-        "it; look for units after it that are always 0.",
+        advice="Connect its layer to an output that has a loss, or freeze the "
+        "layer; look for units after it that are always 0.",
         code="layer.trainable = False",
         variant="batch",
     )

@@ -23,7 +23,7 @@ _COSINE = "CosineSimilarity"
 @rule(
     "head_loss_mismatch",
     severity="warning",
-    why="A loss of one's own that is lower for wrong predictions falls while "
+    why="A custom loss that is not lower for right predictions may fall while "
     "the model gets worse.",
     page="doctor.md#head_loss_mismatch",
     needs="a probe batch with labels of the shape of the output",
@@ -31,16 +31,16 @@ _COSINE = "CosineSimilarity"
     meant=lambda t: unknown_head(t) is not None,
 )
 def own_loss(t: Training) -> Iterator[Evidence]:
-    """A loss of one's own is no lower for right predictions than for others.
+    """A custom loss is no lower for right predictions than for wrong ones.
 
     The loss of predictions that equal the labels is as high as that of the same
     predictions in another order (`without_labels`), or higher (`reversed`); and
-    in two checks predictions of the probe agree with the labels no better than
+    in two checks, predictions of the probe agree with the labels no better than
     at the start. Known false alarms: targets that the loss itself scales,
-    costs, risks of survival times, and pairs whose distance is small if the
-    label is 1; guards: predictions that agree with the labels either way,
-    labels that do not belong to pairs, and a single input, since labels may be
-    an input.
+    costs, risks in survival analysis, and pairs whose distance is small if the
+    label is 1; guards: nothing is reported if predictions agree with the labels
+    in either direction, if the labels may belong to pairs, or if there are
+    several inputs, since labels may be an input.
     """
     head, variant, curve = unknown_head(t), ignores_labels(t), agreement(t)
     if head is None or variant is None or curve is None or len(t.inputs) > 1:
@@ -62,17 +62,18 @@ def own_loss(t: Training) -> Iterator[Evidence]:
         (
             Measured("loss", str(head.get("loss"))),
             Measured("loss of right predictions", target["right_loss"]),
-            Measured("loss of those of other rows", target["wrong_loss"]),
+            Measured("loss of those in another order", target["wrong_loss"]),
             Measured(
                 "agreement of predictions and labels on the probe",
                 float(last[-1]),
                 limit,
             ),
         ),
-        "Turn the sign of the loss, or let it use the labels."
+        "Reverse the sign of the loss, or compare the predictions with the "
+        "labels in it."
         if variant == "reversed"
-        else "Let the loss compare the predictions with the labels.",
-        "assert loss(y, y) < loss(y, y[::-1])",
+        else "Compare the predictions with the labels in the loss.",
+        "assert keras.ops.mean(loss(y, y)) < keras.ops.mean(loss(y, y[::-1]))",
         variant=variant,
         part=head["output"],
     )
@@ -81,15 +82,15 @@ def own_loss(t: Training) -> Iterator[Evidence]:
 @rule(
     "head_loss_mismatch",
     severity="error",
-    why="The cosine of two single numbers is the product of their signs: their "
-    "sizes are not learned.",
+    why="The cosine of two single numbers is the product of their signs: "
+    "magnitudes are not learned.",
     page="doctor.md#head_loss_mismatch",
     needs="what the model's outputs are and which loss each has",
     known=lambda t: bool(t.heads),
     meant=lambda t: any(h.get("loss") == _COSINE for h in t.heads),
 )
 def cosine_of_numbers(t: Training) -> Iterator[Evidence]:
-    """Cosine similarity of outputs of one unit.
+    """Cosine similarity is the loss of an output of one unit.
 
     Outputs `(n, 1)` with targets of more than two values. Known false alarm:
     targets that are signs; guard: more than two values.
@@ -107,10 +108,10 @@ def cosine_of_numbers(t: Training) -> Iterator[Evidence]:
             (
                 Measured("loss", _COSINE),
                 Measured("units of the output", 1),
-                Measured("different targets", target["distinct"], 2),
+                Measured("distinct targets", target["distinct"], 2),
             ),
-            "Use the squared or the absolute error.",
-            'model.compile(loss="mean_squared_error")',
+            "Use the squared or absolute error.",
+            'loss="mean_squared_error"',
             variant="cosine",
             part=head["output"],
         )
@@ -119,19 +120,20 @@ def cosine_of_numbers(t: Training) -> Iterator[Evidence]:
 @rule(
     "label_mismatch",
     severity="warning",
-    why="A loss that compares every target with every prediction is least for "
-    "a constant.",
+    why="A loss that compares every target with every prediction is lowest for "
+    "a constant prediction.",
     page="doctor.md#label_mismatch",
     needs="the targets",
     known=lambda t: bool(t.targets),
     meant=lambda t: bool(_own(t)),
 )
 def own_loss_broadcasts(t: Training) -> Iterator[Evidence]:
-    """Targets `(n,)` against outputs `(n, 1)` in a loss class of one's own.
+    """Targets `(n,)` and outputs `(n, 1)` in a custom loss class.
 
-    Keras makes shapes equal for its own losses and for functions, not for a
-    class derived from `keras.Loss` (variant `broadcast`). Reported only with
-    harm. Known false alarm: a loss that handles its shapes itself; guard: harm.
+    Keras makes the shapes equal for its own losses and for functions, but not
+    for a class derived from `keras.Loss` (variant `broadcast`). Reported only
+    if there is harm. Known false alarm: a loss that handles its shapes itself;
+    guard: harm.
     """
     for head in _own(t):
         found = _broadcast_by_own_loss(t, head)
@@ -149,7 +151,7 @@ def _own(t: Training) -> list[dict[str, Any]]:
 def _broadcast_by_own_loss(
     t: Training, head: dict[str, Any]
 ) -> Evidence | None:
-    """A loss class that is not Keras' own, and must handle shapes itself.
+    """A loss class that is not Keras' own and must handle shapes itself.
 
     For a function, Keras makes the shapes equal before calling it.
     """
@@ -166,9 +168,9 @@ def _broadcast_by_own_loss(
             Measured("shape of the targets", str(("n", *shape))),
             Measured("shape of the output", str(("n", *output))),
         ],
-        "Give targets and output one shape: a loss of your own that subtracts "
+        "Give targets and output the same shape: a custom loss that subtracts "
         "them compares every target with every output.",
-        "y = y[:, None]",
+        "y = y[..., None]",
     )
 
 

@@ -1,4 +1,4 @@
-"""Rules on what should hold a model back, and does so too much."""
+"""Rules about regularization that is too strong."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ DOMINANT = 0.5
 # RMS of the kernels relative to that at the start. Source: calibrated.
 SHRUNK = 0.3
 # Share of the units that are dropped. Source: Srivastava et al. (2014) drop
-# half of the hidden units; accuracy falls from 0.7 on (their figure 9a).
+# half of the hidden units; accuracy falls above 0.7 (their figure 9a).
 MOST_DROPPED = 0.7
 _CHECKS = 3
 
@@ -24,20 +24,21 @@ _CHECKS = 3
 @rule(
     "penalty_dominates",
     severity="warning",
-    why="The model learns small weights instead of the data.",
+    why="The model learns to keep its weights small instead of to fit the "
+    "data.",
     page="monitors/penalty_reporter.md",
     needs="weights that can be read",
     known=lambda t: bool(t.curve(q.WEIGHT_PENALTY)),
     meant=lambda t: any(v.get("regularizer") for v in t.variables),
 )
 def penalty_dominates(t: Training) -> Iterator[Evidence]:
-    """Penalties are most of the loss, or have shrunk the kernels to little.
+    """Penalties dominate the loss, or have shrunk the kernels.
 
-    Penalty divided by the sum of penalty and the constant predictor's loss is
-    above 0.5 in three checks; or above 0.5 at the start, and kernels with a
-    regularizer are now below 0.3 of their RMS at the start. Reported only with
-    harm. Known false alarm: late training, when the data loss is nearly 0;
-    guard: the constant predictor's loss, and harm.
+    The penalty divided by the sum of the penalty and the constant predictor's
+    loss is above 0.5 in three checks; or it was above 0.5 at the start, and
+    kernels with a regularizer are now below 0.3 of their RMS at the start.
+    Reported only if there is harm. Known false alarm: late training, when the
+    data loss is nearly 0; guard: the constant predictor's loss, and harm.
     """
     penalty, reference = t.curve(q.WEIGHT_PENALTY).finite, reference_loss(t)
     if not penalty or reference is None:
@@ -50,19 +51,19 @@ def penalty_dominates(t: Training) -> Iterator[Evidence]:
     if not (dominant or was) or harm(t, 0.5) is None:
         return
     number = Measured(
-        "penalty over penalty and constant predictor's loss",
+        "penalty / (penalty + constant predictor's loss)",
         float(shares[-1] if dominant else shares[0]),
         DOMINANT,
     )
     more = ()
     if shrunk is not None:
-        name = "RMS of penalized kernels over that at the start"
+        name = "RMS of the penalized kernels over that at the start"
         more = (Measured(name, shrunk, SHRUNK),)
     yield Evidence(
         "",
         (0, 0),
         (number, *more),
-        "Lower the factor of the regularizer a hundredfold.",
+        "Lower the strength of the regularizer a hundredfold.",
         "kernel_regularizer=keras.regularizers.L2(1e-4)",
     )
 
@@ -82,17 +83,17 @@ def _shrunk(t: Training) -> float | None:
 @rule(
     "heavy_dropout",
     severity="warning",
-    why="So much of the signal is dropped that the rest cannot be learned "
+    why="So much of the signal is dropped that too little is left to learn "
     "from.",
     page="monitors/mc_predict.md",
     known=lambda t: bool(_rates(t)),
     meant=lambda t: bool(_rates(t)),
 )
 def heavy_dropout(t: Training) -> Iterator[Evidence]:
-    """A dropout layer drops 70 % or more, and training gets nowhere.
+    """A dropout layer drops 70 % or more, and the run is not on track.
 
-    Reported only with harm. Known false alarm: wide layers, which tolerate a
-    high rate; guard: harm.
+    Reported only if there is harm. Known false alarm: wide layers, which
+    tolerate a high rate; guard: harm.
     """
     rates = _rates(t)
     layer = max(rates, key=rates.__getitem__)

@@ -1,4 +1,4 @@
-"""Rules on the loss itself, and on predictions that ignore the inputs."""
+"""Rules about the loss itself, and predictions that ignore the inputs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,14 +22,14 @@ from keras_concepts.rules.units import perplexity
 
 # Share of the constant predictor's loss. Source: calibrated, benchmarks/doctor.
 NO_SKILL = 0.05
-# The same if the validation loss shows that nothing was generalised.
+# The same if the validation loss shows that nothing was learned but the rows.
 NO_MEMORY = 0.2
-# Share of the planned epochs: slow plateaus may end late. Source: calibrated.
+# Share of the planned epochs: long plateaus may end late. Source: calibrated.
 _HALF = 0.5
 # Perplexity of predicted classes relative to the labels'. Source: prototype.
 COLLAPSED = 0.5
-# Skill from which on rare classes may follow: text models learn frequent
-# characters first. Source: public programs.
+# With this skill or more, rare classes may still follow: text models learn
+# frequent characters first. Source: public programs.
 _FREQUENT_ONES = 0.15
 # Share of the largest class below which a single class is a collapse.
 ALL_OF_ONE = 0.99
@@ -42,28 +42,29 @@ _ALONE = 0.95
 # to the targets' standard deviation.
 SAME = 0.01
 _CHECKS = 3
-# Samples of a class in the probe, none of which is predicted; and share of the
-# planned epochs. Source: 0.5 ** 5 is 3 %.
+# Samples of a class in the probe, none of which is predicted correctly; and
+# share of the planned epochs. Source: 0.5 ** 5 is 3 %.
 _FEWEST, _LATE = 5, 0.9
 
 
 @rule(
     "no_progress",
     severity="warning",
-    why="A constant that ignores the inputs would do as well.",
+    why="A constant prediction, which ignores the inputs, would do as well.",
     page="doctor.md#no_progress",
     needs="a loss in the logs",
     known=lambda t: bool(skill(t)) or agreement(t) is not None,
 )
 def no_progress(t: Training) -> Iterator[Evidence]:
-    """After half of the epochs, less than 5 % of a constant's loss is gone.
+    """After half of the epochs, the loss is less than 5 % below a constant's.
 
-    Skill, see `harm`, is below 0.05 and, at the present pace, will still be at
-    the planned end; the limit is 0.2 if the validation loss never got below a
-    constant's: the rest is memorised. Known false alarm: slow plateaus, and
-    tasks that can hardly be learned; guard: half of the planned epochs must
-    have passed. If the loss is a custom one, the agreement of predictions with
-    the labels of the probe replaces the skill.
+    The skill (see `harm`) is below 0.05 and, at the current pace, will still be
+    below it at the planned end. The limit is 0.2 if the validation loss was
+    never below a constant's: what was learned is then memorized rows. Known
+    false alarm: long plateaus, and tasks that can hardly be learned; guard:
+    half of the planned epochs must have passed. If the loss is a custom one,
+    the agreement of predictions with the labels of the probe replaces the
+    skill.
     """
     if t.ended_epochs < _HALF * t.planned_epochs:
         return
@@ -73,7 +74,7 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     hurt = harm(t, limit)
     if hurt is None or t.broken_at is not None:
         return
-    name = "share of the constant predictor's loss that is gone"
+    name = "share of the constant predictor's loss that was removed"
     learned = skill(t).values
     if not len(learned) or learned[-1] > hurt.skill + 1e-9:
         name = "agreement of predictions and labels on the probe"
@@ -82,7 +83,7 @@ def no_progress(t: Training) -> Iterator[Evidence]:
         hurt.since,
         (Measured(name, hurt.skill, limit),),
         "First train on a few samples until they are memorized: if that fails, "
-        "inputs, labels and loss do not fit together.",
+        "the inputs, labels and loss do not fit together.",
         "kc.preflight(model, x, y)",
     )
 
@@ -99,20 +100,19 @@ def _validates_nothing(t: Training) -> bool:
 @rule(
     "oscillating_loss",
     severity="warning",
-    why="A loss that swings from epoch to epoch more than it falls is thrown "
-    "about by its steps.",
+    why="Steps that are too large or too noisy make the loss swing from epoch "
+    "to epoch by more than it falls.",
     page="doctor.md#oscillating_loss",
     needs="a loss in the logs",
     known=lambda t: bool(t.logs("loss")),
 )
 def oscillating_loss(t: Training) -> Iterator[Evidence]:
-    """The loss swings more than it falls.
+    """The loss swings by more than it falls.
 
-    Over the last eight epochs: the standard deviation about the straight line
-    is above the descent of that line, and above 5 % of the constant predictor's
-    loss. Reported only with harm. Known false alarm: noise of small batches at
-    the end;
-    guard: the 5 %, and harm.
+    Over the last eight epochs, the standard deviation of the loss around a
+    fitted straight line is larger than the descent of that line, and than 5 %
+    of the constant predictor's loss. Reported only if there is harm. Known
+    false alarm: noise of small batches at the end; guard: the 5 %, and harm.
     """
     loss, reference = data_loss(t).finite, reference_loss(t)
     if len(loss.values) < 8 or reference is None:
@@ -128,8 +128,8 @@ def oscillating_loss(t: Training) -> Iterator[Evidence]:
         "",
         loss.at(len(loss.values) - 8),
         (Measured("standard deviation of the loss", swing, limit),),
-        "Lower the learning rate, or enlarge the batches.",
-        "keras.callbacks.ReduceLROnPlateau(monitor='loss', factor=0.1)",
+        "Lower the learning rate, or use larger batches.",
+        'keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.1)',
     )
 
 
@@ -143,16 +143,15 @@ def oscillating_loss(t: Training) -> Iterator[Evidence]:
     known=lambda t: bool(t.curves(q.PREDICTION_SPREAD)),
 )
 def constant_predictions(t: Training) -> Iterator[Evidence]:
-    """Predictions differ from sample to sample by next to nothing.
+    """The predictions are nearly the same for every sample.
 
-    The standard deviation over the samples of the probe is below 0.01, for
-    outputs that are not probabilities below 0.01 of the targets', in three
-    checks after the start, at least two of them before the end. Reported only
-    with harm; or, if a custom `train_step` trains a model without labels and
-    its output has the shape of its input, after half of the epochs: a code
-    without information. Known false
-    alarm: the first epochs of a slow plateau; guard: harm with little skill, a
-    fifth of the epochs.
+    The standard deviation over the samples of the probe is below 0.01 (for
+    outputs that are not probabilities, below 0.01 of that of the targets) in
+    three checks after the start, at least two of them before the end. Reported
+    only if there is harm; or, if a custom `train_step` trains a model without
+    labels whose output has the shape of its input, after half of the epochs:
+    its code then carries no information. Known false alarm: the first epochs of
+    a long plateau; guard: harm at a very low skill, and a fifth of the epochs.
     """
     if t.ended_epochs < 0.2 * t.planned_epochs:
         return
@@ -184,8 +183,10 @@ def constant_predictions(t: Training) -> Iterator[Evidence]:
                     SAME * scale,
                 ),
             ),
-            "Look for what cuts off the inputs: dead or saturated units, a "
-            "learning rate that is too high, inputs that are not scaled.",
+            "Look for what cuts the output off from the inputs: dead or "
+            "saturated units, a learning rate that is too high, inputs that "
+            "are not scaled.",
+            "kc.preflight(model, x, y)",
             part=name,
         )
 
@@ -206,21 +207,21 @@ def _rebuilt_spread(t: Training, head: dict[str, Any]) -> float | None:
 @rule(
     "class_collapse",
     severity="warning",
-    why="Classes that are never predicted are not learned, however good the "
-    "accuracy looks.",
+    why="Classes that are never predicted have not been learned, however good "
+    "the accuracy looks.",
     page="imbalanced_classes.md",
     needs="a probe batch of a classifier, and its labels",
     known=lambda t: bool(t.curves(q.PREDICTED_SHARE)),
     meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def class_collapse(t: Training) -> Iterator[Evidence]:
-    """Predicted are half as many classes as there are.
+    """Fewer than half of the classes are predicted, by perplexity.
 
-    Perplexity of the predicted classes on the probe relative to that of the
+    The perplexity of the predicted classes on the probe relative to that of the
     labels is below 0.5, or only one class is predicted, in three checks.
-    Reported only with harm. Known false alarm: the first steps, and natural
-    imbalance; guard: three checks, the perplexity of the labels themselves, and
-    harm.
+    Reported only if there is harm. Known false alarm: the first steps, and
+    natural imbalance; guard: three checks, the perplexity of the labels
+    themselves, and harm.
     """
     for head in t.heads:
         name = head["output"]
@@ -252,13 +253,14 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
             starts.since(low),
             (
                 Measured(
-                    "predicted over existing classes (perplexities)",
+                    "perplexity of predicted classes relative to the labels'",
                     float(ratios[-1]),
                     COLLAPSED,
                 ),
             ),
-            "Weight rare classes, and judge by macro F1 instead of accuracy.",
-            'model.compile(..., metrics=[kc.metrics.F1Score(average="macro")])',
+            "Give rare classes more weight, and evaluate with macro F1 instead "
+            "of accuracy.",
+            'metrics=[kc.metrics.F1Score(average="macro")]',
             part=name,
         )
 
@@ -266,22 +268,23 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
 @rule(
     "class_collapse",
     severity="info",
-    why="A class that is too rare to be the likeliest is never predicted, "
-    "although the loss may have learned what speaks for it.",
+    why="A class that is too rare to ever be the most likely one is never "
+    "predicted, although the model may have learned to recognize it.",
     page="imbalanced_classes.md",
     needs="a probe batch of a classifier, and its labels",
     known=lambda t: bool(t.curves(q.PROBE_RECALL)),
     meant=lambda t: t.may_have("multiclass", "binary"),
 )
 def never_predicted(t: Training) -> Iterator[Evidence]:
-    """A class is never predicted, though the loss is on its way.
+    """A class is never predicted, although the run is on track.
 
-    In the last tenth of the epochs, and in the last two checks, none of five or
-    more samples of the probe is found; if every second one were found, that
-    would happen by chance in one case of thirty. Reported only as information:
-    probabilities may be right, and a threshold below one half may find the
-    class. Known false alarms: classes of which the probe has few samples, and a
-    run that has hardly begun; guards: their number, and 5 epochs or 300 steps.
+    In the last tenth of the epochs, and in the last two checks, none of the
+    class's samples in the probe, of which there are five or more, is predicted
+    correctly; with a recall of one half, that would happen by chance in one
+    case of thirty. Reported only as information: the probabilities may be
+    right, and a threshold below 0.5 may find the class. Known false alarms:
+    classes of which the probe has few samples, and a run that has hardly begun;
+    guards: their number, and 5 epochs or 300 steps.
     """
     if t.ended_epochs < _LATE * t.planned_epochs or is_a_first_try(t):
         return
@@ -307,12 +310,12 @@ def never_predicted(t: Training) -> Iterator[Evidence]:
             (
                 Measured("class", str(int(missed[0]))),
                 Measured("its samples in the probe", float(counts.values[at])),
-                Measured("of these predicted", 0.0),
+                Measured("of these, predicted correctly", 0.0),
                 Measured("classes that are never predicted", len(missed)),
             ),
-            "Judge by the area under the precision-recall curve or macro F1, "
-            "and choose the threshold, or weight the class.",
-            'model.compile(..., metrics=[kc.metrics.F1Score(average="macro")])',
+            "Evaluate with the area under the precision-recall curve or macro "
+            "F1, and tune the threshold or give the class more weight.",
+            'metrics=[kc.metrics.F1Score(average="macro")]',
             variant="never",
             part=name,
         )
@@ -321,7 +324,7 @@ def never_predicted(t: Training) -> Iterator[Evidence]:
 @rule(
     "class_weights",
     severity="warning",
-    why="Class weights that favour what is frequent make the loss small where "
+    why="Class weights that favour frequent classes make the loss small where "
     "the model is wrong.",
     page="imbalanced_classes.md",
     needs="the labels of a classifier",
@@ -329,13 +332,14 @@ def never_predicted(t: Training) -> Iterator[Evidence]:
     meant=lambda t: bool(t.fit.get("class_weight")),
 )
 def class_weights(t: Training) -> Iterator[Evidence]:
-    """Class weights make the classes far more unequal than the data are.
+    """Class weights make the classes far more imbalanced than the data are.
 
-    Perplexity of the labels, each counted with its weight, is below half of
+    The perplexity of the labels, each counted with its weight, is below half of
     that without weights; or the most frequent class has more than ten times the
     weight of the rarest; or another class has 95 % of all weight. Certain,
     since the loss, which is weighted too, cannot show the harm. Known false
-    alarm: a single class matters on purpose; guard: only extreme weights count.
+    alarm: a single class that matters on purpose; guard: only extreme weights
+    are reported.
     """
     weights = t.fit.get("class_weight") or {}
     for head in t.heads[:1]:
@@ -359,7 +363,11 @@ def class_weights(t: Training) -> Iterator[Evidence]:
             head["output"],
             (0, 0),
             (
-                Measured("weighted over existing classes", ratio, COLLAPSED),
+                Measured(
+                    "perplexity of the labels with weights over that without",
+                    ratio,
+                    COLLAPSED,
+                ),
                 Measured(
                     "weight of the most frequent class over that of the rarest",
                     float(favour),
@@ -367,7 +375,8 @@ def class_weights(t: Training) -> Iterator[Evidence]:
                 ),
             ),
             "Weight each class by the inverse of its frequency, or not at all.",
-            "class_weight={c: n / (classes * count) for c, count in ...}",
+            "counts = np.unique(y, return_counts=True)[1]\n"
+            "class_weight = dict(enumerate(counts.mean() / counts))",
         )
 
 

@@ -12,19 +12,19 @@ Judgement = Callable[[Training], Iterator[Evidence]]
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A function from what was measured to evidence, and what it means.
+    """A function from measurements to evidence, and what its findings mean.
 
     Attributes:
         name: Name of its findings.
-        function: Yields evidence if a verdict is due, and nothing else.
+        function: Yields evidence if something is wrong, and nothing otherwise.
         severity: Severity of its findings.
         why: Why it matters, in one sentence.
         page: File in `docs/` that explains the concept.
-        needs: What must be known before the rule can report anything, in words;
+        needs: What must be known before the rule can report anything, in words,
             for the list of what could not be checked.
-        is_known: Whether that is known of a training run.
-        is_meant: Whether the run has what the rule is about at all: in a model
-            without dropout, a rule on dropout is neither checked nor missing.
+        is_known: Whether that is known about a training run.
+        is_meant: Whether the rule applies to the run at all: in a model without
+            dropout, a rule about dropout is neither checked nor missing.
     """
 
     name: str

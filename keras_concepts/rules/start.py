@@ -1,4 +1,4 @@
-"""What a run is like before its first step."""
+"""The state of a run before its first step."""
 
 import math
 
@@ -7,15 +7,15 @@ from keras_concepts.rules.harm import constant_loss, harm
 from keras_concepts.rules.training import Curve, Training
 
 # Loss before the first step relative to that of uniform class probabilities.
-# With inputs of unit variance and Glorot's initialization, logits have a
-# variance of up to 2, which adds about 1 to the ln C of C classes: a factor
-# below 2. Source: that sum; the second limit is that of a `preflight`.
+# With inputs of unit variance and Glorot initialization, logits have a variance
+# of up to 2, which adds about 1 to the ln C of C classes: a factor below 2.
+# Source: that sum; the second limit is that of a `preflight`.
 HIGH = 2.0
 HIGHER = 3.0
-# Loss of a regression relative to that of the best constant, whose scale a
-# model must find first. Source: this project.
+# Loss of a regression relative to that of the best constant. A model must first
+# find the scale of the targets. Source: this project.
 _FAR = 10.0
-# Skill that a run must not fall short of if its start is unusual. Noisy tables
+# Skill that a run should reach if its start is unusual. Noisy tabular data
 # allow no model more than 0.3. Source: public programs on raw data.
 ENOUGH = 0.2
 
@@ -23,13 +23,13 @@ ENOUGH = 0.2
 def first_loss(t: Training) -> float | None:
     """Loss of the probe before the first step, without penalties.
 
-    If a model has batch normalization, the smaller one of training and
-    inference: its moving statistics do not fit the data yet, and those of a
-    batch amplify what hardly varies.
+    If a model has batch normalization, it is the smaller of the losses in
+    training mode and at inference: the moving statistics do not fit the data
+    yet, and those of a batch amplify what hardly varies.
     """
     curve = _first_curve(t, q.PROBE_INFERENCE_LOSS)
     if any("BatchNormalization" in layer["class"] for layer in t.layers):
-        # A preflight calls the one without dropout the training loss.
+        # In a preflight, the training loss is the one without dropout.
         trained = _first_curve(t, q.TRAINING_LOSS, q.PROBE_LOSS)
         if trained is None:
             return None
@@ -61,11 +61,11 @@ def uniform_loss(t: Training) -> float | None:
 
 
 def hurts(t: Training, enough: float, *, alone: bool = False) -> bool:
-    """Whether what is unusual in a run also does harm.
+    """Whether what is unusual about a run also does harm.
 
-    In training, whether it is not on its way (`harm`). In a preflight, whether
-    the loss at the start is many times that of an uninformed model, or one
-    batch could not be learned.
+    In training, it does if the run is not on track (`harm`). In a preflight, it
+    does if the loss at the start is many times that of an uninformed model, or
+    if one batch could not be learned.
 
     Args:
         t: What is known of the run.

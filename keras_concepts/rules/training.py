@@ -1,4 +1,4 @@
-"""What a rule may know of a training run: a recording up to a moment."""
+"""What a rule may know about a training run: a recording up to a moment."""
 
 import bisect
 import functools
@@ -32,7 +32,7 @@ class Curve(NamedTuple):
         return len(self.values) > 0
 
     def at(self, i: int) -> Position:
-        """When the i-th value was measured, in the form that a finding has."""
+        """When the i-th value was measured, in the form that findings use."""
         return max(int(self.epochs[i]), 0), int(self.steps[i])
 
     @property
@@ -42,10 +42,10 @@ class Curve(NamedTuple):
         return Curve(*(column[kept] for column in self))
 
     def since(self, wrong: np.ndarray) -> Position:
-        """When the last unbroken stretch of wrong values began.
+        """When the last unbroken run of wrong values began.
 
         Args:
-            wrong: Whether each value is wrong; the last one is.
+            wrong: Whether each value is wrong; the last one must be.
         """
         right = np.flatnonzero(~wrong)
         return self.at(int(right[-1]) + 1 if len(right) else 0)
@@ -77,8 +77,8 @@ class Index:
 
     def _begin(self) -> None:
         self.rows: dict[str, dict[str, tuple[list[int], list[Series]]]] = {}
-        # For each quantity and owner, all rows so far, and how many of them the
-        # first, the first two, ... of its series hold.
+        # For each quantity and owner, all rows so far, and how many of them its
+        # first series, its first two, ... hold.
         self._joined: dict[tuple[str, str], tuple[Curve, np.ndarray]] = {}
         self.checks: list[tuple[int, Position]] = []
         self.size = 0
@@ -89,7 +89,7 @@ class Index:
         return sum(run.gone for run in self.recording.runs)
 
     def update(self) -> Self:
-        """Takes in the rows that were added since the last call."""
+        """Adds the rows that were recorded since the last call."""
         if self._gone != self._series_gone:  # some series were left out
             self._begin()
         series = self.recording._series
@@ -99,7 +99,7 @@ class Index:
             each = series[place]
             if each.run != self.run:
                 continue
-            # Other monitors than the doctor's may have measured the same.
+            # Monitors other than the doctor's may have measured the same.
             if names and each.monitor not in (*names, q.FIT):
                 continue
             owners = self.rows.setdefault(each.quantity, {})
@@ -115,7 +115,7 @@ class Index:
     def keep_verdict(self, verdict: dict[str, Any]) -> None:
         """Stores in the recording what has been found so far.
 
-        It cannot be found again once rows were left out of the recording.
+        It cannot be found again once rows have been left out of the recording.
         """
         for run in self.recording.runs:
             if run.number == self.run:
@@ -123,7 +123,7 @@ class Index:
 
     @property
     def last_verdict(self) -> tuple[dict[str, Any], int]:
-        """What was found before rows were left out, and the series then."""
+        """What was found before rows were left out, and how many series."""
         for run in self.recording.runs:
             if run.number == self.run and run.judged:
                 return run.judged, run.judged_at
@@ -195,7 +195,7 @@ def _joined(
 
 
 class Training:
-    """A training run as far as it was known when the doctor looked.
+    """A training run as far as it was known when the doctor checked it.
 
     Args:
         index: Index of the recording.
@@ -230,8 +230,8 @@ class Training:
     def curve(self, quantity: Quantity, owner: str = "") -> Curve:
         """One quantity of one owner.
 
-        For what a probe shows, leaves out what was measured after the first
-        NaN: if activations are NaN, every unit counts as saturated.
+        Without what a probe measured after the first NaN: if activations are
+        NaN, every unit counts as saturated.
         """
         key = str(quantity), owner
         if key not in self._curves:
@@ -376,6 +376,6 @@ class Training:
 
 
 def held(wrong: Iterable[bool], checks: int) -> bool:
-    """Whether the last `checks` judgements all say that it is wrong."""
+    """Whether each of the last `checks` checks found something wrong."""
     last = list(wrong)[-checks:]
     return len(last) == checks and all(last)

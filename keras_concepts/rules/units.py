@@ -1,4 +1,4 @@
-"""Rules on units: dead ones, saturated ones."""
+"""Rules about dead and saturated units."""
 
 from collections.abc import Iterator
 
@@ -14,41 +14,44 @@ from keras_concepts.rules.training import Curve, Training, held
 # Share of the units of a layer. Source: SageMaker Debugger and DeepDiagnosis,
 # for units instead of entries.
 MOST = 0.5
-# Share of a layer's units that were flat before the first step, and still are.
+# Share of a layer's units that were saturated before the first step, and still
+# are.
 _NEARLY_ALL = 0.9
-# RMS of a kernel times the root of its inputs, which initializers set to 1.
+# RMS of a kernel times the square root of its number of inputs, which
+# initializers set to 1.
 _HUGE = 100.0
-# Skill that a run should reach if units were flat before the first step.
+# Skill that a run should reach if units were saturated before the first step.
 # Source: calibrated, benchmarks/doctor.
 FROM_THE_START = 0.75
 _CHECKS = 3
 _RECTIFIED = {"relu", "relu6"}
 _BOUNDED = {"sigmoid", "tanh", "hard_sigmoid", "softsign", "hard_tanh"}
+_RECURRENT = ("LSTM", "GRU")
 
 
 @rule(
     "dead_units",
     severity="warning",
-    why="A rectified unit that is 0 for every sample has no gradient, and "
-    "never comes back.",
+    why="A ReLU unit that outputs 0 for every sample gets no gradient and "
+    "cannot recover.",
     page="monitors/signal_monitor.md",
     needs="a probe batch, and a model that can be called",
     known=lambda t: bool(t.curves(q.ZERO_ACTIVATION_UNITS)),
 )
 def dead_units(t: Training) -> Iterator[Evidence]:
-    """More than half of a rectified layer is 0 for every sample of the probe.
+    """Over half of a ReLU layer's units output 0 for every probe sample.
 
-    In three checks in a row, and only with harm. Known false alarm: sparse
-    activations; guard: units count, not entries. Layers that are not rectified,
-    and heads, do not count.
+    In three checks in a row, and only if there is harm. Known false alarm:
+    sparse activations; guard: units are counted, not entries. Layers without a
+    ReLU, and heads, are ignored.
     """
     yield from _worst(
         t,
         q.ZERO_ACTIVATION_UNITS,
         _RECTIFIED,
-        "units that are 0 in every sample, share",
-        "Lower the learning rate, scale the inputs, or use an activation whose "
-        "negative side has a gradient.",
+        "share of units that are 0 for every sample",
+        "Lower the learning rate, scale the inputs, or use an activation that "
+        "has a gradient for negative inputs.",
         'keras.layers.Dense(units, activation="leaky_relu")',
         enough=0.3,
     )
@@ -57,32 +60,32 @@ def dead_units(t: Training) -> Iterator[Evidence]:
 @rule(
     "saturated_units",
     severity="warning",
-    why="Where an activation is flat its slope is near 0, and so is the "
-    "gradient of all layers before it.",
+    why="Where an activation function is flat, its slope is close to 0, and so "
+    "is the gradient of every layer before it.",
     page="monitors/signal_monitor.md",
     needs="a probe batch, and a model that can be called",
     known=lambda t: bool(t.curves(q.ACTIVATION_RMS)),
 )
 def saturated_units(t: Training) -> Iterator[Evidence]:
-    """More than half of a bounded layer is nearly flat for most samples.
+    """Over half of a layer's units are saturated for most samples.
 
-    In more than 90 % of samples the slope is less than 5 % of the steepest, in
-    three checks in a row, and only with harm. If nine of ten units were flat
-    before the first step, and still are, the layer passes on random signs: then
-    a skill of three quarters is required. Gates of a recurrent layer count as
-    flat if it begins with kernels of a hundred times the usual size.
+    A unit is saturated if, for more than 90 % of the samples, the slope of its
+    bounded activation function is less than 5 % of the steepest. In three
+    checks in a row, and only if there is harm. If nine of ten units were
+    saturated before the first step, and still are, the layer passes on random
+    signs: a skill of 0.75 is then required. Gates of a recurrent layer count as
+    saturated if its kernel starts at a hundred times the usual size.
 
     Known false alarm: outputs and gates, which saturate when they are
-    confident;
-    guard: only hidden layers, and no recurrent ones.
+    confident; guard: only hidden layers that are not recurrent are judged.
     """
     yield from _worst(
         t,
         q.SATURATED_UNITS,
         _BOUNDED,
-        "units whose activation is nearly flat, share",
-        "Scale the inputs, lower the learning rate or the initial weights, or "
-        "use ReLU.",
+        "share of units that are saturated",
+        "Scale the inputs, lower the learning rate, start with smaller "
+        "weights, or use ReLU.",
         'keras.layers.Dense(units, activation="relu", '
         'kernel_initializer="he_normal")',
         enough=0.3,
@@ -108,17 +111,23 @@ def _flat_gates(t: Training) -> Iterator[Evidence]:
             (0, 0),
             (
                 Measured(
-                    "RMS of the initial kernel times root of its inputs",
+                    "RMS of the initial kernel times sqrt(number of inputs)",
                     scale,
                     _HUGE,
                 ),
             ),
-            "Initialize the kernels with smaller numbers: gates that are flat "
+            "Initialize the kernels with smaller weights: saturated gates "
             "neither open nor close.",
-            f'{layer["class"]}(units, kernel_initializer="glorot_uniform")',
+            f"{_name(layer['class'])}(units, "
+            'kernel_initializer="glorot_uniform")',
             variant="gates",
         )
         return
+
+
+def _name(kind: str) -> str:
+    """A recurrent layer in code; its class may be the user's own."""
+    return f"keras.layers.{kind}" if kind in _RECURRENT else kind
 
 
 def _worst(
@@ -150,7 +159,7 @@ def _worst(
         shares.since(shares.values > MOST),
         (
             Measured(name, float(shares.values[-1]), MOST),
-            Measured("layers", str(len(found))),
+            Measured("affected layers", str(len(found))),
         ),
         advice,
         code,
@@ -174,7 +183,7 @@ def _shares(
 
 
 def is_saturated_from_the_start(t: Training) -> bool:
-    """Whether nearly all units of a layer have been flat all along."""
+    """Whether nearly all units of a layer have always been saturated."""
     layers = _shares(t, q.SATURATED_UNITS, _BOUNDED)
     return any(_is_so_from_the_start(shares) for _, shares in layers)
 

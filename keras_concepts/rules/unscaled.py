@@ -1,4 +1,4 @@
-"""Whether inputs and targets have a scale that a model can begin with."""
+"""Whether inputs and targets have a scale that a model can start with."""
 
 import math
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ from keras_concepts.rules.units import (
     is_saturated_from_the_start,
 )
 
-# Root mean square of all entries; standardized inputs have 1, those in 0..1 at
-# most 1. Source: prototype on 130 recorded runs.
+# Root mean square of all entries: 1 for standardized inputs, at most 1 for
+# inputs between 0 and 1. Source: prototype on 130 recorded runs.
 _LARGE = 10.0
 _SMALL = 0.01
 # Largest RMS of a feature relative to the median of all. Source: as above.
@@ -67,8 +67,8 @@ def _are_scaled_first(t: Training, entry: dict[str, Any]) -> bool:
     """Whether the model scales this input itself, or may do so.
 
     The first layer that does more than move entries decides: a dense,
-    convolutional or recurrent one keeps the scale; for any other (a
-    normalization, an embedding, a custom layer) it is not known.
+    convolutional or recurrent layer keeps the scale; any other (normalization,
+    an embedding, a custom layer) may change it.
     """
     seen = entry.get("kernel_rms")
     if seen is not None:  # measured where the first kernel reads it
@@ -85,14 +85,14 @@ def _are_scaled_first(t: Training, entry: dict[str, Any]) -> bool:
 @rule(
     "unscaled_input",
     severity="warning",
-    why="Inputs of a wrong scale saturate units, or make one feature drown the "
-    "others, and no learning rate is right for all weights.",
+    why="Inputs on the wrong scale saturate units or let one feature drown out "
+    "the others, and no learning rate is right for all weights.",
     page="doctor.md#unscaled_input",
     needs="the inputs",
     known=lambda t: bool(t.inputs),
 )
 def unscaled_input(t: Training) -> Iterator[Evidence]:
-    """Inputs that are far too large, too small, uneven or off zero.
+    """Inputs that are far too large, too small, uneven or off centre.
 
     | variant | formula |
     |---|---|
@@ -101,18 +101,18 @@ def unscaled_input(t: Training) -> Iterator[Evidence]:
     | `offset` | abs(mean) > 10 standard deviations |
     | `small` | RMS < 0.01 |
 
-    Reported only if it hurts: in training, skill is below 0.2 and the run not
-    on its way (`harm`), or below 0.75 if nearly all units of a layer have been
-    saturated since before the first step; in a preflight, the loss at the start
-    is more than three times that of uniform predictions (ten times the constant
-    predictor's in a regression), or one batch could not be learned. "Outside
-    [-1, 1]" would flag every standardized data set, so the limits are ten times
-    that.
+    Reported only if there is harm. In training: the run is not on track
+    (`harm`), with a skill below 0.2, or below 0.75 if nearly all units of a
+    layer have been saturated since before the first step. In a preflight: the
+    loss at the start is more than three times that of uniform predictions (ten
+    times the constant predictor's in a regression), or one batch could not be
+    learned. "Outside [-1, 1]" would flag every standardized data set, so the
+    limits are ten times that.
 
     Known false alarms: ids of an embedding; a first layer that scales
-    (`Normalization`, `Rescaling`, `BatchNormalization`, or any that is not a
-    dense, convolutional or recurrent one); scaling by an operation in the model
-    (if the input of the first kernel was measured, that counts instead).
+    (`Normalization`, `Rescaling`, `BatchNormalization`, or any that is not
+    dense, convolutional or recurrent); scaling by an operation in the model (if
+    the input of the first kernel was measured, that is used instead).
     """
     for entry in t.inputs:
         found = scale_of(entry)
@@ -140,7 +140,7 @@ def unscaled_input(t: Training) -> Iterator[Evidence]:
 
 
 def scale_of(entry: dict[str, Any]) -> tuple[str, list[Measured]] | None:
-    """What is unusual about the scale of an input, and what was measured."""
+    """What is unusual about the scale of an input, and its measurements."""
     rms, mean, std = entry.get("rms"), entry.get("mean"), entry.get("std")
     if rms is None or not math.isfinite(rms):
         return None
@@ -150,7 +150,11 @@ def scale_of(entry: dict[str, Any]) -> tuple[str, list[Measured]] | None:
         if largest > _LARGE and largest > _SPREAD * median > 0:
             return "spread", [
                 Measured("largest RMS of a feature", largest, _LARGE),
-                Measured("the same over the median", largest / median, _SPREAD),
+                Measured(
+                    "the same over the median feature's",
+                    largest / median,
+                    _SPREAD,
+                ),
             ]
     if rms > _LARGE:
         return "large", [Measured("RMS of the inputs", rms, _LARGE)]
@@ -174,8 +178,8 @@ def _damage(t: Training) -> list[Measured]:
 @rule(
     "unscaled_target",
     severity="warning",
-    why="A model begins with outputs near 0 and must first find the scale of "
-    "the targets, with gradients to match.",
+    why="A model starts with outputs near 0 and must first find the scale of "
+    "the targets, with gradients on that scale.",
     page="doctor.md#unscaled_target",
     needs="the targets of a regression",
     known=lambda t: any(
@@ -185,17 +189,17 @@ def _damage(t: Training) -> list[Measured]:
     meant=lambda t: t.may_have("regression"),
 )
 def unscaled_target(t: Training) -> Iterator[Evidence]:
-    """Targets of a regression that are far from mean 0 and deviation 1.
+    """Regression targets far from mean 0 and standard deviation 1.
 
     - `large`: root mean square > 10;
     - `small`: standard deviation < 0.01, which makes squared errors vanish.
 
-    Reported only if it hurts (`unscaled_input` defines that; in a preflight
-    also if the root mean square is beyond 1,000).
+    Reported only if there is harm (see `unscaled_input`; in a preflight also if
+    the root mean square is above 1,000).
 
     Known false alarms: a head that scales its output, which the predictions
-    show (nothing is reported if the largest is a tenth of the targets' RMS
-    before the first step); losses of counts and ratios, such as Poisson.
+    show (nothing is reported if the largest is at least a tenth of the targets'
+    RMS before the first step); losses for counts and ratios, such as Poisson.
     """
     for head in t.heads:
         target = t.targets.get(head["output"])
@@ -224,7 +228,7 @@ def unscaled_target(t: Training) -> Iterator[Evidence]:
             since=(0, 0),
             measured=(*measured, *_damage(t)),
             advice="Subtract the mean of the targets and divide by their "
-            "standard deviation; undo both after predicting.",
+            "standard deviation; undo both on the predictions.",
             code="y = (y - y.mean()) / y.std()",
             variant=variant,
             part=head["output"],
@@ -235,7 +239,7 @@ _DISTANCES = ("MeanSquaredError", "MeanAbsoluteError", "Huber", "LogCosh")
 
 
 def _is_of_scale(t: Training, output: str, rms: float) -> bool:
-    """Whether the untrained model predicts numbers of that size."""
+    """Whether the untrained model predicts numbers of that magnitude."""
     low = t.curve(q.PREDICTION_MIN, output)
     high = t.curve(q.PREDICTION_MAX, output)
     if not low or not high or low.steps[0] != 0:

@@ -1,6 +1,7 @@
-"""Rules on how far a step moves the weights: the learning rate."""
+"""Rules about how far a step moves the weights: the learning rate."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,11 @@ REPLACED = 0.85
 # was. Source: calibrated, benchmarks/doctor.
 TOO_NEAR = 0.1
 _ENOUGH = 0.3
+# Classes in `keras.optimizers`.
+_OF_KERAS = (
+    *("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl"),
+    *("Lamb", "Lion", "Muon", "Nadam", "RMSprop", "SGD"),
+)
 
 
 def has_weights(t: Training) -> bool:
@@ -30,26 +36,26 @@ def has_weights(t: Training) -> bool:
 @rule(
     "update_ratio",
     severity="warning",
-    why="A step that is too large jumps over what it should descend into; one "
-    "that is too small never gets there.",
+    why="Steps that are too large overshoot the minimum; steps that are too "
+    "small never reach it.",
     page="doctor.md#update_ratio",
     needs="weights that can be read",
     known=has_weights,
 )
 def update_ratio(t: Training) -> Iterator[Evidence]:
-    """Steps move the kernels far too much, or all too little.
+    """Steps change the kernels far too much, or far too little.
 
-    High: in one step the RMS change relative to the RMS of the kernel, median
-        over the kernels, was above 0.3; or, if steps are not measured, the
-        kernels had changed by 0.85 of their RMS at the first check. Low: at the
-        present pace no kernel will have moved by a tenth of its RMS at the
-        planned end.
+    - `high`: in one step, the RMS change relative to the RMS of the kernel,
+      median over the kernels, was above 0.3; or, if steps are not measured, the
+      kernels had changed by 0.85 of their RMS at the first check.
+    - `low`: at the current pace, no kernel will have moved by a tenth of its
+      RMS at the planned end.
 
-    Reported only with harm. Known false alarm: kernels that start at zero,
-    which have no size of their own; guard: the larger of the first and the
-    present RMS counts, and kernels that start at zero do not. Warm-up of the
-    rate starts low;
-    guard: there is no verdict on harm in the first tenth of the epochs.
+    Reported only if there is harm. Known false alarms: kernels that start at
+    zero, which have no initial size to compare with; guard: the larger of the
+    first and the current RMS is used, and kernels that start at zero are
+    ignored. Warm-up, in which the learning rate starts low; guard: there is no
+    verdict on harm in the first tenth of the epochs.
     """
     hurt = harm(t, _ENOUGH)
     if hurt is None:
@@ -63,7 +69,7 @@ def _high(t: Training) -> Iterator[Evidence]:
     beyond = np.flatnonzero(ratios.values > TOO_FAR)
     if len(beyond):
         number = Measured(
-            "RMS update over RMS weight in one step, median of the kernels",
+            "RMS update over RMS weight in one step, median over kernels",
             float(ratios.values.max()),
             TOO_FAR,
         )
@@ -83,14 +89,13 @@ def _too_high(t: Training, since: Position, number: Measured) -> Evidence:
     rate = learning_rate(t)
     advice = "Lower the learning rate tenfold"
     if rate is not None:
-        advice += f": it is {rate:.3g}"
+        advice += f"; it is {rate:.3g}"
     return Evidence(
         "",
         since,
         (number, *_rate(rate)),
         advice + ".",
-        f"keras.optimizers.{_optimizer(t)}(learning_rate="
-        f"{0.1 * rate if rate else 1e-3:.0e})",
+        optimizer_code(t, 0.1 * rate if rate else 1e-3),
         variant="high",
     )
 
@@ -109,22 +114,21 @@ def _low(t: Training) -> Iterator[Evidence]:
     rate = learning_rate(t)
     advice = "Raise the learning rate"
     if rate is not None:
-        advice += f": it is {rate:.3g}"
+        advice += f"; it is {rate:.3g}"
     yield Evidence(
         "",
         (0, 0),
         (
             Measured(
-                "change of the kernel that moved most by the planned end, over "
-                "its RMS",
+                "projected change of the kernel that moves most by the planned "
+                "end, over its RMS",
                 projected,
                 TOO_NEAR,
             ),
             *_rate(rate),
         ),
         advice + ". Adam usually starts at 1e-3, SGD at 1e-2.",
-        f"keras.optimizers.{_optimizer(t)}(learning_rate="
-        f"{10.0 * rate if rate else 1e-3:.0e})",
+        optimizer_code(t, 10.0 * rate if rate else 1e-3),
         variant="low",
     )
 
@@ -151,7 +155,7 @@ def step_ratios(t: Training) -> Curve:
 
 
 def own_size(weight: Curve) -> np.ndarray | None:
-    """The RMS of a kernel over time, at least the first; `None` if it was 0.
+    """The RMS of a kernel over time, at least its first; `None` if that was 0.
 
     Args:
         weight: RMS of the kernel.
@@ -162,21 +166,40 @@ def own_size(weight: Curve) -> np.ndarray | None:
 
 
 def learning_rate(t: Training) -> float | None:
-    """The rate at the end of the last epoch, or as it was compiled."""
+    """The rate at the end of the last epoch, or as compiled."""
     rates = t.curve(q.LEARNING_RATE)
     if rates:
         return float(rates.values[-1])
-    config = (t.facts.get("optimizer") or {}).get("config") or {}
+    _, config = _optimizer(t)
     rate = config.get("learning_rate")
     return float(rate) if isinstance(rate, int | float) else None
+
+
+def optimizer_code(t: Training, rate: float, more: str = "") -> str:
+    """A line of code: the optimizer of the run with another learning rate.
+
+    Args:
+        t: The run.
+        rate: The learning rate.
+        more: Further arguments, after a comma.
+    """
+    name, _ = _optimizer(t)
+    prefix = "keras.optimizers." if name in _OF_KERAS else ""
+    return f"{prefix}{name}(learning_rate={rate:.0e}{more})"
 
 
 def _rate(rate: float | None) -> tuple[Measured, ...]:
     return () if rate is None else (Measured("learning rate", rate),)
 
 
-def _optimizer(t: Training) -> str:
-    return (t.facts.get("optimizer") or {}).get("class") or "Adam"
+def _optimizer(t: Training) -> tuple[str, dict[str, Any]]:
+    """Class and config of the optimizer, without loss scaling around it."""
+    facts = t.facts.get("optimizer") or {}
+    name, config = facts.get("class"), facts.get("config") or {}
+    inner = config.get("inner_optimizer")
+    if isinstance(inner, dict):
+        name, config = inner.get("class_name"), inner.get("config") or {}
+    return name or "Adam", config
 
 
 def _kernels(t: Training) -> list[str]:
@@ -184,7 +207,7 @@ def _kernels(t: Training) -> list[str]:
 
 
 def _relative(t: Training, quantity: q.Quantity, path: str) -> Curve:
-    """A change relative to the larger of a kernel's first and present RMS."""
+    """A change relative to the larger of a kernel's first and current RMS."""
     change, weight = t.curve(quantity, path), t.curve(q.EPOCH_WEIGHT_RMS, path)
     size = own_size(weight)
     if size is None:

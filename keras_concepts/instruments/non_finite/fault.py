@@ -55,18 +55,19 @@ class Fault:
 
 
 _ADVICE = {
-    "input": "Leave these rows out, or replace the missing numbers.",
+    "input": "Remove these rows, or replace the missing values.",
     "activation": "Look for a division by 0, a logarithm or root of 0, or "
     "weights that have grown without bound there.",
     "penalty": "Check the weights that this regularizer is applied to.",
-    "loss": "Compute the loss from logits, and look for labels that it cannot "
-    "take.",
+    "loss": "Compute a cross-entropy from logits, without an activation in the "
+    "last layer, and look for labels that the loss cannot take.",
     "gradient": "Add a small number under roots and norms, whose slope at 0 is "
-    "infinite, and clip gradients.",
-    "weight": "Lower the learning rate or clip gradients.",
+    "infinite, and clip the gradients.",
+    "weight": "Lower the learning rate or clip the gradients.",
 }
 _CODE = {
-    "input": "keep = np.isfinite(x).all(axis=-1)",
+    "input": "keep = np.isfinite(x).reshape(len(x), -1).all(axis=1)\n"
+    "x, y = x[keep], y[keep]",
     "activation": "keras.ops.maximum(x, keras.config.epsilon())",
     "loss": "loss=keras.losses.CategoricalCrossentropy(from_logits=True)",
     "gradient": "keras.optimizers.Adam(1e-3, global_clipnorm=1.0)",
