@@ -26,7 +26,7 @@ def main() -> None:
     x, x_test, y, y_test = x[:1440], x[1440:], y[:1440], y[1440:]
     model = network()
     monitor = BatchNormShiftMonitor(probe=(x, y))
-    # In such a short run, a time budget has no room for three looks.
+    # In such a short run, a time budget leaves no room for three checks.
     doctor = TrainingDoctor(probe=(x, y), time_budget=None, sink=str)  # silent
     model.fit(x, y, 480, epochs, verbose=0, callbacks=[monitor, doctor])
     monitor.plot(picture := out / "is_batch_norm_lying.png")

@@ -185,7 +185,7 @@ def build(name: str, data: Data, options: argparse.Namespace) -> keras.Model:
         kc.losses.CrossEntropy(
             from_logits=True,
             label_smoothing=0.1,
-            # 0 weights all texts equally, 1 all classes.
+            # 0 gives all texts equal weight, 1 all classes.
             class_weights=(counts.mean() / counts) ** options.balance,
         ),
         metrics=["accuracy", kc.metrics.F1Score("macro", from_logits=True)],

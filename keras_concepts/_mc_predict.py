@@ -299,8 +299,8 @@ def _check_random(
         for a, b in zip(first, other, strict=True)
     ):
         raise ValueError(
-            "`mc_predict` needs a model that is random: with a layer of the "
-            "dropout family at a rate above 0, or one that is random in "
+            "`mc_predict` needs a model that is random: one with a dropout "
+            "layer at a rate above 0, or with a layer that is random in "
             "`predict` too. (A layer of your own that drops only `if training` "
             "must be derived from `keras.layers.Dropout`.) Received: model "
             f"{model.name!r}, whose {_AT_ONCE} predictions of the first batch "

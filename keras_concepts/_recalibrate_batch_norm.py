@@ -214,6 +214,6 @@ def _check(model: Any) -> None:
         if getattr(layer, "renorm", False):  # Keras 3.13 and newer
             raise ValueError(
                 "`recalibrate_batch_norm` does not support batch "
-                "renormalization, with which the model is the same at "
-                f"inference. Received: layer {layer.name!r} with renorm=True."
+                "renormalization, with which training and inference already "
+                f"agree. Received: layer {layer.name!r} with renorm=True."
             )

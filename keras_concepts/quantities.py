@@ -246,7 +246,7 @@ ZERO_ACTIVATION_UNITS = Quantity(
     "layer",
     "probe",
     "dead",
-    "how many units are 0 in every sample",
+    "number of units that are 0 in every sample",
     better="lower",
 )
 ZERO_ACTIVATION_UNIT = Quantity(
@@ -262,8 +262,7 @@ SATURATED_UNITS = Quantity(
     "layer",
     "probe",
     "saturated",
-    "how many units have an activation function that is nearly flat where "
-    "they use it",
+    "number of units whose activation function is nearly flat for most samples",
     better="lower",
 )
 SATURATED_UNIT = Quantity(
@@ -332,7 +331,7 @@ SATURATED_GATE_UNITS = Quantity(
     "layer",
     "probe",
     "saturated gates",
-    "how many units have a forget or update gate that is saturated",
+    "number of units whose forget or update gate is saturated",
 )
 SATURATED_GATE_UNIT = Quantity(
     "saturated_gate_unit",
@@ -679,7 +678,7 @@ PREDICTED_SHARE = Quantity(
     "output",
     "probe",
     "share of predictions",
-    "share of samples that are predicted to be of the class",
+    "share of samples that are predicted as the class",
     indexed_by="class",
 )
 PROBE_ACCURACY = Quantity(

@@ -185,8 +185,8 @@ def keep(
 def warn_renamed(old: str, new: str) -> None:
     """Warns the caller of a recording that a name has changed."""
     warnings.warn(
-        f"`{old}` of `Recording` is now called `{new}`; the old name will go "
-        "with the next version.",
+        f"`{old}` of `Recording` is now called `{new}`; the old name will be "
+        "removed in the next version.",
         DeprecationWarning,
         stacklevel=3,
     )

@@ -189,7 +189,7 @@ class RecordingWriter:
                     return self._beginning(), 0  # deleted and begun by another
                 return self._entries, self._written
         raise FileExistsError(
-            f"{self.path} must be the file that this recording was begun in. "
+            f"{self.path} must be the file in which this recording was begun. "
             "Received: another recording of that name."
         )
 
@@ -200,8 +200,8 @@ class RecordingWriter:
             _warned[name] = self._run.identity
             warnings.warn(
                 f"{self.path} cannot be written ({error}). What it holds stays "
-                "readable. New rows are kept in memory, and written as soon as "
-                "the file can be.",
+                "readable. New rows are kept in memory and written once the "
+                "file can be written.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -15,7 +15,7 @@ from keras_concepts.instruments.step.end_of_fit import EndOfFit
 class ContinuedMonitor(Monitor):
     """A monitor whose run may go on in another `fit` of the same model.
 
-    Whoever calls `fit` with it must say so: `go_on_with` before the call,
+    The caller of `fit` must announce that: `go_on_with` before the call,
     `suspend` after it, `break_off` if it raised, and `conclude` if no other
     call will follow.
 

@@ -196,7 +196,7 @@ class Monitor(keras.callbacks.Callback):
             warnings.warn(
                 f"`{type(self).__name__}` is used by a `fit` inside a `fit` "
                 "that it was recording, and will not see the rest of the outer "
-                "one. Give the inner `fit` a monitor of its own.",
+                "one. Pass another monitor to the inner `fit`.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -287,9 +287,9 @@ class StepMonitor(Monitor):
                 missed -= self._observer.steps_of_epoch
                 which = f"the last {missed} steps" if missed > 0 else "all"
                 self._warn_that(
-                    f"did not see {which} of epoch {epoch + 1}: somebody gave "
-                    "the model another `train_function`. Its steps after that "
-                    "one are numbered too low."
+                    f"did not see {which} of epoch {epoch + 1}: the model was "
+                    "given another `train_function`. Its steps after that one "
+                    "are numbered too low."
                 )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -391,7 +391,7 @@ class SampledMonitor(StepMonitor):
                 values = self._record(self._log.epoch(epoch), samples)
         if read and not values:
             self._warn_that(
-                "measured nothing in this epoch: no step of it trained a "
+                "measured nothing in this epoch: none of its steps trained a "
                 "variable of the model."
             )
         return values

@@ -179,7 +179,7 @@ class RunLog:
             logs: Logs of the epoch.
         """
         # A model may be built by its first step. A model with its own
-        # `train_step` may never be built, and trains all the same.
+        # `train_step` may never be built but still trains.
         if self._model.built or self._model.weights:
             self._record_facts()
         self.last_step = step

@@ -245,8 +245,8 @@ class BatchNormShiftMonitor(SampledMonitor):
         if not self.model.built:
             self._warn_that(
                 "cannot use its `probe`, since `fit` has not called the model "
-                "itself (does its own `train_step` use layers of it?). Call "
-                "the model on a batch before `fit`."
+                "itself (does its own `train_step` call its layers?). Call the "
+                "model on a batch before `fit`."
             )
             return {}
         losses = self._losses()
@@ -255,10 +255,10 @@ class BatchNormShiftMonitor(SampledMonitor):
         training, inference = losses
         if self._pass.used[True] != trained:
             self._warn_that(
-                "records no losses of its `probe`: the layers that use the "
-                "statistics of the batch in the training step are not those "
-                "that do so when the model is called with `training=True`. "
-                "Does its own `train_step` call them in another mode?"
+                "records no losses of its `probe`: the layers that use batch "
+                "statistics in the training step are not those that use them "
+                "when the model is called with `training=True`. Does its own "
+                "`train_step` call them in another mode?"
             )
             return {}
         return {

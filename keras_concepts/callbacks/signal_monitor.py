@@ -44,7 +44,7 @@ class SignalMonitor(Monitor):
     | `activation_mean`, `activation_std`, `activation_rms` | of all entries |
     | `zero_share` | share of entries that are exactly 0, from 0 to 1 |
     | `units` | size of the last axis, or of the channel axis |
-    | `zero_activation_units` | how many units are 0 in every sample |
+    | `zero_activation_units` | number of units that are 0 in every sample |
     | `saturated_units` | how many have a nearly flat activation function |
     | `error_rms` | root mean square of dL/da, of all outputs that are read |
     | `error_attenuation` | `error_rms` over that of the last layer |
@@ -66,7 +66,7 @@ class SignalMonitor(Monitor):
     | `hidden_error_rms` | in an LSTM, that of dL/dh_t |
     | `memory_horizon` | steps back with 1 % of the largest `state_error_rms` |
     | `forget_gate_mean`, `update_gate_mean` | of the gate that keeps h or c |
-    | `saturated_gate_units` | how many units have a saturated gate |
+    | `saturated_gate_units` | number of units with a saturated gate |
 
     `state_error_rms` is the gradient through time, with respect to what carries
     the memory: the state h, in an LSTM the carry c. It has a row for each lag,
@@ -155,7 +155,8 @@ class SignalMonitor(Monitor):
         if every is not None:
             warnings.warn(
                 "`every` of `SignalMonitor` counts epochs and is now called "
-                "`every_epochs`; the old name will go with the next version.",
+                "`every_epochs`; the old name will be removed in the next "
+                "version.",
                 DeprecationWarning,
                 stacklevel=2,
             )
@@ -227,7 +228,7 @@ class SignalMonitor(Monitor):
         if not self.model.built:
             self._warn_that(
                 "measured nothing, since `fit` has not called the model itself "
-                "(does its own `train_step` use layers of it?). Call the model "
+                "(does its own `train_step` call its layers?). Call the model "
                 "on a batch before `fit`."
             )
             return {}

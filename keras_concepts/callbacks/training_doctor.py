@@ -48,9 +48,9 @@ from keras_concepts.rules.training import ENDED
 
 # What is missing where looking at a large model takes too long.
 _NO_LOOK = (
-    "activations, error signals and predictions: to compile a look at so large "
-    "a model takes too much of so short a run (`time_budget=None` takes the "
-    "time)"
+    "activations, error signals and predictions: compiling the probe of such a "
+    "large model takes too much of such a short run (with `time_budget=None`, "
+    "it is compiled anyway)"
 )
 # Steps of a long first epoch after which the run is judged.
 _INSIDE = (64, 256, 1024, 4096, 16384)
@@ -314,14 +314,14 @@ class TrainingDoctor(ContinuedMonitor):
         share = self.time_budget
         if _backend.has_other_workers(model):
             self._careful.note(
-                "the data of the other processes: what is said of inputs, "
-                "labels and the probe is of what this process reads"
+                "the data of the other processes: findings about inputs, "
+                "labels and the probe cover what this process reads"
             )
             if share is not None:
                 # With its own clock, each would measure different steps.
                 share = None
                 self._careful.note(
-                    "`time_budget`: the processes of a distributed training "
+                    "`time_budget`: the processes of distributed training "
                     "must run the same steps, so every step is measured"
                 )
         processes = _backend.process_count(model)
@@ -335,8 +335,8 @@ class TrainingDoctor(ContinuedMonitor):
         if processes > 1:
             self._careful.note(
                 f"the data of {processes - 1} of the {processes} processes, "
-                "each of which reads its share: what is said of inputs and "
-                "labels is of the share of the first"
+                "each of which reads its share: findings about inputs and "
+                "labels cover the share of the first"
             )
         self._budget.plan(self.params.get("steps"), self._planned_epochs())
 
@@ -547,8 +547,7 @@ class TrainingDoctor(ContinuedMonitor):
         if _backend.generators_left_moved() > before:
             self._careful.note(
                 "the model draws random numbers from generators that other "
-                "threads use, too: the run need not be the same as without a "
-                "doctor"
+                "threads use too: the run may differ from one without a doctor"
             )
 
 
@@ -556,5 +555,5 @@ def _is_broken(logs: dict[str, Any] | None) -> bool:
     """Whether the loss of the epoch is NaN or infinite."""
     try:
         return not math.isfinite((logs or {}).get("loss", 0.0))
-    except (TypeError, ValueError):  # anybody may log anything
+    except (TypeError, ValueError):  # a log may hold anything
         return False

@@ -166,6 +166,6 @@ def _kind(cell: Any, shape: tuple[int, ...]) -> str:
         return fitting[0]
     raise ValueError(
         "`Chrono` cannot tell from the shape of this bias whether it is an "
-        f"LSTM's or a GRU's. Received: shape={shape}. Say which: "
+        f"LSTM's or a GRU's. Received: shape={shape}. Pass which: "
         '`Chrono(max_lag, cell="lstm")` or `cell="gru"`.'
     )

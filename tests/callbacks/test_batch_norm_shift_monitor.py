@@ -431,7 +431,7 @@ def test_a_probe_that_runs_in_another_mode_says_so():
     monitor = BatchNormShiftMonitor((X, X[:, :3]))
     monitor.set_model(model)
     monitor._check(model)
-    with pytest.warns(UserWarning, match="layers that use the statistics"):
+    with pytest.warns(UserWarning, match="layers that use batch statistics"):
         assert monitor._gap(set()) == {}
     assert set(monitor._gap({id(norm)})) == {
         "training_loss",

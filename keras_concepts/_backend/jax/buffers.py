@@ -66,7 +66,7 @@ def _check_one_device() -> None:
     if devices > 1:
         raise ValueError(
             "`GradientTap` cannot measure a step that `jax.jit` compiles for "
-            "several devices: from there JAX sends no rows in order. Train "
+            "several devices: JAX does not send rows from it in order. Train "
             "with `model.fit` and `callbacks.GradientMonitor`, which measures "
             "under every distribution. Received: a distribution over "
             f"{devices} devices."

@@ -38,8 +38,8 @@ _ABOUT = {
     "training.",
     _SHIFT: "Shift: distance of the moving mean from the batches' mean in "
     "standard deviations, median of the channels.",
-    _VARIANCE: "Variance: moving over the batches' variance, in the channel "
-    "that is off by the median.",
+    _VARIANCE: "Variance: moving variance over the batches', in the channel "
+    "with the median deviation.",
     _INITIAL: "Initial: share of the initial value that the moving statistics "
     "still hold.",
 }
@@ -71,7 +71,7 @@ def batch_norm_table(
     - off: the larger of the shift and the variance in factors of 2;
     - shift, and its largest: median and maximum over the channels of the size
       of the mean's shift, in standard deviations of the batch;
-    - variance: moving over batch, for the channel that is off by the median;
+    - variance: moving over batch, for the channel with the median deviation;
     - initial: share of the initial value that the moving statistics hold.
 
     Args:

@@ -42,7 +42,8 @@ _MEMORY = "mem-\nory"
 _GATE = q.FORGET_GATE_MEAN.label
 _ABOUT = {
     _DEAD: "Dead: units that are 0 in every sample.",
-    _SATURATED: "Saturated: units on a flat part of their function in most.",
+    _SATURATED: "Saturated: units on a flat part of their function in most "
+    "samples.",
     _ERROR: "Error: dL/d(output).",
     _BAR: "Each block of the bar is a factor of 10; the largest error fills "
     "it.",
