@@ -7,7 +7,7 @@ Keras' F1 from one-hot labels (made beforehand), that of torchmetrics on torch
 where it is installed, and one pass over the predictions that takes the maximum
 of each row: whoever looks at every prediction cannot be faster. Each is
 compiled as the backend's trainer would, and then called eagerly, as in a loop
-of one's own.
+of your own.
 """
 
 import argparse

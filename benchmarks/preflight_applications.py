@@ -35,7 +35,7 @@ def applications() -> dict[str, Callable[..., Any]]:
 def built(function: Callable[..., Any]) -> tuple[Any, int]:
     """A model with random weights, and the side of its images."""
     known = inspect.signature(function).parameters
-    # Inputs come scaled, as they do behind preprocessing of one's own.
+    # Inputs are scaled, as after a user's own preprocessing.
     options = {"include_preprocessing": False}
     options = {key: x for key, x in options.items() if key in known}
     problem: Exception | None = None

@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def train(rate: float, epochs: int) -> tuple[Recording, float, str]:
-    """The recording, the accuracy on other digits, and what the doctor names."""
+    """The recording, the accuracy on other digits, and the named rule."""
     keras.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
     hidden = [layers.Dense(64, "relu", name=f"hidden_{i}") for i in (1, 2, 3)]

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def train(strength: float, epochs: int) -> tuple[Recording, float, str]:
-    """The recording, the accuracy on other digits, and what the doctor names."""
+    """The recording, the accuracy on other digits, and the named rule."""
     keras.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
     l2 = {"kernel_regularizer": regularizers.L2(strength)}

@@ -1,4 +1,4 @@
-"""Batch normalization in float64 NumPy, for tests. Knows no Keras."""
+"""Batch normalization in float64 NumPy, for tests. Does not need Keras."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Values that no argument expects, and how an error of ours is told."""
+"""Values that no argument expects, and how to recognise our errors."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def values():
-    """What somebody may pass for an argument, by mistake or by design."""
+    """What a user may pass for an argument, by mistake or on purpose."""
     return [
         *(None, NAN, INF, -INF, -1, 0, 1, 2, 0.5, -0.0, 1e-320, 1e300),
         *(10**20, 10**400, True, 1 + 2j, object(), len, b"x", "", "x", "$"),
@@ -20,7 +20,7 @@ def values():
 
 
 def few_values():
-    """Those of them that have found most."""
+    """Those of them that have found the most faults."""
     return [
         *(None, NAN, -INF, -1, 0.5, 1e300, 10**400, True, object()),
         *("x", [], [-1], {"a": 1}, np.int64(2), np.array([0.5] * 4)),

@@ -1,4 +1,4 @@
-"""Names that anybody may give a layer, a metric or an input."""
+"""Names that a user may give a layer, a metric or an input."""
 
 NAMES = {
     "mathtext": "US$_net_$",

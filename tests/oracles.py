@@ -1,4 +1,4 @@
-"""Plain float64 NumPy, one loop an idea. Knows no Keras."""
+"""Plain float64 NumPy, one loop per idea. Does not need Keras."""
 
 import numpy as np
 

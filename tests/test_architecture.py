@@ -10,7 +10,7 @@ import keras_concepts
 PACKAGE = pathlib.Path(keras_concepts.__file__).parent
 NAME = "keras_concepts"
 
-# Anybody may import these; they import nothing of the package but each other.
+# Every part may import these, which import only each other of the package.
 SMALL = {
     "_extras",
     "_figures",

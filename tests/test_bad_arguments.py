@@ -1,4 +1,4 @@
-"""Each argument of each constructor, given what it does not expect."""
+"""Each argument of each constructor, with values it does not expect."""
 
 import collections
 import inspect

@@ -230,7 +230,7 @@ def compiled(cls, counted):
 @pytest.mark.skipif(BACKEND == "torch", reason="compiles nothing")
 @pytest.mark.parametrize("cls", METRICS + LOSSES, ids=label)
 def test_compiled_code_gives_nan(cls):
-    """Where no error can be raised, and nobody reads the values."""
+    """Where no error can be raised and no value is read."""
     function = compiled(cls, True)
     plain = values(function(*map(tensor, (LABELS, SCORES, WEIGHTS))))
     np.testing.assert_allclose(
@@ -247,7 +247,7 @@ def tensor(array):
 
 
 def expected_scores(labels, chosen, scores, weights):
-    """What scikit-learn says of a batch, by the names of our classes."""
+    """What scikit-learn gives for a batch, by the names of our classes."""
     classes = range(scores.shape[1])
     given = {"sample_weight": weights}
     averaged = {"labels": classes, "average": "macro", "zero_division": 0}

@@ -1,4 +1,4 @@
-"""Each way to lose a mask is named, and no right use of one is."""
+"""Each way to lose a mask is reported, and no correct use of one."""
 
 import keras
 import numpy as np
@@ -142,7 +142,7 @@ class IgnoresMask(layers.Layer):
 
 
 class CentresSteps(layers.Layer):
-    """Hands a mask on, and has read what it leaves out."""
+    """Passes a mask on, but has read what it leaves out."""
 
     supports_masking = True
 
@@ -228,7 +228,7 @@ def translated(x, y):
 
 
 MODELS = {
-    # name: (model, who is to blame if anybody is)
+    # name: (model, the layer at fault, if there is one)
     "lstm": (lambda: of_ids(LSTM(3)), None),
     "bidirectional": (
         lambda: of_ids(
@@ -413,7 +413,7 @@ def test_subclassed(policy):
 
 
 def test_attention_takes_the_mask_off_its_input():
-    """So that what else reads the input has none. The embedding made it."""
+    """So other layers that read the input get none. The embedding made it."""
 
     class Block(keras.Model):
         def __init__(self):

@@ -166,14 +166,14 @@ if __name__ == "__main__":
         assert len(list((tmp_path / "runs").iterdir())) == 1
 
     def test_ctrl_c(self, tmp_path):
-        """What was seen until then is told, and the signal is the end."""
+        """What was seen until then is reported, and the signal ends the run."""
         text = program().replace("epochs=2", "epochs=10**6")
         text = text.replace(
             "verbose=0",
             "verbose=0, callbacks=[keras.callbacks.LambdaCallback("
             "on_epoch_end=lambda epoch, logs: print('e', flush=True))]",
         )
-        # Whoever runs the tests in the background may ignore the signal.
+        # If the tests run in the background, the signal may be ignored.
         text = (
             "import signal\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"

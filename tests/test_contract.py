@@ -46,7 +46,7 @@ ARGUMENTS = {
 }
 
 
-# Without a function of a test, which nobody can pickle.
+# Without a function of a test, which cannot be pickled.
 QUIET = {kc.callbacks.TrainingDoctor: {"on_finding": "warn"}}
 COPIES = [
     copy.copy,
@@ -235,7 +235,7 @@ class TestCallback:
         assert [run.number for run in kc.Recording.load(path).runs] == [0, 1]
 
     def test_summary_and_plot(self, cls, watched, tmp_path, capsys):
-        make_callback(cls).summary()  # nothing yet: says so
+        make_callback(cls).summary()  # nothing recorded yet, which it reports
         assert capsys.readouterr().out.strip()
         watched.callback.summary()
         assert len(capsys.readouterr().out.splitlines()) > 3
@@ -375,7 +375,7 @@ class TestLayer:
     def test_keeps_the_dtype_of_its_policy(self, cls):
         layer = cls(**specimens.ARGUMENTS[cls], dtype="mixed_bfloat16")
         dtype = keras.backend.standardize_dtype(layer(X).dtype)
-        # A layer without autocast hands on what it is given.
+        # A layer without autocast passes on what it is given.
         assert dtype == ("bfloat16" if layer.autocast else "float32")
 
     def test_passes_gradients(self, cls):

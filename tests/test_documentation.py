@@ -1,4 +1,4 @@
-"""Links lead somewhere, code can be read, every public name has its page."""
+"""Links work, code can be parsed, every public name has its page."""
 
 import ast
 import importlib

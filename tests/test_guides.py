@@ -29,7 +29,7 @@ def compiled():
 
 
 def given():
-    """What these pages take as known, because the reader has it."""
+    """Names that these pages assume, because the reader has them."""
     return {
         "kc": kc,
         "keras": keras,

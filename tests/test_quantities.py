@@ -71,7 +71,7 @@ def test_says_what_it_means(quantity):
     assert quantity.label
     assert quantity.meaning
     assert not quantity.meaning.endswith(".")
-    # A row of the run is told from those of owners by its empty owner.
+    # A row of the run is distinguished from those of owners by its empty owner.
     assert not (quantity.of_run and quantity.owner == "run")
 
 

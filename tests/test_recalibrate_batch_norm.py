@@ -233,7 +233,7 @@ def test_a_call_without_training_is_refused():
 
 
 class OwnSignature(layers.BatchNormalization):
-    """In training mode whatever it is told, by arguments of other names."""
+    """Always in training mode; its arguments have other names."""
 
     def call(self, x, **kwargs):
         return super().call(x, **{**kwargs, "training": True})

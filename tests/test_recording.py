@@ -378,7 +378,7 @@ def fill_the_disk(monkeypatch, recording):
 
 @contextlib.contextmanager
 def read_only(folder):
-    """Nobody may make files in the folder; root becomes somebody."""
+    """No user may create files in the folder; root becomes another user."""
     was_root = os.geteuid() == 0
     os.chmod(folder, 0o555)
     if was_root:

@@ -166,7 +166,7 @@ def attack(damage, whole, path, seeds):
         refused += loaded is None
         is_sealed = data is whole and damage is not change_a_value
         if is_sealed and loaded is not None:
-            # No number is ever another one.
+            # No number has changed.
             assert set(rows(loaded)) <= known
         if seed % 5 == 0:
             continued = attempt(Recording, path)

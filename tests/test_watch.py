@@ -1,4 +1,4 @@
-"""The doctor on every `fit` in a block, whoever calls it."""
+"""The doctor on every `fit` in a block, wherever it is called."""
 
 import gc
 import io

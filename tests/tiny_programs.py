@@ -1,4 +1,4 @@
-"""Small programs that a doctor is called to, the same on all backends.
+"""Small programs for the doctor, the same on all backends.
 
 Weights come from NumPy and rows stay in order, so that the three backends
 differ in rounding alone.

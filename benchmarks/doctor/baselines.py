@@ -29,7 +29,7 @@ def alarm(rule: str, epoch: Any, step: Any) -> Row:
 
 
 class Run:
-    """What the rules need of a recording."""
+    """What the rules need from a recording."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self.recording = Recording.load(path)
@@ -49,7 +49,7 @@ class Run:
         return self.recording.select(owner=owner, quantity=quantity)
 
     def log(self, *keys: str) -> tuple[Values, NDArray[np.int64]]:
-        """Values of the first key that there is, and their steps."""
+        """Values of the first key that exists, and their steps."""
         for key in keys:
             rows = self.rows(key, "log")
             if len(rows):
@@ -64,7 +64,7 @@ class Run:
         return rows.value * np.sqrt(np.prod(variable["shape"]))
 
     def accuracy(self) -> Values:
-        """Of the training rows, or what comes nearest.
+        """Accuracy on the training rows, or the closest substitute.
 
         Where neither `fit` nor the doctor recorded one: the geometric mean
         probability of the right class, or of numbers the share of the first
@@ -170,7 +170,7 @@ def zero_share(run: Run, epoch: int) -> float:
 
 
 def layer_of(path: str) -> str:
-    """As a pattern that matches this path alone."""
+    """A pattern that matches only this path."""
     return path.replace("[", "[[]")
 
 
@@ -268,7 +268,7 @@ def overfit(run: Run) -> Iterator[Row]:
             return
 
 
-# What many a tutorial and logging tool offers: an alarm if the gradient's norm
+# What many tutorials and logging tools offer: an alarm if the gradient's norm
 # leaves a fixed range. The numbers are the usual ones; there is no one source.
 TOO_SMALL = 1e-5
 TOO_LARGE = 100.0

@@ -20,7 +20,7 @@ def chain(*changes: Change) -> Change:
 
 
 def inputs(function: Callable[[Array], Array]) -> Change:
-    """The same to the rows to train on and to those held back."""
+    """Applies the same to training rows and to held-out rows."""
 
     def change(data: Data) -> Data:
         return dataclasses.replace(
@@ -35,7 +35,7 @@ def times(factor: float, plus: float = 0.0) -> Change:
 
 
 def targets(function: Callable[[Array], Array], test: bool = False) -> Change:
-    """To the targets of training; `test`: to those held back too."""
+    """Changes the training targets; with `test`, the held-out ones too."""
 
     def change(data: Data) -> Data:
         y = function(data.y)
@@ -53,7 +53,7 @@ def target_times(factor: float, plus: float = 0.0) -> Change:
 
 
 def one_hot(data: Data) -> Data:
-    """One column for each class; what is held back keeps its numbers."""
+    """One column for each class; held-out targets keep their numbers."""
     classes = max(data.units, 2)
 
     def columns(y: Array) -> Array:
@@ -92,7 +92,7 @@ def only(rows: int) -> Change:
 
 
 def noisy(share: float) -> Change:
-    """Random labels in place of some."""
+    """Replaces some labels by random ones."""
 
     def change(data: Data) -> Data:
         random = np.random.default_rng(11)
@@ -108,7 +108,7 @@ def noisy(share: float) -> Change:
 
 
 def shuffle_targets(data: Data) -> Data:
-    """Somebody shuffled the targets without the inputs."""
+    """The targets were shuffled without the inputs."""
     order = np.random.default_rng(12).permutation(len(data.y))
     return dataclasses.replace(data, y=data.y[order])
 
@@ -164,7 +164,7 @@ def repeat_into_validation(share: float = 0.5) -> Change:
 
 
 def rare(label: int, share: float) -> Change:
-    """Few of the rows to train on have the label."""
+    """Few training rows have the label."""
 
     def change(data: Data) -> Data:
         mine = np.flatnonzero(data.y == label)

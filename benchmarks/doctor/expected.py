@@ -1,4 +1,4 @@
-"""Which rules name the right cause of a kind of fault.
+"""The rules that name the right cause of each kind of fault.
 
 Several where a fix of either repairs the run, or where two names say the same;
 `rule:variant` where a rule finds opposite things. This is the only file of the
@@ -35,7 +35,7 @@ BATCH_NORM = rules("batch_norm_shift")
 FROZEN = rules("frozen_body", "untrained_variable")
 UNTRAINED = FROZEN
 SORTED = rules("sorted_labels")
-# Nothing can be learned of the inputs, or the validation rows show it.
+# Nothing can be learned from the inputs, or the validation rows show it.
 SHUFFLED = rules("no_progress", "overfitting", "shuffled_labels")
 MEMORY = rules("short_memory", "vanishing_gradient")
 MASK = rules("lost_mask", "short_memory")
@@ -43,7 +43,7 @@ OVERFITTING = rules("overfitting")
 PENALTY = rules("penalty_dominates")
 DROPOUT = rules("heavy_dropout")
 TARGET_SCALE = rules("unscaled_target")
-# The network is too weak, which no measurement tells from a hard task.
+# The network is too weak, which no measurement distinguishes from a hard task.
 WEAK = rules("linear_network", "no_progress", "constant_predictions")
 WEAK |= rules("class_collapse")
 POSITIONS = rules("no_positions")

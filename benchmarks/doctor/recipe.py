@@ -1,4 +1,4 @@
-"""How a program is written down: data, network and what `fit` is told."""
+"""How a program is defined: data, network and the arguments of `fit`."""
 
 import dataclasses
 from collections.abc import Callable

@@ -90,7 +90,7 @@ def faulty_fit(
     sane: str,
     build: Callable[[], Fit],
 ) -> None:
-    """Adds a program that is meant to fail and is no recipe."""
+    """Adds a program that is meant to fail and is not a recipe."""
     add(Program(name, kind, build, expected, sane))
 
 

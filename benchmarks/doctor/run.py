@@ -1,4 +1,4 @@
-"""Trains the programs, watched, and writes down what came of it.
+"""Trains the programs with a doctor and writes down the outcomes.
 
     KERAS_BACKEND=torch python -m benchmarks.doctor.run --out FOLDER \
         [--half tune|score|fresh|all] [--seeds 3] [--jobs 2] [--only NAME ...]
@@ -42,7 +42,7 @@ OUTCOMES = "outcomes.jsonl"
 def watched(path: pathlib.Path) -> Any:
     """The doctor, whose findings are read at the end."""
     path.unlink(missing_ok=True)
-    # All is measured: what a busy machine leaves out is another matter.
+    # Measure everything: what a busy machine leaves out is not the question.
     return TrainingDoctor(
         record_to=path, on_finding=lambda finding: None, time_budget=None
     )
@@ -116,7 +116,7 @@ def steps_of(fit: Fit, history: Any) -> int:
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[Program, int]]:
-    # Mixed, so that a part of them says something of all.
+    # Shuffled, so that a part of them represents all.
     programs = sorted(
         PROGRAMS.values(), key=lambda p: zlib.crc32(p.name[::-1].encode())
     )

@@ -1,4 +1,4 @@
-"""What the doctor found, against what came of the runs.
+"""What the doctor found, compared with the outcomes of the runs.
 
     python -m benchmarks.doctor.score FOLDER [--half tune|score|fresh|all]
         [--replay] [--baselines] [--markdown FILE] [--jobs 2]
@@ -45,7 +45,7 @@ PROBLEMS = ("warning", "error")
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """One run: what came of it, and what was found."""
+    """One run: its outcome, and what was found."""
 
     program: Program
     row: Row
@@ -94,7 +94,7 @@ class Judged:
 
     @property
     def names_a_fault(self) -> bool:
-        """A fault was named rightly, although it did no harm."""
+        """Whether a fault was named correctly, although it did no harm."""
         return self.program.is_faulty and self.is_right
 
 

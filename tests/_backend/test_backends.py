@@ -1,4 +1,4 @@
-"""Every backend keeps the contract, and somebody can read what that is."""
+"""Every backend keeps the contract, and the contract is documented."""
 
 import ast
 import pathlib

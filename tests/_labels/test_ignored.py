@@ -102,7 +102,7 @@ def test_ignored_number_that_a_dtype_does_not_hold(dtype, ignore_class):
 
 
 def test_neighbours_in_half_precision():
-    """257 is none of its numbers, 256 is."""
+    """It cannot represent 257, but it can represent 256."""
     labels = small([256, 0], "bfloat16")
     assert counted_rows(labels, 300, 257) == [1, 1]
     assert counted_targets(categorical_targets, labels, 300, 257) == [1, 1]

@@ -1,4 +1,4 @@
-"""Labels of every shape, read by losses and metrics alike."""
+"""Labels of every shape mean the same to losses and metrics."""
 
 import keras
 import numpy as np

@@ -202,7 +202,7 @@ def test_weights_must_be_known():
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_dataset_and_a_model(steps):
-    """From a generator nothing is known; the model begins with texts."""
+    """A generator declares no shapes; the model starts with texts."""
     texts = np.array([["a b"], ["c"], ["b c d"], ["d"]] * 3)
     reader = keras.layers.TextVectorization(output_sequence_length=3)
     reader.adapt(texts)

@@ -7,7 +7,7 @@ from keras_concepts._numerics.words import add_to, exact_floats, total_of
 
 
 def added(*addends):
-    """What addends, added one after the other to 0, come to."""
+    """The sum of addends that are added to 0 one after the other."""
     words = keras.ops.zeros((2, 1))
     for addend in addends:
         words = add_to(words, keras.ops.convert_to_tensor(addend[None]))

@@ -54,7 +54,7 @@ def test_a_week_of_many_variables(tmp_path):
     week = simulated(tmp_path / "week", epochs=1000, variables=500)
     for name in ("memory, MB", "file at its largest, MB"):
         assert week[name] < 1.5 * few[name], name
-    # What is old is left out now and then, so that files vary in size.
+    # Old rows are left out now and then, so files vary in size.
     reading = [
         e["s to read"] / e["rows that are kept, millions"] for e in (few, week)
     ]

@@ -69,7 +69,7 @@ class Told(layers.Layer):
 
 
 def test_numbers_of_nested_shared_and_frozen_layers():
-    """In a training that moves no weight, against float64 NumPy."""
+    """In training that changes no weight, against float64 NumPy."""
     norm = layers.BatchNormalization(momentum=0.9, name="shared")
     frozen = layers.BatchNormalization(name="frozen", trainable=False)
     told = Told(layers.BatchNormalization(name="told"))
@@ -256,7 +256,7 @@ def test_the_classic_trap_is_seen_and_repaired():
 
 
 def test_a_variance_that_is_wrong_is_in_the_logs():
-    """As of small inputs, whose mean is 0 where the moving mean begins."""
+    """As for small inputs, whose mean is 0, the moving mean's initial value."""
     model = keras.Sequential(
         [layers.BatchNormalization(), layers.Dense(3, "softmax")]
     )
@@ -424,7 +424,7 @@ def test_batch_renormalization(clipping):
 
 
 def test_a_probe_that_runs_in_another_mode_says_so():
-    """As where a `train_step` of one's own calls the layers with `False`."""
+    """For example, if a custom `train_step` calls layers with `False`."""
     norm = layers.BatchNormalization()
     model = keras.Sequential([keras.Input((6,)), norm, layers.Dense(3)])
     model.compile("sgd", "mse")
@@ -465,7 +465,7 @@ def test_a_probe_that_does_not_fit(probe, message):
 
 
 def test_a_probe_and_no_loss():
-    """Are said before the training, which goes on without."""
+    """Are reported before training, which continues without the probe."""
 
     class Penalized(layers.Layer):
         def call(self, x):

@@ -33,7 +33,7 @@ COMPILE = {
     "no_jit": {"jit_compile": False},
     "eager": {"run_eagerly": True},
 }
-PLAIN = {}  # what was trained without monitors, to compare several with
+PLAIN = {}  # what was trained without monitors, for several comparisons
 
 
 def network(convolutional):

@@ -104,7 +104,7 @@ class Subclassed(keras.Model):
 
 
 class GlobalRandomness(Subclassed):
-    """Draws from generators that belong to everybody."""
+    """Draws from global generators."""
 
     def call(self, x, training=False):
         scale = 1.0 + 0.01 * random.random()

@@ -1,6 +1,6 @@
 """What raises in `fit`, at each place: nothing stays, the next `fit` is equal.
 
-Also while somebody keeps the exception, and with it the frames of `fit`.
+Also while a user keeps the exception, and with it the frames of `fit`.
 """
 
 import contextlib

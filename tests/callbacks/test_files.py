@@ -249,7 +249,7 @@ def test_a_monitor_listed_twice_records_once(tmp_path):
 
 
 class TestOrder:
-    """Whoever comes before a monitor does not get its log keys."""
+    """Callbacks that come before a monitor do not get its log keys."""
 
     @pytest.mark.parametrize(
         ("make", "says"),
@@ -278,7 +278,7 @@ class TestOrder:
     def test_is_warned_of_once(self, make, says, tmp_path):
         callbacks = [make(tmp_path), GradientMonitor()]
         with user_warnings() as texts, contextlib.suppress(KeyError):
-            # Of a file's name that lacks its key, Keras makes an error.
+            # Keras raises an error if a file name needs a key that is missing.
             _ = fit(network(), callbacks)
         [text] = [text for text in texts if "GradientMonitor" in text]
         assert re.search(says, text)

@@ -94,7 +94,7 @@ class TestLogs:
 
 
 class TestLearningRates:
-    """Callbacks that drive the optimizer do so as without the monitor."""
+    """Callbacks that change the learning rate work as without the monitor."""
 
     @pytest.mark.parametrize(
         "make_callback",
@@ -488,5 +488,5 @@ def test_a_few_steps_call_no_unit_dead():
     ).history["dead_units"]
     epochs = monitor.recording.select("", "gradient_norm").epoch
     assert np.bincount(epochs).tolist() == [8] + [4] * 11
-    # Of the first epoch's eight steps it was alive; then come four an epoch.
+    # It was alive in the first epoch's eight steps; then come four per epoch.
     assert history == ([0.0] * 12 if on_jax else [0.0] * 8 + [1.0] * 4)

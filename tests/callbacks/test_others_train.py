@@ -168,14 +168,14 @@ def test_monitors_go_on(hook, act):
     ends = [STEPS * (1 + epoch) for epoch in range(EPOCHS)]
     probed = signals.recording.select("", q.PROBE_LOSS).step.tolist()
     assert probed == [0, *ends]
-    # Two of an epoch whose steps were of two train functions.
+    # Two, in an epoch whose steps were run by two train functions.
     reported = penalties.recording.select("", q.PENALTY).step.tolist()
     assert reported[-EPOCHS:] == [end - 1 for end in ends]
     assert not [text for text in doctor.unchecked if "did not see" in text]
 
 
 def test_a_train_function_of_somebodys_own_is_said(capsys):
-    """Who puts one in the place of the monitor's takes the monitor off."""
+    """Replacing the monitor's train function detaches the monitor."""
 
     def replace(model):
         function = vars(model)["train_function"]
@@ -233,7 +233,7 @@ def test_one_monitor_in_a_fit_inside_a_fit():
 
 
 def test_warnings_may_be_errors():
-    """Also those that the project itself lets pass, as of `python -W error`."""
+    """Also those that the project itself ignores, as with `python -W error`."""
     model = network()
     fit(model, [], epochs=1)
     monitors = [

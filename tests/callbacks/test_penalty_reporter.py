@@ -175,7 +175,7 @@ class TestPartsAddUp:
     )
     @pytest.mark.parametrize("jit_compile", [False, True])
     def test_a_loss_that_keras_drops(self, jit_compile, digits):
-        """A layer that keeps an old `id` takes away the loss that bears it."""
+        """A layer that keeps an old `id` removes the loss with that `id`."""
 
         class Stale(set):
             stale = False

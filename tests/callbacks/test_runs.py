@@ -259,7 +259,7 @@ def test_monitors_can_be_pickled_after_training():
 
 
 def test_what_cannot_be_saved_can_be_recorded(tmp_path):
-    """Somebody's own loss, layer and optimizer schedule without a config."""
+    """A custom loss, layer and learning rate schedule without a config."""
 
     class Own(layers.Layer):
         def __init__(self, table):
@@ -397,7 +397,7 @@ def test_an_interrupted_fit_and_the_next_are_two_runs(tmp_path):
     monitor = GradientMonitor(record_to=path)
     with pytest.raises(KeyboardInterrupt):
         fit(model, [Interrupt(), monitor], epochs=2)
-    # The optimizer stands inside of what is the first epoch of the next.
+    # The optimizer's step lies within the first epoch of the next run.
     monitor = GradientMonitor(record_to=path)
     _ = model.fit(X, Y, batch_size=4, verbose=0, callbacks=[monitor])
     recording = Recording.load(path)

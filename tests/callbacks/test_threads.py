@@ -168,7 +168,7 @@ def test_a_generator_in_another_thread_goes_on():
 
 
 def test_a_look_leaves_the_generators_of_one_thread():
-    """Where nobody else trains, what is drawn in a look is drawn again."""
+    """If no other thread trains, a check's random numbers are drawn again."""
     random = np.random.RandomState
     assert not other_threads_train()
     np.random.seed(3)  # noqa: NPY002, what others use

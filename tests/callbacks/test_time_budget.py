@@ -65,7 +65,7 @@ def test_what_is_spent_is_not_training():
     with budget.spending(), budget.looking():
         clock.now += 1.0
     clock.now += 39.0
-    assert not budget.allows_look()  # 2 s of 39 s, where half of a tenth may go
+    assert not budget.allows_look()  # 2 s of 39 s: over half of a tenth
     clock.now += 1.0
     assert budget.allows_look()
 

@@ -1,4 +1,4 @@
-"""The doctor in somebody's `fit`: beside others, in odd runs, at its word."""
+"""The doctor in a user's `fit`: with other callbacks, in unusual runs."""
 
 import copy
 import json
@@ -60,7 +60,7 @@ def rules_of(findings):
 
 
 def is_clean(model):
-    """Whether nothing that was put on the model is left on it."""
+    """Whether everything that was attached to the model is removed."""
     attributes = vars(model)
     function = attributes.get("train_function")
     return (
@@ -437,7 +437,7 @@ def test_what_is_measured_inside_an_epoch_belongs_to_it(tmp_path):
 
 
 def test_a_long_first_epoch_is_judged_from_inside():
-    """What explodes and what is not finite, long before the epoch ends."""
+    """Explosions and non-finite values, long before the epoch ends."""
     x = np.random.default_rng(0).normal(size=(2400, 4)).astype("float32")
     y = (x[:, 0] > 0).astype("int32")
     for rate, rule in ((1e30, "non_finite"), (3e3, "exploding_gradient")):

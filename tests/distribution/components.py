@@ -228,7 +228,7 @@ def watch(job):
 
 
 def doctor_in_time(job):
-    """Whatever the clocks say, the processes do the same."""
+    """The processes do the same, regardless of their clocks."""
     seen = kc.callbacks.TrainingDoctor(sink=lambda text: None)
     job.fit(make_model(head="sigmoid"), [seen])
     return _findings(seen.findings)
@@ -279,7 +279,7 @@ COMPONENTS = {
 
 
 def differences(alone, other):
-    """What of the numbers differs, a sentence for each."""
+    """Which numbers differ, one sentence for each."""
     if alone.keys() != other.keys():
         yield f"only one has {sorted(alone.keys() ^ other.keys())}"
     for name in alone.keys() & other.keys():

@@ -54,7 +54,7 @@ if RANK:  # no process has a whole variable
 
 
 def own_loop(job):
-    """A loop of one's own with `GradientTap`, compiled for all devices."""
+    """A custom loop with `GradientTap`, compiled for all devices."""
     model = components.make_model()
     optimizer = model.optimizer
     optimizer.build(model.trainable_variables)

@@ -224,7 +224,7 @@ class Components:
         return self._monitor(0)
 
     def gradient_tap(self):
-        """In a loop of one's own."""
+        """In a custom loop."""
         with STRATEGY.scope():
             optimizer = keras.optimizers.SGD()
         tap = GradientTap(optimizer, model=self.other)
@@ -283,7 +283,7 @@ class Components:
         return "share"
 
     def _shift_of_shares(self, batch):
-        """Of moving statistics 0 and 1, as they begin."""
+        """Shift of the initial moving statistics, 0 and 1."""
         shares = np.split(batch.astype("float64"), REPLICAS)
         return np.mean(
             [-x.mean(axis=0) / np.sqrt(x.var(axis=0) + 1e-3) for x in shares],

@@ -184,7 +184,7 @@ COMPONENTS = {
 
 
 def refusals():
-    """What is said to the wrapper, which is no Keras model."""
+    """The errors for the wrapper, which is not a Keras model."""
     wrapped = torch.nn.parallel.DistributedDataParallel(plain_model())
     x, y = components.data()
     optimizer = torch.optim.SGD(wrapped.parameters(), 0.1)
@@ -208,7 +208,7 @@ def refusals():
 
 
 def uneven():
-    """A process that has seen no batch makes no sum, and nobody waits."""
+    """A process without a batch makes no sum, and no process waits for it."""
     [score] = components.make_metrics(["F1Score"])
     if RANK == 0:
         score.update_state([0, 1, 2], np.eye(3))

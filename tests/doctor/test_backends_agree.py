@@ -53,7 +53,7 @@ EXPECTED = {
     ],
 }
 # Here rounding grows from step to step, so that late losses differ between
-# backends: what is said of them differs, and what is said at first does not.
+# backends: the later findings differ, and the first do not.
 CHAOTIC = {"rate_too_high"}
 
 

@@ -5,7 +5,7 @@ import pytest
 import tiny_programs
 from keras_concepts.rules.rule import RULES
 
-# What each faulty program must be told, among others, and a program that is
+# A finding that each faulty program must get, and a program that is
 # the same but for the fault.
 FAULTY = {
     "rate_too_high": (["update_ratio:high", "exploding_gradient"], "healthy"),

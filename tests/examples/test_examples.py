@@ -25,7 +25,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MEMORY = ROOT / "examples" / "memory_horizon.py"
 REGULARIZATION = ROOT / "examples" / "regularization.py"
 RECIPES = sorted((ROOT / "callbacks").glob("*.py"))
-# A slow LSTM; and the doctor says nothing of a few epochs.
+# A slow LSTM; and the doctor reports nothing in a few epochs.
 EPOCHS = {
     "does_my_mask_arrive": 1,
     "are_my_updates_too_small": 5,
@@ -115,7 +115,7 @@ SENTENCES = {
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_progress_is_not_cut_by_tensorflow(example):
-    """Its level of logs must be known before anything imports it."""
+    """Its log level must be set before anything imports it."""
     lines = example.read_text(encoding="utf-8").splitlines()
     level = 'os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")'
     assert lines.index(level) < lines.index("import keras")

@@ -152,7 +152,7 @@ class TestDraw:
 
 class TestWhose:
     def test_shape_alone(self):
-        """Outside a layer the shape tells, or the user must."""
+        """Outside a layer, the shape decides, or the user must."""
         assert float(Chrono(9)((20,))[0]) < 0 < float(Chrono(9)((15,))[0])
         assert float(Chrono(9)((2, 12))[0, 0]) > 0
         for shape in ((24,), (7,)):

@@ -98,7 +98,7 @@ def test_models_in_models():
     )
     in_time.compile("sgd", "mse")
     assert head_facts(in_time)[0]["activation"] == "tanh"
-    # A model around it that only turns its input over.
+    # A model around it that only reshapes its output.
     turned = keras.Sequential([keras.Input((3,)), layers.Reshape((1, 3))])
     [facts] = head_facts(chain(inner, turned))
     assert facts["activation"] == "tanh"

@@ -58,7 +58,7 @@ def test_memory_is_bounded_by_the_model(monkeypatch):
 
 
 def test_infinite_weights_give_no_warning():
-    """Of NumPy, which somebody may have made an error."""
+    """A NumPy warning, which a user may have turned into an error."""
     kept, variables = history(count=1)
     variables[0].assign(keras.ops.full((64, 64), np.inf))
     _ = kept.rows()

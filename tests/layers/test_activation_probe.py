@@ -67,7 +67,7 @@ class TestStatistics:
         assert_seen(probe, batches, rtol=1e-5)
 
     def test_a_mean_that_wanders(self):
-        """The first batch says little about the last."""
+        """The first batch is far from the last."""
         random = np.random.default_rng(2)
         batches = [
             (random.normal(size=(32, 2)) + 50.0 * i).astype("float32")

@@ -252,7 +252,7 @@ def test_false_negatives_can_be_free():
 @pytest.mark.parametrize("ignored", [-1, 255, float("nan")])
 @pytest.mark.parametrize("cls", [Tversky, SoftFBeta])
 def test_answers_that_are_missing(cls, ignored):
-    """Several-hot labels: what is not known is left out of its class."""
+    """Multi-hot labels: what is not known is left out of its class."""
     random = np.random.default_rng(0)
     truth, y_pred = random.integers(0, 2, (12, 3)), random.random((12, 3))
     known = random.random((12, 3)) > 0.3

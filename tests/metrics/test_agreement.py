@@ -67,7 +67,7 @@ def test_equals_scikit_learn(name, seed, classes, weighted, form):
             None if weights is None else weights[part],
         )
     if our_class is CohenKappa:
-        # Or it would number the classes anew, and so change their distances.
+        # Or it would renumber the classes, and so change their distances.
         options = {**options, "labels": range(classes)}
     expected = reference(y_true, predicted, sample_weight=weights, **options)
     assert float(metric.result()) == pytest.approx(expected, rel=1e-5, abs=1e-7)

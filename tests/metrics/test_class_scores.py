@@ -22,7 +22,7 @@ from keras_concepts.metrics import (
 )
 
 AVERAGES = [None, "micro", "macro", "weighted"]
-# Few sizes: JAX compiles every operation anew for each shape.
+# Few sizes: JAX compiles every operation again for each shape.
 SPLITS = [(8, 4), (4, 8), (4, 4, 4)]
 # Fractions that float32 holds exactly.
 WEIGHTS = st.integers(1, 64).map(lambda weight: weight / 16)

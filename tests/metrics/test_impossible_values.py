@@ -1,4 +1,4 @@
-"""Labels and predictions that cannot be are never counted without a word."""
+"""Impossible labels and predictions are never counted silently."""
 
 import warnings
 
@@ -99,7 +99,7 @@ def test_single_decisions(cls, value):
 
 
 def evaluated(metrics, labels, inputs):
-    """The logs of metrics of a model that puts out its inputs."""
+    """The logs of metrics of a model that outputs its inputs."""
     model = keras.Sequential(
         [keras.Input(inputs.shape[1:]), keras.layers.Activation("linear")]
     )
@@ -154,8 +154,8 @@ class TestInACompiledStep:
         assert logs["f1"] == pytest.approx(float(wanted))
 
 
-def heard(call):
-    """What a call gives, and its warnings of logits."""
+def with_warnings(call):
+    """What a call returns, and its warnings about logits."""
     with warnings.catch_warnings(record=True, action="always") as caught:
         result = call()
     messages = [str(warning.message) for warning in caught]
@@ -188,14 +188,14 @@ class TestLogitsOfASigmoid:
             metric.update_state(BINARY, LOGITS)
             return metric.result()
 
-        result, said = heard(twice)
+        result, said = with_warnings(twice)
         assert len(said) == 1
         if is_nan:
             assert np.isnan(float(result))
 
     def test_in_evaluate(self, make, is_nan):
         metric = make(name="x")
-        logs, said = heard(lambda: evaluated([metric], BINARY, LOGITS))
+        logs, said = with_warnings(lambda: evaluated([metric], BINARY, LOGITS))
         assert len(said) == 1
         if is_nan:
             assert np.isnan(logs["x"])
@@ -232,7 +232,7 @@ class TestLogitsOfASigmoid:
 def test_only_where_scores_are_compared_with_probabilities(make, warns):
     labels = np.eye(3)[LABELS]
     logits = (4 * random.normal(size=(12, 3))).astype("float32")
-    _, said = heard(lambda: make().update_state(labels, logits))
+    _, said = with_warnings(lambda: make().update_state(labels, logits))
     assert bool(said) == warns
 
 

@@ -1,4 +1,4 @@
-"""Metrics of a training are scikit-learn's on the same predictions."""
+"""Metrics in `fit` are scikit-learn's on the same predictions."""
 
 import csv
 import os

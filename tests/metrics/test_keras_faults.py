@@ -1,6 +1,6 @@
-"""What `keras.metrics` gets wrong, and that ours does not.
+"""What `keras.metrics` gets wrong and ours get right.
 
-Each test shows the fault first: should Keras mend it, the test says so.
+Each test shows the fault first: if Keras fixes it, the test fails and says so.
 """
 
 import keras

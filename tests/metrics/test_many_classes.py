@@ -35,7 +35,7 @@ def test_scores_are_exact_and_memory_is_three_counts_a_class():
         # A count is a float64, or three float32 words.
         size = sum(int(np.prod(v.shape)) for v in each.variables)
         assert size < 10 * CLASSES
-    # Of all classes, those that nobody has seen count as 0.
+    # Classes that have not been seen count as 0.
     found = float(metric.result()) * CLASSES / seen
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     macro = {key: float(value) for key, value in report.result().items()}

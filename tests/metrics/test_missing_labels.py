@@ -1,4 +1,4 @@
-"""Several-hot labels of which some are not known: left out of their class.
+"""Multi-hot labels, some of them unknown: left out of their class.
 
 The oracle is scikit-learn on the entries that are known, class by class.
 """

@@ -24,7 +24,7 @@ MONITORS = (
 
 
 def record(names, kinds=None, epochs=2):
-    """What all monitors record, a row per layer and epoch."""
+    """What all monitors record, one row per layer and epoch."""
     recording = Recording()
     random = np.random.default_rng(0)
     if kinds:

@@ -111,7 +111,7 @@ def test_while_it_goes_on(offline):
     with wandb.init(project="tests") as run:
         for epoch, findings in enumerate([[], [DEAD], [moved], [gone]]):
             recording.append(epoch, "", q.GRADIENT_NORM, epoch, epoch / 4)
-            # Somebody else logs to the run, too.
+            # Other code logs to the run, too.
             run.log({"epoch/loss": 1.0})
             assert writer.write(recording, findings) is run
         assert run.summary["doctor/severity"] == "none"

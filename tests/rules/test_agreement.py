@@ -24,7 +24,7 @@ OWN = {"loss": "of_ones_own", "kind": "other"}
 def of_numbers(
     explained, ranks, losses=FALLING, right=0.0, wrong=2.0, **changes
 ):
-    """A regression with a loss of somebody's own, looked at 11 times."""
+    """A regression with a custom loss, checked 11 times."""
     target = numbers(right_loss=right, wrong_loss=wrong)
     target |= changes.pop("target", {})
     made = run(

@@ -69,7 +69,7 @@ def test_since_and_owner():
         # The first steps still hold the initial values.
         (4, FAST, []),
         (5, FAST, [""]),
-        # That they do so to the end can be said before.
+        # That they do so to the end is known before.
         (4, SLOW, [""]),
         (4, (0.99 * rules.STILL_INITIAL) ** 0.01, []),
         (4, (1.01 * rules.STILL_INITIAL) ** 0.01, [""]),

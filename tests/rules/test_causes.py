@@ -26,7 +26,7 @@ def explained(*findings):
 
 
 def ordered(*findings):
-    """The order in which they are told."""
+    """The order in which they are reported."""
     causes = [cause_of(each, findings) for each in findings]
     known = [
         Finding(

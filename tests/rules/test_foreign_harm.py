@@ -1,4 +1,4 @@
-"""What speaks for a run, learned from public programs that learn."""
+"""What shows that a run is on track, taken from public programs that learn."""
 
 import numpy as np
 import pytest

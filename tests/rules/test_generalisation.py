@@ -41,7 +41,7 @@ class TestOverfitting:
         [
             (risen(MORE), ["rise"]),
             (risen(LESS), []),
-            # A sure classifier whose few mistakes get dearer.
+            # A confident classifier whose few mistakes cost more and more.
             (risen(0.05), []),
             (risen(0.0), []),
             ([*risen(MORE)[:8], 0.5, 0.5], []),

@@ -125,7 +125,7 @@ class TestExploding:
     def test_a_loss_without_a_scale_that_only_grew(
         self, first, losses, known, expected
     ):
-        """It falls from the height to which the first steps have thrown it."""
+        """It falls from where the first steps have moved it."""
         target = numbers(constant_loss=1e4 if known else None)
         made = run(
             [regression()], [], [target], losses, epochs=20, variables=KERNELS

@@ -25,7 +25,7 @@ from rule_facts import (
 
 
 def high_loss(t):
-    """A loss above 1 in the last epoch, since when it is."""
+    """A loss above 1 in the last epoch, with the epoch since which it is."""
     loss = t.logs("loss")
     if loss and loss.values[-1] > 1.0:
         yield Evidence(
@@ -81,7 +81,7 @@ class TestLife:
         judge, new = judged([2.0, 0.5, 2.0])
         (finding,) = judge.findings
         assert finding.resolved is None
-        # It is the same finding, and not told a second time.
+        # It is the same finding, and not reported a second time.
         assert finding.since == finding.noticed == (0, 10)
         assert new == [["high"], [], []]
 
@@ -107,7 +107,7 @@ class TestUnknown:
         assert judge.checked == []
 
     def test_it_is_not_withdrawn(self):
-        """Where nobody looks any more, nobody can say that it is over."""
+        """Without further checks, it is not known that it is over."""
         rule = made(
             "high", high_loss, known=lambda t: len(t.logs("loss").values) < 2
         )
@@ -115,7 +115,7 @@ class TestUnknown:
         assert judge.findings[0].resolved is None
 
     def test_one_of_two_rules_of_a_name(self):
-        """What the other knows is withdrawn."""
+        """A finding of the other one is withdrawn."""
         unknown = made("high", high_loss, known=lambda t: False)
         judge, _ = judged([2.0, 0.5], made("high", high_loss), unknown)
         assert judge.findings[0].resolved == (1, 20)

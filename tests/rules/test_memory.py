@@ -69,7 +69,7 @@ PADDED = entry(integer=True, padding=0.4)
     ("masks", "losses", "owners"),
     [
         ([MASK], STUCK, ["m/embedding"]),
-        # Padded texts are often learned all the same.
+        # Padded texts are often learned anyway.
         ([MASK], WELL, []),
         ([], STUCK, []),
         (None, STUCK, []),

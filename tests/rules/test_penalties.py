@@ -50,7 +50,7 @@ MORE, LESS = (penalty(rules.DOMINANT * factor) for factor in (1.01, 0.99))
         ([MORE] * 11, 0.1, []),
         ([LESS] * 8 + [MORE] * 3, 1.0, [""]),
         ([LESS] * 9 + [MORE] * 2, 1.0, []),
-        # At the end of training the data's loss is next to nothing.
+        # At the end of training, the data loss is close to 0.
         ([0.1] * 11, 0.001, []),
     ],
 )
@@ -71,7 +71,7 @@ def test_penalties_over_the_constant_predictor(penalties, data, expected):
 def test_kernels_that_it_has_shrunk(first, size, data, expected):
     made = recording([first, *[0.1] * 10], data)
     _ = add(made, q.EPOCH_WEIGHT_RMS, [1.0, *[size] * 10], PATH)
-    # One without a regularizer says nothing.
+    # One without a regularizer does not count.
     _ = add(made, q.EPOCH_WEIGHT_RMS, [1.0] * 11, "m/b/kernel")
     assert found("penalty_dominates", made) == expected
 
@@ -92,7 +92,7 @@ def with_dropout(rate, losses, kind="Dropout"):
         (rules.MOST_DROPPED, [2.3] * 10, "Dropout", ["m/dropout"]),
         (rules.MOST_DROPPED, [2.3] * 10, "SpatialDropout2D", ["m/dropout"]),
         (rules.MOST_DROPPED - 0.01, [2.3] * 10, "Dropout", []),
-        # Wide layers bear it.
+        # Wide layers tolerate it.
         (rules.MOST_DROPPED, [0.5] * 10, "Dropout", []),
         (rules.MOST_DROPPED, [2.3] * 10, "Mine", []),
     ],

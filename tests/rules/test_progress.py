@@ -131,7 +131,7 @@ class TestConstantPredictions:
             ([SAME] * 11, WELL, []),
             ([SAME] * 9 + [APART] + [SAME], STUCK, []),
             ([APART] * 8 + [SAME] * 3, STUCK, [""]),
-            # What the untrained model predicts says nothing.
+            # Predictions of the untrained model do not count.
             ([SAME], STUCK, []),
         ],
     )
@@ -374,7 +374,7 @@ class TestNeverPredicted:
 
 
 class TestCodesThatSayNothing:
-    """Without labels, and a `train_step` of somebody's own."""
+    """Without labels, and with a custom `train_step`."""
 
     @staticmethod
     def of(spreads, shape=(20,), losses=WELL, loss=None, **facts):

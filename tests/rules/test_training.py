@@ -1,4 +1,4 @@
-"""A prefix of a recording shows nothing of what came later."""
+"""A prefix of a recording shows nothing that came later."""
 
 import numpy as np
 import pytest

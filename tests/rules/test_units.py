@@ -70,7 +70,7 @@ def test_since_and_owner(rule):
         ("dead_units", {"activation": "linear"}),
         ("dead_units", {"activation": None}),
         ("saturated_units", {"activation": "relu"}),
-        # Gates saturate when they are sure.
+        # Gates saturate when they are confident.
         ("saturated_units", {"recurrent_activation": "sigmoid"}),
         # A head too.
         ("dead_units", {"path": "model/dense"}),

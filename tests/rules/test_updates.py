@@ -134,7 +134,7 @@ class TestLow:
         assert found("untrained_variable", made) == [""]
 
     def test_warm_up(self):
-        """In the first tenth of the epochs nothing is said."""
+        """In the first tenth of the epochs, nothing is reported."""
         made = recording(STUCK[:3], epochs=40)
         for path in PATHS:
             _ = add(made, q.EPOCH_WEIGHT_RMS, [1.0] * 4, path)

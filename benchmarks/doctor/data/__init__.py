@@ -1,4 +1,4 @@
-"""Data sets: real ones that pip brings, and synthetic tasks.
+"""Data sets: real ones that pip installs, and synthetic tasks.
 
 Each comes as a `Data` with rows that are held back, shuffled, with inputs that
 are scaled as they should be. What is wrong with the data of a faulty program is

@@ -1,4 +1,4 @@
-"""Images that pip brings."""
+"""Images that pip installs."""
 
 import dataclasses
 import functools
@@ -60,7 +60,7 @@ def patches(rows: int = 1200, size: int = 12) -> Data:
 
 @functools.cache
 def to_itself(name: str) -> Data:
-    """Targets are the inputs, as of an autoencoder."""
+    """Targets are the inputs, as for an autoencoder."""
     data = {"digits": digits, "mnist": mnist, "patches": patches}[name]()
     return dataclasses.replace(
         data, y=data.x, y_test=data.x_test, task="real", units=data.x.shape[-1]

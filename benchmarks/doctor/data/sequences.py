@@ -1,4 +1,4 @@
-"""Words, text and time series that pip brings, and synthetic sequences."""
+"""Words, text and time series that pip installs, and synthetic sequences."""
 
 import csv
 import functools
@@ -37,7 +37,7 @@ def nouns(rows: int = 2400, letters: int = 10, at_end: bool = True) -> Data:
 
 @functools.cache
 def prose(rows: int = 1200, length: int = 24) -> Data:
-    """English text of Python's own manual: at each letter, the next."""
+    """English text of Python's manual: at each letter, the next one."""
     text = " ".join(pydoc_data.topics.topics.values()).lower()[:300_000]
     letters = sorted(set("abcdefghijklmnopqrstuvwxyz .,'()_"))
     number = {c: i + 1 for i, c in enumerate(letters)}
@@ -123,6 +123,6 @@ def waves(length: int = 20, rows: int = 1000) -> Data:
 
 @functools.cache
 def backwards(length: int = 6, rows: int = 1600) -> Data:
-    """A sequence of symbols; at each position, that of the mirrored place."""
+    """A sequence of symbols; at each, the mirrored one."""
     x = np.random.default_rng(10).integers(1, 9, (rows, length)).astype("int32")
     return split(x, x[:, ::-1], "tokens", 9, vocabulary=9)

@@ -37,7 +37,7 @@ def blobs(classes: int = 5, features: int = 8, spread: float = 2.5) -> Data:
 
 @functools.cache
 def hard(ceiling: float = 0.7) -> Data:
-    """Two classes, some labels of which are wrong: a low ceiling."""
+    """Two classes with some wrong labels: a low ceiling."""
     from sklearn.datasets import make_classification
 
     x, y = make_classification(
@@ -61,7 +61,7 @@ def friedman(rows: int = 1000, noise: float = 0.5) -> Data:
 
 @functools.cache
 def parity(bits: int = 4, features: int = 10) -> Data:
-    """Parity of some of the bits: a plateau, then it takes off."""
+    """Parity of some of the bits: a plateau, then a fast descent."""
     x = np.random.default_rng(6).integers(0, 2, (1600, features))
     y = x[:, :bits].sum(1) % 2
     return split(x * 2.0 - 1.0, y, "binary")

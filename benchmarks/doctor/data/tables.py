@@ -1,4 +1,4 @@
-"""Tables that pip brings."""
+"""Tables that pip installs."""
 
 import dataclasses
 import functools
@@ -38,7 +38,7 @@ def even_digits() -> Data:
 
 @functools.cache
 def digit_columns() -> Data:
-    """Of a digit: even, prime, at least 5, has a loop."""
+    """Whether a digit is even, prime, at least 5, has a loop."""
     data = digits()
     digit = np.arange(10)
     table = np.stack(
@@ -93,7 +93,7 @@ def cancer() -> Data:
 
 @functools.cache
 def raw(name: str) -> Data:
-    """The inputs of `wine`, `cancer`, `diabetes` or `boston` as they come."""
+    """The inputs of `wine`, `cancer`, `diabetes` or `boston`, unscaled."""
     from mlxtend import data as mlxtend
     from sklearn import datasets
 
@@ -133,7 +133,7 @@ def cars() -> Data:
 
 @functools.cache
 def fitness() -> Data:
-    """Three numbers of 20 men from three exercises: no row to hold back."""
+    """Three numbers of 20 men from three exercises: no row is held out."""
     from sklearn.datasets import load_linnerud
 
     data = split(*pair(load_linnerud), "real", 3, standardize=True, test=0.1)

@@ -1,4 +1,4 @@
-"""Dense networks, and what joins networks."""
+"""Dense networks, and functions that combine networks."""
 
 from typing import Any
 

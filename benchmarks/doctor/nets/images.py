@@ -99,7 +99,7 @@ def residual_cnn(
 def autoencoder(
     *widths: int, activation: str = "relu", dropout: float = 0.0
 ) -> Net:
-    """Dense encoder and its mirror image; the head gives the pixels."""
+    """Dense encoder and its mirror image; the head outputs the pixels."""
 
     def net(data: Data, head: Any) -> Any:
         source = x = inputs(data)

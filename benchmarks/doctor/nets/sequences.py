@@ -57,7 +57,7 @@ def text_cnn(filters: int = 32, width: int = 3, embedding: int = 16) -> Net:
 
 
 def causal_cnn(filters: int = 32, depth: int = 2, embedding: int = 16) -> Net:
-    """At each position a prediction from those before it."""
+    """A prediction at each position, from those before it."""
 
     def net(data: Data, head: Any) -> Any:
         source = x = inputs(data)

@@ -1,4 +1,4 @@
-"""Faulty inputs: unscaled, empty, not finite, sorted, out of step."""
+"""Faulty inputs: unscaled, empty, not finite, sorted, mismatched."""
 
 import dataclasses
 import functools
@@ -105,7 +105,7 @@ def log_of_probability(y_true: Any, y_pred: Any) -> Any:
 
 
 def by_spread(y_true: Any, y_pred: Any) -> Any:
-    """Divided by a spread that is 0 for one column."""
+    """Divides by a standard deviation that is 0 for one column."""
     spread = keras.ops.std(y_true, axis=-1, keepdims=True)
     return keras.ops.mean(((y_true - y_pred) / spread) ** 2, axis=-1)
 
@@ -163,7 +163,7 @@ for _name, _sane in (
            _sane, change=changes.sort_by_target,
            fit={"validation_split": 0.35})
 
-# Inputs and targets out of step.
+# Inputs and targets that do not belong together.
 for _name, _sane, _change, _arguments in (
     ("digits-shuffled-labels", "digits-mlp", changes.shuffle_targets, {}),
     ("digits-labels-off-by-one", "digits-mlp", changes.shift_targets,

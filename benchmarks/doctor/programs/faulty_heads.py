@@ -122,7 +122,7 @@ for _name, _sane, _head, _change in (
     faulty(_name, "head cannot reach", expected.HEAD_RANGE, _sane, head=_head,
            change=_change)
 
-# A ReLU where the classes should be told apart.
+# A ReLU where the classes should be separated.
 faulty("digits-relu-softmax", "head cannot reach", expected.HEAD
        | expected.DEAD, "digits-mlp", head="relu", loss=sparse_logits,
        head_arguments={"bias_initializer": lambda:

@@ -1,4 +1,4 @@
-"""Faulty beginnings: symmetric, huge, tiny; vanishing, dead, saturated."""
+"""Faulty starts: symmetric, huge, tiny; vanishing, dead, saturated."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ for _name, _sane, _net, _arguments in (
     faulty(_name, "huge initialization", expected.INITIAL, _sane, net=_net,
            **_arguments)
 
-# Too little arrives at the first layers.
+# Too little reaches the first layers.
 for _name, _sane, _net, _arguments in (
     ("digits-ten-sigmoids", "digits-mlp", deep(10, 32, "sigmoid"), {}),
     ("digits-ten-sigmoids-sgd", "digits-mlp", deep(10, 32, "sigmoid"),
@@ -95,7 +95,7 @@ for _name, _sane, _net, _arguments in (
     faulty(_name, "vanishing", expected.VANISHING, _sane, net=_net,
            **_arguments)
 
-# Dead from the beginning, or soon.
+# Dead from the start, or soon after.
 for _name, _sane, _net, _arguments in (
     ("digits-dead-bias", "digits-mlp", mlp(64, 64, bias=constant(-10.0)), {}),
     ("mnist-dead-bias", "mnist-mlp", mlp(64, 32, bias=constant(-20.0)), {}),
@@ -142,7 +142,7 @@ for _name, _sane, _net, _arguments in (
     faulty(_name, "saturated", expected.SATURATED | expected.INITIAL, _sane,
            net=_net, **_arguments)
 
-# No function between the layers.
+# No activation between the layers.
 for _name, _sane, _net in (
     ("spirals-linear-layers", "spirals-mlp", deep(3, 48, "linear")),
     ("parity-3-linear", "parity-3", deep(3, 32, "linear")),

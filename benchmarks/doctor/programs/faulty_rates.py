@@ -48,7 +48,7 @@ for _name, _sane, _optimizer in (
     faulty(_name, "rate too high", expected.RATE_TOO_HIGH, _sane,
            optimizer=_optimizer)
 
-# Too high for numbers: the loss runs away.
+# Too high in regression: the loss diverges.
 for _name, _sane, _optimizer in (
     ("boston-sgd-1", "boston-mlp", sgd(1.0)),
     ("friedman-sgd-2", "friedman-mlp", sgd(2.0)),
@@ -104,7 +104,7 @@ def scheduled(function: Any) -> Any:
     }
 
 
-# A schedule that ends, or begins, at nearly nothing.
+# A schedule that ends, or starts, near 0.
 for _name, _sane, _arguments in (
     ("digits-decays-at-once", "digits-mlp", {"optimizer": lambda:
      optimizers.Adam(schedules.ExponentialDecay(1e-3, 2, 0.5))}),
@@ -133,7 +133,7 @@ faulty("mnist-cnn-one-step-an-epoch", "too few steps",
 faulty("cancer-one-step-an-epoch", "too few steps", expected.RATE_TOO_SMALL,
        "cancer-mlp", batch=1000, optimizer=sgd(1e-3))
 
-# Sizes of targets that the rate does not fit.
+# Targets whose scale does not fit the rate.
 for _name, _sane, _change, _arguments in (
     ("boston-dollars", "boston-mlp", changes.target_times(9200.0, 22500.0),
      {}),
@@ -153,7 +153,7 @@ for _name, _sane, _change, _arguments in (
            | (expected.EXPLODING if "sgd" in _name else frozenset()), _sane,
            change=_change, **_arguments)
 
-# Momentum that never lets go.
+# Momentum that is too high.
 faulty("digits-momentum-0.999", "rate too high", expected.RATE_TOO_HIGH,
        "digits-mlp", optimizer=sgd(0.3, 0.999), net=mlp(64, 64))
 faulty("mnist-cnn-momentum-0.999", "rate too high", expected.RATE_TOO_HIGH,

@@ -48,7 +48,7 @@ for _name, _sane, _net, _arguments in (
     faulty(_name, "short memory", expected.MEMORY, _sane, net=_net,
            **_arguments)
 
-# Zeros after the end, and nobody says that they are none.
+# Zeros after the end that are not masked.
 for _name, _sane, _net, _steps in (
     ("nouns-padded-gru", "nouns-gru", rnn("GRU", 24, mask=False), 60),
     ("nouns-padded-lstm", "nouns-lstm", rnn("LSTM", 24, mask=False), 50),
@@ -63,7 +63,7 @@ for _name, _sane, _net, _steps in (
            change=changes.chain(_before, _pad) if _before else _pad)
 
 
-# A layer on the way throws the mask away.
+# A layer in between drops the mask.
 def lost_mask(d: Any, head: Any) -> Any:
     source = keras.Input(d.x.shape[1:], dtype="int32")
     x = layers.Embedding(d.vocabulary, 16, mask_zero=True)(source)
@@ -81,7 +81,7 @@ for _name, _sane, _steps in (
            change=changes.chain(_before, _pad) if _before else _pad)
 
 
-# The order of what matters is thrown away, or the wrong end is kept.
+# The order that matters is discarded, or the wrong end is kept.
 def cut(d: data.Data) -> data.Data:
     """The first letters of the words, which say little."""
     return dataclasses.replace(d, x=d.x[:, :2] * 0, x_test=d.x_test[:, :2] * 0)

@@ -48,7 +48,7 @@ for _name, _sane, _arguments in (
     faulty(_name, "batch norm gap", expected.BATCH_NORM, _sane, **_arguments)
 
 
-# Memorised.
+# Memorized training data.
 def memorizes(rows: int, noise: float = 0.0) -> Any:
     if not noise:
         return changes.only(rows)
@@ -81,7 +81,7 @@ for _name, _sane, _arguments in (
     faulty(_name, "overfitting", expected.OVERFITTING, _sane,
            validation="held", **_arguments)
 
-# Penalties that are all of the loss.
+# Penalties that dominate the loss.
 for _name, _sane, _net, _arguments in (
     ("digits-l2-10", "digits-mlp", mlp(64, 64, penalty=regularizers.L2(10.0)),
      {}),
@@ -144,7 +144,7 @@ for _name, _sane, _arguments in (
 ):
     faulty(_name, "majority class", expected.COLLAPSE, _sane, **_arguments)
 
-# Weights of the classes upside down.
+# Class weights that are reversed.
 faulty("rare-digit-weights", "class weights", expected.WEIGHTS,
        "rare-digit-strongly-weighted",
        fit={"class_weight": {0: 20.0, 1: 0.1}})

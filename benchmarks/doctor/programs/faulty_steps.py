@@ -1,4 +1,4 @@
-"""Faulty steps: frozen, cut off, broadcast, upside down."""
+"""Faulty steps: frozen, cut off, broadcast, reversed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -95,7 +95,7 @@ for _name, _sane, _net in (
     faulty(_name, "gradient cut off", expected.UNTRAINED, _sane, net=_net)
 
 
-# A step of one's own that does not train what it should.
+# A custom step that does not train what it should.
 class ForgetsToApply(Regularized):
     def descend(self, loss_of: Any, variables: Any, optimizer: Any) -> Any:
         return loss_of()
@@ -195,13 +195,13 @@ for _name, _sane in (
            loss=EachTime(OwnCrossEntropy))
 
 
-# Upside down.
+# Reversed.
 def negative_error(y_true: Any, y_pred: Any) -> Any:
     return -ops.mean(ops.square(y_true - y_pred), axis=-1)
 
 
 def accuracy_as_loss(y_true: Any, y_pred: Any) -> Any:
-    """Somebody wants the accuracy to rise, and gets it to fall."""
+    """The accuracy should rise, but minimizing it makes it fall."""
     picked = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), 10)
     return ops.sum(picked * y_pred, axis=-1)
 

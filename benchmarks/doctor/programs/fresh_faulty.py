@@ -42,7 +42,7 @@ def constant(value: float) -> Any:
     return lambda: initializers.Constant(value)
 
 
-# Losses of one's own that ask for something else.
+# Custom losses that ask for something else.
 def negative_absolute(y_true: Any, y_pred: Any) -> Any:
     return -ops.mean(ops.abs(y_true - y_pred), axis=-1)
 
@@ -61,7 +61,7 @@ def share_of_right(y_true: Any, y_pred: Any) -> Any:
 
 
 def correlation(y_true: Any, y_pred: Any) -> Any:
-    """That should rise, and falls."""
+    """It should rise, but the loss makes it fall."""
     a = y_true - ops.mean(y_true, axis=0)
     b = y_pred - ops.mean(y_pred, axis=0)
     return ops.mean(ops.sum(a * b, 0) / ops.sqrt(
@@ -147,7 +147,7 @@ for _name, _sane, _arguments in (
     faulty(_name, "majority class", expected.COLLAPSE, _sane, **_arguments)
 
 
-# A `train_step` of one's own that goes wrong.
+# A custom `train_step` that goes wrong.
 class Upwards(Mixing):
     def descend(self, loss_of: Any, variables: Any, optimizer: Any) -> Any:
         return super().descend(lambda: -loss_of(), variables, optimizer)
@@ -196,7 +196,7 @@ faulty_fit("fresh-vae-divergence", "own step", expected.WEAK
            | expected.PENALTY, "vae-mnist",
            own_autoencoder("mnist", 3e-3, 50.0))
 
-# Inputs and targets out of step.
+# Inputs and targets that do not belong together.
 for _name, _sane, _arguments in (
     ("fresh-wine-shuffled", "wine-mlp", {}),
     ("fresh-terrain-shuffled", "terrain-mlp", {}),
@@ -227,7 +227,7 @@ for _name, _sane, _net, _head in (
     faulty(_name, "symmetric", expected.SYMMETRIC, _sane, net=_net,
            head_arguments={"kernel_initializer": lambda h=_head: h})
 
-# Flat from the start.
+# Saturated from the start.
 for _name, _sane, _net in (
     ("fresh-blobs-flat", "blobs-mlp",
      mlp(32, activation="sigmoid", init=normal(60.0))),
@@ -252,7 +252,7 @@ for _name, _sane, _net in (
            net=_net)
 
 
-# NaN, from losses of one's own.
+# NaN from custom losses.
 def of_logarithms(y_true: Any, y_pred: Any) -> Any:
     return ops.mean((ops.log(y_true + 3.0) - ops.log(y_pred)) ** 2, axis=-1)
 

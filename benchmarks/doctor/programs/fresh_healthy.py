@@ -38,7 +38,7 @@ def adam(rate: float) -> Any:
     return lambda: keras.optimizers.Adam(rate)
 
 
-# Losses of one's own for numbers.
+# Custom losses for numbers.
 def pinball(share: float) -> Any:
     def loss(y_true: Any, y_pred: Any) -> Any:
         error = y_true - y_pred
@@ -91,7 +91,7 @@ def learned_correlation(m: Any, d: Data) -> float:
 
 def by_correlation(make: Callable[[], Data], loss: Any, epochs: int = 25,
                    change: Callable[[Array], Array] = lambda y: y) -> Any:
-    """What was learned shows in the ranks: the loss wants another scale."""
+    """The loss wants another scale, so only the ranks show what was learned."""
 
     def build() -> Fit:
         d = make()
@@ -112,14 +112,14 @@ def poisson_of_logarithm(y_true: Any, y_pred: Any) -> Any:
 
 
 def pairs_in_order(y_true: Any, y_pred: Any) -> Any:
-    """RankNet: of each pair the higher one should be predicted higher."""
+    """RankNet: in each pair, the higher one should be predicted higher."""
     above = ops.cast(y_true > ops.transpose(y_true), y_pred.dtype)
     apart = y_pred - ops.transpose(y_pred)
     return ops.mean(above * ops.softplus(-apart))
 
 
 def cox(y_true: Any, y_pred: Any) -> Any:
-    """Partial likelihood: who dies early has a high risk."""
+    """Partial likelihood: subjects that die early have a high risk."""
     at_risk = ops.cast(ops.transpose(y_true) >= y_true, y_pred.dtype)
     risks = ops.exp(ops.clip(ops.transpose(y_pred), -10.0, 10.0))
     return ops.mean(ops.log(ops.sum(at_risk * risks, -1) + 1e-6)
@@ -180,7 +180,7 @@ healthy("fresh-three-quantiles", "distribution",
 healthy("fresh-normal", "distribution", several_units(2, normal, 0))
 
 
-# Losses of one's own for classes.
+# Custom losses for classes.
 def from_logits(y_true: Any, y_pred: Any) -> Any:
     picked = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"),
                          y_pred.shape[-1])
@@ -240,7 +240,7 @@ healthy("fresh-rare-softmax", "imbalanced", Recipe(
     change=changes.two_columns))
 
 
-# Orders of classes.
+# Ordered classes.
 def fifths() -> Data:
     d = data.boston()
     edges = np.quantile(d.y, [0.2, 0.4, 0.6, 0.8])
@@ -277,7 +277,7 @@ healthy("fresh-ordinal-movers", "ordinal", Recipe(
     fifths, mlp(48, 24), epochs=30, loss=earth_movers))
 
 
-# Places instead of predictions.
+# Positions instead of predictions.
 def all_triplets(y_true: Any, y_pred: Any) -> Any:
     y = ops.reshape(y_true, (-1, 1))
     same = ops.cast(ops.equal(y, ops.transpose(y)), y_pred.dtype)
@@ -395,7 +395,7 @@ def loss_is_the_output() -> Fit:
 healthy("fresh-loss-is-the-output", "own model", loss_is_the_output)
 
 
-# A `train_step` of one's own, which logs what it likes.
+# A custom `train_step`, which logs whatever it likes.
 class Mixing(WithOwnStep):
     """Mixup, written out; `logs` names what is reported."""
 
@@ -441,7 +441,7 @@ healthy("fresh-mixing-blobs", "own step", mixing("blobs", "loss"))
 healthy("fresh-gan-moons", "own step", gan("clusters", 20))
 healthy("fresh-vae-mnist", "own step", vae("mnist", 20, 10))
 
-# Without positions, where the order is nothing; an accuracy of entries.
+# Without positions, where order does not matter; an accuracy of entries.
 variant("fresh-topics-set", "attention", "topics-bag",
         net=transformer(1, 24, positions=False), epochs=10)
 variant("fresh-digits-answers", "metric", "digits-one-hot",
@@ -451,7 +451,7 @@ variant("fresh-wine-answers", "metric", "wine-mlp", loss="binary_crossentropy",
         head="sigmoid", metrics=("binary_accuracy",), change=changes.one_hot,
         epochs=35)
 
-# Sure units that learn.
+# Saturated units that learn.
 variant("fresh-digits-hard-tanh", "saturated but fine", "digits-mlp",
         net=mlp(96, 48, activation="hard_tanh"))
 variant("fresh-cancer-steep", "saturated but fine", "cancer-mlp",

@@ -101,7 +101,7 @@ healthy("vae-mnist", "own step", vae("mnist", 10, 10))
 
 
 class GAN(WithOwnStep):
-    """Points of a curve from noise, judged by the other network."""
+    """Points of a curve from noise, judged by the discriminator."""
 
     def __init__(self, latent: int = 4, size: int = 2) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Healthy programs that look ill: plateaus, few, noisy, rare or raw data."""
+"""Healthy programs that look faulty: plateaus, few, noisy, rare or raw data."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def adam(rate: float) -> Any:
     return lambda: keras.optimizers.Adam(rate)
 
 
-# Nothing happens for long, then it takes off.
+# Nothing happens for a long time, then the loss falls.
 healthy("parity-4", "plateau", Recipe(
     lambda: data.parity(4, 10), mlp(64, activation="tanh"), epochs=40,
     optimizer=adam(3e-3),
@@ -102,7 +102,7 @@ variant("cancer-60", "tiny", "cancer-mlp", change=changes.only(60), epochs=25)
 variant("mnist-cnn-300", "tiny", "mnist-cnn", change=changes.only(300),
         epochs=16)
 
-# Few of a class.
+# Few samples of a class.
 for _name, _weights, _rate in (
     ("plain", None, 3e-3),
     ("weighted", {0: 0.55, 1: 5.0}, 3e-3),
@@ -122,7 +122,7 @@ variant("rare-digit-cnn", "imbalanced", "rare-digit-mlp", net=cnn(8, 16))
 variant("digits-few-eights", "imbalanced", "digits-mlp",
         change=changes.rare(8, 0.04), epochs=14)
 
-# Inputs nobody scaled, and it trains anyway.
+# Unscaled inputs, and the model trains anyway.
 variant("digits-sixteenths", "unscaled but fine", "digits-mlp",
         change=changes.times(16.0), optimizer=adam(1e-3))
 variant("mnist-255-adam", "unscaled but fine", "mnist-mlp",
@@ -146,7 +146,7 @@ variant("topics-ids", "unscaled but fine", "topics-bag", net=bag(8),
         epochs=12)
 
 
-# Converged, and trained on; first trained elsewhere, then tuned.
+# Converged, then trained further; pretrained, then fine-tuned.
 def train_first(epochs: int, task: Any = None) -> Any:
     def train(model: Any, data_: Data) -> None:
         source = task(data_) if task else data_
@@ -209,7 +209,7 @@ variant("digits-tuned-whole", "fine-tuned", "digits-mlp",
 
 
 def random_features(model: Any) -> None:
-    """Frozen random features: an old and sound method."""
+    """Frozen random features: an established method."""
     for layer in model.layers[:-1]:
         if isinstance(layer, layers.Dense):
             layer.trainable = False

@@ -155,7 +155,7 @@ variant("digits-sample-weights", "own model", "digits-mlp",
 
 
 class Centre(layers.Layer):
-    """Adds a loss of its own: codes near 0."""
+    """Adds a loss that keeps codes near 0."""
 
     def call(self, x: Any) -> Any:
         self.add_loss(1e-3 * ops.mean(x**2))

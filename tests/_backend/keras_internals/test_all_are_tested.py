@@ -1,4 +1,4 @@
-"""What Keras keeps private may change with any version of it.
+"""Private parts of Keras may change with any version.
 
 So each function that leans on it has a test, here and by its name: its
 docstring says on what. Run them first with a new Keras.

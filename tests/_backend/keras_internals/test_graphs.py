@@ -28,7 +28,7 @@ class Subclassed(keras.Model):
 
 
 class Changed(keras.Model):
-    """A graph of layers with a `call` of its own."""
+    """A graph of layers with a custom `call`."""
 
     def call(self, x):
         return super().call(x) + 1.0

@@ -18,7 +18,7 @@ Y = {name: RANDOM.normal(size=(4, 2)).astype("float32") for name in "bc"}
 PREDICTED = {
     name: RANDOM.normal(size=(4, 2)).astype("float32") for name in "bc"
 }
-# Of `b` the mean square, and three times the mean deviation of `c`.
+# The mean square of `b`, and three times the mean deviation of `c`.
 PARTS = {
     "b": float(np.mean((Y["b"] - PREDICTED["b"]) ** 2)),
     "c": float(3.0 * np.mean(np.abs(Y["c"] - PREDICTED["c"]))),

@@ -23,7 +23,7 @@ def asking(name, found):
 def test_name_in_logs():
     """The container of compiled metrics asks each for its result, in a loop.
 
-    There a variable `name` tells two of one name apart.
+    There, a variable `name` distinguishes two of one name.
     """
     found = {"b": [], "c": [], "other": []}
     inputs = keras.Input((3,))

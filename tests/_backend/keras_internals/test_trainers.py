@@ -25,7 +25,7 @@ BACKEND = keras.backend.backend()
 only_jax = pytest.mark.skipif(
     BACKEND != "jax", reason="a train function with a state"
 )
-# Steps per execution, of which PyTorch has one.
+# Steps per execution; PyTorch has one.
 STEPS = [1] if BACKEND == "torch" else [1, 2]
 X = np.arange(24, dtype="float32").reshape(12, 2)
 Y = np.arange(12, dtype="float32")[:, None]

@@ -52,7 +52,7 @@ ONE_HOT = np.eye(3)[[0, 1, 2, 2]]
         ([np.nan, np.inf], BINARY, "real"),
         ([], BINARY, "real"),
         (["a", "b"], a_head(), "real"),
-        # Of losses that nobody knows, the function says what is wanted.
+        # For unknown losses, the function says what is wanted.
         ([0, 1, 2], a_head("other"), "sparse"),
         ([0, 1], a_head("other", 1, activation="sigmoid"), "binary"),
         ([0.5, 2.0], a_head("other", 1, activation="linear"), "real"),

@@ -22,7 +22,7 @@ class Silence(layers.Layer):
 
 
 class Own(layers.Layer):
-    """A layer of somebody's own; `shapes` are those of its weights."""
+    """A custom layer; `shapes` are those of its weights."""
 
     def __init__(self, shapes, function, **kwargs):
         super().__init__(**kwargs)
@@ -168,7 +168,7 @@ def test_a_model_without_units_has_no_such_log_key():
 
 
 def test_a_bias_that_is_zero_by_itself_kills_no_unit():
-    """The normalization takes the bias off again: its gradient is rounding."""
+    """The normalization removes the bias again: its gradient is rounding."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [

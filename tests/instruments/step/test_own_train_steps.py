@@ -1,4 +1,4 @@
-"""Models whose `train_step` is their author's own."""
+"""Models with a custom `train_step`."""
 
 import threading
 import warnings
@@ -147,7 +147,7 @@ def test_each_part_has_the_gradient_that_moved_it(kind):
     )
     assert np.isfinite(history["update_ratio"][0])
     assert rows_of(monitor, "applied") == {"": 1.0}
-    # That of an optimizer that takes no step would say nothing.
+    # An optimizer that takes no step would show nothing.
     rates = monitor.recording.select(quantity="learning_rate")
     assert len(rates) == (kind is Shared)
 

@@ -1,4 +1,4 @@
-"""Nothing is left patched, whatever ends a training."""
+"""Nothing is left patched, however a training run ends."""
 
 import gc
 
@@ -271,7 +271,7 @@ class TestCustomLoop:
 
 
 def compiled_step(model):
-    """A training loop of one's own, as the backend's users write it."""
+    """A custom training loop, as the backend's users write it."""
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     match keras.backend.backend():
         case "tensorflow":
