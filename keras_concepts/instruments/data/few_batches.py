@@ -57,7 +57,7 @@ def _batches(owner: str, data: Any) -> Iterator[Any]:
                 f"`x` of `{owner}` shuffles in a way that cannot be copied, "
                 "and reading it would change the order of your next epoch. "
                 "Pass arrays, or a list of a few batches such as "
-                "`list(dataset.take(4))` of a dataset made for this. Received: "
+                "`list(dataset.take(4))` of a separate dataset. Received: "
                 f"x={type(data).__name__}."
             )
         data = copy
@@ -73,7 +73,7 @@ def _batches(owner: str, data: Any) -> Iterator[Any]:
         raise TypeError(
             f"`x` of `{owner}` is an iterator or generator, which can be read "
             "only once: reading it would take batches away from `fit`. Pass "
-            "arrays, or a list of a few batches from another one. Received: "
+            "arrays, or a list of a few batches from a new one. Received: "
             f"{type(data).__name__}."
         )
     return iterator
