@@ -46,8 +46,7 @@ def non_finite_data(t: Training) -> Iterator[Evidence]:
             ),
             advice="Remove these rows, or replace the missing values.",
             code=f"keep = np.isfinite({kind}).reshape(len({kind}), -1)"
-            ".all(axis=1)\n"
-            "x, y = x[keep], y[keep]",
+            ".all(axis=1); x, y = x[keep], y[keep]",
             variant="data",
             part=f"{kind}:{name}",
         )

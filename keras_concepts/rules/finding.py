@@ -44,7 +44,7 @@ class Evidence:
         since: When it began, `(epoch, step)`, both from 0.
         measured: The measured numbers.
         advice: What to change, in one sentence.
-        code: The change as a line of Keras code, or two.
+        code: The change as a line of Keras code.
         variant: Which of several kinds it is, if the rule distinguishes them.
         part: Output or input, if each may have its own finding.
     """
@@ -79,7 +79,7 @@ class Finding:
         evidence: The measured numbers, and their thresholds.
         why: Why it matters, in one sentence.
         advice: What to change, in one sentence.
-        code: The change as a line of Keras code, or two, or `""`.
+        code: The change as a line of Keras code, or `""`.
         page: File in `docs/` that explains the concept, a URL, or `""`.
         variant: Which of several kinds it is, if the rule distinguishes them.
     """

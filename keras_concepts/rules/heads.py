@@ -188,7 +188,7 @@ def _one_unit(
         ],
         "Use a sigmoid and binary cross-entropy for two classes, or one unit "
         "per class.",
-        'keras.layers.Dense(1, activation="sigmoid")\n'
+        'keras.layers.Dense(1, activation="sigmoid"); '
         'loss="binary_crossentropy"',
     )
 

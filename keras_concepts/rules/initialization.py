@@ -64,7 +64,7 @@ def frozen_body(t: Training) -> Iterator[Evidence]:
         ),
         advice="Set `trainable = True`, at least for the last layers, and "
         "compile again with a small learning rate.",
-        code="body.trainable = True\n"
+        code="body.trainable = True; "
         "model.compile(keras.optimizers.Adam(1e-5), model.loss)",
     )
 

@@ -173,7 +173,7 @@ def _range(
                 "sparse categorical cross-entropy."
             )
             code = (
-                f"{dense_code(classes, 'softmax')}\n"
+                f"{dense_code(classes, 'softmax')}; "
                 'loss="sparse_categorical_crossentropy"'
             )
         elif target["form"] == "real":

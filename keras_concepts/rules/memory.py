@@ -140,5 +140,5 @@ def no_positions(t: Training) -> Iterator[Evidence]:
         ),
         "Add an embedding of the position to that of the token.",
         "positions = keras.ops.cumsum(keras.ops.ones_like(tokens), axis=1) - 1"
-        "\nx = x + keras.layers.Embedding(length, width)(positions)",
+        "; x = x + keras.layers.Embedding(length, width)(positions)",
     )

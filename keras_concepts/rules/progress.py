@@ -375,7 +375,7 @@ def class_weights(t: Training) -> Iterator[Evidence]:
                 ),
             ),
             "Weight each class by the inverse of its frequency, or not at all.",
-            "counts = np.unique(y, return_counts=True)[1]\n"
+            "counts = np.unique(y, return_counts=True)[1]; "
             "class_weight = dict(enumerate(counts.mean() / counts))",
         )
 

@@ -66,7 +66,7 @@ _ADVICE = {
     "weight": "Lower the learning rate or clip the gradients.",
 }
 _CODE = {
-    "input": "keep = np.isfinite(x).reshape(len(x), -1).all(axis=1)\n"
+    "input": "keep = np.isfinite(x).reshape(len(x), -1).all(axis=1); "
     "x, y = x[keep], y[keep]",
     "activation": "keras.ops.maximum(x, keras.config.epsilon())",
     "loss": "loss=keras.losses.CategoricalCrossentropy(from_logits=True)",
