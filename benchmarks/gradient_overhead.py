@@ -6,8 +6,8 @@ In one process, each epoch of a watched `fit` is followed by an epoch of a plain
 one, and compared with the plain epochs before and after it. So load from
 elsewhere on the machine hits both, and nothing is compiled inside what is
 compared: the first epoch of each `fit` is reported apart. The row "plain again"
-is watched by nobody: what it shows is noise, and no other row can be read more
-finely than that.
+is not watched: it shows the noise, and no other row can be read more finely
+than that.
 
 Processor time stands beside the clock, since it does not count the waiting for
 a core that others use.
