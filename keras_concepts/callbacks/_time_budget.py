@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from keras_concepts import _backend
 from keras_concepts.instruments.step.schedule import Schedule
@@ -249,6 +250,22 @@ class PlannedBudget(TimeBudget):
         """
         del done
         return True
+
+
+def budget_for(model: Any, share: float | None) -> TimeBudget:
+    """The budget of a run.
+
+    Args:
+        model: The compiled model that is trained.
+        share: See `TimeBudget`.
+    """
+    compiles = not model.run_eagerly
+    several = _backend.process_count(model) > 1
+    return (PlannedBudget if several else TimeBudget)(
+        share,
+        compiles and _backend.COMPILES,
+        compiles_looks=compiles and _backend.COMPILES_FEW,
+    )
 
 
 class _Trial:

@@ -35,9 +35,8 @@ from keras_concepts.callbacks._on_finding import (
 from keras_concepts.callbacks._probe import fed_probe
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
-    PlannedBudget,
-    TimeBudget,
     aside,
+    budget_for,
     checks_of_an_epoch,
 )
 from keras_concepts.callbacks.gradient_monitor import GradientMonitor
@@ -335,14 +334,8 @@ class TrainingDoctor(ContinuedMonitor):
                     "`time_budget`: the processes of a distributed training "
                     "must run the same steps, so every step is measured"
                 )
+        self._budget = budget_for(model, share)
         processes = _backend.process_count(model)
-        budget = TimeBudget if processes == 1 else PlannedBudget
-        compiles = not model.run_eagerly
-        self._budget = budget(
-            share,
-            compiles and _backend.COMPILES,
-            compiles_looks=compiles and _backend.COMPILES_FEW,
-        )
         if processes > 1:
             self._careful.note(
                 f"the data of {processes - 1} of the {processes} processes, "
