@@ -1,8 +1,6 @@
 """Attaches a doctor to every `fit`, without changing the training script."""
 
 import contextlib
-import functools
-import inspect
 import os
 import pathlib
 import threading
@@ -17,6 +15,7 @@ from rich.text import Text
 
 from keras_concepts import _after_keras
 from keras_concepts._shown_as_text import print_through
+from keras_concepts._wrapped_fit import WrappedFit
 from keras_concepts.recording import Recording
 from keras_concepts.reports import report_of, write_report
 from keras_concepts.reports.doctor.verdict import verdict_on
@@ -148,14 +147,14 @@ class Watch:
         self._thread, self._process = threading.get_ident(), os.getpid()
         with _changing:
             _active.append(self)
-            _after_keras.run(_Wrapper.put_on)
+            _after_keras.run(_put_on)
         return self
 
     def __exit__(self, *exception: object) -> None:
         with _changing:
             _active.remove(self)
             if not _active:
-                _Wrapper.take_off()
+                _wrapped_fit.take_off()
             if self.is_of_this_process:
                 for doctor in [*self._waiting]:
                     self._conclude(doctor)
@@ -184,7 +183,7 @@ class Watch:
 
     @property
     def recording(self) -> Recording:
-        """Findings of the last `fit`; empty before the first."""
+        """Recording of the last `fit`; empty before the first."""
         return self.doctors[-1].recording if self.doctors else Recording()
 
     def summary(
@@ -347,66 +346,13 @@ def _watch_of_this_thread() -> Watch | None:
     return next(reversed(own or active), None)
 
 
-class _Wrapper:
-    """Keras' `fit` while it is watched."""
-
-    _owner: Any = None
-    _fit: Any = None
-    _watched: Any = None
-
-    @classmethod
-    def put_on(cls) -> None:
-        """Replaces `fit` in the Keras class that defines it."""
-        import keras
-
-        with _changing:
-            if cls._owner is not None or not _active:
-                return
-            owners = [c for c in keras.Model.__mro__ if "fit" in vars(c)]
-            cls._owner = owners[0]
-            cls._fit = vars(cls._owner)["fit"]
-            # Other wrappers may take any arguments.
-            places = [_place_of_callbacks(vars(c)["fit"]) for c in owners]
-            place = next(each for each in places if each is not None)
-            cls._watched = cls._owner.fit = _watched(cls._fit, place)
-
-    @classmethod
-    def take_off(cls) -> None:
-        """Restores `fit`.
-
-        If others have wrapped it meanwhile, it stays below their wrapper,
-        without effect.
-        """
-        owner, cls._owner = cls._owner, None
-        if owner is not None and vars(owner).get("fit") is cls._watched:
-            owner.fit = cls._fit
+def _put_on() -> None:
+    with _changing:
+        if _active:
+            _wrapped_fit.put_on()
 
 
-def _place_of_callbacks(fit: Callable[..., Any]) -> int | None:
-    """Position of that argument; `None` if a function does not have it."""
-    names = [*inspect.signature(fit).parameters]
-    return names.index("callbacks") if "callbacks" in names else None
-
-
-def _watched(fit: Callable[..., Any], place: int) -> Callable[..., Any]:
-    """Wraps `fit`, which receives its arguments in their original form."""
-
-    @functools.wraps(fit)
-    def watched_fit(*args: Any, **kwargs: Any) -> Any:
-        def call(callbacks: Any) -> Any:
-            if len(args) > place:
-                return fit(
-                    *args[:place], callbacks, *args[place + 1 :], **kwargs
-                )
-            return fit(*args, **kwargs | {"callbacks": callbacks})
-
-        watching = _watch_of_this_thread()
-        if watching is None or not args:
-            return fit(*args, **kwargs)
-        given = args[place] if len(args) > place else kwargs.get("callbacks")
-        return watching.fit(call, args[0], given)
-
-    return watched_fit
+_wrapped_fit = WrappedFit(_watch_of_this_thread)
 
 
 @contextlib.contextmanager

@@ -53,7 +53,15 @@ ALLOWED = {
     | JUDGE
     | {"instruments", "reports", "rules", "_batches", "_check_masks"},
     "_script": set(),
-    "_watch": {"_after_keras", "callbacks", "recording", "reports", "rules"},
+    "_watch": {
+        "_after_keras",
+        "_wrapped_fit",
+        "callbacks",
+        "recording",
+        "reports",
+        "rules",
+    },
+    "_wrapped_fit": set(),
     "_run_folder": {
         "_after_keras",
         "_backend",

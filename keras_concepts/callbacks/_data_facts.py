@@ -29,13 +29,17 @@ class DataFacts:
     Args:
         model: The model in `fit`.
         careful: Guards what may fail.
+        are_known: Whether they have been recorded, so that only a probe is
+            wanted.
 
     Attributes:
         are_known: Whether there is nothing left to find out.
     """
 
-    def __init__(self, model: Any, careful: Careful) -> None:
-        self.are_known = False
+    def __init__(
+        self, model: Any, careful: Careful, are_known: bool = False
+    ) -> None:
+        self.are_known = are_known
         self._model: Any = model
         self._careful = careful
         self._watch: DataWatch | None = None

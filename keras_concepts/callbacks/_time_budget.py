@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from keras_concepts import _backend
 from keras_concepts.instruments.step.schedule import Schedule
@@ -219,18 +220,14 @@ class PlannedBudget(TimeBudget):
     """
 
     _begins, _spacing = 64, 16
-    # Steps of the run, and of its present `fit`.
-    _steps, _of_fit = 0, 0
+    _before = 0  # step that was asked about before
 
     def _allows_next(self, step: int) -> bool:
         if self.share is None:
             return True
-        before = self._steps
-        # If another `fit` continues the run, it counts from 0.
-        self._steps += step - self._of_fit if step >= self._of_fit else step
-        self._of_fit = step
-        passed = self._steps // self._spacing > before // self._spacing
-        return passed and self._steps >= self._begins
+        before, self._before = self._before, step
+        passed = step // self._spacing > before // self._spacing
+        return passed and step >= self._begins
 
     def allows_look(self) -> bool:
         """Whether there is time for another look."""
@@ -253,6 +250,22 @@ class PlannedBudget(TimeBudget):
         """
         del done
         return True
+
+
+def budget_for(model: Any, share: float | None) -> TimeBudget:
+    """The budget of a run.
+
+    Args:
+        model: The compiled model that is trained.
+        share: See `TimeBudget`.
+    """
+    compiles = not model.run_eagerly
+    several = _backend.process_count(model) > 1
+    return (PlannedBudget if several else TimeBudget)(
+        share,
+        compiles and _backend.COMPILES,
+        compiles_looks=compiles and _backend.COMPILES_FEW,
+    )
 
 
 class _Trial:
@@ -338,6 +351,7 @@ class GatedSchedule(Schedule):
         inner: Decides which steps to measure.
         budget: Decides which of those may be measured.
         at_step: Called before each step, with the number of steps taken.
+        taken: Steps of the run taken before, in other calls of `fit`.
     """
 
     def __init__(
@@ -345,12 +359,13 @@ class GatedSchedule(Schedule):
         inner: Schedule,
         budget: TimeBudget,
         at_step: Callable[[int], None] | None = None,
+        taken: int = 0,
     ) -> None:
         super().__init__(inner.every, inner.max_samples)
         self._inner = inner
         self._budget = budget
         self._at_step = at_step
-        self._total = 0
+        self._total = taken
         self._is_owed = False
 
     @property
@@ -382,7 +397,6 @@ def checks_of_an_epoch(epoch: int, planned: int) -> bool:
 
     True after the first epoch and the last; in a run of ten epochs or more also
     after a tenth, a fifth and half of them.
-    fifth and half of them.
 
     Args:
         epoch: From 1.

@@ -35,9 +35,8 @@ from keras_concepts.callbacks._on_finding import (
 from keras_concepts.callbacks._probe import fed_probe
 from keras_concepts.callbacks._time_budget import (
     GatedSchedule,
-    PlannedBudget,
-    TimeBudget,
     aside,
+    budget_for,
     checks_of_an_epoch,
 )
 from keras_concepts.callbacks.gradient_monitor import GradientMonitor
@@ -251,6 +250,7 @@ class TrainingDoctor(ContinuedMonitor):
         self._trained: Any = None
         self._writers = LiveWriters([], self._careful)
         self._epoch = 0
+        self._taken = 0  # steps in the fits before
         self._is_probed = self._is_broken = False
         self._writes_files = True
         self._has_bad_probe = self._looks_later = False
@@ -286,19 +286,29 @@ class TrainingDoctor(ContinuedMonitor):
         if self._is_listed_again():
             return
         if self._goes_on:
+            before = self.recording.next_step
             self._go_on()
+            self._taken += self.recording.next_step - before
         else:
             self._start()
+        self._budget.plan(self.params.get("steps"), self._planned_epochs())
         model = self._trained = self.model
         with self._aside():
-            if self._data is None or not self._data.are_known:
-                self._data = DataFacts(model, self._careful)
-                self._record_data_facts()
+            self._see_data()
             for each in monitors_for(model, self.every, self._non_finite):
                 self._monitors.begin(
                     each, model, self.params, self._log, self._gated
                 )
             self._record_names()
+
+    def _see_data(self) -> None:
+        """Looks at the data of a `fit` until all is known, and for a probe."""
+        are_known = self._data is not None and self._data.are_known
+        is_probed = self._checkup is not None and self._checkup.has_probe
+        if are_known and (is_probed or self.probe is not None):
+            return
+        self._data = DataFacts(self.model, self._careful, are_known)
+        self._record_data_facts()
 
     def _start(self) -> None:
         self.conclude()
@@ -324,21 +334,14 @@ class TrainingDoctor(ContinuedMonitor):
                     "`time_budget`: the processes of distributed training "
                     "must run the same steps, so every step is measured"
                 )
+        self._budget = budget_for(model, share)
         processes = _backend.process_count(model)
-        budget = TimeBudget if processes == 1 else PlannedBudget
-        compiles = not model.run_eagerly
-        self._budget = budget(
-            share,
-            compiles and _backend.COMPILES,
-            compiles_looks=compiles and _backend.COMPILES_FEW,
-        )
         if processes > 1:
             self._careful.note(
                 f"the data of {processes - 1} of the {processes} processes, "
                 "each of which reads its share: findings about inputs and "
                 "labels cover the share of the first"
             )
-        self._budget.plan(self.params.get("steps"), self._planned_epochs())
 
     def _let_go(self) -> Checkup | None:
         checkup, self._checkup = self._checkup, None
@@ -441,7 +444,8 @@ class TrainingDoctor(ContinuedMonitor):
         """Steps taken so far, over all runs of the recording."""
         step = self._monitors.step
         if step is None:
-            steps = self._epochs * (self.params.get("steps") or 0)
+            epochs = self._epochs - sum(self._begun_at[-1:])
+            steps = epochs * (self.params.get("steps") or 0)
             step = self.recording.next_step + steps
         return step
 
@@ -463,7 +467,7 @@ class TrainingDoctor(ContinuedMonitor):
 
     def _gated(self, monitor: StepMonitor, inner: Schedule) -> Schedule:
         inside = self._inside if isinstance(monitor, GradientMonitor) else None
-        return GatedSchedule(inner, self._budget, inside)
+        return GatedSchedule(inner, self._budget, inside, self._taken)
 
     def _record_data_facts(self) -> None:
         if self._data is not None:

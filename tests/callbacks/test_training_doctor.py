@@ -20,6 +20,7 @@ from keras_concepts.callbacks import (
     SignalMonitor,
     TrainingDoctor,
 )
+from keras_concepts.callbacks._time_budget import TimeBudget
 from keras_concepts.rules import Finding
 
 BACKEND = keras.backend.backend()
@@ -206,6 +207,34 @@ def test_a_resumed_fit(tmp_path):
     assert marks.epoch.tolist() == [-1, 0, 1, 1, -1, 2, 3, 3]
     assert marks.step.tolist() == [0, 3, 6, 6, 6, 9, 12, 12]
     assert repr(diagnose(recording)) == repr(doctor.findings)
+
+
+def test_looks_that_take_too_long_at_first(monkeypatch, tmp_path):
+    allows = []
+    monkeypatch.setattr(
+        TimeBudget, "allows_first_look", lambda self, layers: allows.pop(0)
+    )
+    doctor = quiet(record_to=tmp_path / "run.jsonl")
+    model = network()
+    allows[:] = [False] * 2  # before and after the epoch
+    fit(model, doctor, epochs=1)
+    assert not doctor.recording.select("", q.PROBE_INFERENCE_LOSS)
+    assert [t for t in doctor.unchecked if "takes too much of so short" in t]
+    again = Recording.load(tmp_path / "run.jsonl")
+    assert again.facts["missing"] == doctor.recording.facts["missing"] != []
+    doctor.suspend(model)
+    assert doctor.go_on_with(model)
+    known = doctor.recording.facts["data"]
+    allows[:] = [False, True, True]
+    fit(model, doctor, x=X[:32], y=Y[:32], epochs=3)
+    doctor.conclude()
+    assert doctor.recording.facts["data"] == known
+    rows = doctor.recording.select("", q.PROBE_INFERENCE_LOSS)
+    assert rows.epoch.tolist() == [2, 3]
+    assert rows.step.tolist() == [7, 9]
+    assert not [t for t in doctor.unchecked if "takes too much of" in t]
+    again = Recording.load(tmp_path / "run.jsonl")
+    assert again.facts["missing"] == []
 
 
 def test_in_the_list_with_callbacks_of_keras(tmp_path):

@@ -5,14 +5,13 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_concepts._backend.kept_variables import keep_variables
 from keras_concepts._backend.keras_internals import (
     data_of_pass,
     make_train_function,
-    optimizer_variables,
     replace_next_pass,
 )
 from keras_concepts._backend.tensorflow.replicas import outside_of_strategy
@@ -31,17 +30,10 @@ shadow_methods_in_step = shadow_methods_in_thread
 
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del arguments
-    variables = [*model.variables, *model.metrics_variables]
-    variables += optimizer_variables(model)
-    values = [snapshot(variable) for variable in variables]
+    restore_variables = keep_variables(model, snapshot)
 
     def restore(result: Any) -> Any:
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-        known = set(map(id, variables))
-        for variable in optimizer_variables(model):
-            if id(variable) not in known:  # created during the step
-                variable.assign(keras.ops.zeros_like(variable))
+        restore_variables()
         return result
 
     return restore

@@ -6,14 +6,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import keras
 import torch
 
 from keras_concepts._backend.fixed_part import FixedPart
+from keras_concepts._backend.kept_variables import keep_variables
 from keras_concepts._backend.keras_internals import (
     flatten_layers,
     make_train_function,
-    optimizer_variables,
     watch_next_pass,
 )
 from keras_concepts._backend.torch.tensors import snapshot
@@ -42,22 +41,15 @@ def shadow_methods_in_step(
 
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del arguments
-    variables = [*model.variables, *model.metrics_variables]
-    variables += optimizer_variables(model)
-    values = [snapshot(variable) for variable in variables]
+    restore_variables = keep_variables(model, snapshot)
     buffers = [
         (x, x.clone()) for each in flatten_layers(model) for x in each.buffers()
     ]
 
     def restore(result: Any) -> Any:
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+        restore_variables()
         for buffer, value in buffers:
             buffer.copy_(value)
-        known = set(map(id, variables))
-        for variable in optimizer_variables(model):
-            if id(variable) not in known:  # created during the step
-                variable.assign(keras.ops.zeros_like(variable))
         return result
 
     return restore
