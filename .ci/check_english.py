@@ -40,7 +40,6 @@ PHRASES = {
     r"\bas of any\b": "as in any, as for any",
     r"\bis no (Keras model|sequence|integer|problem)\b": "is not a",
     r"\b(is|are) told from\b": "is distinguished from",
-    r"\bone's own\b": "custom, your own, its own",
     r"\b(somebody|nobody)\b": "say who, or use the passive",
     r"\bto one's heart\b|\bthe likes of\b": "plain words",
 }

@@ -81,7 +81,7 @@ class Finding:
         advice: What to change, in one sentence.
         code: The change as a line of Keras code, or `""`.
         page: File in `docs/` that explains the concept, a URL, or `""`.
-        variant: Which of several kinds it is, if the rule distinguishes them.
+        variant: Which of several things it is, if the rule distinguishes some.
     """
 
     rule: str
