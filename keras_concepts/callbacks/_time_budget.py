@@ -69,6 +69,7 @@ class TimeBudget:
         self._last = 0, 0.0
         self._look, self._looks = 0.0, 0
         self._asked_at = -1
+        self._is_compiled_next = False  # the measured step
         self._is_allowed = False
         self._trial: _Trial | None = None
         self._wait = 0
@@ -103,6 +104,8 @@ class TimeBudget:
     def _allows_next(self, step: int) -> bool:
         if self.share is None:
             return True
+        if self._is_compiled_next:
+            self._leave_out(step)
         now = self._trained()
         self._last = step, now
         if self._second is None and step > 0:
@@ -111,6 +114,7 @@ class TimeBudget:
             self.may_measure_steps = self._is_long_enough()
             if not self.may_measure_steps:
                 return False
+            self._is_compiled_next = True
         if self._trial is None:
             self._trial = _Trial(_STEPS * self.share, self._planned)
         is_tried = self._trial.measures(now)
@@ -118,6 +122,19 @@ class TimeBudget:
             return is_tried
         self._wait = (self._wait + 1) % self._trial.spacing
         return self._wait == 0
+
+    def _leave_out(self, step: int) -> None:
+        """Counts the step that compiled the measured step as measuring.
+
+        Args:
+            step: The next one.
+        """
+        self._is_compiled_next = False
+        before, then = self._last
+        self.spent += self._trained() - then
+        if self._second is not None:
+            first, compiled = self._second
+            self._second = first + step - before, compiled
 
     def _is_long_enough(self) -> bool:
         """Whether compiling the measured step takes little of the run."""
@@ -131,7 +148,9 @@ class TimeBudget:
                 return False
         else:
             total -= compiling
-        return _COMPILE_RATIO * compiling <= (self.share or 0.0) * total
+        # What is left is for the steps.
+        allowed = (1.0 - _STEPS) * (self.share or 0.0) * total
+        return self.spent + _COMPILE_RATIO * compiling <= allowed
 
     def _expected(self) -> float | None:
         """Expected training time in seconds; `None` if not known yet."""

@@ -31,19 +31,36 @@ def test_steps_that_are_not_compiled_are_measured_at_once():
     assert TimeBudget(0.1, compiles=False).may_measure_steps
 
 
-@pytest.mark.parametrize(("steps", "measures"), [(299, False), (301, True)])
-def test_a_run_of_known_length_must_be_long_enough(steps, measures):
-    # Compiling takes 10 s, so measuring costs 30 s: a tenth of 300 s.
+@pytest.mark.parametrize(
+    ("looked", "steps", "measures"),
+    [(0, 374, False), (0, 376, True), (8, 474, False), (8, 476, True)],
+)
+def test_a_run_of_known_length_must_be_long_enough(looked, steps, measures):
+    # Compiling takes 10 s, so measuring costs 30 s, in addition to a look: a
+    # tenth of the run, less a fifth of that for the steps.
     clock = Clock()
     budget = TimeBudget(0.1, True, clock)
     budget.plan(steps, 1)
+    with budget.spending(), budget.looking():
+        clock.now += looked
     _ = budget.allows_step(0)
-    clock.now = 10.0
+    clock.now += 10.0
     _ = budget.allows_step(1)
     assert not budget.may_measure_steps
-    clock.now = 11.0
+    clock.now += 1.0
     _ = budget.allows_step(2)
     assert budget.may_measure_steps is measures
+
+
+def test_compiling_the_measured_step_is_not_training():
+    clock = Clock()
+    budget = TimeBudget(0.1, True, clock)
+    budget.plan(1000, 1)
+    for step, seconds in enumerate([10.0, 1.0, 31.0, 1.0, 1.0]):
+        measured = budget.allows_step(step)
+        assert measured is (step in (2, 4))
+        clock.now += seconds
+    assert budget.spent == 31.0
 
 
 def test_a_run_of_unknown_length_must_have_lasted():

@@ -9,13 +9,12 @@ import keras
 import numpy as np
 
 from keras_concepts._types import Tensor
-from keras_concepts.instruments.masks.mask_finding import MaskFinding, remedy
+from keras_concepts.instruments.masks.mask_finding import remedy
 from keras_concepts.instruments.masks.mask_tensors import (
     finite,
     is_sequence,
     is_tensor,
     padding_of,
-    same_values,
     values,
 )
 from keras_concepts.instruments.masks.padding import Padding, padding_of_ids
@@ -23,9 +22,14 @@ from keras_concepts.instruments.masks.padding_test import (
     INPUTS,
     MORE,
     NOTHING,
-    PADDING,
     PaddingTest,
 )
+from keras_concepts.instruments.masks.suspicions import (
+    Suspicion,
+    Suspicions,
+    findings_of,
+)
+from keras_concepts.instruments.masks.tracks import Track, Tracks
 from keras_concepts.instruments.recorded_calls import RecordedCall, is_mask
 
 # They take a mask, but are harmless to the outputs of real steps without one.
@@ -35,33 +39,6 @@ _INDIFFERENT = (
     keras.layers.Softmax,
     keras.layers.TimeDistributed,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Track:
-    """What is known about a sequence.
-
-    Attributes:
-        padding: Which of its steps are padded.
-        source: The call that made it.
-        cause: The layer that lost its mask, or `""` if it has one.
-        roots: Numbers of the calls that the padding comes from; see
-            `PaddingTest`.
-    """
-
-    padding: Padding
-    source: str
-    cause: str = ""
-    roots: frozenset[int] = frozenset()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Suspicion:
-    """A finding, kept if padding reaches the outputs there."""
-
-    finding: MaskFinding
-    call: RecordedCall
-    roots: frozenset[int]
 
 
 class MaskTrace:
@@ -82,74 +59,53 @@ class MaskTrace:
         self._test = test
         self._calls = calls
         self._numbers = {id(call): i for i, call in enumerate(calls)}
-        self._suspicions: list[_Suspicion] = []
-        self._harmed: set[str] = set()  # causes with an unmasked reader
-        self._helped: set[str] = set()  # causes with a mask passed explicitly
-        # The tensor is kept, so that its `id` is not reused.
-        self._tracks: dict[int, tuple[Tensor, _Track]] = {}
-        # Tensors available to the code of a layer's `call`, by that call.
-        self._at_hand: dict[int, list[tuple[Tensor, _Track]]] = {}
+        self._suspicions = Suspicions(self._numbers, test)
+        self._tracks = Tracks()
         for call in calls:
             self._judge(call)
-        self.findings = self._confirmed()
+        confirmed = self._suspicions.confirmed()
+        explained = frozenset[int]().union(*(each.roots for each in confirmed))
+        for root in test.sources.keys() - explained:
+            confirmed += self._unexplained(root)
+        self.findings = findings_of(confirmed)
 
-    def _confirmed(self) -> list[MaskFinding]:
-        """Each suspicion whose padding reaches the outputs."""
-        remedied = self._helped - self._harmed
-        kept = [
-            suspicion
-            for suspicion in self._suspicions
-            if not self._is_harmless(suspicion)
-            and (
-                suspicion.finding.problem not in ("no_mask", "lost")
-                or suspicion.finding.layer not in remedied
-            )
-        ]
-        explained = frozenset[int]().union(*(each.roots for each in kept))
-        for root in self._test.sources.keys() - explained:
-            kept += self._unexplained(root)
-        found: dict[tuple[str, str], MaskFinding] = {}
-        for each in kept:
-            key = each.finding.layer, each.finding.problem
-            _ = found.setdefault(key, each.finding)
-        return list(found.values())
-
-    def _is_harmless(self, suspicion: _Suspicion) -> bool:
-        """Whether the result of an enclosing call is independent of padding."""
-        if suspicion.finding.problem == "empty_row":
-            return False
-        call: RecordedCall | None = suspicion.call
-        if not suspicion.call.children:
-            call = suspicion.call.parent
-        while call is not None:
-            number = self._numbers[id(call)]
-            change = self._test.change(number, suspicion.roots)
-            if change == NOTHING:
-                return True
-            # Readers of these outputs need their mask. No loss asks the outputs
-            # of the model for a mask that never existed.
-            expected = (
-                call.parent is not None or suspicion.roots & self._test.masked
-            )
-            if change == PADDING and not (
-                expected and self._lacks_mask(call.outputs)
-            ):
-                return True
-            call = call.parent
-        return False
-
-    def _lacks_mask(self, outputs: Any) -> bool:
-        return any(
-            self._test.mask(tensor) is None
-            for tensor in keras.tree.flatten(outputs)
-            if is_tensor(tensor)
-        )
-
-    def _unexplained(self, root: int) -> list[_Suspicion]:
+    def _unexplained(self, root: int) -> list[Suspicion]:
         """Where padding enters the outputs, if nothing else was found."""
         roots = frozenset({root})
-        if self._test.change(len(self._calls) - 1, roots) != MORE:
+        padding = self._test.sources[root]
+        guilty = self._guilty(roots)
+        if guilty is None:
             return []
+        if guilty.children or not _wants_mask(guilty.layer):
+            kind = type(guilty.layer).__name__
+            what = f"({kind}) mixes padded steps with the others"
+            found = self._suspicions.add(
+                guilty,
+                roots,
+                "lost",
+                padding,
+                f"{what} in its own code; {padding}",
+                "Use the mask of the sequence there to leave them out.",
+            )
+            return [found]
+        maker = self._maker(guilty)
+        kind = type(maker.layer).__name__
+        what = f"({kind}) makes a sequence without a mask in its own code"
+        found = self._suspicions.add(
+            maker,
+            roots,
+            "lost",
+            padding,
+            f"{what}; {padding}",
+            "Let its `compute_mask` return the mask of these steps.",
+        )
+        track = Track(padding, "", maker.name, roots)
+        return [found, self._unmasked(guilty, track)]
+
+    def _guilty(self, roots: frozenset[int]) -> RecordedCall | None:
+        """The call where padding enters the outputs, if it reaches them."""
+        if self._test.change(len(self._calls) - 1, roots) != MORE:
+            return None
         guilty, reached = None, set()
         for number, call in enumerate(self._calls):
             before = self._test.change_of_inputs(number, roots) == MORE
@@ -160,32 +116,7 @@ class MaskTrace:
                 guilty = call
             if before or after:
                 reached |= {id(call), id(call.parent)}
-        if guilty is None:
-            return []
-        padding = self._test.sources[root]
-        before = len(self._suspicions)
-        if not guilty.children and _wants_mask(guilty.layer):
-            maker = self._maker(guilty)
-            kind = type(maker.layer).__name__
-            what = f"({kind}) makes a sequence without a mask in its own code"
-            advice = "Let its `compute_mask` return the mask of these steps."
-            self._find(
-                maker, roots, "lost", padding, f"{what}; {padding}", advice
-            )
-            self._unmasked(guilty, _Track(padding, "", maker.name, roots))
-        else:
-            kind = type(guilty.layer).__name__
-            what = f"({kind}) mixes padded steps with the others"
-            advice = "Use the mask of the sequence there to leave them out."
-            self._find(
-                guilty,
-                roots,
-                "lost",
-                padding,
-                f"{what} in its own code; {padding}",
-                advice,
-            )
-        return self._suspicions[before:]
+        return guilty
 
     def _maker(self, call: RecordedCall) -> RecordedCall:
         """The call that returned another's inputs, or the enclosing call."""
@@ -204,31 +135,25 @@ class MaskTrace:
         for tensor in outputs:
             padding = padding_of(self._test.mask(tensor))
             if unmasked is not None and is_sequence(tensor, unmasked.padding):
-                self._keep(call.parent, tensor, unmasked)
-            elif id(tensor) in self._tracks:
-                self._keep(call.parent, tensor, self._tracks[id(tensor)][1])
+                self._tracks.keep(call.parent, tensor, unmasked)
+            elif (known := self._tracks.of(tensor)) is not None:
+                self._tracks.keep(call.parent, tensor, known)
             elif padding is not None:
-                track = _Track(padding, call.name, roots=self._roots(call))
-                self._keep(call.parent, tensor, track)
+                track = Track(padding, call.name, roots=self._roots(call))
+                self._tracks.keep(call.parent, tensor, track)
 
     def _roots(self, call: RecordedCall) -> frozenset[int]:
         number = self._numbers[id(call)]
         if number in self._test.sources:
             return frozenset({number})
-        tracks = (self._tracks.get(id(x)) for x in call.tensors())
-        found = frozenset[int]().union(*(t[1].roots for t in tracks if t))
+        tracks = (self._tracks.of(x) for x in call.tensors())
+        found = frozenset[int]().union(*(t.roots for t in tracks if t))
         # For a container, the sequences that are made in it.
         return found or frozenset(
             root for root in self._test.sources if root <= number
         )
 
-    def _keep(
-        self, owner: RecordedCall | None, tensor: Tensor, track: _Track
-    ) -> None:
-        self._tracks[id(tensor)] = tensor, track
-        self._at_hand.setdefault(id(owner), []).append((tensor, track))
-
-    def _embedded(self, call: RecordedCall, output: Tensor) -> _Track | None:
+    def _embedded(self, call: RecordedCall, output: Tensor) -> Track | None:
         ids = values(call.tensors()[0])
         if ids is None or self._test.mask(output) is not None:
             return None
@@ -236,7 +161,7 @@ class MaskTrace:
         if padding is None:
             return None
         roots = self._roots(call)
-        self._find(
+        _ = self._suspicions.add(
             call,
             roots,
             "no_mask",
@@ -244,11 +169,11 @@ class MaskTrace:
             f"makes no mask for ids of which {padding}",
             "Pass `mask_zero=True` to the Embedding, if id 0 is padding.",
         )
-        return _Track(padding, call.name, call.name, roots)
+        return Track(padding, call.name, call.name, roots)
 
     def _passed(
         self, call: RecordedCall, outputs: list[Tensor]
-    ) -> _Track | None:
+    ) -> Track | None:
         """The track of the outputs, if they lack a mask they should have."""
         tracks = [self._track(call, tensor) for tensor in call.tensors()]
         known = [track for track in tracks if track is not None]
@@ -262,23 +187,23 @@ class MaskTrace:
         if lost is None and mixes:
             return self._mixed(call, known[0], outputs, bool(given))
         if all(
-            id(x) in self._tracks
+            self._tracks.of(x) is not None
             or (lost is None and self._test.mask(x) is not None)
             for x in outputs
         ):
             return None
         if lost is not None:
             if given:
-                self._helped.add(lost.cause)
+                self._suspicions.helped.add(lost.cause)
                 return None
             if not call.children and _wants_mask(call.layer):
-                self._unmasked(call, lost)
+                _ = self._unmasked(call, lost)
             return lost
         if not known or (given and tracks[0] is not known[0]):
             return None
         return self._dropped(call, known[0], outputs)
 
-    def _mixes(self, call: RecordedCall, known: list[_Track]) -> bool:
+    def _mixes(self, call: RecordedCall, known: list[Track]) -> bool:
         """Whether padding enters real steps here, and not before."""
         number = self._numbers[id(call)]
         roots = frozenset[int]().union(*(track.roots for track in known))
@@ -290,10 +215,10 @@ class MaskTrace:
     def _mixed(
         self,
         call: RecordedCall,
-        track: _Track,
+        track: Track,
         outputs: list[Tensor],
         given: bool,
-    ) -> _Track:
+    ) -> Track:
         """Masked sequences came in, and the outputs contain padding."""
         if any(self._test.mask(tensor) is not None for tensor in outputs):
             what = "passes on a mask that does not mark all padded steps"
@@ -313,9 +238,9 @@ class MaskTrace:
     def _dropped(
         self,
         call: RecordedCall,
-        track: _Track,
+        track: Track,
         outputs: list[Tensor],
-    ) -> _Track | None:
+    ) -> Track | None:
         """Masked sequences came in, and the outputs have no mask."""
         rank = max(len(x.shape) for x in call.tensors())
         if not any(
@@ -331,9 +256,9 @@ class MaskTrace:
         return dataclasses.replace(track, cause=call.name)
 
     def _lost(
-        self, call: RecordedCall, track: _Track, what: str, advice: str
+        self, call: RecordedCall, track: Track, what: str, advice: str
     ) -> None:
-        self._find(
+        _ = self._suspicions.add(
             call,
             track.roots,
             "lost",
@@ -358,7 +283,7 @@ class MaskTrace:
             return
         empty = np.asarray(padding.steps.all(axis=1))
         if finite(call.tensors(), empty) and not finite(outputs, empty):
-            self._find(
+            _ = self._suspicions.add(
                 call,
                 frozenset(),
                 "empty_row",
@@ -369,8 +294,8 @@ class MaskTrace:
                 "single such row makes the loss and all weights NaN.",
             )
 
-    def _unmasked(self, call: RecordedCall, track: _Track) -> None:
-        self._harmed.add(track.cause)
+    def _unmasked(self, call: RecordedCall, track: Track) -> Suspicion:
+        self._suspicions.harmed.add(track.cause)
         effect = ""
         given = call.tensors(masks=True)
         mask = "a mask that does not mark the padding" if given else "no mask"
@@ -378,7 +303,7 @@ class MaskTrace:
             end = "left" if call.layer.go_backwards else "right"
             if track.padding.side in (end, "both", "mixed"):
                 effect = " and reads on after the last real step"
-        self._find(
+        return self._suspicions.add(
             call,
             track.roots,
             "unmasked",
@@ -387,21 +312,20 @@ class MaskTrace:
             f"See {track.cause}, or pass `mask=` to this layer.",
         )
 
-    def _track(self, call: RecordedCall, tensor: Tensor) -> _Track | None:
+    def _track(self, call: RecordedCall, tensor: Tensor) -> Track | None:
         """What is known about an input tensor of a call."""
         padding = padding_of(self._test.mask(tensor))
-        if id(tensor) in self._tracks:
-            track = self._tracks[id(tensor)][1]
-        elif padding is not None:
+        track = self._tracks.of(tensor)
+        if track is None and padding is not None:
             roots = frozenset({INPUTS} & self._test.sources.keys())
-            track = _Track(padding, "an input", roots=roots)
-        else:
+            track = Track(padding, "an input", roots=roots)
+        if track is None:
             track = self._unknown(call, tensor)
         if track is not None:
-            self._keep(call, tensor, track)
+            self._tracks.keep(call, tensor, track)
         return track
 
-    def _unknown(self, call: RecordedCall, tensor: Tensor) -> _Track | None:
+    def _unknown(self, call: RecordedCall, tensor: Tensor) -> Track | None:
         """A tensor that no call has returned.
 
         Keras casts the inputs of a layer, so it may be another tensor with the
@@ -412,21 +336,14 @@ class MaskTrace:
             return None
         for given in parent.tensors():
             _ = self._track(parent, given)
-        candidates = [
-            (other, track)
-            for owner in (parent, call)
-            for other, track in reversed(self._at_hand.get(id(owner), []))
-            if is_sequence(tensor, track.padding)
-        ]
-        for other, track in candidates:
-            if same_values(tensor, other):
-                return track
-        if not candidates or hasattr(parent.layer, "operations"):
+        track, is_same = self._tracks.likely(tensor, parent, call)
+        if track is None or is_same:
+            return track
+        if hasattr(parent.layer, "operations"):
             return None
-        track = candidates[0][1]
         if track.cause:
             return track
-        self._find(
+        _ = self._suspicions.add(
             parent,
             track.roots,
             "lost",
@@ -437,19 +354,6 @@ class MaskTrace:
             "layer with `supports_masking = True`.",
         )
         return dataclasses.replace(track, cause=parent.name)
-
-    def _find(
-        self,
-        call: RecordedCall,
-        roots: frozenset[int],
-        problem: str,
-        padding: Padding,
-        *texts: str,
-    ) -> None:
-        finding = MaskFinding(
-            call.name, problem, padding.share, padding.side, *texts
-        )
-        self._suspicions.append(_Suspicion(finding, call, roots))
 
 
 def _mark(masks: list[Tensor], padding: Padding) -> bool:
