@@ -12,6 +12,7 @@ NAME = "keras_concepts"
 
 # Anybody may import these; they import nothing of the package but each other.
 SMALL = {
+    "_documentation",
     "_extras",
     "_figures",
     "_registration",
