@@ -1,6 +1,7 @@
 """What pages show of measurements is what was measured."""
 
 import importlib.util
+import json
 import pathlib
 import sys
 
@@ -25,8 +26,19 @@ def test_numbers_are_those_that_were_measured(measured):
     assert measured.mistakes() == []
 
 
+def of_tests(source):
+    """Files of tests that were run, where no benchmark measured."""
+    found = json.loads((ROOT / "benchmarks/results" / source).read_text())
+    commands = [each["command"] for each in found["measured"].values()]
+    assert all(each.startswith("make test") for each in commands)
+    return [ROOT / each.partition("ARGS=")[2] for each in commands]
+
+
 def test_every_measurement_has_its_module(measured):
     for source in measured.known_numbers():
+        if source == "benchmarks/reliability":
+            assert all(map(pathlib.Path.exists, of_tests("reliability.json")))
+            continue
         module = ROOT / f"{source}.py"
         if not source.startswith("benchmarks/"):
             module = ROOT / "docs" / f"{source}.py"
