@@ -113,6 +113,16 @@ def test_a_page_is_filled_in(measured, page):
     )
 
 
+def test_one_word_of_a_cell_is_a_number(measured):
+    cells = {"columns": ["a"], "rows": {"x": {"a": "**.74** [.60, .84]"}}}
+    known = {"benchmarks/b": {"t": cells}}
+    found = [
+        measured.lookup(known, "page", f"benchmarks/b.t.1.1{word}")
+        for word in ("", ".2", ".3")
+    ]
+    assert found == [".74", ".60", ".84"]
+
+
 def test_a_number_that_no_page_shows_is_found(measured, page):
     measured.known_numbers()["speed"]["jax"] = "2"
     measured.fill_in(page, measured.known_numbers())

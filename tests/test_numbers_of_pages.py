@@ -1,6 +1,10 @@
-"""Each number on the page on reliability is measured, or what a test does."""
+"""Numbers in the text of pages are those of the code and of its tests.
+
+On the page on reliability each one is measured, or what a test does.
+"""
 
 import functools
+import inspect
 import math
 import pathlib
 import re
@@ -12,10 +16,19 @@ import pytest
 import hostile
 from hostile_names import NAMES
 from keras_concepts._recording import thinning
+from keras_concepts.callbacks import (
+    GradientMonitor,
+    NonFiniteGuard,
+    non_finite_guard,
+)
+from keras_concepts.callbacks._time_budget import PlannedBudget
+from keras_concepts.instruments.step import schedule
+from keras_concepts.rules import harm
 from test_contract import CALLBACKS, LOSSES, METRICS, PARTS
 
 TESTS = pathlib.Path(__file__).parent
-PAGE = TESTS.parent / "docs" / "reliability.md"
+DOCS = TESTS.parent / "docs"
+PAGE = "reliability.md"
 
 
 @functools.cache
@@ -220,19 +233,64 @@ SECTIONS = (
 )
 
 
-def words():
-    return " ".join(PAGE.read_text(encoding="utf-8").split())
+def of_other_pages():
+    """Page, words and numbers."""
+    distributed = "distributed_training.md"
+    few, many = written(
+        "distribution/on_tensorflow.py",
+        r"RTOL = 1e-(\d) if REPLICAS <= 2 else 1e-(\d)",
+    )
+    yield distributed, "agree to 1e-{} (with four", few
+    yield distributed, "differ more, to 1e-{})", many
+    yield distributed, "| all {} metrics | right | right |", len(METRICS)
+    budget = PlannedBudget._spacing, PlannedBudget._begins
+    planned = "measures every {}th step from the {}th on,"
+    doctor, everyday = "doctor.md", "guides/everyday_use.md"
+    for page in (distributed, doctor):
+        yield page, planned, *budget
+    assert thinning.MOST_ROWS == 1_000_000
+    for page in (doctor, everyday):
+        yield page, "million rows and {} MiB", thinning.MOST_BYTES >> 20
+    yield doctor, "run of more than {:,} epochs", thinning.MOST_EPOCHS
+    first_try = harm._FEWEST_EPOCHS, harm._FEWEST_STEPS
+    yield doctor, "first try of fewer than {} epochs and {} steps", *first_try
+    assert first_try[0] == 5
+    yield "guides/tuners.md", "at least five epochs or {} steps", first_try[1]
+    defaults = inspect.signature(GradientMonitor).parameters
+    samples = defaults["max_samples"].default
+    yield everyday, "At most {} steps of the first epoch", samples
+    assert schedule._BUDGET == 16
+    yield everyday, "(at least {} steps), spread evenly", schedule._FEWEST
+    yield "cost.md", "a sixteenth (and at least {} steps)", schedule._FEWEST
+    widths = written(
+        "reports/browser/test_report.py", r"WIDTHS = \((\d+), (\d+), (\d+)\)"
+    )
+    yield "report.md", "at {}, {} and {} pixels", *widths
+    guard = "monitors/non_finite_guard.md"
+    checked = inspect.signature(NonFiniteGuard).parameters["check_every"]
+    yield guard, "only every {} steps (`check_every`)", checked.default
+    yield guard, "unless there are {} in a row", non_finite_guard._MOST_SKIPS
+    yield "guides/comparison.md", "| number of metrics | {} |", len(METRICS)
+
+
+def words(page):
+    return " ".join((DOCS / page).read_text(encoding="utf-8").split())
+
+
+def test_other_pages_say_what_the_code_does():
+    for page, template, *numbers in of_other_pages():
+        assert template.format(*numbers) in words(page)
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda each: each.__name__)
 def test_the_page_says_what_tests_do(section):
     for template, *numbers in section():
-        assert template.format(*numbers).replace("%", " %") in words()
+        assert template.format(*numbers).replace("%", " %") in words(PAGE)
 
 
 def test_no_other_number_is_on_the_page():
     """But those of a measurement, which test_measured_pages.py compares."""
-    text = PAGE.read_text(encoding="utf-8")
+    text = (DOCS / PAGE).read_text(encoding="utf-8")
     text = re.sub(r"^<!--.*-->\n\n(\|.*\n)+|^    make .*", "", text, flags=re.M)
     text = " ".join(re.sub(r"^```.*?^```", "", text, flags=re.S | re.M).split())
     for section in SECTIONS:
