@@ -69,7 +69,8 @@ def _darken_kinds(artist: Any) -> None:
 
     cmap = getattr(artist, "cmap", None)
     if isinstance(cmap, ListedColormap) and cmap.N < 10:
-        artist.set_cmap(ListedColormap([_dark(c) for c in cmap.colors]))
+        shades: Any = cmap.colors
+        artist.set_cmap(ListedColormap([_dark(c) for c in shades]))
 
 
 def _dark(colour: Any) -> Any:
