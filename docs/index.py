@@ -31,14 +31,14 @@ def measure() -> Measured:
     lines = [line.rstrip() for line in text.splitlines()]
     start = next(n for n, line in enumerate(lines) if "found in" in line)
     end = next(n for n, line in enumerate(lines) if "Leads to" in line)
-    page = next(n for n, line in enumerate(lines) if "   Page" in line)
+    page = next(line for line in lines if line.startswith("   https://"))
     rules = re.findall(
         r"^(?:   Leads to| {11}) +(\w+), (?:since|before)", text, re.M
     )
-    verdict = [*lines[start:end], f"   Leads to  {', '.join(rules)}"]
+    verdict = [*lines[start:end], f"   Leads to  {', '.join(rules)}", page]
     return Measured(
         {
             "verdict": "\n".join(verdict) + "\n",
-            "problem": "\n".join(lines[start + 2 : page]) + "\n",
+            "problem": "\n".join(lines[start + 2 : end]) + "\n",
         }
     )

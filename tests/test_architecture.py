@@ -12,6 +12,7 @@ NAME = "keras_concepts"
 
 # Every part may import these, which import only each other of the package.
 SMALL = {
+    "_documentation",
     "_extras",
     "_figures",
     "_registration",

@@ -8,6 +8,8 @@ import re
 import pytest
 
 import keras_concepts as kc
+from keras_concepts._documentation import SITE, page_link, page_url
+from keras_concepts.rules.rule import RULES
 
 ROOT = pathlib.Path(__file__).parents[1]
 REPOSITORY = "https://github.com/keras-concepts/keras-concepts/blob/main/"
@@ -97,8 +99,26 @@ def test_every_public_name_is_in_the_reference():
         assert hasattr(importlib.import_module(module), attribute)
 
 
+def test_findings_name_pages_of_the_site():
+    assert f"\nsite_url: {SITE}\n" in (ROOT / "mkdocs.yml").read_text()
+    project = (ROOT / "pyproject.toml").read_text()
+    assert f'\nDocumentation = "{SITE}"\n' in project
+    # `use_directory_urls` in mkdocs.yml.
+    assert page_url("doctor.md#no_progress") == f"{SITE}doctor/#no_progress"
+    assert page_url("concepts/relu.md") == f"{SITE}concepts/relu/"
+    assert page_url("concepts/index.md#a") == f"{SITE}concepts/#a"
+    assert page_url("index.md") == SITE
+    assert page_url("") == page_link("") == ""
+    assert page_link("https://keras.io/api") == "https://keras.io/api"
+    assert page_link("javascript://%0aalert(1)") == ""
+    # All but one fit a terminal of 80 characters, indented by 3.
+    addresses = {page_url(rule.page) for rule in RULES}
+    assert len([each for each in addresses if len(each) > 77]) <= 1
+
+
 def test_the_readme_is_short():
-    assert len((ROOT / "README.md").read_text().split()) < 900
+    text = re.sub(r"<!--.*?-->", "", (ROOT / "README.md").read_text())
+    assert len(text.split()) < 900
 
 
 def test_every_page_is_in_the_navigation():

@@ -1,6 +1,7 @@
 """What pages show of measurements is what was measured."""
 
 import importlib.util
+import json
 import pathlib
 import sys
 
@@ -25,8 +26,19 @@ def test_numbers_are_those_that_were_measured(measured):
     assert measured.mistakes() == []
 
 
+def of_tests(source):
+    """Files of tests that were run, where no benchmark measured."""
+    found = json.loads((ROOT / "benchmarks/results" / source).read_text())
+    commands = [each["command"] for each in found["measured"].values()]
+    assert all(each.startswith("make test") for each in commands)
+    return [ROOT / each.partition("ARGS=")[2] for each in commands]
+
+
 def test_every_measurement_has_its_module(measured):
     for source in measured.known_numbers():
+        if source == "benchmarks/reliability":
+            assert all(map(pathlib.Path.exists, of_tests("reliability.json")))
+            continue
         module = ROOT / f"{source}.py"
         if not source.startswith("benchmarks/"):
             module = ROOT / "docs" / f"{source}.py"
@@ -99,6 +111,16 @@ def test_a_page_is_filled_in(measured, page):
         "<!-- rows -->\n\n| a | b |\n|---|---|\n| new | 2 |\n| newer | 3 |\n\n"
         "<!-- printed -->\n\n```\nnew\nlines\n```\n"
     )
+
+
+def test_one_word_of_a_cell_is_a_number(measured):
+    cells = {"columns": ["a"], "rows": {"x": {"a": "**.74** [.60, .84]"}}}
+    known = {"benchmarks/b": {"t": cells}}
+    found = [
+        measured.lookup(known, "page", f"benchmarks/b.t.1.1{word}")
+        for word in ("", ".2", ".3")
+    ]
+    assert found == [".74", ".60", ".84"]
 
 
 def test_a_number_that_no_page_shows_is_found(measured, page):

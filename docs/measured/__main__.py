@@ -13,7 +13,7 @@ a table or the lines of a block of code below such a comment.
 A module draws its figure in `draw(series, figure)`; those that an example or a
 recipe draws are copied, see `programs.py`. A number of another page is named
 `page.number`, and one of a benchmark, which is in `benchmarks/results/`,
-`benchmarks/benchmark.number`.
+`benchmarks/benchmark.number`; see `measured.lookup`.
 
 `--check` measures nothing: it fails if no page shows a number that was
 measured, or a page shows another one than was measured. `--fill` writes the

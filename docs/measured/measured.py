@@ -12,7 +12,7 @@ BENCHMARKS = ROOT / "benchmarks" / "results"
 NAME = r"(?P<name>[\w/.]+)"
 PARTS = (
     r"(?:(?P<source>[\w/]+)\.)?(?P<own>[a-z]\w*)"
-    r"(?:\.(?P<row>\d+)\.(?P<column>\d+))?"
+    r"(?:\.(?P<row>\d+)\.(?P<column>\d+)(?:\.(?P<word>\d+))?)?"
 )
 # A number and the comment that names it.
 SHOWN = re.compile(rf"(?P<shown>[^\s|(*\[]+)<!-- {NAME} -->")
@@ -72,6 +72,7 @@ def lookup(
 
     Of a table, it is all rows, or the number at the start of a cell if `name`
     ends in row and column, counted from 1: `benchmarks/metrics.updates.2.1`.
+    A third number says which word of the cell, without brackets and commas.
     """
     found = re.fullmatch(PARTS, name)
     if found is None:
@@ -84,7 +85,8 @@ def lookup(
         ]
     if isinstance(value, list) and found["row"]:
         cell = value[int(found["row"]) - 1][int(found["column"])]
-        return cell.replace("*", "").split()[0]
+        words = cell.replace("*", "").split()
+        return words[int(found["word"] or 1) - 1].strip("[],")
     if isinstance(value, list):
         return "".join(f"| {' | '.join(row)} |\n" for row in value)
     return value
@@ -126,7 +128,7 @@ def mistakes() -> list[str]:
     for page in pages():
         for name, shown in marks(page):
             own = page_name(page)
-            plain = re.sub(r"\.\d+\.\d+$", "", name)
+            plain = re.sub(r"(\.\d+)+$", "", name)
             unused.discard(plain if "." in plain else f"{own}.{plain}")
             value = lookup(known, own, name)
             if value != shown:

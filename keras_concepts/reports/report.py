@@ -19,6 +19,7 @@ from keras_concepts import quantities
 from keras_concepts._figures import kept_from_pyplot
 from keras_concepts.recording import Recording
 from keras_concepts.reports.drawing.blocks import MAX_ROWS
+from keras_concepts.reports.drawing.dark import darken
 from keras_concepts.reports.drawing.names import printable
 from keras_concepts.reports.selection import rows_of
 
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
 
 _HTML_WIDTH = 100
 _PRE = "<pre style=\"font-family: 'DejaVu Sans Mono', monospace\">{code}</pre>"
+
+# How JupyterLab, Visual Studio Code, Colab and pages of documentation say that
+# they are dark. What the system prefers says nothing about a notebook.
+_IN_THE_DARK = (
+    ":is(body[data-jp-theme-light=false],body.vscode-dark,"
+    "body.vscode-high-contrast:not(.vscode-high-contrast-light),"
+    "html[theme=dark],[data-theme=dark])"
+)
 
 
 class DrawFigure(Protocol):
@@ -244,15 +253,33 @@ def table_html(table: RenderableType) -> str:
 
 
 def figure_html(figure: "Figure") -> str:
-    """A figure as an `<img>` element that holds a PNG."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    data = base64.b64encode(file.getvalue()).decode()
+    """A figure as an `<img>` element that holds a PNG.
+
+    In a notebook with a dark theme, another one takes its place. Where styles
+    are left out, as on GitHub, it is the light one.
+
+    Args:
+        figure: Drawn for this page only: it is dark afterwards.
+    """
     text = escape(figure.get_suptitle(), quote=True)
+    light = _png_url(figure)
+    darken(figure)
     return (
-        f'<img alt="{text}" style="max-width: 100%; height: auto" '
-        f'src="data:image/png;base64,{data}">'
+        f"<style>{_IN_THE_DARK} .kc-figure{{content:var(--kc-dark)}}</style>"
+        f'<img alt="{text}" style="max-width: 100%; height: auto; '
+        f'--kc-dark: url({_png_url(figure)})" class="kc-figure" src="{light}">'
     )
+
+
+def _png_url(figure: "Figure") -> str:
+    """A PNG of 256 colours, which is less than half as large."""
+    from PIL import Image  # which matplotlib brings
+
+    file, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(file, format="png")
+    Image.open(file).convert("RGB").quantize(256).save(small, "PNG")
+    data = base64.b64encode(small.getvalue()).decode()
+    return f"data:image/png;base64,{data}"
 
 
 def _shown_monitors(recording: Recording) -> tuple[list[str], list[str]]:

@@ -80,7 +80,8 @@ class Finding:
         why: Why it matters, in one sentence.
         advice: What to change, in one sentence.
         code: The change as a line of Keras code, or `""`.
-        page: File in `docs/` that explains the concept, a URL, or `""`.
+        page: File in `docs/` that explains the concept, a URL, or `""`. Text,
+            notebooks and reports show its address on the site.
         variant: Which of several things it is, if the rule distinguishes some.
     """
 

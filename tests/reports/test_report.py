@@ -7,11 +7,15 @@ import re
 import sys
 
 import pytest
+from matplotlib import pyplot
+from matplotlib.colors import to_rgba
 from rich.console import Console
 
 from keras_concepts import quantities as q
 from keras_concepts import reports
+from keras_concepts._figures import new_figure
 from keras_concepts.recording import Recording
+from keras_concepts.reports.drawing.dark import darken
 from keras_concepts.rules import Evidence, Measured
 
 MONITORS = [c.monitor for c in q.CONCEPTS if c.monitor != q.FIT]
@@ -211,8 +215,22 @@ def test_html_is_the_table_and_a_picture(decades):
     assert table.startswith("<pre")
     assert "1.0e-06" in table
     assert re.search(r"color: #[0-9a-f]{6}", table)
-    data = re.search(r'src="data:image/png;base64,([^"]+)">', picture)
-    assert base64.b64decode(data[1]).startswith(b"\x89PNG")
+    for form, is_dark in (
+        (r'src="{}">', False),
+        (r"--kc-dark: url\({}\)", True),
+    ):
+        form = form.format(r"data:image/png;base64,([\w+/=]+)")
+        data = base64.b64decode(re.search(form, picture)[1])
+        assert data.startswith(b"\x89PNG")
+        corner = pyplot.imread(io.BytesIO(data))[2, 2, :3]
+        assert (corner.max() < 0.1) == is_dark
+
+
+def test_what_is_transparent_stays_so_in_the_dark():
+    figure = new_figure(2.0, 2.0)
+    [bar] = figure.subplots().bar([1], [1], alpha=0.9)
+    darken(figure)
+    assert to_rgba(bar.get_edgecolor())[3] == 0.0
 
 
 def test_html_without_matplotlib_is_the_table(decades, monkeypatch):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from keras_concepts._documentation import page_link
 from keras_concepts.reports.doctor.verdict import (
     Problem,
     Verdict,
@@ -25,6 +26,7 @@ _STYLE = """
 .kc-doctor li li{margin-bottom:0}
 .kc-doctor pre{white-space:pre-wrap;background:rgba(127,127,127,.16);\
 color:inherit;padding:.4em .6em;margin:.3em 0;border-radius:4px}
+.kc-doctor a{color:inherit}
 .kc-doctor .kc-badge{color:#fff;padding:.05em .5em;border-radius:4px}
 .kc-doctor .kc-error{background:#b3261e}
 .kc-doctor .kc-warning{background:#8a5300}
@@ -67,7 +69,10 @@ def _problem(problem: Problem) -> str:
             parts.append(f"<p>{label}{_text(text)}</p>")
     if cause.code:
         parts.append(f"<pre><code>{_text(cause.code)}</code></pre>")
-    return f"<li>{''.join(parts)}{_effects(problem.effects)}</li>\n"
+    parts.append(_effects(problem.effects))
+    if link := page_link(cause.page):
+        parts.append(f'<p><a href="{_text(link)}">Read more</a></p>')
+    return f"<li>{''.join(parts)}</li>\n"
 
 
 def _effects(effects: Sequence[Finding]) -> str:

@@ -11,9 +11,11 @@ from rich.console import (
 )
 from rich.constrain import Constrain
 from rich.measure import Measurement
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from keras_concepts._documentation import page_link, page_url
 from keras_concepts._validation import check_positive_int
 from keras_concepts.recording import Recording
 from keras_concepts.reports.doctor.verdict import (
@@ -154,7 +156,6 @@ def _problem(number: int, problem: Problem) -> Table:
         ("Measured", measured(cause), ""),
         ("Change", cause.advice, "bold"),
         ("", cause.code, "green"),
-        ("Page", _page(cause.page), "dim"),
     ):
         if text:
             lines.add_row(label, Text(printable(text), look))
@@ -167,7 +168,11 @@ def _problem(number: int, problem: Problem) -> Table:
     numbered = Table.grid(padding=(0, 1, 0, 0))
     numbered.add_column()
     numbered.add_column(overflow="fold")
-    numbered.add_row(f"{number}.", Group(title, lines))
+    parts = [title, lines]
+    if cause.page:
+        # Below the columns, where 80 characters hold almost every address.
+        parts.append(_page(cause.page))
+    numbered.add_row(f"{number}.", Group(*parts))
     return numbered
 
 
@@ -182,7 +187,7 @@ def _effect(finding: Finding) -> Text:
     )
 
 
-def _page(page: str) -> str:
-    if not page or "://" in page:
-        return page
-    return f"docs/{page}"
+def _page(page: str) -> Text:
+    """Address of a page, which a terminal can open although it is folded."""
+    look = Style(dim=True, link=printable(page_link(page)) or None)
+    return Text(printable(page_url(page)), look, overflow="fold")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts._documentation import page_link
 from keras_concepts.reports.doctor.curves import Shown, curve_of
 from keras_concepts.reports.doctor.epochs import Epochs
 from keras_concepts.reports.doctor.panels import Panel, draw_evidence
@@ -53,6 +54,7 @@ class ShownFinding:
         severity: Severity in one word.
         when: Since when, and when it was noticed.
         code: The change, as code.
+        link: Address of the page that explains it, or `""`.
         evidence: The evidence as a table, if there is any.
         charts: The measured quantity over time, if there is a curve, and other
             numbers with their thresholds.
@@ -65,6 +67,7 @@ class ShownFinding:
     severity: str
     when: str
     code: str
+    link: str
     evidence: Numbers | None
     charts: Sequence[Chart]
 
@@ -273,6 +276,7 @@ def _shown_finding(
         _SEVERITIES[finding.severity],
         when,
         "\n".join(map(printable, finding.code.split("\n"))),
+        printable(page_link(finding.page)),
         _evidence(finding.evidence),
         charts,
     )

@@ -3,6 +3,8 @@ import json
 
 import pytest
 
+from keras_concepts import reports
+
 Image = pytest.importorskip("PIL.Image")
 
 SCRIPT = "<script>alert(1)</script>"
@@ -50,6 +52,27 @@ def test_every_chart_is_drawn(text, visit):
         picture = Image.open(io.BytesIO(chart.screenshot())).convert("RGB")
         colours = picture.getcolors(maxcolors=1 << 24)
         assert len(colours) > 1, chart.get_attribute("aria-labelledby")
+
+
+@pytest.mark.parametrize(
+    ("theme", "is_dark"),
+    [
+        ("data-jp-theme-light=true", False),
+        ("data-jp-theme-light=false", True),
+        ("class=vscode-dark", True),
+        ("class='vscode-high-contrast vscode-high-contrast-light'", False),
+        ("", False),
+    ],
+)
+def test_the_figure_in_a_notebook_is_as_dark_as_the_notebook(
+    everything, visit, theme, is_dark
+):
+    shown = reports.report_of("GradientMonitor").html(everything)
+    page = visit(f"<body {theme}>{shown}", color_scheme="dark")
+    figure = page.locator("img")
+    picture = Image.open(io.BytesIO(figure.screenshot())).convert("L")
+    assert (picture.getpixel((3, 3)) < 50) == is_dark
+    assert figure.bounding_box()["width"] > 600
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from keras_concepts._documentation import SITE
 from keras_concepts.reports import report_of
 from keras_concepts.reports.doctor.notebook import verdict_html
 from keras_concepts.reports.doctor.verdict import verdict_of
@@ -19,6 +20,7 @@ DEAD = Finding(
     why="Dead units learn nothing.",
     advice="Lower the learning rate.",
     code="keras.optimizers.Adam(1e-3)",
+    page="monitors/signal_monitor.md",
 )
 STUCK = Finding(
     *("no_progress", "warning", "", (3, 40), (3, 40)), because_of="dead_units"
@@ -42,8 +44,17 @@ def test_a_problem_and_what_it_leads_to():
         "keras.optimizers.Adam(1e-3)",
         "Leads to:",
         "no_progress, since epoch 4",
+        "Read more",
         "Not checked: a.",
     ]
+
+
+def test_a_problem_links_to_its_page_on_the_site():
+    page = verdict_html(verdict_of([DEAD]))
+    [link] = re.findall(r'<a href="([^"]*)">', page)
+    assert link == f"{SITE}monitors/signal_monitor/"
+    hostile = dataclasses.replace(DEAD, page="javascript://%0aalert(1)")
+    assert "<a" not in verdict_html(verdict_of([hostile]))
 
 
 def test_most_problems_are_not_all():

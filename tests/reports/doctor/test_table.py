@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import re
 
@@ -5,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from keras_concepts import quantities as q
+from keras_concepts._documentation import SITE
 from keras_concepts.recording import Recording
 from keras_concepts.reports import (
     doctor_table,
@@ -68,9 +70,9 @@ def test_a_cause_with_its_consequences_is_one_problem(
         "Measured RMS of the input 143 (threshold 10) "
         "Change Scale the inputs to 0 to 1 before they enter the model. "
         'keras.layers.Rescaling(1 / 255, name="scale") '
-        "Page docs/doctor.md#unscaled_input "
         "Leads to dead_units in m/dense, since epoch 2: share of dead units "
-        "0.891 (threshold 0.5)"
+        "0.891 (threshold 0.5) "
+        "https://keras-concepts.github.io/keras-concepts/doctor/#unscaled_input"
     )
 
 
@@ -163,6 +165,22 @@ def test_a_problem_is_open_while_a_consequence_holds():
     assert problem.findings == [cause, effect]
 
 
+def test_a_terminal_can_open_the_page():
+    finding = Finding(
+        *("batch_norm_shift", "warning", "bn", (0, 0), (0, 0)),
+        page="monitors/batch_norm_shift_monitor.md",
+    )
+    file = io.StringIO()
+    console = Console(file=file, width=60, force_terminal=True)
+    print_findings([finding], console)
+    links = re.findall(r"\x1b]8;[^;]*;(h[^\x1b]*)\x1b", file.getvalue())
+    assert len(links) > 1  # a long address is folded
+    assert set(links) == {f"{SITE}monitors/batch_norm_shift_monitor/"}
+    hostile = dataclasses.replace(finding, page="javascript://\x1balert(1)")
+    text = _text(print_findings, [hostile])
+    assert "javascript://\\x1balert(1)" in text
+
+
 def test_findings_alone():
     finding = Finding(
         *("head_loss_mismatch", "error", "probs", (0, 0), (0, 0)),
@@ -173,7 +191,7 @@ def test_findings_alone():
     text = " ".join(_text(print_findings, [finding]).split())
     assert text == (
         "1 problem found. 1. Error: head_loss_mismatch (softmax) in probs, "
-        "before training Change Remove [the] softmax. Page https://keras.io/api"
+        "before training Change Remove [the] softmax. https://keras.io/api"
     )
     assert _text(print_findings, []) == "No problem found.\n"
 

@@ -6,6 +6,7 @@ import pytest
 
 from keras_concepts import quantities as q
 from keras_concepts import reports
+from keras_concepts._documentation import SITE
 from keras_concepts.recording import Recording
 from keras_concepts.rules import Evidence, Measured
 
@@ -20,6 +21,7 @@ CONSTANT = {
 UNSCALED = {
     "name": "heavy_dropout",
     "severity": "error",
+    "page": "monitors/mc_predict.md",
     "evidence": Evidence("x", (0, 0), (Measured("RMS", 143.2, 10.0),), "Do."),
 }
 FACTS = {
@@ -98,9 +100,9 @@ def check(text):
     assert len(page.ids) == len(set(page.ids))
     for key, name in page.links:
         if key == "href":
-            assert name.startswith(("#", "data:image/png;base64,"))
+            assert name.startswith(("#", "data:image/png;base64,", SITE))
             name = name.removeprefix("#")
-        if not name.startswith("data:"):
+        if not name.startswith(("data:", SITE)):
             assert name in page.ids
     assert page.headings[0] == 1
     assert page.headings.count(1) == 1
@@ -120,7 +122,8 @@ def course(record_course):
 def test_a_run_with_problems(course, judged_by):
     judged_by(CONSTANT, UNSCALED)
     text = reports.report_html(course)
-    _ = check(text)
+    page = check(text)
+    assert ("href", f"{SITE}monitors/mc_predict/") in page.links
     said = words(text)
     assert (
         "2 problems found in 4 epochs, first of all: heavy dropout in x."
