@@ -244,7 +244,7 @@ def of_other_pages():
     yield distributed, "differ more, to 1e-{})", many
     yield distributed, "| all {} metrics | right | right |", len(METRICS)
     budget = PlannedBudget._spacing, PlannedBudget._begins
-    planned = "measures every {}th step from the {}th on,"
+    planned = "every {}th step from the {}th on"
     doctor, everyday = "doctor.md", "guides/everyday_use.md"
     for page in (distributed, doctor):
         yield page, planned, *budget
