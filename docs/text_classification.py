@@ -3,8 +3,11 @@
 Needs the extra `keras-concepts[text]`.
 """
 
+import sys
+
+import numpy as np
 import programs
-from measured import Measured
+from measured import ROOT, Measured
 
 SCRIPT = "examples/text_classification.py"
 NETWORKS = ("order-blind", "SimpleRNN", "GRU", "LSTM")
@@ -43,6 +46,26 @@ def without(data: str, *options: str, network: str = "GRU") -> list[str]:
     return [point(cell) for cell in ran.row(network)[:2]]
 
 
+def counts() -> dict[str, str]:
+    """How many texts there are, and what share of them a class has."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    import text_data
+
+    nouns, licenses = text_data.nouns(), text_data.licenses()
+    parts = [len(rows) for rows in text_data.split(nouns, False, 0)]
+    names = "nouns_learn", "nouns_choose", "nouns_test"
+    found = dict(zip(names, parts, strict=True))
+    *_, test = text_data.split(licenses, True, 0)
+    found |= {"all_nouns": sum(parts), "all_licenses": len(licenses.texts)}
+    found["licenses_test"] = len(test)
+    shares = np.bincount(licenses.labels) / len(licenses.labels)
+    found |= {
+        "fewest": round(100 * shares.min()),
+        "most": round(100 * shares.max()),
+    }
+    return {name: f"{count:,}" for name, count in found.items()}
+
+
 def measure() -> Measured:
     nouns = programs.run(SCRIPT, "--data", "nouns")
     licenses = programs.run(SCRIPT, "--data", "licenses")
@@ -69,6 +92,7 @@ def measure() -> Measured:
         "shuffled_f1": shuffled[1],
         "cut_off": cut_off,
         "longer": longer,
+        **counts(),
     }
     for data, ran in (("nouns", nouns), ("licenses", licenses)):
         chosen, gain, margin = ran.find(
