@@ -6,6 +6,7 @@ Needs the extra `keras-concepts[text]`.
 import sys
 
 import numpy as np
+
 import programs
 from measured import ROOT, Measured
 
