@@ -128,15 +128,8 @@ class ObservedTrainFunction:
     def __call__(self, *args: Any) -> Any:
         if _name_of_caller() == "train_on_batch":  # not a step of `fit`
             return self._original(*args)
-        steps = self._model.steps_per_execution
-        due = [o for o in self._observers if o.schedule.due(steps)]
-        for observer in due:
-            observer.make_room(steps)
-        restore = None
-        if any(observer.can_reject for observer in due):
-            restore = _backend.backup(self._model, args)
         try:
-            result = self._run(due, args)
+            return self._step(args)
         except _backend.END_OF_DATA:
             raise
         except BaseException:
@@ -144,6 +137,16 @@ class ObservedTrainFunction:
             if self._fit is not None:
                 self._fit.end()
             raise
+
+    def _step(self, args: tuple[Any, ...]) -> Any:
+        steps = self._model.steps_per_execution
+        due = [o for o in self._observers if o.schedule.due(steps)]
+        for observer in due:
+            observer.make_room(steps)
+        restore = None
+        if any(observer.can_reject for observer in due):
+            restore = _backend.backup(self._model, args)
+        result = self._run(due, args)
         for observer in self._observers:
             observer.advance(steps, measured=observer in due)
         for what in self._hidden:
@@ -193,7 +196,7 @@ class ObservedTrainFunction:
             warnings.warn(
                 f"{text} Attached: {', '.join(named)}.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     @contextlib.contextmanager
