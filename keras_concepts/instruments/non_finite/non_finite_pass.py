@@ -56,7 +56,8 @@ def nonfinite_layers(
 ) -> tuple[Tensor, Tensor]:
     """Runs a forward pass as in training and checks every tensor.
 
-    The model is not changed: assignments in the pass are discarded.
+    The model and the random generators are not changed: assignments in the pass
+    are discarded.
 
     Args:
         model: Keras model.
@@ -86,6 +87,8 @@ def nonfinite_layers(
                 stack.enter_context(
                     capture_added_losses(layer, found.look_at_loss)
                 )
+        stack.enter_context(_backend.kept_state(model))
+        stack.enter_context(_backend.fixed_randomness(0))
         _ = _backend.call_as_trainer(model, x, training=True)
     return found.events(), ops.stack(found.losses)
 
