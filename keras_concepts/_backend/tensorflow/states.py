@@ -7,7 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_concepts._backend.keras_internals import flatten_layers
+from keras_concepts._backend.keras_internals import (
+    flatten_layers,
+    is_of_keras,
+    own_value,
+)
 
 
 @contextlib.contextmanager
@@ -27,7 +31,9 @@ def _own_variables(model: Any) -> list[Any]:
     for layer in flatten_layers(model):
         if isinstance(layer, keras.layers.TFSMLayer):
             # Its functions assign to what the Keras variables wrap.
-            found += [variable._value for variable in layer.variables]
+            found += [own_value(variable) for variable in layer.variables]
+        elif is_of_keras(layer):
+            continue
         for held in vars(layer).values():
             if isinstance(held, dict):
                 held = list(held.values())

@@ -74,6 +74,8 @@ def nonfinite_layers(
     x, *_ = keras.utils.unpack_x_y_sample_weight(batch)
     found = _Looks(layers)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_backend.kept_state(model))
+        stack.enter_context(_backend.fixed_randomness(0))
         stack.enter_context(
             keras.StatelessScope(state_mapping=values, collect_losses=True)
         )
@@ -87,8 +89,6 @@ def nonfinite_layers(
                 stack.enter_context(
                     capture_added_losses(layer, found.look_at_loss)
                 )
-        stack.enter_context(_backend.kept_state(model))
-        stack.enter_context(_backend.fixed_randomness(0))
         _ = _backend.call_as_trainer(model, x, training=True)
     return found.events(), ops.stack(found.losses)
 
