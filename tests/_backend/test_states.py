@@ -259,3 +259,16 @@ def test_a_gradient_can_be_computed_after_the_state_was_restored():
         y = model.layers[1](x, training=False)
     (gradient,) = torch.autograd.grad(y.sum(), x)
     assert gradient.shape == x.shape
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="of PyTorch's modules")
+def test_a_rejected_step_changes_no_state():
+    model, foreign = built()
+    model.train_on_batch(*data())  # creates what the optimizer keeps
+    before = state_of(model, foreign)
+    restore = _backend.backup(model, ())
+    model.train_on_batch(*data())
+    _ = restore(None)
+    after = state_of(model, foreign)
+    del before["generator"], after["generator"]
+    assert_same(before, after)
