@@ -1,5 +1,6 @@
 """Autodiff compared with differences: is this gradient right?"""
 
+import contextlib
 import dataclasses
 import inspect
 import math
@@ -146,11 +147,25 @@ def check_gradients(
         with _backend.fixed_randomness(seed):
             return function(tensors)
 
+    def kept() -> contextlib.AbstractContextManager[None]:
+        return (
+            contextlib.nullcontext()
+            if isinstance(component, keras.losses.Loss)
+            else _backend.kept_state(component)
+        )
+
     random = np.random.default_rng(seed)
-    outputs = repeatable(tensors)
+    with kept():
+        outputs = repeatable(tensors)
     projections = [random.normal(size=tuple(x.shape)) for x in outputs]
-    gradients = _autodiff(repeatable, tensors, projections)
-    fast = _backend.compiled(repeatable)
+    with kept():
+        gradients = _autodiff(repeatable, tensors, projections)
+    compiled = _backend.compiled(repeatable)
+
+    def fast(tensors: list[Tensor]) -> list[Tensor]:
+        with kept():
+            return compiled(tensors)
+
     checks = []
     for position, name in enumerate(names):
         entries = _chosen(random, tensors[position].shape, max_entries)
@@ -204,7 +219,8 @@ def _of_layer(
     dtype = layer.compute_dtype
     flat = [ops.cast(x, dtype) if _is_float(x) else x for x in flat]
     if not layer.built:
-        layer(*keras.tree.pack_sequence_as(arguments, flat))
+        with _backend.kept_state(layer):
+            layer(*keras.tree.pack_sequence_as(arguments, flat))
     accepted = inspect.signature(layer.call).parameters
     options = {"training": training} if "training" in accepted else {}
     varied = [i for i, x in enumerate(flat) if _is_float(x)]

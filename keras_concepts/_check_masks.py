@@ -127,7 +127,8 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
         # Keras names some of the layers, without reason or remedy.
         warnings.filterwarnings("ignore", ".*does not support masking")
         if not model.built:
-            _ = _backend.call_as_trainer(model, inputs, training=False)
+            with _backend.kept_state(model):
+                _ = _backend.call_as_trainer(model, inputs, training=False)
         calls = passed()
         trace = MaskTrace(calls, PaddingTest(calls, inputs, passed))
     return MaskReport(trace.findings, trace.arrived)
@@ -135,12 +136,12 @@ def check_masks(model: Any, inputs: Any) -> MaskReport:
 
 @contextlib.contextmanager
 def _as_it_was(model: Any) -> Iterator[None]:
-    """Untrained variables get their old values back afterwards."""
+    """Untrained variables and states get their old values back afterwards."""
     trained = {id(variable) for variable in model.trainable_variables}
     others = [v for v in model.variables if id(v) not in trained]
     before = [_backend.snapshot(variable) for variable in others]
     try:
-        with _backend.fixed_randomness(0):
+        with _backend.kept_state(model), _backend.fixed_randomness(0):
             yield
     finally:
         for variable, value in zip(others, before, strict=True):

@@ -4,7 +4,12 @@ from typing import Any
 
 import keras
 
-from keras_concepts._backend import flatten_layers, is_functional
+from keras_concepts._backend import (
+    fixed_randomness,
+    flatten_layers,
+    is_functional,
+    kept_state,
+)
 from keras_concepts._batches import check_model
 from keras_concepts._shadow import shadow
 from keras_concepts.layers.activation_probe import ActivationProbe
@@ -41,7 +46,9 @@ def strip_probes(model: Any) -> Any:
     ['Dense']
     """
     check_model("strip_probes", model)
-    return _stripped(model, {})
+    # PyTorch may really run layers to know the shapes of their outputs.
+    with kept_state(model), fixed_randomness(0):
+        return _stripped(model, {})
 
 
 def _stripped(layer: Any, done: dict[int, Any]) -> Any:

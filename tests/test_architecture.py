@@ -186,6 +186,7 @@ NOT_OF_KERAS = {
     "_initializing": "Python's: whether a module is still being imported",
     "_index": "of rules.training.Training",
     "_series": "of recording.Recording",
+    "_buffers": "PyTorch's: the buffers of a module, by name",
     "_foreach_norm": "PyTorch's: the norms of many tensors at once",
     "_version": "PyTorch's: counts the writes to a tensor",
     "_trace": "JAX's: the trace that a tracer belongs to",

@@ -46,12 +46,12 @@ Compiled functions, and what is different while one is traced.
 :   The function, made fast for many eager calls with tensors of the same shapes
     if that takes a compiler (JAX), or made for a single call.
 
-`compiled_pass(function, variables, eager, few=None)`
+`compiled_pass(function, model, eager, few=None)`
 :   The function, made fast for many calls with tensors of the same shapes
     unless it must run eagerly. With `few`, it is made for that many calls, so
     that they and compiling together take little time. It reads the values that
-    the `variables` have at each call; what it assigns to any variable is
-    discarded.
+    the model's variables have at each call; what it assigns to any variable and
+    what it changes of `kept_state` is discarded.
 
 `current_trace()`
 :   Where tensors are made now: a graph, a JAX trace, or `None` if eager.
@@ -171,6 +171,15 @@ The random generators that are shared.
 `quick_dropout(rate)`
 :   A function that drops entries of a tensor independently, using the backend's
     own random generator; `None` where Keras' own is as fast.
+
+## `states`
+
+What layers hold outside of Keras variables.
+
+`kept_state(model)`
+:   Context manager for a pass through a model or layer beside its training.
+    What its layers hold outside of Keras variables is restored afterwards:
+    buffers and modes of PyTorch's modules, TensorFlow's own variables.
 
 ## `replicas`
 
@@ -458,6 +467,7 @@ if keras.backend.backend() == "tensorflow":
         processes,
         randomness,
         replicas,
+        states,
         sums,
         tensors,
         tracing,
@@ -471,6 +481,7 @@ elif keras.backend.backend() == "jax":
         processes,
         randomness,
         replicas,
+        states,
         sums,
         tensors,
         tracing,
@@ -484,6 +495,7 @@ elif keras.backend.backend() == "torch":
         processes,
         randomness,
         replicas,
+        states,
         sums,
         tensors,
         tracing,
@@ -537,6 +549,8 @@ framework_updates = gradients.framework_updates
 kept_randomness = randomness.kept_randomness
 fixed_randomness = randomness.fixed_randomness
 quick_dropout = randomness.quick_dropout
+
+kept_state = states.kept_state
 
 replica_count = replicas.replica_count
 has_other_workers = replicas.has_other_workers

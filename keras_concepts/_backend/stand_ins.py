@@ -1,8 +1,8 @@
 """What a backend offers where it has nothing to do.
 
 One process trains, or the processes need not agree on anything. The step is not
-split into replicas. No optimizer is the framework's own. Tensors are never
-written to, and Keras' own implementation is as fast as any.
+split into replicas. No optimizer and no state is the framework's own. Tensors
+are never written to, and Keras' own implementation is as fast as any.
 """
 
 import contextlib
@@ -77,6 +77,12 @@ def values_of_replicas(variable: Any) -> list[Tensor]:
 
 def assign_to_first_replica(variable: Any, value: Any) -> None:
     variable.assign(value)
+
+
+# Whatever a layer holds is in Keras variables.
+def kept_state(model: Any) -> AbstractContextManager[None]:
+    del model
+    return nullcontext()
 
 
 # Only Keras' optimizers.

@@ -132,9 +132,7 @@ class Check:
     def _passed(
         self, function: Callable[[Any], Any], x: Any, eager: bool
     ) -> Any:
-        run = _backend.compiled_pass(
-            function, self._model.variables, eager=eager, few=1
-        )
+        run = _backend.compiled_pass(function, self._model, eager=eager, few=1)
         with _backend.without_gradients(), _backend.fixed_randomness(0):
             return run(as_fed(x))
 

@@ -117,7 +117,8 @@ def _batch_facts(model: Any, data: Any) -> BatchFacts:
 
 def _build(model: Any, x: Any) -> None:
     if not model.built:
-        _ = _backend.call_as_trainer(model, as_fed(x), training=False)
+        with _backend.kept_state(model):
+            _ = _backend.call_as_trainer(model, as_fed(x), training=False)
 
 
 def _are_arrays(x: Any, y: Any) -> bool:

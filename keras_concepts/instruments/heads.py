@@ -324,7 +324,12 @@ def _of_call(model: Any, x: Any) -> tuple[Any, MadeBy]:
         ),
         x,
     )
-    with recorded_calls(model) as calls:
+    # PyTorch may really run the model.
+    with (
+        _backend.kept_state(model),
+        _backend.fixed_randomness(0),
+        recorded_calls(model) as calls,
+    ):
         outputs = _backend.symbolic_outputs(model, symbolic)
     whole = next(call for call in reversed(calls) if call.layer is model)
     real = keras.tree.flatten(whole.outputs)

@@ -44,7 +44,7 @@ class PredictionProbe:
         self._has_loss = y is not None
         self._pass = _backend.compiled_pass(
             self._run,
-            model.variables,
+            model,
             getattr(model, "run_eagerly", False),
             few=LOOKS,
         )

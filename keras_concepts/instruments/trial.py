@@ -72,7 +72,7 @@ class Trial:
         is_jax = keras.backend.backend() == "jax"
         self._step = _backend.compiled_pass(
             self._stepped,
-            model.variables,
+            model,
             eager=not compiled and not is_jax,
             few=(steps if compiled else 1) if is_jax else None,
         )

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,10 +24,12 @@ _MANY_OPERATIONS = 1.2e10
 
 def compiled_pass(
     function: Callable[..., Any],
-    variables: Sequence[Any],
+    model: Any,
     eager: bool,
     few: int | None = None,
 ) -> Callable[..., Any]:
+    variables = model.variables
+
     def run(values: list[Tensor], *tensors: Tensor) -> Any:
         mapping = list(zip(variables, values, strict=True))
         with keras.StatelessScope(mapping, collect_losses=True):

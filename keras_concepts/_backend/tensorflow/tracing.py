@@ -1,7 +1,7 @@
 """Compiled functions, and what is different while one is traced."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 from tensorflow.python.ops import control_flow_util
 
 from keras_concepts._backend.tensorflow.replicas import outside_of_strategy
+from keras_concepts._backend.tensorflow.states import kept_state
 from keras_concepts._types import Tensor
 
 COMPILES = True
@@ -18,10 +19,12 @@ COMPILES_FEW = False
 
 def compiled_pass(
     function: Callable[..., Any],
-    variables: Sequence[Any],
+    model: Any,
     eager: bool,
     few: int | None = None,
 ) -> Callable[..., Any]:
+    variables = model.variables
+
     def run(*tensors: Tensor) -> Any:
         # Keras reads only the scope for the weights that it regularizes. As
         # tensors: a regularizer may use what a variable does not have.
@@ -32,7 +35,12 @@ def compiled_pass(
     step = (
         run if eager or few is not None else tf.function(run, autograph=False)
     )
-    return functools.partial(outside_of_strategy, step)
+
+    def kept(*tensors: Tensor) -> Any:
+        with kept_state(model):
+            return step(*tensors)
+
+    return functools.partial(outside_of_strategy, kept)
 
 
 def compiled(

@@ -15,6 +15,7 @@ from keras_concepts._backend.keras_internals import (
     replace_next_pass,
 )
 from keras_concepts._backend.tensorflow.replicas import outside_of_strategy
+from keras_concepts._backend.tensorflow.states import kept_state
 from keras_concepts._backend.tensorflow.tensors import snapshot
 from keras_concepts._shadow import (
     shadow,
@@ -72,12 +73,14 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
         if not model.run_eagerly:
             jit = model.jit_compile
             step = tf.function(step, autograph=False, jit_compile=jit)
-        yield functools.partial(outside_of_strategy, step)
+        with kept_state(model):
+            yield functools.partial(outside_of_strategy, step)
         return
     previous = model.predict_function
     model.make_predict_function(force=True)
     step, model.predict_function = model.predict_function, previous
-    yield lambda batch: step([(batch,)])
+    with kept_state(model):
+        yield lambda batch: step([(batch,)])
 
 
 # Each callback from a pipeline takes a third of a millisecond.

@@ -1,11 +1,12 @@
 """Compiled functions, and what is different while one is traced."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import torch
 
+from keras_concepts._backend.torch.states import kept_state
 from keras_concepts._backend.torch.tensors import detached
 from keras_concepts._types import Tensor
 
@@ -15,16 +16,20 @@ COMPILES_FEW = False
 
 def compiled_pass(
     function: Callable[..., Any],
-    variables: Sequence[Any],
+    model: Any,
     eager: bool,
     few: int | None = None,
 ) -> Callable[..., Any]:
     del eager, few  # PyTorch is always eager
+    variables = model.variables
 
     def run(*tensors: Tensor) -> Any:
         # Keras reads only the scope for the weights that it regularizes.
         mapping = [(v, v.value) for v in variables]
-        with keras.StatelessScope(mapping, collect_losses=True):
+        with (
+            kept_state(model),
+            keras.StatelessScope(mapping, collect_losses=True),
+        ):
             return detached(function(*tensors))
 
     return run

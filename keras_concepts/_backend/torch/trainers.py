@@ -11,10 +11,10 @@ import torch
 from keras_concepts._backend.fixed_part import FixedPart
 from keras_concepts._backend.kept_variables import keep_variables
 from keras_concepts._backend.keras_internals import (
-    flatten_layers,
     make_train_function,
     watch_next_pass,
 )
+from keras_concepts._backend.torch.states import keep_modules, kept_state
 from keras_concepts._backend.torch.tensors import snapshot
 from keras_concepts._shadow import (
     shadow,
@@ -42,14 +42,11 @@ def shadow_methods_in_step(
 def backup(model: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     del arguments
     restore_variables = keep_variables(model, snapshot)
-    buffers = [
-        (x, x.clone()) for each in flatten_layers(model) for x in each.buffers()
-    ]
+    restore_modules = keep_modules(model)
 
     def restore(result: Any) -> Any:
         restore_variables()
-        for buffer, value in buffers:
-            buffer.copy_(value)
+        restore_modules()
         return result
 
     return restore
@@ -81,8 +78,6 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
     previous = model.predict_function
     model.make_predict_function(force=True)
     step, model.predict_function = model.predict_function, previous
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     fixed = FixedPart(lambda tensor: tensor._version)
 
     def predict(batch: Any) -> Any:
@@ -91,12 +86,12 @@ def batch_predictor(model: Any) -> Iterator[Callable[[Any], Any]]:
 
     # Compiled code must not depend on Python that changes from call to call.
     compiled = model.jit_compile and not model.run_eagerly
-    try:
-        with contextlib.nullcontext() if compiled else fixed.of(model):
-            yield predict
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with (
+        kept_state(model),
+        contextlib.nullcontext() if compiled else fixed.of(model),
+    ):
+        model.eval()
+        yield predict
 
 
 def watch_batches(iterator: Any, look: Callable[[Any], None]) -> bool:

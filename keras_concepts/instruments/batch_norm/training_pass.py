@@ -40,7 +40,7 @@ class TrainingPass:
         self.layers = batch_norm_layers(_backend.flatten_layers(model))
         make = functools.partial(
             _backend.compiled_pass,
-            variables=model.variables,
+            model=model,
             eager=getattr(model, "run_eagerly", False),
         )
         self.used: dict[bool, set[int]] = {}

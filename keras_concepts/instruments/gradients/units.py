@@ -234,7 +234,9 @@ def _input_and_output(layer: Any) -> tuple[int, int] | None:
     try:
         shape = layer.get_build_config()["input_shape"]
         inputs = keras.KerasTensor(shape, layer.compute_dtype)
-        outputs = layer.compute_output_spec(inputs)
+        # PyTorch may really run it.
+        with _backend.kept_state(layer), _backend.fixed_randomness(0):
+            outputs = layer.compute_output_spec(inputs)
         return int(shape[axis]), int(outputs.shape[axis])
     except Exception:  # several inputs or outputs, or unknown to the layer
         return None

@@ -56,7 +56,8 @@ def nonfinite_layers(
 ) -> tuple[Tensor, Tensor]:
     """Runs a forward pass as in training and checks every tensor.
 
-    The model is not changed: assignments in the pass are discarded.
+    The model and the random generators are not changed: assignments in the pass
+    are discarded.
 
     Args:
         model: Keras model.
@@ -73,6 +74,8 @@ def nonfinite_layers(
     x, *_ = keras.utils.unpack_x_y_sample_weight(batch)
     found = _Looks(layers)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_backend.kept_state(model))
+        stack.enter_context(_backend.fixed_randomness(0))
         stack.enter_context(
             keras.StatelessScope(state_mapping=values, collect_losses=True)
         )

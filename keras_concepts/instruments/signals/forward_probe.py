@@ -179,7 +179,8 @@ class ForwardProbe:
         self._reduce = reduce
         self._batch = as_fed([x, y, sample_weight])
         if not model.built:
-            _ = model(self._batch[0])
+            with _backend.kept_state(model):
+                _ = _backend.call_as_trainer(model, self._batch[0], False)
         self._watched = watched_layers(model)
         weights = {id(variable) for variable in model.weights}
         self._seeds = [v for v in model.variables if id(v) not in weights]
@@ -194,9 +195,7 @@ class ForwardProbe:
         self._pass = self._made_pass(getattr(model, "run_eagerly", False))
 
     def _made_pass(self, eager: bool) -> Any:
-        return _backend.compiled_pass(
-            self._run, self._model.variables, eager, self._few
-        )
+        return _backend.compiled_pass(self._run, self._model, eager, self._few)
 
     def __call__(self) -> Any:
         """`Signals` at the model's current weights, or `reduce` of them."""
