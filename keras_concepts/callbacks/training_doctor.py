@@ -458,8 +458,10 @@ class TrainingDoctor(ContinuedMonitor):
         if not self._begun_at:
             self._signals = recording.for_monitor("SignalMonitor").monitor
             self._names = [recording.monitor, self._signals]
-        self._names += self._monitors.names
-        names = self._names
+        new = [n for n in self._monitors.names if n not in self._names]
+        if self._begun_at and not new:
+            return
+        self._names = names = [*self._names, *new]
         if recording.monitor == self._recorded_name():
             recording.record_facts({"doctor": names})
         else:  # that of the file is another one
