@@ -324,6 +324,41 @@ class TestSeveral:
         assert [step for _, step in gradients] == list(range(18))
         assert [epoch for epoch, _ in gradients] == [i // 3 for i in range(18)]
 
+    def test_a_loop_that_breaks_off_is_resumed(self, tmp_path):
+        class Break(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                if epoch == 3:
+                    raise RuntimeError
+
+        path, model = tmp_path / "run.jsonl", network()
+        with watch(record_to=path):
+            _ = fit(model, epochs=1)
+            with pytest.raises(RuntimeError):
+                _ = fit(model, epochs=6, initial_epoch=1, callbacks=[Break()])
+        with watch(record_to=path):
+            _ = fit(network(), epochs=6, initial_epoch=2)
+        recording = kc.Recording.load(path)
+        first, second = recording.runs
+        assert not first.facts["ended"]
+        assert second.facts["resumed"] == {"run": 0, "epoch": 2}
+        logs = recording.select("loss", q.LOG)
+        assert logs.epoch.tolist() == list(range(6))
+        assert logs.step.tolist() == [3 * (e + 1) for e in range(6)]
+
+    def test_a_first_fit_without_epochs(self, tmp_path):
+        path = tmp_path / "run.jsonl"
+        with watch(record_to=path):
+            _ = fit(network())
+        with watch(record_to=path) as doctor:
+            model = network()
+            _ = fit(model, epochs=0)
+            _ = fit(model)
+        logs = kc.Recording.load(path).select("loss", q.LOG, run=1)
+        assert logs.epoch.tolist() == [2, 3]
+        assert logs.step.tolist() == [9, 12]
+        checks = doctor.recording.select(quantity=q.CHECKED)
+        assert checks.epoch.tolist() == [-1, 2, 3, 3]
+
     def test_numbers_of_a_loop_are_those_of_one_fit(self):
         """The rows of one call of `fit` are the oracle."""
         recorded = []

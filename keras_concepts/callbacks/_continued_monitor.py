@@ -31,6 +31,7 @@ class ContinuedMonitor(Monitor):
     """
 
     _goes_on = False  # in the `fit` that begins next
+    _first_epoch = 0  # of the running `fit`
     _of_fit: ClassVar[dict[str, Any]] = {"_begun_at": []}
 
     def _begin_fits(self) -> None:
@@ -89,8 +90,9 @@ class ContinuedMonitor(Monitor):
         if callbacks is not None:
             put_in_order(callbacks, self)
             EndOfFit.of(callbacks).then(self.break_off)
-        self.recording.next_step = self._log.last_step
-        self._begun_at.append(self._epochs)
+        if self._epochs:  # otherwise it still has to begin
+            self.recording.next_step = self._log.last_step
+            self._begun_at.append(self._epochs)
         self._log.go_on(self.model, self.params)
         # For `Training.planned_epochs`.
         begun = self.recording.facts.get("continued") or [0]
@@ -110,7 +112,7 @@ class ContinuedMonitor(Monitor):
     def _planned_epochs(self) -> int:
         if self._begun_at:
             return 2 * self._begun_at[-1]
-        return int(self.params.get("epochs") or 1)
+        return max(int(self.params.get("epochs") or 1) - self._first_epoch, 1)
 
     def _let_go(self) -> Any:
         """Gives up what holds the model; returns what another `fit` needs."""

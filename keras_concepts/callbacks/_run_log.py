@@ -163,6 +163,8 @@ class RunLog:
         self._model, self._params = model, params
         self._begun = {}
         self._offset, self.has_ended, self.is_whole = None, False, False
+        if self.recording.is_first:
+            self.recording.record_facts({"ended": False})
 
     def break_off(self) -> None:
         """Lets go of the file of a run whose `fit` raised."""

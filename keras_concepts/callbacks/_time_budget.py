@@ -69,9 +69,12 @@ class TimeBudget:
         self._last = 0, 0.0
         self._look, self._looks = 0.0, 0
         self._asked_at = -1
-        self._is_compiled_next = False  # the measured step
+        # Whether the next measured step is compiled, and how long that took.
+        self._is_compiled_next = compiles
+        self._compiling: float | None = None
         self._is_allowed = False
         self._trial: _Trial | None = None
+        self._of_epoch = 0  # steps asked about
         self._wait = 0
 
     def plan(self, steps: int | None, epochs: int) -> None:
@@ -82,6 +85,21 @@ class TimeBudget:
             epochs: Epochs of the run.
         """
         self._planned = None if steps is None else steps * max(epochs, 1)
+
+    def begin_epoch(self) -> None:
+        """Begins an epoch: validation may have followed the step before."""
+        if self._of_epoch > 1 and self._trial is not None:
+            self._trial.leave_out()
+        self._of_epoch = 0
+
+    def go_on(self) -> None:
+        """Begins another `fit`, for which the measured step is compiled again.
+
+        It is measured again once there is time for that.
+        """
+        self.may_measure_steps = self.share is None or not self._compiles
+        self._is_compiled_next = self._compiles
+        self._asked_at = -1
 
     def _trained(self) -> float:
         """Time since the run began that was not spent on measuring."""
@@ -98,14 +116,13 @@ class TimeBudget:
         """
         if step != self._asked_at:
             self._asked_at = step
+            self._of_epoch += 1
             self._is_allowed = self._allows_next(step)
         return self._is_allowed
 
     def _allows_next(self, step: int) -> bool:
         if self.share is None:
             return True
-        if self._is_compiled_next:
-            self._leave_out(step)
         now = self._trained()
         self._last = step, now
         if self._second is None and step > 0:
@@ -114,7 +131,6 @@ class TimeBudget:
             self.may_measure_steps = self._is_long_enough()
             if not self.may_measure_steps:
                 return False
-            self._is_compiled_next = True
         if self._trial is None:
             self._trial = _Trial(_STEPS * self.share, self._planned)
         is_tried = self._trial.measures(now)
@@ -123,18 +139,23 @@ class TimeBudget:
         self._wait = (self._wait + 1) % self._trial.spacing
         return self._wait == 0
 
-    def _leave_out(self, step: int) -> None:
-        """Counts the step that compiled the measured step as measuring.
+    def end_measured_step(self, taken: int) -> None:
+        """Counts the step that compiled the measured one as measuring.
+
+        Called after each measured step.
 
         Args:
-            step: The next one.
+            taken: Steps taken since the run began, this one included.
         """
+        if not self._is_compiled_next or self.share is None:
+            return
         self._is_compiled_next = False
         before, then = self._last
-        self.spent += self._trained() - then
-        if self._second is not None:
+        self._compiling = self._trained() - then
+        self.spent += self._compiling
+        if self._second is not None:  # as if there had been no such step
             first, compiled = self._second
-            self._second = first + step - before, compiled
+            self._second = first + taken - before, compiled
 
     def _is_long_enough(self) -> bool:
         """Whether compiling the measured step takes little of the run."""
@@ -150,7 +171,8 @@ class TimeBudget:
             total -= compiling
         # What is left is for the steps.
         allowed = (1.0 - _STEPS) * (self.share or 0.0) * total
-        return self.spent + _COMPILE_RATIO * compiling <= allowed
+        again = max(_COMPILE_RATIO * compiling, self._compiling or 0.0)
+        return self.spent + again <= allowed
 
     def _expected(self) -> float | None:
         """Expected training time in seconds; `None` if not known yet."""
@@ -288,9 +310,11 @@ def budget_for(model: Any, share: float | None) -> TimeBudget:
 
 
 class _Trial:
-    """Measures every second step, to find out what measuring costs.
+    """Measures half of the steps, to find out what measuring costs.
 
-    Steps alternate because the machine may be busy now and idle later.
+    They take turns because the machine may be busy now and idle later, in the
+    order of the Thue-Morse sequence: if every second step were measured, and an
+    epoch had two, its first step would always be of the same kind.
 
     Args:
         share: Share of the time of a plain step that measuring may add.
@@ -308,9 +332,14 @@ class _Trial:
             few = max(int(_SHARE_OF_RUN * planned), _FEWEST)
             self._most, self._least = min(_MOST, few), min(_LEAST, few)
         self._begin: float | None = None
+        self._number = 0
         self._is_measured = self._is_over = False
         # Seconds of steps that were not measured, and of those that were.
         self._seconds: tuple[list[float], list[float]] = [], []
+
+    def leave_out(self) -> None:
+        """Ignores how long the last step seems to have taken."""
+        self._begin = None
 
     def measures(self, now: float) -> bool | None:
         """Whether to measure the step that begins; `None` once it is over."""
@@ -323,7 +352,8 @@ class _Trial:
             self._is_over = True
             self.spacing = self._interval()
             return None
-        self._is_measured = not self._is_measured
+        self._is_measured = self._number.bit_count() % 2 == 0
+        self._number += 1
         return self._is_measured
 
     def _is_enough(self) -> bool:
@@ -394,6 +424,7 @@ class GatedSchedule(Schedule):
 
     def begin_epoch(self, steps: int | None) -> None:
         """Starts an epoch."""
+        self._budget.begin_epoch()
         self._inner.begin_epoch(steps)
 
     def due(self, steps: int = 1) -> bool:
@@ -408,6 +439,8 @@ class GatedSchedule(Schedule):
     def advance(self, steps: int, measured: bool) -> None:
         """Counts `steps` steps that were taken together."""
         self._total += steps
+        if measured:
+            self._budget.end_measured_step(self._total)
         self._inner.advance(steps, measured)
 
 

@@ -289,9 +289,9 @@ class TrainingDoctor(ContinuedMonitor):
             before = self.recording.next_step
             self._go_on()
             self._taken += self.recording.next_step - before
+            self._budget.go_on()
         else:
             self._start()
-        self._budget.plan(self.params.get("steps"), self._planned_epochs())
         model = self._trained = self.model
         with self._aside():
             self._see_data()
@@ -369,6 +369,10 @@ class TrainingDoctor(ContinuedMonitor):
     ) -> None:
         if self._log is None:
             return
+        if not self._log.begun:
+            self._first_epoch = epoch
+            steps = self.params.get("steps")
+            self._budget.plan(steps, self._planned_epochs())
         is_first = not self._log.begun and not self._begun_at
         self._epoch = self._log.epoch(epoch)
         self._monitors.begin_epoch(epoch)

@@ -4,6 +4,7 @@ With `keras.callbacks.BackupAndRestore`, on which it depends what is trained
 again; see `tests/killed_runs.py`.
 """
 
+import itertools
 import json
 import pathlib
 import subprocess
@@ -29,40 +30,49 @@ MONITORS = {
 UNITS = {q.ZERO_GRADIENT_UNITS, q.ZERO_GRADIENT_UNIT}
 
 
-def rows(path, run=None):
-    """Every value of a file by what it is of; once each.
+def runs_of(recording):
+    """The last run that began anew, and those that resume it."""
+    runs = recording.runs
+    begun = [i for i, run in enumerate(runs) if "resumed" not in run.facts]
+    return runs[begun[-1] :] if begun else []
 
-    Of one run, counted from its own beginning.
+
+def rows(path):
+    """Every value of the last run by what it is of; once each.
+
+    Counted from the run's own beginning.
     """
     found = {}
     recording = Recording.load(path)
-    facts = {} if run is None else recording.runs[run].facts
-    first = facts.get("first_epoch", 0), facts.get("first_step", 0)
-    number = None if run is None else recording.runs[run].number
-    for series in recording.select(run=number):
+    runs = runs_of(recording)
+    first_epoch = runs[0].facts.get("first_epoch", 0) if runs else 0
+    first_step = runs[0].facts.get("first_step", 0) if runs else 0
+    for series in itertools.chain(
+        *(recording.select(run=run.number) for run in runs)
+    ):
         # Before its first epoch, each `fit` measures the probe.
         if series.epoch < 0 or series.quantity in UNITS:
             continue
-        epoch = series.epoch - first[0]
+        epoch = series.epoch - first_epoch
         if epoch < 0:
             continue
         name = series.monitor, epoch, series.owner, series.quantity
         for step, index, value in zip(
             series.steps, series.index, series.values, strict=True
         ):
-            key = (*name, int(step) - first[1], int(index))
+            key = (*name, int(step) - first_step, int(index))
             assert key not in found
             found[key] = str(value)
     return found
 
 
-def steps_of(path, run=None):
+def steps_of(path, runs=lambda recording: recording.runs):
     """Of each epoch the steps that `GradientMonitor` has measured."""
     found = {}
     recording = Recording.load(path)
-    number = None if run is None else recording.runs[run].number
-    for series in recording.select("", q.GRADIENT_NORM, run=number):
-        found.setdefault(series.epoch, []).extend(series.steps.tolist())
+    for run in runs(recording):
+        for series in recording.select("", q.GRADIENT_NORM, run=run.number):
+            found.setdefault(series.epoch, []).extend(series.steps.tolist())
     return found
 
 
@@ -93,13 +103,13 @@ def check(folder, moment, save_freq):
     assert set(range(epoch)) <= {key[1] for key in killed}
     if epoch == step == 0 and killed:
         # Killed before Keras had saved anything: another run, from scratch.
-        assert rows(broken / "run.jsonl", run=-1) == whole
+        assert rows(broken / "run.jsonl") == whole
         assert_same_end(resumed, end(folder / "whole"))
         return "again"
     if epoch == 0 and step > STEPS:
         # What Keras saves inside the first epoch after it has restored, it
         # calls epoch 0: killed again, it trains all epochs from there.
-        last = steps_of(broken / "run.jsonl", run=-1)
+        last = steps_of(broken / "run.jsonl", lambda each: each.runs[-1:])
         assert len(last) == EPOCHS
         counted = [each for number in sorted(last) for each in last[number]]
         first = counted[0]
@@ -121,10 +131,11 @@ def check(folder, moment, save_freq):
         return "equal"
     # Keras saved the model inside the epoch (or was killed between saving the
     # weights and the number of the epoch), and trains all of it once more.
-    steps = steps_of(broken / "run.jsonl")
-    assert sorted(steps) == list(range(EPOCHS))
+    steps = steps_of(broken / "run.jsonl", runs_of)
+    assert len(steps) == EPOCHS
     counted = [each for number in sorted(steps) for each in steps[number]]
     assert counted == sorted(set(counted))
+    counted = [each - counted[0] for each in counted]
     trained = [each for each in counted if each >= step]
     last = step + (EPOCHS - epoch) * STEPS
     assert trained == list(range(step, last))

@@ -343,6 +343,19 @@ class TestUse:
                 module = str(getattr(value, "__module__", ""))
                 assert "keras_concepts" not in module
 
+    @pytest.mark.parametrize("check_every", [1, 3])
+    def test_a_message_that_raises_leaves_nothing_patched(self, check_every):
+        def sink(message):
+            raise KeyboardInterrupt
+
+        model = model_of(Planted())
+        guard = NonFiniteGuard(sink=sink, check_every=check_every)
+        with pytest.raises(KeyboardInterrupt) as kept:
+            fit(model, data(bad=0), guard)
+        assert "make_train_function" not in vars(model)
+        assert type(model.train_function).__name__ != "ObservedTrainFunction"
+        del kept  # until here it kept the frames of `fit`
+
     def test_summary_names_the_fault(self, capsys):
         guard = fit(*plant("loss"), NonFiniteGuard())
         printed = capsys.readouterr().out

@@ -29,6 +29,10 @@ Y = X @ np.arange(1.0, 7.0, dtype="float32")[:, None] / 6.0
 LABELS = X[:, :3].argmax(axis=1).astype("int32")
 
 
+# What is missing where looking at a large model takes too long.
+TAKES_LONG = "(with `time_budget=None`, it is compiled anyway)"
+
+
 def network(*middle, loss="mse", rate=0.05, **arguments):
     keras.utils.set_random_seed(0)
     middle = middle or (layers.Dense(8, "relu", name="hidden"),)
@@ -219,7 +223,7 @@ def test_looks_that_take_too_long_at_first(monkeypatch, tmp_path):
     allows[:] = [False] * 2  # before and after the epoch
     fit(model, doctor, epochs=1)
     assert not doctor.recording.select("", q.PROBE_INFERENCE_LOSS)
-    assert [t for t in doctor.unchecked if "takes too much of so short" in t]
+    assert [t for t in doctor.unchecked if t.endswith(TAKES_LONG)]
     again = Recording.load(tmp_path / "run.jsonl")
     assert again.facts["missing"] == doctor.recording.facts["missing"] != []
     doctor.suspend(model)
@@ -232,7 +236,7 @@ def test_looks_that_take_too_long_at_first(monkeypatch, tmp_path):
     rows = doctor.recording.select("", q.PROBE_INFERENCE_LOSS)
     assert rows.epoch.tolist() == [2, 3]
     assert rows.step.tolist() == [7, 9]
-    assert not [t for t in doctor.unchecked if "takes too much of" in t]
+    assert not [t for t in doctor.unchecked if t.endswith(TAKES_LONG)]
     again = Recording.load(tmp_path / "run.jsonl")
     assert again.facts["missing"] == []
 
@@ -309,6 +313,25 @@ class Inner(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 1:
             fit(self.model, *self.inner, epochs=1)
+
+
+def test_a_callable_that_raises_within_a_step_leaves_nothing_behind():
+    def on_finding(finding):
+        raise RuntimeError(finding.rule)
+
+    model = network()
+    x, y = np.tile(X, (2, 1)), np.tile(Y, (2, 1))
+    x[40:] = np.nan
+    with pytest.raises(RuntimeError, match="non_finite") as kept:
+        _ = model.fit(
+            *(x, y),
+            batch_size=1,
+            shuffle=False,
+            verbose=0,
+            callbacks=[quiet(on_finding=on_finding)],
+        )
+    assert is_clean(model)
+    del kept  # until here it kept the frames of `fit`
 
 
 @pytest.mark.parametrize("watched", ["nothing", "another", "the same"])

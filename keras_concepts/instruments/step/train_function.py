@@ -134,15 +134,8 @@ class ObservedTrainFunction:
         if _name_of_caller() == "train_on_batch":  # not a step of `fit`
             self._count.lose()
             return self._original(*args)
-        steps = self._model.steps_per_execution
-        due = [o for o in self._observers if o.schedule.due(steps)]
-        for observer in due:
-            observer.make_room(steps)
-        restore = None
-        if any(observer.can_reject for observer in due):
-            restore = _backend.backup(self._model, args)
         try:
-            result = self._run(due, args)
+            return self._step(args)
         except _backend.END_OF_DATA:
             raise
         except BaseException:
@@ -150,6 +143,16 @@ class ObservedTrainFunction:
             if self._fit is not None:
                 self._fit.end()
             raise
+
+    def _step(self, args: tuple[Any, ...]) -> Any:
+        steps = self._model.steps_per_execution
+        due = [o for o in self._observers if o.schedule.due(steps)]
+        for observer in due:
+            observer.make_room(steps)
+        restore = None
+        if any(observer.can_reject for observer in due):
+            restore = _backend.backup(self._model, args)
+        result = self._run(due, args)
         for observer in self._observers:
             observer.advance(steps, measured=observer in due)
         self._steps += steps
@@ -201,7 +204,7 @@ class ObservedTrainFunction:
             warnings.warn(
                 f"{text} Attached: {', '.join(named)}.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     @contextlib.contextmanager
