@@ -358,6 +358,8 @@ class TestSeveral:
         assert logs.step.tolist() == [9, 12]
         checks = doctor.recording.select(quantity=q.CHECKED)
         assert checks.epoch.tolist() == [-1, 2, 3, 3]
+        names = doctor.recording.facts["doctor"]
+        assert len(names) == len(doctor.recording.runs[-1].monitors) == 4
 
     def test_numbers_of_a_loop_are_those_of_one_fit(self):
         """The rows of one call of `fit` are the oracle."""

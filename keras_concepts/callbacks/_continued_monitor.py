@@ -95,10 +95,9 @@ class ContinuedMonitor(Monitor):
             self._begun_at.append(self._epochs)
         self._log.go_on(self.model, self.params)
         # For `Training.planned_epochs`.
-        begun = self.recording.facts.get("continued") or [0]
-        if self._epochs >= _GROWTH * begun[-1]:
-            begun = [n for n in begun if n] + [self._epochs]
-            self.recording.record_facts({"continued": begun})
+        begun = self.recording.facts.get("continued", [])
+        if self._epochs > 0 and self._epochs >= _GROWTH * sum(begun[-1:]):
+            self.recording.record_facts({"continued": [*begun, self._epochs]})
 
     def conclude(self) -> None:
         """Ends a run that no other `fit` has continued after all."""

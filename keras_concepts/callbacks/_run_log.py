@@ -72,7 +72,7 @@ class RunLog:
     ) -> None:
         self.identity = run_identity(model, params)
         if shared is not None:
-            self.recording = shared._recording_for(monitor)
+            self.recording = shared.recording_for(monitor)
         else:
             self.recording = Recording(
                 # All processes of a distributed run would record the same.
@@ -148,7 +148,7 @@ class RunLog:
         )
         return offset
 
-    def _recording_for(self, monitor: str) -> Recording:
+    def recording_for(self, monitor: str) -> Recording:
         """What another monitor records to: under one name in the whole run."""
         others = self._others.setdefault(monitor, [])
         place = self._begun.get(monitor, 0)
