@@ -400,12 +400,16 @@ class TestSeveral:
         model = network("binary_crossentropy")  # takes no logits
         labels = (Y[:16] > 0).astype("float32")
         sizes = []
-        with watch(record_to=path) as doctor:
-            for number in range(1, 61):
+        # Where steps are compiled, a `fit` of one epoch takes long.
+        each = 20 if BACKEND == "torch" else 5
+        with kc.watch(
+            record_to=path, on_finding=lambda finding: None
+        ) as doctor:
+            for number in range(1, 3 * each + 1):
                 _ = fit(model, epochs=1, x=X[:16], y=labels)
-                if number % 20 == 0:
+                if number % each == 0:
                     lines = path.read_text().splitlines(keepends=True)
-                    facts = [each for each in lines if '"facts"' in each]
+                    facts = [line for line in lines if '"facts"' in line]
                     sizes.append([sum(map(len, x)) for x in (lines, facts)])
         assert len(doctor.doctors) == 1
         loaded = kc.Recording.load(path)
@@ -417,17 +421,18 @@ class TestSeveral:
             "TrainingDoctor",
         ]
         grown = np.diff(sizes, axis=0)
-        assert (grown[1] < 1.1 * grown[0]).all()
-        assert loaded.select("loss", q.LOG).epoch.tolist() == [*range(60)]
+        assert (grown[1] < 1.2 * grown[0]).all()
+        epochs = loaded.select("loss", q.LOG).epoch.tolist()
+        assert epochs == [*range(3 * each)]
         assert kc.diagnose(loaded) == doctor.findings
-        assert "head_loss_mismatch" in {each.rule for each in doctor.findings}
+        assert "head_loss_mismatch" in {f.rule for f in doctor.findings}
 
     def test_a_loop_with_a_monitor_of_the_same_name(self, tmp_path):
         path = tmp_path / "loop.jsonl"
         model = network()
         own = GradientMonitor(max_samples=None, record_to=path)
         with watch(record_to=path) as doctor:
-            for _ in range(3):
+            for _ in range(2):
                 _ = fit(model, epochs=1, callbacks=[own])
         loaded = kc.Recording.load(path)
         run = loaded.runs[0]
@@ -440,7 +445,7 @@ class TestSeveral:
             if series.run == 0 and series.monitor in names
             for step in series.steps.tolist()
         ]
-        assert steps == [*range(9)]
+        assert steps == [*range(6)]
         assert kc.diagnose(loaded, 0) == doctor.findings
 
     def test_a_replay_gives_the_same_findings(self, tmp_path):

@@ -84,6 +84,8 @@ def test_has_call():
 
 
 def test_has_own_train_step():
+    """`fit` calls the method of the class, or one set on the model."""
+
     class Own(keras.Model):
         def train_step(self, *args):
             return super().train_step(*args)
