@@ -17,7 +17,7 @@ from rich.console import Console
 
 import keras_concepts as kc
 from keras_concepts import quantities as q
-from keras_concepts.callbacks import TrainingDoctor
+from keras_concepts.callbacks import GradientMonitor, TrainingDoctor
 
 X = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
 Y = X @ np.arange(1.0, 7.0, dtype="float32")[:, None] / 6.0
@@ -358,6 +358,8 @@ class TestSeveral:
         assert logs.step.tolist() == [9, 12]
         checks = doctor.recording.select(quantity=q.CHECKED)
         assert checks.epoch.tolist() == [-1, 2, 3, 3]
+        names = doctor.recording.facts["doctor"]
+        assert len(names) == len(doctor.recording.runs[-1].monitors) == 4
 
     def test_numbers_of_a_loop_are_those_of_one_fit(self):
         """The rows of one call of `fit` are the oracle."""
@@ -391,6 +393,60 @@ class TestSeveral:
             recorded.append(rows)
         assert recorded[1] == recorded[0]
         assert recorded[2] == recorded[0]
+
+    def test_a_file_grows_with_the_number_of_fits(self, tmp_path):
+        """Each further `fit` adds as much as the one before."""
+        path = tmp_path / "loop.jsonl"
+        model = network("binary_crossentropy")  # takes no logits
+        labels = (Y[:16] > 0).astype("float32")
+        sizes = []
+        # Where steps are compiled, a `fit` of one epoch takes long.
+        each = 20 if BACKEND == "torch" else 5
+        with kc.watch(
+            record_to=path, on_finding=lambda finding: None
+        ) as doctor:
+            for number in range(1, 3 * each + 1):
+                _ = fit(model, epochs=1, x=X[:16], y=labels)
+                if number % each == 0:
+                    lines = path.read_text().splitlines(keepends=True)
+                    facts = [line for line in lines if '"facts"' in line]
+                    sizes.append([sum(map(len, x)) for x in (lines, facts)])
+        assert len(doctor.doctors) == 1
+        loaded = kc.Recording.load(path)
+        (run,) = loaded.runs
+        assert sorted(run.monitors) == [
+            "GradientMonitor",
+            "NonFiniteGuard",
+            "SignalMonitor",
+            "TrainingDoctor",
+        ]
+        grown = np.diff(sizes, axis=0)
+        assert (grown[1] < 1.2 * grown[0]).all()
+        epochs = loaded.select("loss", q.LOG).epoch.tolist()
+        assert epochs == [*range(3 * each)]
+        assert kc.diagnose(loaded) == doctor.findings
+        assert "head_loss_mismatch" in {f.rule for f in doctor.findings}
+
+    def test_a_loop_with_a_monitor_of_the_same_name(self, tmp_path):
+        path = tmp_path / "loop.jsonl"
+        model = network()
+        own = GradientMonitor(max_samples=None, record_to=path)
+        with watch(record_to=path) as doctor:
+            for _ in range(2):
+                _ = fit(model, epochs=1, callbacks=[own])
+        loaded = kc.Recording.load(path)
+        run = loaded.runs[0]
+        assert len({*run.monitors}) == len(run.monitors)
+        names = run.facts["doctor"]
+        assert len(names) == 4
+        steps = [
+            step
+            for series in loaded.select("", q.GRADIENT_NORM)
+            if series.run == 0 and series.monitor in names
+            for step in series.steps.tolist()
+        ]
+        assert steps == [*range(6)]
+        assert kc.diagnose(loaded, 0) == doctor.findings
 
     def test_a_replay_gives_the_same_findings(self, tmp_path):
         model = network()

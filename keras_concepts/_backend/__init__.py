@@ -405,6 +405,10 @@ What is private to Keras, for all backends, by subject.
 `optimizers_of(model)`
 :   The optimizer of the model, and any others that it or one of its layers has.
 
+`calls_of_optimizer(optimizer)`
+:   The variable that counts the calls of `apply`, also of those that only
+    accumulate gradients; `None` for an optimizer that Keras did not write.
+
 `optimized_variables(optimizer)`
 :   The variables that an optimizer was built for, in its order.
 
@@ -435,6 +439,9 @@ What is private to Keras, for all backends, by subject.
 
 `has_call(model)`
 :   Whether a model defines a `call`.
+
+`has_own_train_step(model)`
+:   Whether the model defines its training step, instead of Keras.
 
 `compile_arguments(model)`
 :   The arguments of `compile`, as they were given.
@@ -604,6 +611,7 @@ capture_compiled_losses = keras_internals.capture_compiled_losses
 capture_dropped_losses = keras_internals.capture_dropped_losses
 name_in_logs = keras_internals.name_in_logs
 say_direction = keras_internals.say_direction
+calls_of_optimizer = keras_internals.calls_of_optimizer
 optimizers_of = keras_internals.optimizers_of
 optimized_variables = keras_internals.optimized_variables
 running_optimizer = keras_internals.running_optimizer
@@ -613,6 +621,7 @@ generators_left_moved = keras_internals.generators_left_moved
 AFTER_STEPS = keras_internals.AFTER_STEPS
 call_as_trainer = keras_internals.call_as_trainer
 has_call = keras_internals.has_call
+has_own_train_step = keras_internals.has_own_train_step
 compile_arguments = keras_internals.compile_arguments
 running_fit = keras_internals.running_fit
 was_restored = keras_internals.was_restored

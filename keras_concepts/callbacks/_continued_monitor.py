@@ -11,6 +11,10 @@ from keras_concepts.callbacks._unfinished_run import (
 from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
 from keras_concepts.instruments.step.end_of_fit import EndOfFit
 
+# A run of many calls records the epochs after which they began only if they
+# differ by this factor, or the list would be written a hundred times.
+_GROWTH = 17 / 16
+
 
 class ContinuedMonitor(Monitor):
     """A monitor whose run may go on in another `fit` of the same model.
@@ -91,7 +95,9 @@ class ContinuedMonitor(Monitor):
             self._begun_at.append(self._epochs)
         self._log.go_on(self.model, self.params)
         # For `Training.planned_epochs`.
-        self.recording.record_facts({"continued": self._begun_at})
+        begun = self.recording.facts.get("continued", [])
+        if self._epochs > 0 and self._epochs >= _GROWTH * sum(begun[-1:]):
+            self.recording.record_facts({"continued": [*begun, self._epochs]})
 
     def conclude(self) -> None:
         """Ends a run that no other `fit` has continued after all."""

@@ -72,7 +72,7 @@ class RunLog:
     ) -> None:
         self.identity = run_identity(model, params)
         if shared is not None:
-            self.recording = shared.recording.for_monitor(monitor)
+            self.recording = shared.recording_for(monitor)
         else:
             self.recording = Recording(
                 # All processes of a distributed run would record the same.
@@ -82,6 +82,10 @@ class RunLog:
                 on_error="warn",
             )
         self._shared = shared
+        # What monitors that share the recording record to, by their classes and
+        # in the order in which they began; and how many began in this `fit`.
+        self._others: dict[str, list[Recording]] = {}
+        self._begun: dict[str, int] = {}
         self._model: Any = model
         self._params = params
         self._keeps_logs = keeps_logs
@@ -144,10 +148,20 @@ class RunLog:
         )
         return offset
 
+    def recording_for(self, monitor: str) -> Recording:
+        """What another monitor records to: under one name in the whole run."""
+        others = self._others.setdefault(monitor, [])
+        place = self._begun.get(monitor, 0)
+        self._begun[monitor] = place + 1
+        if place == len(others):
+            others.append(self.recording.for_monitor(monitor))
+        return others[place]
+
     def go_on(self, model: Any, params: dict[str, Any]) -> None:
         """Continues the run in another `fit`; see `ModelState`."""
         self.identity = run_identity(model, params)
         self._model, self._params = model, params
+        self._begun = {}
         self._offset, self.has_ended, self.is_whole = None, False, False
         if self.recording.is_first:
             self.recording.record_facts({"ended": False})

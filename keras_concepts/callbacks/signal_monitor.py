@@ -19,6 +19,7 @@ from keras_concepts.callbacks._probe import fed_probe, probe_errors
 from keras_concepts.instruments.model_loss import NoLossError
 from keras_concepts.instruments.signals.forward_probe import ForwardProbe
 from keras_concepts.instruments.signals.signal_summary import SignalSummary
+from keras_concepts.instruments.step.execution_count import ExecutionCount
 from keras_concepts.quantities import Quantity
 from keras_concepts.recording import Recording
 
@@ -140,7 +141,11 @@ class SignalMonitor(Monitor):
     # Its batch hook reads neither logs nor model. Keras may call it from
     # several threads and in any order, but before the epoch ends.
     async_safe = True
-    _of_fit: ClassVar[dict[str, Any]] = {"_batch": None, "_probe": None}
+    _of_fit: ClassVar[dict[str, Any]] = {
+        "_batch": None,
+        "_probe": None,
+        "_count": None,
+    }
 
     def __init__(
         self,
@@ -172,6 +177,7 @@ class SignalMonitor(Monitor):
         self._summary = SignalSummary()
         self._step = 0
         self._taken: list[int] = [0]
+        self._count: ExecutionCount | None = None
         self._epochs = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -186,6 +192,8 @@ class SignalMonitor(Monitor):
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         self._taken = [0]
+        self._count = ExecutionCount(self.model)
+        self._count.begin_epoch()
         if self._epochs == 0 and self._log is not None:
             _ = self._log.epoch(epoch)
             self._step = self.recording.next_step
@@ -202,9 +210,11 @@ class SignalMonitor(Monitor):
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        taken = max(self._taken)
-        # With several steps per execution, the last one may be cut short.
-        self._step += min(taken, self.params.get("steps") or taken)
+        counted = max(self._taken)
+        taken = self._count.taken(counted) if self._count else None
+        if taken is None:
+            taken = min(counted, self.params.get("steps") or counted)
+        self._step += taken
         self._epochs += 1
         if self._log is None:
             return
@@ -220,7 +230,8 @@ class SignalMonitor(Monitor):
         self._stop()
 
     def _stop(self) -> None:
-        self._batch, self._probe = None, None  # they refer to the model
+        # They refer to the model.
+        self._batch, self._probe, self._count = None, None, None
 
     def _measure(self, epoch: int) -> dict[str, float]:
         if self._batch is None:

@@ -459,11 +459,13 @@ class TrainingDoctor(ContinuedMonitor):
         A file may also hold rows of other monitors and of other doctors.
         """
         recording = self.recording
-        if not self._begun_at:
-            self._signals = recording.for_monitor("SignalMonitor").monitor
-            self._names = [recording.monitor, self._signals]
-        self._names += self._monitors.names
-        names = self._names
+        if self._log is not None:
+            self._signals = self._log.recording_for("SignalMonitor").monitor
+        names = [recording.monitor, self._signals, *self._monitors.names]
+        known = recording.facts.get("doctor", [])
+        names = [*known, *(each for each in names if each not in known)]
+        if names == known:
+            return
         if recording.monitor == self._recorded_name():
             recording.record_facts({"doctor": names})
         else:  # that of the file is another one

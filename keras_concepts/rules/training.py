@@ -283,10 +283,11 @@ class Training:
             return max(self.ended_epochs, 1)
         planned = self.facts.get("epochs") or 0
         planned -= self.facts.get("initial_epoch") or 0
-        # If one `fit` follows another, twice the epochs until the last one.
+        # If one `fit` follows another, twice the epochs until the last one. Of
+        # one that begins now, the last check of the one before did not know.
         begun = self.facts.get("continued") or []
         planned = max(
-            [planned] + [2 * n for n in begun if n <= self.ended_epochs]
+            [planned] + [2 * n for n in begun if n < self.ended_epochs]
         )
         return max(planned, self.ended_epochs, 1)
 

@@ -134,6 +134,9 @@ class TestBroken:
         ({"epochs": 2}, STUCK[:3], 3),
         ({"epochs": None}, STUCK[:3], 3),
         ({"epochs": None}, [], 1),
+        # Another `fit` began after 2 epochs, and one after 3.
+        ({"epochs": 1, "continued": [2]}, STUCK[:3], 4),
+        ({"epochs": 1, "continued": [2, 3]}, STUCK[:3], 4),
     ],
 )
 def test_planned_epochs(facts, losses, planned):

@@ -48,6 +48,7 @@ from keras_concepts._backend.keras_internals.metrics import (
     say_direction,
 )
 from keras_concepts._backend.keras_internals.optimizers import (
+    calls_of_optimizer,
     capture_reduced_gradients,
     learning_rate_of_update,
     optimized_variables,
@@ -73,6 +74,7 @@ from keras_concepts._backend.keras_internals.trainers import (
     data_of_pass,
     failures_of_data,
     has_call,
+    has_own_train_step,
     make_train_function,
     replace_next_pass,
     replace_state_sharding,
@@ -90,6 +92,7 @@ __all__ = [
     "built_loss",
     "call_as_trainer",
     "calls_its_graph",
+    "calls_of_optimizer",
     "capture_batch_moments",
     "capture_compiled_losses",
     "capture_dropped_losses",
@@ -104,6 +107,7 @@ __all__ = [
     "graph_of",
     "has_call",
     "has_loss",
+    "has_own_train_step",
     "has_seeds",
     "in_stateless_scope",
     "in_symbolic_scope",

@@ -41,6 +41,20 @@ def learning_rate_of_update(optimizer: Any) -> Tensor:
     return ops.where(updates, rate, ops.zeros_like(rate))
 
 
+def calls_of_optimizer(optimizer: Any) -> Any | None:
+    """The variable that counts the calls of `apply`; `None` if none does.
+
+    Also those that only accumulate gradients, but not those that a
+    `LossScaleOptimizer` skips.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    # One that someone else wrote may skip calls without counting them.
+    applies = {type(optimizer).apply, type(inner).apply}
+    if all(each.__module__.startswith("keras.") for each in applies):
+        return inner._iterations
+    return None
+
+
 def optimizers_of(model: Any) -> list[Any]:
     """The optimizer of the model, and others that it or a layer in it keeps.
 

@@ -33,6 +33,12 @@ def has_call(model: Any) -> bool:
     return type(model).call is not keras.Model.call
 
 
+def has_own_train_step(model: Any) -> bool:
+    """Whether a model defines its training step, instead of Keras."""
+    own = type(model).train_step is not keras.Model.train_step
+    return own or "train_step" in vars(model)
+
+
 def compile_arguments(model: Any) -> dict[str, Any]:
     """The arguments of `compile`, as they were given; empty before."""
     arguments = getattr(model, "_compile_config", None)

@@ -105,6 +105,16 @@ class StepObserver(Generic[Samples]):
             for samples in self.read():
                 self._when_full(samples)
 
+    def correct(self, steps: int) -> None:
+        """Sets the steps of the epoch that has just ended.
+
+        Args:
+            steps: Steps really taken; the last execution may be cut short.
+        """
+        self.schedule.advance(steps - self.steps_of_epoch, measured=False)
+        self._step = self._epoch_start + steps
+        self._epoch_steps = None
+
     def renew_tap(self) -> None:
         """Lets another tap measure from now on, after the model has changed."""
         if self._make_tap is not None:

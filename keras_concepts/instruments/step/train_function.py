@@ -11,6 +11,7 @@ from keras_concepts import _backend
 from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
 from keras_concepts.instruments.step.capture_updates import capture_updates
 from keras_concepts.instruments.step.end_of_fit import EndOfFit
+from keras_concepts.instruments.step.execution_count import ExecutionCount
 from keras_concepts.instruments.step.step_observer import StepObserver
 from keras_concepts.instruments.step.step_record import StepRecord
 from keras_concepts.instruments.step.unseen_update import (
@@ -61,6 +62,8 @@ class ObservedTrainFunction:
         self._fit: EndOfFit | None = None
         self._rests = False  # between two epochs, or in a `fit` inside
         self._observers: list[StepObserver[Any]] = []
+        self._count = ExecutionCount(model)
+        self._steps = 0  # of the epoch
         # Whether all updates of the last measured step were seen.
         self._sees_updates = False
         self._most_uses = 0
@@ -77,6 +80,7 @@ class ObservedTrainFunction:
         known = observer.attached_to
         if isinstance(known, cls):
             if known._resumes():
+                known._begin_epoch()
                 return
             observer.renew_tap()  # another `fit` of the model has run
         function = model.train_function
@@ -90,6 +94,7 @@ class ObservedTrainFunction:
         function._observers.append(observer)
         function._observed = None
         function._install()
+        function._begin_epoch()
         observer.attached_to = function
 
     @classmethod
@@ -127,6 +132,7 @@ class ObservedTrainFunction:
 
     def __call__(self, *args: Any) -> Any:
         if _name_of_caller() == "train_on_batch":  # not a step of `fit`
+            self._count.lose()
             return self._original(*args)
         try:
             return self._step(args)
@@ -149,9 +155,11 @@ class ObservedTrainFunction:
         result = self._run(due, args)
         for observer in self._observers:
             observer.advance(steps, measured=observer in due)
+        self._steps += steps
         for what in self._hidden:
             self._say(what, *self._observers)
         if restore is not None and any(o.rejects for o in due):
+            self._count.lose()  # what it counted is undone as well
             result = restore(result)
         return result
 
@@ -271,6 +279,7 @@ class ObservedTrainFunction:
     def _make_train_function(self, force: bool = False) -> Any:
         """Replaces that of the model."""
         caller = _name_of_caller()
+        self._count.lose()
         self._restore()
         function = self._model.make_train_function(force=force)
         if caller == "fit":  # a `fit` that begins is observed by its own
@@ -299,8 +308,21 @@ class ObservedTrainFunction:
         if _name_of_caller() == "fit":
             self._rests = vars(model).get("train_function") is self
             self._restore()
+            self._end_steps()
             return getattr(model, name)(*args)
         return getattr(type(model), name)(model, *args)
+
+    def _begin_epoch(self) -> None:
+        self._steps = 0
+        self._count.begin_epoch()
+
+    def _end_steps(self) -> None:
+        """Corrects the count, if the last execution was cut short."""
+        taken = self._count.taken(self._steps)
+        self._count.lose()
+        if taken is not None and not self._hidden:
+            for observer in self._observers:
+                observer.correct(taken)
 
     def _install(self) -> None:
         self._rests = False

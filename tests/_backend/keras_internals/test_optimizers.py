@@ -7,6 +7,7 @@ from keras import ops
 from keras.optimizers import Muon
 
 from keras_concepts._backend.keras_internals import (
+    calls_of_optimizer,
     capture_reduced_gradients,
     learning_rate_of_update,
     optimized_variables,
@@ -65,6 +66,40 @@ def test_learning_rate_of_update():
         values.append(float(made.numpy()[0, 0]))
     assert ask.found == [0.0, 0.0, 0.25] * 2
     assert values == [2.0, 2.0, 1.75, 1.75, 1.75, 1.5]
+
+
+def test_calls_of_optimizer():
+    """`iterations` counts updates, `_iterations` each call of `apply`."""
+    optimizer = keras.optimizers.SGD(0.5, gradient_accumulation_steps=2)
+    made = variable()
+    for _ in range(3):
+        apply(optimizer, made)
+    assert int(ops.convert_to_numpy(calls_of_optimizer(optimizer))) == 3
+    assert int(ops.convert_to_numpy(optimizer.iterations)) == 1
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="only inside a compiled step"
+)
+def test_calls_of_a_scaled_optimizer():
+    """A skipped call is not counted, but halves the scale."""
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    made = variable()
+    apply(optimizer, made)
+    apply(optimizer, made, np.inf)
+    assert int(ops.convert_to_numpy(calls_of_optimizer(optimizer))) == 1
+    assert (
+        float(ops.convert_to_numpy(optimizer.dynamic_scale))
+        == optimizer.initial_scale / 2
+    )
+
+
+def test_calls_of_an_optimizer_by_a_user():
+    class Skips(keras.optimizers.SGD):
+        def apply(self, *args, **kwargs):
+            pass
+
+    assert calls_of_optimizer(Skips()) is None
 
 
 def test_optimizers_of():

@@ -12,6 +12,7 @@ from keras_concepts._backend.keras_internals import (
     data_of_pass,
     failures_of_data,
     has_call,
+    has_own_train_step,
     make_train_function,
     replace_next_pass,
     replace_state_sharding,
@@ -80,6 +81,20 @@ def test_has_call():
 
     assert not has_call(Silent())
     assert has_call(compiled())
+
+
+def test_has_own_train_step():
+    """`fit` calls the method of the class, or one set on the model."""
+
+    class Own(keras.Model):
+        def train_step(self, *args):
+            return super().train_step(*args)
+
+    model = keras.Sequential()
+    assert not has_own_train_step(model)
+    assert has_own_train_step(Own())
+    model.train_step = lambda data: {}
+    assert has_own_train_step(model)
 
 
 def test_compile_arguments():
