@@ -248,6 +248,7 @@ class BatchFacts:
         for facts, (order, _) in zip(found, self._orders, strict=True):
             if facts["form"] != "real":
                 facts["sorted"] = order.sortedness()
+                facts["runs"] = order.runs()
                 facts["classes_per_batch"] = order.classes_per_batch()
         return found
 

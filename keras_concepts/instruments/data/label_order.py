@@ -35,6 +35,10 @@ class LabelOrder:
         counts = np.array(list(self._counts.values()), "float64")
         return _sortedness(self._changes, counts)
 
+    def runs(self) -> int | None:
+        """Stretches of rows of the same class; `None` without rows."""
+        return self._changes + 1 if self._rows else None
+
     def classes_per_batch(self) -> float | None:
         """Mean of distinct classes in a batch over that of random batches."""
         counts = np.array(list(self._counts.values()), "float64")
@@ -64,6 +68,17 @@ def sortedness(classes: np.ndarray) -> float | None:
     _, counts = np.unique(classes, return_counts=True)
     changes = int((classes[1:] != classes[:-1]).sum())
     return _sortedness(changes, counts.astype("float64"))
+
+
+def count_runs(classes: np.ndarray) -> int | None:
+    """Stretches of rows of the same class; `None` without rows.
+
+    Args:
+        classes: `(n,)`.
+    """
+    if not len(classes):
+        return None
+    return int((classes[1:] != classes[:-1]).sum()) + 1
 
 
 def _sortedness(changes: int, counts: np.ndarray) -> float | None:

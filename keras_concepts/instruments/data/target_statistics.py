@@ -10,6 +10,7 @@ from keras_concepts.instruments.data.constant_loss import (
 )
 from keras_concepts.instruments.data.label_order import (
     classes_per_batch,
+    count_runs,
     sortedness,
 )
 from keras_concepts.instruments.data.labels import (
@@ -30,7 +31,11 @@ _MOST_SHARES = 1000
 _MOST_DISTINCT = 10_000
 _ENTRIES_FOR_DISTINCT = 100_000
 
-NO_ORDER: dict[str, float | None] = {"sorted": None, "classes_per_batch": None}
+NO_ORDER: dict[str, float | None] = {
+    "sorted": None,
+    "runs": None,
+    "classes_per_batch": None,
+}
 
 
 def target_facts(
@@ -107,7 +112,7 @@ def target_facts(
 def order_facts(
     y: np.ndarray, form: LabelForm, batch_size: int | None, shuffled: bool
 ) -> dict[str, float | None]:
-    """How sorted labels are, and how many classes a batch holds.
+    """How sorted labels are, in how many runs, and the classes of a batch.
 
     Args:
         y: Labels, `(n, ...)`, in the order in which they are stored.
@@ -121,7 +126,11 @@ def order_facts(
     per_batch = 1.0 if shuffled else None
     if not shuffled and batch_size:
         per_batch = classes_per_batch(classes, batch_size)
-    return {"sorted": sortedness(classes), "classes_per_batch": per_batch}
+    return {
+        "sorted": sortedness(classes),
+        "runs": count_runs(classes),
+        "classes_per_batch": per_batch,
+    }
 
 
 def _ignored(head: Head) -> float | None:
