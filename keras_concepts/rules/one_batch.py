@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from keras_concepts import quantities as q
 from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.gradients import counts_alone
 from keras_concepts.rules.heads import judged_heads
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.start import LEARNED, was_not_learned
@@ -83,12 +83,7 @@ def no_gradient(t: Training) -> Iterator[Evidence]:
     moved = t.facts["checks"]["moved"]
     still = [v for v in t.variables if moved.get(v["path"]) is False]
     alive = {v["layer"] for v in t.variables if moved.get(v["path"])}
-    matrices = (q.WEIGHT, q.SCORE)
-    found = [
-        v["path"]
-        for v in still
-        if v.get("role") in matrices or v["layer"] not in alive
-    ]
+    found = [v["path"] for v in still if counts_alone(v, alive)]
     if not found:
         return
     yield Evidence(
