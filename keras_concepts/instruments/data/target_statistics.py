@@ -19,6 +19,7 @@ from keras_concepts.instruments.data.labels import (
     label_form,
     shares_of,
 )
+from keras_concepts.instruments.data.reachable_loss import reachable_loss
 from keras_concepts.instruments.data.right_loss import right_and_wrong_loss
 from keras_concepts.instruments.data.rows import (
     entries_per_row,
@@ -66,6 +67,7 @@ def target_facts(
         | `largest_share` | share of the most frequent class or answer |
         | `constant_loss`, `uniform_loss` | see `constant_losses` |
         | `perfect_loss` | see `perfect_loss` |
+        | `reachable_loss` | see `reachable_loss` |
         | `right_loss`, `wrong_loss` | see `right_and_wrong_loss` |
     """
     rows = spread_rows(
@@ -88,6 +90,7 @@ def target_facts(
         "constant_loss": None,
         "uniform_loss": None,
         "perfect_loss": 0.0,
+        "reachable_loss": None,
         "right_loss": None,
         "wrong_loss": None,
     }
@@ -101,6 +104,9 @@ def target_facts(
         )
         facts |= {"constant_loss": constant, "uniform_loss": uniform}
         facts["perfect_loss"] = perfect_loss(
+            head.loss, head.facts, y, form, sample_weight, batch_size
+        )
+        facts["reachable_loss"] = reachable_loss(
             head.loss, head.facts, y, form, sample_weight, batch_size
         )
         facts["right_loss"], facts["wrong_loss"] = right_and_wrong_loss(
