@@ -67,6 +67,7 @@ def target_facts(
         | `largest_share` | share of the most frequent class or answer |
         | `constant_loss`, `uniform_loss` | see `constant_losses` |
         | `perfect_loss` | see `perfect_loss` |
+        | `negative_weights` | whether a sample weight is below 0 |
         | `reachable_loss` | see `reachable_loss` |
         | `right_loss`, `wrong_loss` | see `right_and_wrong_loss` |
     """
@@ -91,6 +92,9 @@ def target_facts(
         "uniform_loss": None,
         "perfect_loss": 0.0,
         "reachable_loss": None,
+        "negative_weights": bool(
+            sample_weight is not None and (np.asarray(sample_weight) < 0).any()
+        ),
         "right_loss": None,
         "wrong_loss": None,
     }

@@ -52,3 +52,10 @@ def test_weights_of_outliers():
 )
 def test_all_within_reach(activation, y):
     assert facts(activation, "mse", y)["reachable_loss"] is None
+
+
+@pytest.mark.parametrize("lowest", [0.0, -0.1])
+def test_negative_weights(lowest):
+    weight = np.linspace(lowest, 1.0, len(Y)).astype("float32")
+    found = facts(None, "mse", sample_weight=weight)["negative_weights"]
+    assert found == (lowest < 0.0)
