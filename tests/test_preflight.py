@@ -603,3 +603,24 @@ def test_the_report_in_words():
     assert "before training" in text
     assert "from_logits=True" in text
     assert all(kc.rules.Finding.from_json(f.to_json()) == f for f in report)
+
+
+@pytest.mark.parametrize("as_batches", [False, True])
+def test_a_language_model_without_a_shift(as_batches):
+    ids = np.random.default_rng(0).integers(0, 20, (64, 7))
+    model = keras.Sequential(
+        [
+            keras.Input((6,), dtype="int32"),
+            layers.Embedding(20, 8),
+            layers.Dense(20, "softmax"),
+        ]
+    )
+    model.compile("adam", SPARSE)
+
+    def check(x, y):
+        if as_batches:
+            return kc.preflight(model, [(x[:32], y[:32]), (x[32:], y[32:])])
+        return kc.preflight(model, x, y)
+
+    assert ("copied_labels", "") in names(check(ids[:, :-1], ids[:, :-1]))
+    assert ("copied_labels", "") not in names(check(ids[:, :-1], ids[:, 1:]))
