@@ -44,14 +44,5 @@ __all__ = [
 
 # Importing them has registered their rules.
 del batch_norm, copied_labels, data, generalisation, gradients, heads
-del (
-    initialization,
-    label_order,
-    labels,
-    linear,
-    memory,
-    non_finite,
-    one_batch,
-    own_loss,
-)
-del penalties, progress, units, unscaled, updates
+del initialization, label_order, labels, linear, memory, non_finite, one_batch
+del own_loss, penalties, progress, units, unscaled, updates

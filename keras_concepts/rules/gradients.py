@@ -136,15 +136,20 @@ def exploding_gradient(t: Training) -> Iterator[Evidence]:
         yield Evidence(
             "",
             loss.since(grown),
-            (
-                Measured(
-                    "loss over the lowest so far",
-                    float(loss.values[-1] / least[-1]),
-                    GROWTH,
-                ),
-            ),
+            _growth(float(loss.values[-1]), float(least[-1])),
             *_remedy(t),
         )
+
+
+def _growth(loss: float, least: float) -> tuple[Measured, ...]:
+    """How far a loss has risen; there is no ratio to one of 0 or below."""
+    if least > 0.0:
+        ratio = loss / least
+        return (Measured("loss over the lowest so far", ratio, GROWTH),)
+    return (
+        Measured("loss", loss, GROWTH * abs(least)),
+        Measured("lowest loss so far", least),
+    )
 
 
 def _is_worse_than_before(t: Training) -> bool:

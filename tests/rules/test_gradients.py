@@ -171,6 +171,13 @@ class TestExploding:
         made = run([regression()], [], [unknown], losses)
         assert found("exploding_gradient", made) == []
 
+    def test_the_number_of_a_negative_loss(self):
+        unknown = numbers(constant_loss=None)
+        made = run([regression()], [], [unknown], [0.5, -1.0, *[5.0] * 8])
+        [finding] = findings("exploding_gradient", made)
+        loss, least = finding.evidence
+        assert (loss.value, loss.threshold, least.value) == (5.0, 3.0, -1.0)
+
 
 def with_distances(made, rows):
     for path, distances in rows.items():
