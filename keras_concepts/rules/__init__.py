@@ -18,6 +18,7 @@ from keras_concepts.rules import (
     memory,
     non_finite,
     one_batch,
+    outputs,
     own_loss,
     penalties,
     progress,
@@ -45,4 +46,4 @@ __all__ = [
 # Importing them has registered their rules.
 del batch_norm, copied_labels, data, generalisation, gradients, heads
 del initialization, label_order, labels, linear, memory, non_finite, one_batch
-del own_loss, penalties, progress, units, unscaled, updates
+del outputs, own_loss, penalties, progress, units, unscaled, updates

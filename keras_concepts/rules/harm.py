@@ -356,6 +356,24 @@ def _falls_fast(values: np.ndarray) -> bool:
     return bool(left[0] - left[1] > _FALLS)
 
 
+def stays_low(t: Training, values: np.ndarray, enough: float) -> bool:
+    """Whether a skill, after each epoch, is and will stay too low.
+
+    Args:
+        t: What is known of the run.
+        values: The skill, such as that of one output.
+        enough: What it should reach by the planned end.
+    """
+    count, planned = len(values), t.planned_epochs
+    least = patience(planned)
+    if count < least or (count < planned and _falls_fast(values)):
+        return False
+    first = count - min(_CHECKS, least) + 1
+    return all(
+        _is_low(values[:n], planned, enough) for n in range(first, count + 1)
+    )
+
+
 def _is_low(values: np.ndarray, planned: int, enough: float) -> bool:
     best = float(np.median(values[-3:]))
     return best < enough and _projected(values, planned) < enough
