@@ -82,8 +82,8 @@ def _skill(t: Training, head: dict[str, Any], prefix: str = "") -> Curve:
     """Skill of an output after each epoch; empty if it is not known."""
     target = t.targets.get(head["output"], {})
     loss = t.logs(f"{prefix}{head['output']}_loss").finite
-    constant, perfect = target.get("constant_loss"), target.get("perfect_loss")
-    perfect = perfect or 0.0
+    constant = target.get("constant_loss")
+    perfect = target.get("perfect_loss") or 0.0
     unknown = constant is None or head.get("loss_weight") == 0.0
     if unknown or target.get("negative_weights") or constant <= perfect + 1e-9:
         return Curve(*(column[:0] for column in loss))

@@ -32,6 +32,9 @@ _MOST_SHARES = 1000
 _MOST_DISTINCT = 10_000
 _ENTRIES_FOR_DISTINCT = 100_000
 
+# Rows of a batch if not known, as in Keras.
+_BATCH = 32
+
 NO_ORDER: dict[str, float | None] = {
     "sorted": None,
     "runs": None,
@@ -122,7 +125,7 @@ def target_facts(
 def order_facts(
     y: np.ndarray, form: LabelForm, batch_size: int | None, shuffled: bool
 ) -> dict[str, float | None]:
-    """How sorted labels are, in how many runs, and the classes of a batch.
+    """How sorted labels are, and how many classes a batch holds.
 
     Args:
         y: Labels, `(n, ...)`, in the order in which they are stored.
@@ -138,7 +141,7 @@ def order_facts(
         per_batch = classes_per_batch(classes, batch_size)
     return {
         "sorted": sortedness(classes),
-        "runs": count_runs(classes),
+        "runs": count_runs(classes, batch_size or _BATCH),
         "classes_per_batch": per_batch,
     }
 
