@@ -84,8 +84,8 @@ def _skill(t: Training, head: dict[str, Any], prefix: str = "") -> Curve:
     loss = t.logs(f"{prefix}{head['output']}_loss").finite
     constant = target.get("constant_loss")
     perfect = target.get("perfect_loss") or 0.0
-    unknown = constant is None or head.get("loss_weight") == 0.0
-    if unknown or target.get("negative_weights") or constant <= perfect + 1e-9:
+    unused = head.get("loss_weight") == 0.0 or target.get("negative_weights")
+    if constant is None or unused or constant <= perfect + 1e-9:
         return Curve(*(column[:0] for column in loss))
     scale = Scale(perfect, constant - perfect)
     return loss._replace(values=scale.skill(loss.values))
