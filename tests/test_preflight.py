@@ -245,6 +245,41 @@ def test_an_output_without_a_loss():
     assert "b" in finding.owner.split("/")
 
 
+class Experts(layers.Layer):
+    """Each row uses one of eight experts, by its first feature."""
+
+    def __init__(self, used=8):
+        super().__init__()
+        self.used = used
+        self.experts = [layers.Dense(2, use_bias=False) for _ in range(8)]
+
+    def build(self, shape):
+        for expert in self.experts:
+            expert.build(shape)
+
+    def call(self, x):
+        chosen = ops.cast(x[:, :1], "int32") % self.used
+        parts = [
+            ops.cast(chosen == i, x.dtype) * expert(x)
+            for i, expert in enumerate(self.experts)
+        ]
+        return sum(parts)
+
+
+@pytest.mark.parametrize(("used", "expected"), [(8, 0), (7, 1)])
+def test_an_expert_that_few_rows_use(used, expected):
+    x = np.random.default_rng(0).normal(size=(400, 3)).astype("float32")
+    x[:, 0] = np.arange(400) % 7
+    x[1::20, 0] = 7.0  # rows that a batch of 16 of these 400 does not have
+    y = x[:, 1] * x[:, 2]
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.Dense(1)(Experts(used)(inputs)))
+    model.compile("adam", "mse")
+    found = kc.preflight(model, x, y)
+    unused = [f for f in found if f.rule == "untrained_variable"]
+    assert len(unused) == expected
+
+
 def residual():
     inputs = keras.Input((12,))
     x = layers.Dense(16)(inputs)
@@ -568,3 +603,24 @@ def test_the_report_in_words():
     assert "before training" in text
     assert "from_logits=True" in text
     assert all(kc.rules.Finding.from_json(f.to_json()) == f for f in report)
+
+
+@pytest.mark.parametrize("as_batches", [False, True])
+def test_a_language_model_without_a_shift(as_batches):
+    ids = np.random.default_rng(0).integers(0, 20, (64, 7))
+    model = keras.Sequential(
+        [
+            keras.Input((6,), dtype="int32"),
+            layers.Embedding(20, 8),
+            layers.Dense(20, "softmax"),
+        ]
+    )
+    model.compile("adam", SPARSE)
+
+    def check(x, y):
+        if as_batches:
+            return kc.preflight(model, [(x[:32], y[:32]), (x[32:], y[32:])])
+        return kc.preflight(model, x, y)
+
+    assert ("copied_labels", "") in names(check(ids[:, :-1], ids[:, :-1]))
+    assert ("copied_labels", "") not in names(check(ids[:, :-1], ids[:, 1:]))

@@ -639,3 +639,34 @@ def without_positions():
 @program
 def with_positions():
     return attention(positions=True)
+
+
+def tokens(*, shifted):
+    """Each token is the sum of the two before it, modulo 5."""
+    steps = [*np.random.default_rng(0).integers(0, 5, (2, ROWS))]
+    for _ in range(7):
+        steps.append((steps[-1] + steps[-2]) % 5)
+    ids = np.stack(steps, axis=1)
+    model = model_of(
+        layers.Embedding(5, 8),
+        layers.SimpleRNN(16, return_sequences=True),
+        dense(5, "softmax"),
+        shape=(8,),
+    )
+    return {
+        "model": model,
+        "data": (ids[:, :-1], ids[:, 1:] if shifted else ids[:, :-1]),
+        "loss": "sparse_categorical_crossentropy",
+        "optimizer": keras.optimizers.Adam(1e-2),
+        "epochs": 6,
+    }
+
+
+@program
+def the_same_token():
+    return tokens(shifted=False)
+
+
+@program
+def the_next_token():
+    return tokens(shifted=True)

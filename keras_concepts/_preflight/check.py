@@ -16,6 +16,7 @@ from keras_concepts._check_masks import check_masks
 from keras_concepts._preflight.given import OWNER, ROWS, Given, taken
 from keras_concepts._preflight.one_batch import (
     LEARNED_ROWS,
+    MORE_ROWS,
     OneBatch,
     failure,
 )
@@ -259,7 +260,7 @@ class Check:
             seconds = math.inf
         trial = OneBatch(self._model, self._names, seconds)
         try:
-            trial.learn(recording, rows)
+            trial.learn(recording, rows, lambda: self._given.rows(MORE_ROWS))
         finally:
             self._checks |= trial.checks
             self._faults += trial.faults

@@ -22,6 +22,8 @@ from keras_concepts.instruments.heads import heads_of
 OWNER = "preflight"
 # Number of rows to predict, and the maximum of their entries.
 ROWS = 64
+# Of the first batches.
+_PROBE_ROWS = 256
 _ENTRIES = 4_000_000
 _BATCHES = 64
 
@@ -75,7 +77,7 @@ def take_in(
                 f"y={type(others[0]).__name__}."
             )
         batches = _batch_facts(model, x)
-        parts = batches.probe(ROWS)
+        parts = batches.probe(_PROBE_ROWS)
         if parts is None:
             raise _no_rows(x)
         return Given(parts, batches, validation, split, batch_size)

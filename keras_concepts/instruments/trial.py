@@ -29,6 +29,7 @@ class Learned:
         steps: Number of steps taken.
         rate: Learning rate.
         moved: For each trained variable, whether any of its entries changed.
+        values: Values of the variables after the steps.
     """
 
     before: float
@@ -36,6 +37,7 @@ class Learned:
     steps: int
     rate: float
     moved: list[bool]
+    values: list[Tensor]
 
 
 class Trial:
@@ -78,16 +80,19 @@ class Trial:
         )
 
     def gradients(
-        self, values: Sequence[Tensor] | None = None
+        self,
+        values: Sequence[Tensor] | None = None,
+        batch: tuple[Any, Any, Any] | None = None,
     ) -> tuple[float, list[np.ndarray]]:
         """Loss without penalties, and the gradient of each variable.
 
         Args:
             values: Values of the variables, by default their current ones.
+            batch: `(x, y, sample_weight)`, by default that of the trial.
         """
         values = self.start if values is None else list(values)
         zeros = list(map(ops.zeros_like, values))
-        loss, gradients, *_ = self._stepped_at(values, zeros, zeros, 0.0)
+        loss, gradients, *_ = self._stepped_at(values, zeros, zeros, 0.0, batch)
         return _number(loss), list(map(_backend.on_host, gradients))
 
     def learn(
@@ -129,7 +134,8 @@ class Trial:
             for a, b in zip(values, self.start, strict=True)
         ]
         after = max(losses[-2:], key=lambda x: math.inf if x != x else x)
-        return Learned(losses[0], after, len(losses) - 1, rate, moved)
+        steps = len(losses) - 1
+        return Learned(losses[0], after, steps, rate, moved, values)
 
     def _stepped_at(
         self,
@@ -137,9 +143,11 @@ class Trial:
         first: list[Tensor],
         second: list[Tensor],
         scale: float,
+        batch: tuple[Any, Any, Any] | None = None,
     ) -> Any:
         scale = ops.convert_to_tensor(scale, "float32")
-        return self._step(values, first, second, scale, *self._batch)
+        batch = self._batch if batch is None else batch
+        return self._step(values, first, second, scale, *batch)
 
     def _stepped(
         self,

@@ -6,6 +6,7 @@ NumPy alone, so that a recording can be judged without Keras.
 
 from keras_concepts.rules import (
     batch_norm,
+    copied_labels,
     data,
     generalisation,
     gradients,
@@ -17,6 +18,7 @@ from keras_concepts.rules import (
     memory,
     non_finite,
     one_batch,
+    outputs,
     own_loss,
     penalties,
     progress,
@@ -42,6 +44,6 @@ __all__ = [
 ]
 
 # Importing them has registered their rules.
-del batch_norm, data, generalisation, gradients, heads, initialization
-del label_order, labels, linear, memory, non_finite, one_batch, own_loss
-del penalties, progress, units, unscaled, updates
+del batch_norm, copied_labels, data, generalisation, gradients, heads
+del initialization, label_order, labels, linear, memory, non_finite, one_batch
+del outputs, own_loss, penalties, progress, units, unscaled, updates

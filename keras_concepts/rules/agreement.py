@@ -6,6 +6,7 @@ the evidence: 0 if the model knows no more about the labels than a constant
 prediction, 1 if it knows everything.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,21 @@ _LOST = 0.5
 _RUNAWAY = -100.0
 # Labels of these losses are not values that an output could have.
 _OF_SOMETHING_ELSE = ("CTC", "Circle")
+# Words in the names of metrics; `BinaryAccuracy` has two.
+_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
+_ACCURACIES = {"acc", "accuracy"}
+_ERRORS = {"error", "mse", "mae", "rmse", "mape", "msle", "loss"}
 # Difference of two losses relative to the larger one; smaller is rounding.
 _ROUNDING = 1e-5
+
+
+def is_accuracy(name: str) -> bool:
+    """Whether a metric of this name is an accuracy.
+
+    An `acceleration_error` is none, nor is the error of an `acc`.
+    """
+    words = {word.lower() for word in _WORD.findall(name)}
+    return bool(words & _ACCURACIES) and not words & _ERRORS
 
 
 def unknown_head(t: Training) -> dict[str, Any] | None:
@@ -80,7 +94,7 @@ def _of_classes(t: Training, head: dict[str, Any]) -> Curve | None:
     values = (accuracy.values - chance) / (1.0 - chance)
     apart = (parted.values - chance) / (1.0 - chance)
     is_score = head.get("activation") == "softmax" or any(
-        "acc" in each for each in head.get("metrics") or ()
+        map(is_accuracy, head.get("metrics") or ())
     )
     if not is_score and apart[0] > 1.0 - _PARTED:
         return None  # it was trained before, for whatever task

@@ -54,6 +54,7 @@ EFFECTS: dict[str, tuple[str, ...]] = {
     ),
     "sorted_labels": ("oscillating_loss", "overfitting", *_STUCK),
     "validation_overlap": (),
+    "copied_labels": (),
     "symmetric_init": ("untrained_variable", "vanishing_gradient", *_STUCK),
     "frozen_body": ("untrained_variable", "update_ratio:low", *_STUCK),
     "initial_loss": ("exploding_gradient", "saturated_units"),

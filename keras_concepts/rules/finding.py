@@ -47,6 +47,7 @@ class Evidence:
         code: The change as a line of Keras code.
         variant: Which of several kinds it is, if the rule distinguishes them.
         part: Output or input, if each may have its own finding.
+        why: Why it matters, if the rule's sentence is too general.
     """
 
     owner: str
@@ -56,6 +57,7 @@ class Evidence:
     code: str = ""
     variant: str = ""
     part: str = ""
+    why: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

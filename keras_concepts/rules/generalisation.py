@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_concepts import quantities as q
+from keras_concepts.rules.agreement import is_accuracy
 from keras_concepts.rules.batch_norm import gaps
 from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import (
@@ -32,6 +33,9 @@ LOSS_OF_GENERALIZATION = 5.0
 _OVERSTATED, _BY_CHANCE = 0.3, 0.1
 # Loss of the probe at inference above that in training mode, as a share of it.
 _WIDE = 0.5
+# How far the accuracy of a model that has learned must be above the share of
+# the most frequent class. Source: this project.
+_ABOVE = 0.05
 _CHECKS = 3
 
 
@@ -169,7 +173,8 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
     if len(t.heads) != 1:
         return
     shares, learned = label_shares(t, t.heads[0]), skill(t)
-    if t.heads[0].get("kind") == "regression" and _accuracies(t):
+    of_numbers = t.heads[0].get("kind") == "regression"
+    if of_numbers:
         shares = np.array([0.0])
     if shares is None or shares.max() > 0.9 or constant_loss(t) is None:
         return
@@ -179,24 +184,45 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
         if not count:  # a `train_step` that logs no loss
             return
         wrong = (learned.values[-count:] > 0.5) & (
-            accuracy.values[-count:] <= shares.max() + 0.05
+            accuracy.values[-count:] <= shares.max() + _ABOVE
         )
         if held(wrong, min(_CHECKS, max(2, t.planned_epochs // 2))):
             yield Evidence(
                 key,
                 accuracy.since(wrong),
                 (
-                    Measured(key, float(accuracy.values[-1])),
-                    Measured("share of the largest class", float(shares.max())),
+                    Measured(
+                        key,
+                        float(accuracy.values[-1]),
+                        float(shares.max()) + _ABOVE,
+                    ),
+                    *(
+                        ()
+                        if of_numbers
+                        else (
+                            Measured(
+                                "share of the largest class",
+                                float(shares.max()),
+                            ),
+                        )
+                    ),
                     Measured(
                         "share of a constant's loss that was removed",
                         float(learned.values[-1]),
                         0.5,
                     ),
                 ),
-                "Use a metric that fits the labels, with a threshold on the "
-                "scale of the outputs (logits or probabilities).",
-                'metrics=["accuracy"]  # Keras chooses it by the shapes',
+                "Use a metric of numbers."
+                if of_numbers
+                else "Use a metric that fits the labels, with a threshold on "
+                "the scale of the outputs (logits or probabilities).",
+                'metrics=["mae"]'
+                if of_numbers
+                else 'metrics=["accuracy"]  # Keras chooses it by the shapes',
+                why="An accuracy counts predictions that equal the target "
+                "exactly, which numbers hardly ever do."
+                if of_numbers
+                else "",
             )
             return
 
@@ -204,8 +230,8 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
 @rule(
     "metric_disagrees",
     severity="warning",
-    why="The accuracy counts every entry that is correctly 0, not the samples "
-    "whose class is predicted correctly.",
+    why="The accuracy does not count the samples whose class is predicted "
+    "correctly.",
     page="metrics.md",
     needs="an accuracy in the logs, and a probe batch with labels",
     known=lambda t: bool(_accuracies(t) and t.curves(q.PROBE_ACCURACY)),
@@ -234,6 +260,8 @@ def overstated_accuracy(t: Training) -> Iterator[Evidence]:
     if not found or counts is None:
         return
     chance = float(counts.max() / counts.sum())
+    form = str(t.targets.get(name, {}).get("form"))
+    right = _ACCURACY_OF.get(form, "accuracy")
     for key in _accuracies(t):
         logged = t.logs(key)
         _, mine, theirs = np.intersect1d(
@@ -257,12 +285,23 @@ def overstated_accuracy(t: Training) -> Iterator[Evidence]:
                 ),
                 Measured("share of the most frequent class", chance),
             ),
-            "Use an accuracy that counts samples, such as "
-            "`categorical_accuracy` for one-hot labels.",
-            'metrics=["categorical_accuracy"]',
+            f"Use an accuracy that counts samples: `{right}`.",
+            f'metrics=["{right}"]',
             variant="overstated",
+            why="The accuracy counts every entry that is correctly 0, not the "
+            "samples whose class is predicted correctly."
+            if form in ("one_hot", "multi_label")
+            else "",
         )
         return
+
+
+# By the form of labels of which each sample has one class.
+_ACCURACY_OF = {
+    "one_hot": "categorical_accuracy",
+    "multi_label": "categorical_accuracy",
+    "sparse": "sparse_categorical_accuracy",
+}
 
 
 def _probe_counts(t: Training, name: str) -> np.ndarray | None:
@@ -278,5 +317,5 @@ def _accuracies(t: Training) -> list[str]:
     return [
         name
         for name in names
-        if "acc" in name and not name.startswith("val_") and t.logs(name)
+        if is_accuracy(name) and not name.startswith("val_") and t.logs(name)
     ]

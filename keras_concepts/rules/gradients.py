@@ -1,6 +1,7 @@
 """Rules about gradients: vanishing, exploding, or none at all."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -135,15 +136,20 @@ def exploding_gradient(t: Training) -> Iterator[Evidence]:
         yield Evidence(
             "",
             loss.since(grown),
-            (
-                Measured(
-                    "loss over the lowest so far",
-                    float(loss.values[-1] / least[-1]),
-                    GROWTH,
-                ),
-            ),
+            _growth(float(loss.values[-1]), float(least[-1])),
             *_remedy(t),
         )
+
+
+def _growth(loss: float, least: float) -> tuple[Measured, ...]:
+    """How far a loss has risen; there is no ratio to one of 0 or below."""
+    if least > 0.0:
+        ratio = loss / least
+        return (Measured("loss over the lowest so far", ratio, GROWTH),)
+    return (
+        Measured("loss", loss, GROWTH * abs(least)),
+        Measured("lowest loss so far", least),
+    )
 
 
 def _is_worse_than_before(t: Training) -> bool:
@@ -197,23 +203,37 @@ def _largest_jump(t: Training) -> tuple[str, tuple[int, int], float] | None:
 def untrained_variable(t: Training) -> Iterator[Evidence]:
     """No entry of a trainable variable has changed.
 
-    RMS(W - W at the start) is exactly 0 after 16 steps or more. Reported only
-    if there is harm. Known false alarm: an output without a loss, rows of an
-    embedding that no batch uses, a learning rate of 0 in warm-up, parts of a
-    model that are trained in turns; guard: harm, and only whole variables.
+    RMS(W - W at the start) is exactly 0 after 16 steps or more, or after the
+    first update if gradients are accumulated over more. Reported only if there
+    is harm. Known false alarms: an output without a loss, rows of an embedding
+    that no batch uses, a learning rate of 0 in warm-up, parts of a model that
+    are trained in turns; guard: harm, and only whole variables. Vectors that
+    cancel out, such as a bias in the difference of two branches; guard: a
+    vector counts only if every variable of its layer stands still.
     """
-    still = []
-    since = (0, 0)
-    trainable = {v["path"] for v in t.variables if v.get("trainable")}
-    curves = t.curves(q.DISTANCE_RMS)
-    for path, curve in curves.items():
-        if path in trainable and _is_still(curve):
-            still.append(path)
+    trainable = {v["path"]: v for v in t.variables if v.get("trainable")}
+    curves = {
+        p: c for p, c in t.curves(q.DISTANCE_RMS).items() if p in trainable
+    }
+    accumulated, never = _accumulated_steps(t)
+    least = _LEAST_STEPS if never else max(_LEAST_STEPS, accumulated)
+    still = {path for path, curve in curves.items() if _is_still(curve, least)}
+    whole = len(still) == len(curves)
+    alive = {trainable[path].get("layer") for path in curves.keys() - still}
+    still = [
+        path
+        for path in curves
+        if path in still and counts_alone(trainable[path], alive)
+    ]
     if not still or harm(t, 0.5) is None:
         return
-    whole = len(still) == len([p for p in curves if p in trainable])
     rate = learning_rate(t)
-    if whole:
+    if whole and never:
+        advice = (
+            f"Accumulate over fewer steps than {accumulated}: the run has too "
+            "few steps for a single update."
+        )
+    elif whole:
         advice = (
             "Check the learning rate, and which optimizer trains the model."
         )
@@ -224,11 +244,16 @@ def untrained_variable(t: Training) -> Iterator[Evidence]:
         )
     yield Evidence(
         "" if whole else still[0],
-        since,
+        (0, 0),
         (
             Measured("largest change since the start", 0.0, 0.0),
             Measured("variables that never changed", str(len(still))),
             *(() if rate is None else (Measured("learning rate", rate),)),
+            *(
+                (Measured("gradient_accumulation_steps", accumulated),)
+                if accumulated > 1
+                else ()
+            ),
         ),
         advice,
         "model.compile(keras.optimizers.Adam(1e-3), model.loss)"
@@ -237,6 +262,29 @@ def untrained_variable(t: Training) -> Iterator[Evidence]:
     )
 
 
-def _is_still(curve: Curve) -> bool:
-    later = curve.steps >= curve.steps[0] + _LEAST_STEPS
+def _accumulated_steps(t: Training) -> tuple[int, bool]:
+    """Steps per update, and whether the whole run has fewer."""
+    config = (t.facts.get("optimizer") or {}).get("config") or {}
+    steps = config.get("gradient_accumulation_steps") or 1
+    per_epoch = t.facts.get("steps_per_epoch")
+    if steps == 1 or per_epoch is None:
+        return steps, False
+    return steps, per_epoch * t.planned_epochs < steps
+
+
+def counts_alone(variable: dict[str, Any], alive: Collection[Any]) -> bool:
+    """Whether it matters that a variable is not trained.
+
+    Args:
+        variable: Facts of the variable.
+        alive: Layers of which some variable is trained: a vector of such a
+            layer may cancel out by design.
+    """
+    if variable.get("role") in (q.WEIGHT, q.SCORE):
+        return True
+    return variable.get("layer") not in alive
+
+
+def _is_still(curve: Curve, steps: int) -> bool:
+    later = curve.steps >= curve.steps[0] + steps
     return later.any() and not curve.values[later].any()

@@ -41,6 +41,8 @@ _FALLS = 0.05
 # one. How fast a run recovers from a wrong scale in its first epochs says
 # nothing about where it ends. Source: public autoencoders begin at 2 to 4.
 _HIGHEST = 10.0
+# Difference of two losses relative to the larger one; smaller is rounding.
+_ROUNDING = 1e-6
 # Differences between training and validation: half of the sum of absolute
 # differences between the class shares of the targets, and the difference of
 # their means in standard deviations. Source: this project; random splits of a
@@ -99,9 +101,13 @@ class Scale(NamedTuple):
 
 def scale_of_loss(t: Training) -> Scale | None:
     """Losses of perfect and of constant predictions, if these are known."""
+    if has_negative_weights(t):
+        return None
     constant = _of_all_heads(t, "constant_loss")
     perfect = _of_all_heads(t, "perfect_loss", 0.0)
-    if constant is None or perfect is None or constant - perfect <= 1e-9:
+    if constant is None or perfect is None:
+        return None
+    if constant - perfect <= 1e-9 + _ROUNDING * abs(constant):
         return None
     return Scale(perfect, constant - perfect)
 
@@ -146,8 +152,18 @@ def _mean_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 def constant_loss(t: Training) -> float | None:
     """Loss of the best constant prediction, for all heads together."""
+    if has_negative_weights(t):
+        return None
     total = _of_all_heads(t, "constant_loss")
     return total if total is not None and total > 1e-9 else None
+
+
+def has_negative_weights(t: Training) -> bool:
+    """Whether sample weights are below 0, as the advantages of actions are.
+
+    The loss then has no lower limit, and says nothing about the skill.
+    """
+    return any(each.get("negative_weights") for each in t.targets.values())
 
 
 def _of_all_heads(
@@ -199,6 +215,8 @@ def reference_loss(t: Training) -> float | None:
     constant = constant_loss(t)
     if constant is not None:
         return constant
+    if has_negative_weights(t):
+        return None
     loss = data_loss(t).finite
     first = t.curve(q.PROBE_LOSS).finite or loss
     if not first or not loss or first.values[0] <= 1e-9:
@@ -317,8 +335,15 @@ def patience(planned: int) -> int:
 
 
 def is_a_first_try(t: Training) -> bool:
-    """Whether the run is short, and perhaps one of many calls of `fit`."""
+    """Whether the run is short, and perhaps one of many calls of `fit`.
+
+    Calls of few epochs that continue a run count together.
+    """
     steps, planned = t.facts.get("steps_per_epoch"), t.planned_epochs
+    if t.facts.get("continued"):
+        of_fit = t.facts.get("epochs") or 0
+        of_fit -= t.facts.get("initial_epoch") or 0
+        return of_fit < _FEWEST_EPOCHS and t.position[1] < _FEWEST_STEPS
     few = planned < _FEWEST_EPOCHS
     return few and steps is not None and steps * planned < _FEWEST_STEPS
 
@@ -329,6 +354,24 @@ def _falls_fast(values: np.ndarray) -> bool:
         return False
     left = np.log(np.maximum(1.0 - values[-2:], 1e-3))
     return bool(left[0] - left[1] > _FALLS)
+
+
+def stays_low(t: Training, values: np.ndarray, enough: float) -> bool:
+    """Whether a skill, after each epoch, is and will stay too low.
+
+    Args:
+        t: What is known of the run.
+        values: The skill, such as that of one output.
+        enough: What it should reach by the planned end.
+    """
+    count, planned = len(values), t.planned_epochs
+    least = patience(planned)
+    if count < least or (count < planned and _falls_fast(values)):
+        return False
+    first = count - min(_CHECKS, least) + 1
+    return all(
+        _is_low(values[:n], planned, enough) for n in range(first, count + 1)
+    )
 
 
 def _is_low(values: np.ndarray, planned: int, enough: float) -> bool:

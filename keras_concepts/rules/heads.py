@@ -23,13 +23,17 @@ _ENOUGH = 0.3
 # How far targets must lie outside the range of a head, in their standard
 # deviations: a smaller excess may be noise. Source: this project.
 _EXCESS = 1.0
+# Share of a constant's loss that is left if each prediction is as close to its
+# target as the range of the head allows. Source: standardized normal targets
+# keep .15 of it behind a tanh; a few outliers keep some hundredths.
+_UNREACHABLE = 0.1
 # Labels per sample: a softmax cannot predict several. Source: this project.
 _LABELS_OF_A_SAMPLE = 1.2
 
 _NORMALIZED = ("softmax", "sparsemax")
 _PROBABILITIES = (*_NORMALIZED, "sigmoid", "hard_sigmoid")
 # Range of each activation; one that is not listed is unbounded.
-_RANGES = {
+RANGES = {
     **dict.fromkeys(_PROBABILITIES, (0.0, 1.0)),
     **dict.fromkeys(("relu", "softplus", "exponential"), (0.0, math.inf)),
     "relu6": (0.0, 6.0),
@@ -128,12 +132,14 @@ def head_loss_mismatch(t: Training) -> Iterator[Evidence]:
     | `not_probabilities` | logits, and `from_logits=False` | at once |
     | `bounded_logits` | sigmoid before the softmax | at once |
     | | relu, tanh, ... there, or as logits | with harm (skill < 0.3) |
-    | `out_of_reach` | targets outside the activation's range | at once |
+    | `out_of_reach` | targets outside the activation's range | at once, if |
+    | | | they cost ≥ 0.1 of a constant's loss, else with harm |
     | `several_labels` | softmax for several labels per sample | with harm |
 
     Thresholds: entries between -0.02 and 1.02 that sum to 1 ± 0.02 are
-    probabilities. Targets are out of reach if their mean is, or if they lie
-    more than one standard deviation outside the range.
+    probabilities. Targets are out of reach if their mean is, or if one lies
+    more than one standard deviation outside the range. What they cost is the
+    loss of the closest predictions that the activation can output.
 
     Known false alarms: a model that computes its probabilities or logits after
     the activation that was read (the predictions then show it, and nothing is
@@ -328,16 +334,16 @@ def _bounded_logits(
             return None
     elif head.get("from_logits") is True and outer not in _PROBABILITIES:
         bounded = outer
-        if seen is not None and not _is_inside(seen, _RANGES.get(outer or "")):
+        if seen is not None and not _is_inside(seen, RANGES.get(outer or "")):
             return None
-    if bounded not in _RANGES:
+    if bounded not in RANGES:
         return None
     certain = bounded in _PROBABILITIES
     # Without negative logits no probability is below one half.
-    certain |= head["kind"] == "binary" and _RANGES[bounded][0] >= 0.0
+    certain |= head["kind"] == "binary" and RANGES[bounded][0] >= 0.0
     if not certain and not hurts(t, _ENOUGH, alone=True):
         return None
-    low, high = _RANGES[bounded]
+    low, high = RANGES[bounded]
     return _evidence(
         head,
         "bounded_logits",
@@ -358,7 +364,7 @@ def _bounded_logits(
 
 def _fits_argument(head: dict[str, Any], seen: Predictions | None) -> bool:
     """Whether predictions fit an activation applied to another's output."""
-    inner = _RANGES.get(head.get("argument_activation") or "")
+    inner = RANGES.get(head.get("argument_activation") or "")
     if seen is None or inner is None or not all(map(math.isfinite, inner)):
         return True
     others = max((head.get("units") or 1) - 1, 1)
@@ -374,7 +380,7 @@ def _fits_argument(head: dict[str, Any], seen: Predictions | None) -> bool:
 def _out_of_reach(
     t: Training, head: dict[str, Any], seen: Predictions | None
 ) -> Evidence | None:
-    span = _RANGES.get(head.get("activation") or "")
+    span = RANGES.get(head.get("activation") or "")
     target = t.targets.get(head["output"])
     if head["loss"] not in _SQUARES or span is None or target is None:
         return None
@@ -385,10 +391,16 @@ def _out_of_reach(
     low, high = target["min"], target["max"]
     mean, spread = target["mean"], target["std"]
     beyond = max(span[0] - low, high - span[1])
-    if span[0] <= mean <= span[1] and beyond <= _EXCESS * spread:
+    share = _unreachable_share(target)
+    is_far = not span[0] <= mean <= span[1] or beyond > _EXCESS * spread
+    # Recordings of earlier versions do not have the share.
+    certain = is_far if share is None else share >= _UNREACHABLE
+    if not certain and not is_far:
         return None
-    if t.fit.get("sample_weight") and not hurts(t, _ENOUGH):
+    sure = certain and not t.fit.get("sample_weight")
+    if not sure and not hurts(t, _ENOUGH):
         return None
+    farthest = low if span[0] - low >= high - span[1] else high
     return _evidence(
         head,
         "out_of_reach",
@@ -398,11 +410,38 @@ def _out_of_reach(
             Measured(
                 "largest target", high, span[1] if span[1] < math.inf else None
             ),
+            *(
+                []
+                if share is None
+                else [
+                    Measured(
+                        "share of a constant's loss that must remain",
+                        share,
+                        _UNREACHABLE,
+                    )
+                ]
+            ),
         ],
         "Remove the activation of the last layer, or scale the targets to its "
         "range.",
         dense_code(head.get("units")),
+        f"The output of a {head['activation']} {_words(span)}: it cannot reach "
+        f"a target of {farthest:.3g}.",
     )
+
+
+def _unreachable_share(target: dict[str, Any]) -> float | None:
+    """Share of a constant's loss that the activation cannot remove."""
+    least, constant = target.get("reachable_loss"), target.get("constant_loss")
+    if least is None or not constant:
+        return None
+    return least / constant
+
+
+def _words(span: tuple[float, float]) -> str:
+    if span[1] == math.inf:
+        return f"is never below {span[0]:g}"
+    return f"lies between {span[0]:g} and {span[1]:g}"
 
 
 def _several_labels(
@@ -468,6 +507,7 @@ def _evidence(
     measured: list[Measured],
     advice: str,
     code: str,
+    why: str = "",
 ) -> Evidence:
     loss = Measured("loss", head["loss"])
     return Evidence(
@@ -478,4 +518,5 @@ def _evidence(
         code=code,
         variant=variant,
         part=head["output"],
+        why=why,
     )

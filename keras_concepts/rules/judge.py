@@ -216,7 +216,7 @@ def _found(
         since=evidence.since if known is None else known.since,
         noticed=at if known is None else known.noticed,
         evidence=evidence.measured,
-        why=rule.why,
+        why=evidence.why or rule.why,
         advice=evidence.advice,
         code=evidence.code,
         page=rule.page,

@@ -76,10 +76,12 @@ def _is_constant(target: dict[str, Any]) -> bool:
 
 
 # How sorted the labels are, and the number of classes per batch relative to a
-# random batch. Labels of a time series come in runs too, but not in one run per
-# class. Source: this project.
+# random batch. Source: this project.
 _SORTED = 0.95
 _PER_BATCH = 0.6
+# Runs of equal labels per class. Labels of a time series come in runs too, but
+# not in one run per class. Source: this project.
+_RUNS_PER_CLASS = 1.5
 # How sorted they must be if there is harm.
 _IN_RUNS = 0.7
 # Share of validation rows whose classes the training data do not have.
@@ -94,8 +96,7 @@ _APART = 0.6
 @rule(
     "sorted_labels",
     severity="error",
-    why="Batches of few classes pull the weights back and forth, and a split "
-    "of sorted data validates on other classes than it trains on.",
+    why="Batches of few classes pull the weights back and forth.",
     page="doctor.md#sorted_labels",
     needs="class labels in the order of the data",
     known=lambda t: any(
@@ -106,16 +107,16 @@ _APART = 0.6
 def sorted_labels(t: Training) -> Iterator[Evidence]:
     """The labels are sorted by class, and the rows are not shuffled.
 
-    - In training: 1 - (runs - 1)/(runs of a random order - 1) ≥ 0.95 (≥ 0.7 if
-      there is harm, skill < 0.3), and batches have ≤ 0.6 of the classes of
-      random ones.
+    - In training: 1 - (runs - 1)/(runs of a random order - 1) ≥ 0.95 with at
+      most 1.5 runs of equal labels per class, or ≥ 0.7 if there is harm
+      (skill < 0.3); and batches have ≤ 0.6 of the classes of random ones.
     - `validation`: with `validation_split`, which takes the last rows, ≥ 0.1 of
       the validation rows have classes that the training data do not have, or
       the class shares differ by ≥ 0.6 (half the sum of absolute differences).
 
     Known false alarms: arrays that `fit` shuffles (batches are then random);
-    series whose labels naturally come in runs (guard: harm); one batch per
-    epoch, which has all classes; few rows.
+    series whose labels naturally come in runs (guard: several runs per class
+    need harm); one batch per epoch, which has all classes; few rows.
     """
     for head in t.heads:
         target = t.targets.get(head["output"])
@@ -134,16 +135,25 @@ def _in_order(
     per_batch = target.get("classes_per_batch")
     if per_batch is None or per_batch > _PER_BATCH or t.data["rows"] < 32:
         return None
-    if target["sorted"] < _SORTED and not (
-        target["sorted"] >= _IN_RUNS and harm(t, 0.3)
-    ):
+    certain = target["sorted"] >= _SORTED and _is_grouped(target)
+    if not certain and not (target["sorted"] >= _IN_RUNS and harm(t, 0.3)):
         return None
     arrays = t.data.get("source") == "arrays"
+    runs = target.get("runs")
     return evidence_on_labels(
         head,
         "",
         [
-            Measured("how sorted the labels are", target["sorted"], _SORTED),
+            Measured(
+                "how sorted the labels are",
+                target["sorted"],
+                _SORTED if certain else _IN_RUNS,
+            ),
+            *(
+                ()
+                if runs is None
+                else (Measured("runs of equal labels", runs),)
+            ),
             Measured(
                 "classes per batch over those of a random batch",
                 per_batch,
@@ -155,6 +165,18 @@ def _in_order(
         if arrays
         else "dataset.shuffle(number_of_rows).batch(batch_size)",
     )
+
+
+def _is_grouped(target: dict[str, Any]) -> bool:
+    """Whether the rows of a class lie together, in hardly more than one run.
+
+    Recordings of earlier versions do not have the number of runs.
+    """
+    runs, shares = target.get("runs"), target.get("shares") or ()
+    if runs is None:
+        return True
+    occur = sum(share > 0.0 for share in shares)
+    return runs <= _RUNS_PER_CLASS * max(occur, 2)
 
 
 def _split(
@@ -198,6 +220,8 @@ def _split(
         "Shuffle the rows before `fit` splits them: `validation_split` takes "
         "the last rows.",
         "order = np.random.permutation(len(x)); x, y = x[order], y[order]",
+        why="A split of sorted data validates on other classes than it trains "
+        "on.",
     )
 
 

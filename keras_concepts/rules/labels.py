@@ -247,6 +247,7 @@ def evidence_on_labels(
     measured: list[Measured],
     advice: str,
     code: str,
+    why: str = "",
 ) -> Evidence:
     """Evidence on the labels of an output, at the start of a run."""
     loss = Measured("loss", str(head.get("loss")))
@@ -258,4 +259,5 @@ def evidence_on_labels(
         code=code,
         variant=variant,
         part=head["output"],
+        why=why,
     )

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from keras_concepts import quantities as q
 from keras_concepts.rules.finding import Evidence, Measured
+from keras_concepts.rules.gradients import counts_alone
 from keras_concepts.rules.heads import judged_heads
 from keras_concepts.rules.rule import rule
 from keras_concepts.rules.start import LEARNED, was_not_learned
@@ -74,21 +74,19 @@ def no_gradient(t: Training) -> Iterator[Evidence]:
     """The gradient of a trainable variable is exactly 0 in every entry.
 
     It is so before the first step and in all steps of the trial on one batch
-    (variant `batch`), so layers below a head of zeros are not reported.
+    (variant `batch`), so layers below a head of zeros are not reported; and on
+    up to 256 other rows, since few rows may use a part of the model, such as an
+    expert.
 
     Known false alarm: vectors that cancel out by design, such as the bias of
     the keys in attention; vectors are reported only if no variable of their
     layer has a gradient.
     """
     moved = t.facts["checks"]["moved"]
+    rows = t.facts["checks"].get("moved_rows")
     still = [v for v in t.variables if moved.get(v["path"]) is False]
     alive = {v["layer"] for v in t.variables if moved.get(v["path"])}
-    matrices = (q.WEIGHT, q.SCORE)
-    found = [
-        v["path"]
-        for v in still
-        if v.get("role") in matrices or v["layer"] not in alive
-    ]
+    found = [v["path"] for v in still if counts_alone(v, alive)]
     if not found:
         return
     yield Evidence(
@@ -97,6 +95,7 @@ def no_gradient(t: Training) -> Iterator[Evidence]:
         measured=(
             Measured("largest entry of the gradient", 0.0, 0.0),
             Measured("variables without a gradient", len(found)),
+            *(() if rows is None else (Measured("rows", rows),)),
             Measured("trainable variables", len(moved)),
         ),
         advice="Connect its layer to an output that has a loss, or freeze the "

@@ -83,7 +83,8 @@ def no_progress(t: Training) -> Iterator[Evidence]:
         hurt.since,
         (Measured(name, hurt.skill, limit),),
         "First train on a few samples until they are memorized: if that fails, "
-        "the inputs, labels and loss do not fit together.",
+        "the inputs, labels and loss do not fit together; if it works, the "
+        "labels may be mostly noise.",
         "kc.preflight(model, x, y)",
     )
 
@@ -230,10 +231,11 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
         if shares is None or not curve:
             continue
         expected = perplexity(shares)
-        ratios, ends = [], []
+        ratios, most, ends = [], [], []
         for step in np.unique(curve.steps[curve.epochs >= 0]):
             rows = np.flatnonzero(curve.steps == step)
             ratios.append(perplexity(curve.values[rows]) / expected)
+            most.append(float(curve.values[rows].max()))
             ends.append(rows[0])
         single = shares.max() < ALL_OF_ONE
         low = np.array(
@@ -251,18 +253,31 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
         yield Evidence(
             name,
             starts.since(low),
-            (
-                Measured(
-                    "perplexity of predicted classes relative to the labels'",
-                    float(ratios[-1]),
-                    COLLAPSED,
-                ),
-            ),
+            _collapsed_to(float(ratios[-1]), most[-1], shares),
             "Give rare classes more weight, and evaluate with macro F1 instead "
             "of accuracy.",
             'metrics=[kc.metrics.F1Score(average="macro")]',
             part=name,
         )
+
+
+def _collapsed_to(
+    ratio: float, most: float, shares: np.ndarray
+) -> tuple[Measured, ...]:
+    """Few predicted classes, or only one: of two classes, perplexity is high.
+
+    Args:
+        ratio: Perplexity of predicted classes relative to the labels'.
+        most: Share of the most predicted class.
+        shares: Share of each class in the labels.
+    """
+    name = "perplexity of predicted classes relative to the labels'"
+    few = ratio < COLLAPSED
+    return (
+        *((Measured(name, ratio, COLLAPSED),) if few else ()),
+        Measured("share of the most predicted class", most, None if few else 1),
+        Measured("share of the largest class", float(shares.max())),
+    )
 
 
 @rule(

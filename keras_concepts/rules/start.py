@@ -3,7 +3,11 @@
 import math
 
 from keras_concepts import quantities as q
-from keras_concepts.rules.harm import constant_loss, harm
+from keras_concepts.rules.harm import (
+    constant_loss,
+    harm,
+    has_negative_weights,
+)
 from keras_concepts.rules.training import Curve, Training
 
 # Loss before the first step relative to that of uniform class probabilities.
@@ -50,6 +54,8 @@ def _first_curve(t: Training, *quantities: q.Quantity) -> Curve | None:
 
 def uniform_loss(t: Training) -> float | None:
     """Loss of uniform class probabilities, for all heads together."""
+    if has_negative_weights(t):
+        return None
     total = 0.0
     for head in t.heads:
         loss = t.targets.get(head["output"], {}).get("uniform_loss")

@@ -53,6 +53,7 @@ FAULTY = {
         ["metric_disagrees:overstated"],
         "accuracy_of_learned_entries",
     ),
+    "the_same_token": (["copied_labels"], "the_next_token"),
     "without_positions": (["no_positions"], "with_positions"),
 }
 HEALTHY = sorted({sibling for _, sibling in FAULTY.values()})

@@ -276,3 +276,20 @@ def test_recordings_of_an_earlier_version():
     made = run([regression(**OWN)], [entry()], [numbers()], FALLING)
     assert last(made) is None
     assert np.isfinite(harm(training(made), 2.0).skill)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("accuracy", True),
+        ("val_acc", True),
+        ("sparse_categorical_accuracy_1", True),
+        ("BinaryAccuracy", True),
+        ("acceleration_error", False),
+        ("accumulated", False),
+        ("acc_mae", False),
+        ("accident_rate", False),
+    ],
+)
+def test_names_of_accuracies(name, expected):
+    assert agreement.is_accuracy(name) is expected

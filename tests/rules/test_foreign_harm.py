@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_concepts import quantities as q
-from keras_concepts.rules.harm import _FEWEST_STEPS, harm, skill
+from keras_concepts.rules.harm import _FEWEST_STEPS, harm, scale_of_loss, skill
 from rule_facts import (
     binary,
     classes,
@@ -168,6 +168,36 @@ def test_validation_of_other_targets_does_not_compare(shift):
 def test_one_short_epoch_may_be_one_of_a_loop(steps, says):
     seen = learning([0.69], 1, steps_per_epoch=steps)
     assert (harm(training(seen), 0.05) is not None) == says
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "says"),
+    [
+        (1, _FEWEST_STEPS - 10, False),
+        (1, _FEWEST_STEPS, True),
+        (5, _FEWEST_STEPS - 10, True),  # a second phase of five epochs
+    ],
+)
+def test_a_loop_of_short_fits_counts_together(epochs, steps, says):
+    losses = [0.69] * (steps // 10)
+    seen = learning(losses, epochs, steps_per_epoch=10)
+    seen.facts["continued"] = list(range(epochs, len(losses), epochs))
+    assert (harm(training(seen), 0.05) is not None) == says
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_weights_below_zero_leave_no_skill(negative):
+    """Advantages of actions, as in REINFORCE."""
+    target = classes(constant_loss=3.7e-9, negative_weights=negative)
+    seen = run([head()], [], [target], [0.3] * 10)
+    assert (harm(training(seen), 0.05) is not None) != negative
+
+
+def test_a_span_of_rounding_is_none():
+    target = classes(constant_loss=2.3, perfect_loss=2.3 - 1e-6)
+    assert scale_of_loss(training(run([head()], [], [target]))) is None
+    target["perfect_loss"] = 2.3 - 1e-5
+    assert scale_of_loss(training(run([head()], [], [target]))) is not None
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.6])

@@ -159,7 +159,15 @@ class TestMetric:
         made = with_accuracy(
             [0.0] * 10, [0.1] * 10, numbers(), regression(), "binary_accuracy"
         )
-        assert found("metric_disagrees", made) == [""]
+        [finding] = findings("metric_disagrees", made)
+        assert "numbers" in finding.why
+        assert "class" not in " ".join(map(str, finding.evidence))
+
+    def test_an_error_of_an_acceleration(self):
+        made = with_accuracy(
+            [0.0] * 10, [0.1] * 10, numbers(), regression(), "acceleration"
+        )
+        assert found("metric_disagrees", made) == []
 
     def test_labels_of_unknown_shares(self):
         made = with_accuracy([0.1] * 10, LEARNED, classes(shares=None))
@@ -214,6 +222,16 @@ class TestOverstatedAccuracy:
         _ = add(made, q.PROBE_LOSS, [0.3] * 11)
         _ = add(made, q.PROBE_INFERENCE_LOSS, [loss] * 11)
         assert found("metric_disagrees", made) == expected
+
+    def test_advice_for_class_numbers(self):
+        made = self.of([0.9] * 10, [0.1] * 10)
+        [finding] = findings("metric_disagrees", made)
+        assert "`categorical_accuracy`" in finding.advice
+        assert "entry" in finding.why
+        made.facts["data"]["targets"][0]["form"] = "sparse"
+        [finding] = findings("metric_disagrees", made)
+        assert "sparse_categorical_accuracy" in finding.advice
+        assert "entry" not in finding.why
 
     def test_most_are_of_one_class(self):
         counts = (160.0,) + (10.0,) * 9

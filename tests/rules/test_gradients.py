@@ -171,6 +171,13 @@ class TestExploding:
         made = run([regression()], [], [unknown], losses)
         assert found("exploding_gradient", made) == []
 
+    def test_the_number_of_a_negative_loss(self):
+        unknown = numbers(constant_loss=None)
+        made = run([regression()], [], [unknown], [0.5, -1.0, *[5.0] * 8])
+        [finding] = findings("exploding_gradient", made)
+        loss, least = finding.evidence
+        assert (loss.value, loss.threshold, least.value) == (5.0, 3.0, -1.0)
+
 
 def with_distances(made, rows):
     for path, distances in rows.items():
@@ -205,6 +212,39 @@ class TestUntrained:
         made = recording(variables=frozen)
         made = with_distances(made, {"m/a/kernel": STILL, "m/b/kernel": MOVED})
         assert found("untrained_variable", made) == []
+
+    @pytest.mark.parametrize(
+        ("weights", "owners"), [(MOVED, []), (STILL, ["m/a/kernel"])]
+    )
+    def test_a_bias_may_cancel_out(self, weights, owners):
+        bias = kernel("m/a/bias", role=q.VECTOR, shape=[10])
+        made = recording(variables=[*KERNELS, bias])
+        rows = {"m/a/kernel": weights, "m/b/kernel": MOVED, "m/a/bias": STILL}
+        rules = findings("untrained_variable", with_distances(made, rows))
+        assert [each.owner for each in rules] == owners
+
+    @pytest.mark.parametrize(
+        ("steps", "expected"), [(1, ["rate"]), (100, ["rate"]), (101, ["101"])]
+    )
+    def test_gradients_that_are_accumulated(self, steps, expected):
+        optimizer = {
+            "class": "Adam",
+            "config": {"gradient_accumulation_steps": steps},
+        }
+        made = recording(
+            variables=KERNELS, optimizer=optimizer, steps_per_epoch=STEPS
+        )
+        made = with_distances(made, {"m/a/kernel": STILL, "m/b/kernel": STILL})
+        [each] = findings("untrained_variable", made)
+        assert all(word in each.advice for word in expected)
+
+    def test_before_the_first_update(self):
+        optimizer = {"config": {"gradient_accumulation_steps": 60}}
+        made = recording(
+            variables=KERNELS, optimizer=optimizer, steps_per_epoch=STEPS
+        )
+        early = {"m/a/kernel": STILL[:6], "m/b/kernel": STILL[:6]}
+        assert found("untrained_variable", with_distances(made, early)) == []
 
     @pytest.mark.parametrize("more", [0, 1])
     def test_enough_steps(self, more):

@@ -7,6 +7,7 @@ from rule_facts import (
     WELL,
     binary,
     classes,
+    findings,
     found,
     head,
     layer,
@@ -172,6 +173,25 @@ def test_reach_of_a_regression(activation, target, variants):
     given = regression(activation=activation)
     recording = run([given], [], [numbers(**target)])
     assert found(RULE, recording) == variants
+
+
+@pytest.mark.parametrize(
+    ("share", "losses", "variants"),
+    [
+        (0.11, WELL, ["out_of_reach"]),
+        (0.09, WELL, []),
+        (0.09, [1.0] * 10, ["out_of_reach"]),
+        (0.09, [], []),
+    ],
+)
+def test_a_few_targets_out_of_reach(share, losses, variants):
+    target = numbers(min=-2.2, max=2.3, std=0.5, reachable_loss=share)
+    given = regression(activation="tanh")
+    recording = run([given], [], [target], losses)
+    each = findings(RULE, recording)
+    assert [one.variant for one in each] == variants
+    assert all("between -1 and 1" in one.why for one in each)
+    assert all("a target of 2.3" in one.why for one in each)
 
 
 def test_weighted_sentinels_need_harm():

@@ -4,6 +4,7 @@ from keras_concepts.rules import label_order
 from rule_facts import (
     binary,
     classes,
+    findings,
     found,
     head,
     numbers,
@@ -105,6 +106,23 @@ def test_labels_in_runs_need_harm():
         assert found("sorted_labels", recording) == expected
 
 
+def test_runs_of_a_series_need_harm():
+    certain = int(label_order._RUNS_PER_CLASS * 10)
+    for runs, losses, expected in (
+        (10, [0.1] * 10, [""]),
+        (certain, [0.1] * 10, [""]),
+        (certain + 1, [0.1] * 10, []),
+        (certain + 1, [], []),
+        (certain + 1, [2.3] * 10, [""]),
+    ):
+        target = in_order(sorted=0.98, runs=runs)
+        recording = run([head()], [], [target], losses, source="batches")
+        assert found("sorted_labels", recording) == expected
+    target = in_order(form="binary", shares=[0.5], runs=4)
+    recording = run([binary()], [], [target], source="batches")
+    assert found("sorted_labels", recording) == []
+
+
 def unseen(share):
     """Shares of 10 classes, the last two of which training does not have."""
     return [(1.0 - share) / 8] * 8 + [share / 2] * 2
@@ -135,6 +153,9 @@ def test_a_split_of_sorted_rows(theirs, expected):
         validation=validation,
     )
     assert found("sorted_labels", recording) == expected
+    assert all(
+        "split" in each.why for each in findings("sorted_labels", recording)
+    )
     recording = run([head()], [], [target], validation=validation)
     assert found("sorted_labels", recording) == []
 

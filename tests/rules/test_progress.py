@@ -237,6 +237,20 @@ class TestCollapse:
         )
         assert found("class_collapse", made) == expected
 
+    def test_one_of_two_classes(self):
+        """Perplexity 1 of at most 2 is not below half of the labels'."""
+        target = classes(
+            form="binary",
+            shares=[0.13],
+            constant_loss=np.log(2.0),
+            uniform_loss=np.log(2.0),
+        )
+        made = run([binary()], [], [target], [0.693] * 10)
+        _ = add(made, q.PREDICTED_SHARE, [[1.0, 0.0]] * 11)
+        [finding] = findings("class_collapse", made)
+        assert finding.evidence[0].name == "share of the most predicted class"
+        assert finding.evidence[0][1:3] == (1.0, 1)
+
     def test_natural_imbalance(self):
         shares = [0.91] + [0.01] * 9
         target = classes(shares=shares, constant_loss=0.5)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_concepts.instruments.compiled_losses import part_for
+from keras_concepts.instruments.data.copied_labels import copied_input
 from keras_concepts.instruments.data.input_statistics import InputStatistics
 from keras_concepts.instruments.data.row_hashes import (
     hashes_of_rows,
@@ -65,7 +66,7 @@ def array_facts(
         | `rows`, `of` | rows examined, and all rows |
         | `step` | 0 |
         | `inputs` | see `InputStatistics.facts` |
-        | `targets` | see `target_facts` and `order_facts` |
+        | `targets` | see `target_facts`, `order_facts` and `copied_input` |
         | `validation` | `None`, or `rows`, `overlap` (share of its rows whose
             inputs are rows of `x` too), `repeated` (share of the rows of `x`
             that occur more than once) and `targets` |
@@ -79,7 +80,9 @@ def array_facts(
         if facts is not None:
             inputs.append(facts[0])
             rows = max(rows, facts[1])
-    targets = _targets(y, sample_weight, heads, missing, batch_size, shuffled)
+    targets = _targets(
+        x, y, sample_weight, heads, missing, batch_size, shuffled
+    )
     validated = None
     if validation is not None:
         validated = _validation_facts(x, validation, heads, missing)
@@ -135,6 +138,7 @@ def count_non_finite(array: np.ndarray) -> int:
 
 
 def _targets(
+    x: Any,
     y: Any,
     sample_weight: Any,
     heads: Sequence[Head],
@@ -155,7 +159,9 @@ def _targets(
             continue
         facts = target_facts(read, head, as_numpy(weight), batch_size)
         order = order_facts(read, facts["form"], batch_size, shuffled)
-        found.append({**facts, **order})
+        ignored = [None if head.loss is None else head.loss.ignore_class]
+        copied = copied_input(x, labels, ignored)
+        found.append({**facts, **order, "copied_input": copied})
     return found
 
 

@@ -10,6 +10,7 @@ from keras_concepts.instruments.data.array_facts import (
     count_non_finite,
     parts_by_head,
 )
+from keras_concepts.instruments.data.copied_labels import copied_input
 from keras_concepts.instruments.data.input_statistics import InputStatistics
 from keras_concepts.instruments.data.label_order import LabelOrder
 from keras_concepts.instruments.data.labels import (
@@ -243,13 +244,28 @@ class BatchFacts:
                 ],
             )
         found = [dict(each) for each in self._known[1]]
+        self._compare(found, heads)
         if len(found) != len(self._orders):
             return found
         for facts, (order, _) in zip(found, self._orders, strict=True):
             if facts["form"] != "real":
                 facts["sorted"] = order.sortedness()
+                facts["runs"] = order.runs()
                 facts["classes_per_batch"] = order.classes_per_batch()
         return found
+
+    def _compare(self, found: list[dict[str, Any]], heads: Any) -> None:
+        """Adds which input the labels of the first rows repeat."""
+        first = self.probe(_PROBE_ROWS)
+        if first is None or first[1] is None:
+            return
+        x, y, _ = first
+        for head, labels, _ in parts_by_head(y, None, heads):
+            for facts in found:
+                if facts["output"] == head.facts["output"]:
+                    loss = head.loss
+                    ignored = [None if loss is None else loss.ignore_class]
+                    facts["copied_input"] = copied_input(x, labels, ignored)
 
 
 def _form(head: Head, labels: Any, _: Any) -> LabelForm | None:

@@ -12,6 +12,7 @@ class LabelOrder:
     def __init__(self) -> None:
         self._rows = 0
         self._changes = 0
+        self._main: list[int] = []  # of each stretch of batches
         self._last: int | None = None
         self._counts: dict[int, int] = {}
         self._batches: list[tuple[int, int]] = []  # rows, distinct classes
@@ -24,6 +25,9 @@ class LabelOrder:
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
             self._counts[value] = self._counts.get(value, 0) + count
         self._batches.append((len(classes), len(values)))
+        main = int(values[counts.argmax()])
+        if self._main[-1:] != [main]:
+            self._main.append(main)
         self._changes += int((classes[1:] != classes[:-1]).sum())
         if self._last is not None:
             self._changes += int(classes[0] != self._last)
@@ -34,6 +38,12 @@ class LabelOrder:
         """See `sortedness`; `None` if there are fewer than two classes."""
         counts = np.array(list(self._counts.values()), "float64")
         return _sortedness(self._changes, counts)
+
+    def runs(self) -> int | None:
+        """See `count_runs`."""
+        if not self._rows:
+            return None
+        return _fewest_runs(self._changes + 1, self._main, len(self._counts))
 
     def classes_per_batch(self) -> float | None:
         """Mean of distinct classes in a batch over that of random batches."""
@@ -64,6 +74,43 @@ def sortedness(classes: np.ndarray) -> float | None:
     _, counts = np.unique(classes, return_counts=True)
     changes = int((classes[1:] != classes[:-1]).sum())
     return _sortedness(changes, counts.astype("float64"))
+
+
+def count_runs(classes: np.ndarray, batch_size: int) -> int | None:
+    """Stretches of rows of the same class; `None` without rows.
+
+    Or of batches with the same most frequent class, if that are fewer and each
+    class is the most frequent of some batch: where sorted rows were shuffled a
+    little, the class of single rows changes more often.
+
+    Args:
+        classes: `(n,)`, in their own order.
+        batch_size: Rows of a batch.
+    """
+    if not len(classes):
+        return None
+    _, numbers = np.unique(classes, return_inverse=True)
+    count = int(numbers.max()) + 1
+    batches = np.arange(len(numbers)) // batch_size
+    keys, counts = np.unique(batches * count + numbers, return_counts=True)
+    order = np.lexsort((-(keys % count), counts, keys // count))
+    keys = keys[order]
+    is_last = np.diff(keys // count, append=-1) != 0
+    main = keys[is_last] % count
+    first = np.diff(main, prepend=-1) != 0
+    rows = int((classes[1:] != classes[:-1]).sum()) + 1
+    return _fewest_runs(rows, main[first].tolist(), count)
+
+
+def _fewest_runs(rows: int, main: list[int], classes: int) -> int:
+    """See `count_runs`.
+
+    Args:
+        rows: Stretches of rows.
+        main: Class of each stretch of batches.
+        classes: Number of classes.
+    """
+    return min(rows, len(main)) if len(set(main)) == classes else rows
 
 
 def _sortedness(changes: int, counts: np.ndarray) -> float | None:

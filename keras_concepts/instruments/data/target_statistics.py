@@ -10,6 +10,7 @@ from keras_concepts.instruments.data.constant_loss import (
 )
 from keras_concepts.instruments.data.label_order import (
     classes_per_batch,
+    count_runs,
     sortedness,
 )
 from keras_concepts.instruments.data.labels import (
@@ -18,6 +19,7 @@ from keras_concepts.instruments.data.labels import (
     label_form,
     shares_of,
 )
+from keras_concepts.instruments.data.reachable_loss import reachable_loss
 from keras_concepts.instruments.data.right_loss import right_and_wrong_loss
 from keras_concepts.instruments.data.rows import (
     entries_per_row,
@@ -30,7 +32,14 @@ _MOST_SHARES = 1000
 _MOST_DISTINCT = 10_000
 _ENTRIES_FOR_DISTINCT = 100_000
 
-NO_ORDER: dict[str, float | None] = {"sorted": None, "classes_per_batch": None}
+# Rows of a batch if not known, as in Keras.
+_BATCH = 32
+
+NO_ORDER: dict[str, float | None] = {
+    "sorted": None,
+    "runs": None,
+    "classes_per_batch": None,
+}
 
 
 def target_facts(
@@ -61,6 +70,8 @@ def target_facts(
         | `largest_share` | share of the most frequent class or answer |
         | `constant_loss`, `uniform_loss` | see `constant_losses` |
         | `perfect_loss` | see `perfect_loss` |
+        | `negative_weights` | whether a sample weight is below 0 |
+        | `reachable_loss` | see `reachable_loss` |
         | `right_loss`, `wrong_loss` | see `right_and_wrong_loss` |
     """
     rows = spread_rows(
@@ -83,6 +94,10 @@ def target_facts(
         "constant_loss": None,
         "uniform_loss": None,
         "perfect_loss": 0.0,
+        "reachable_loss": None,
+        "negative_weights": bool(
+            sample_weight is not None and (np.asarray(sample_weight) < 0).any()
+        ),
         "right_loss": None,
         "wrong_loss": None,
     }
@@ -96,6 +111,9 @@ def target_facts(
         )
         facts |= {"constant_loss": constant, "uniform_loss": uniform}
         facts["perfect_loss"] = perfect_loss(
+            head.loss, head.facts, y, form, sample_weight, batch_size
+        )
+        facts["reachable_loss"] = reachable_loss(
             head.loss, head.facts, y, form, sample_weight, batch_size
         )
         facts["right_loss"], facts["wrong_loss"] = right_and_wrong_loss(
@@ -121,7 +139,11 @@ def order_facts(
     per_batch = 1.0 if shuffled else None
     if not shuffled and batch_size:
         per_batch = classes_per_batch(classes, batch_size)
-    return {"sorted": sortedness(classes), "classes_per_batch": per_batch}
+    return {
+        "sorted": sortedness(classes),
+        "runs": count_runs(classes, batch_size or _BATCH),
+        "classes_per_batch": per_batch,
+    }
 
 
 def _ignored(head: Head) -> float | None:

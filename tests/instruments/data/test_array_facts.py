@@ -35,6 +35,7 @@ def test_a_table():
     assert labels["shares"] == pytest.approx(np.bincount(Y) / 200)
     assert labels["largest_share"] == pytest.approx(np.bincount(Y).max() / 200)
     assert (labels["distinct"], labels["sorted"]) == (3, 1.0)
+    assert labels["runs"] == 3
     assert labels["classes_per_batch"] < 0.5
     assert labels["std"] == pytest.approx(Y.std())
     assert facts["missing"] == []

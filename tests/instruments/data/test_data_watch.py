@@ -198,6 +198,7 @@ def test_batches(weights):
     assert values["mean"] == pytest.approx(X.mean(), rel=1e-4)
     [labels] = facts["targets"]
     assert labels["sorted"] == 1.0
+    assert labels["runs"] == labels["distinct"]
     assert labels["classes_per_batch"] < 0.6
     assert watching.fit["sample_weight"] is weights
     assert watching.fit["shuffle"] is None

@@ -4,6 +4,7 @@ import pytest
 from keras_concepts.instruments.data.label_order import (
     LabelOrder,
     classes_per_batch,
+    count_runs,
     distinct_expected,
     sortedness,
 )
@@ -51,3 +52,35 @@ def test_batch_by_batch():
     assert order.classes_per_batch() == classes_per_batch(classes, 64)
     assert LabelOrder().sortedness() is None
     assert LabelOrder().classes_per_batch() is None
+
+
+def shuffled_a_little(classes, rows, seed=0):
+    """As a shuffle with a small buffer leaves them."""
+    places = np.arange(len(classes)) + np.random.default_rng(seed).uniform(
+        0, rows, len(classes)
+    )
+    return classes[np.argsort(places)]
+
+
+SORTED = np.repeat(np.arange(4), 250)
+# Short events, which are never the most frequent class of a batch.
+EVENTS = np.where(np.arange(1000) % 100 < 10, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (SORTED, 4),
+        (np.tile(np.repeat(np.arange(4), 64), 3), 12),
+        (shuffled_a_little(SORTED, 40), 4),
+        (EVENTS, 20),
+        (np.zeros(9, int), 1),
+        (np.zeros(0, int), None),
+    ],
+)
+def test_runs(classes, expected):
+    assert count_runs(classes, 32) == expected
+    order = LabelOrder()
+    for start in range(0, len(classes), 32):
+        order.update(classes[start : start + 32])
+    assert order.runs() == expected
