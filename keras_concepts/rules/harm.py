@@ -98,11 +98,17 @@ class Scale(NamedTuple):
 
 
 def scale_of_loss(t: Training) -> Scale | None:
-    """Losses of perfect and of constant predictions, if these are known."""
+    """Losses of perfect and of constant predictions, if these are known.
+
+    If the constant's is known from some of the rows only, it is taken to be two
+    standard errors higher, in favour of the run.
+    """
     constant = _of_all_heads(t, "constant_loss")
     perfect = _of_all_heads(t, "perfect_loss", 0.0)
+    error = _of_all_heads(t, "constant_loss_error", 0.0) or 0.0
     if constant is None or perfect is None or constant - perfect <= 1e-9:
         return None
+    constant += 2.0 * abs(error)
     return Scale(perfect, constant - perfect)
 
 

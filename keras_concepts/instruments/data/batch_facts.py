@@ -1,5 +1,6 @@
 """Facts of data that arrive batch by batch."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -204,13 +205,16 @@ class BatchFacts:
             "of": of,
             "step": len(self._sizes),
             "inputs": inputs,
-            "targets": self._targets(heads, missing),
+            "targets": self._targets(heads, missing, of),
             "validation": None,
             "missing": list(missing),
         }
 
     def _targets(
-        self, heads: Sequence[Head], missing: dict[str, None]
+        self,
+        heads: Sequence[Head],
+        missing: dict[str, None],
+        of: int | None,
     ) -> list[dict[str, Any]]:
         if not self._labels:
             missing["There are no dense labels."] = None
@@ -231,13 +235,19 @@ class BatchFacts:
         except ValueError:
             missing["Labels of different shapes: no statistics."] = None
             return []
-        key = (len(self._sizes), id(heads))
+        key = (len(self._sizes), id(heads), of)
         if self._known is None or self._known[0] != key:
             parts = parts_by_head(y, sample_weight, heads)
             self._known = (
                 key,
                 [
-                    target_facts(part, head, weight, self.batch_size)
+                    target_facts(
+                        part,
+                        head,
+                        weight,
+                        self.batch_size,
+                        math.inf if of is None else of,
+                    )
                     for head, part, weight in parts
                     if part is not None and part.ndim
                 ],

@@ -38,6 +38,7 @@ def target_facts(
     head: Head,
     sample_weight: np.ndarray | None = None,
     batch_size: int | None = None,
+    of: float | None = None,
 ) -> dict[str, Any]:
     """What is known about the labels of one output, JSON-compatible.
 
@@ -46,6 +47,7 @@ def target_facts(
         head: Their output.
         sample_weight: As Keras passes it to the loss.
         batch_size: Rows of a batch, if known.
+        of: Number of all rows, infinite if not known. Default: those of `y`.
 
     Returns:
         | key | value |
@@ -59,10 +61,12 @@ def target_facts(
         | `shares` | of each class; for answers, the mean of each column; up to
             1,000 |
         | `largest_share` | share of the most frequent class or answer |
-        | `constant_loss`, `uniform_loss` | see `constant_losses` |
+        | `constant_loss`, `uniform_loss`, `constant_loss_error` | see
+            `ConstantLosses` |
         | `perfect_loss` | see `perfect_loss` |
         | `right_loss`, `wrong_loss` | see `right_and_wrong_loss` |
     """
+    of = len(y) if of is None else of
     rows = spread_rows(
         len(y), max(_MOST_ENTRIES // entries_per_row(y), 64), seed=1
     )
@@ -81,6 +85,7 @@ def target_facts(
         "largest_share": None,
         **NO_ORDER,
         "constant_loss": None,
+        "constant_loss_error": 0.0,
         "uniform_loss": None,
         "perfect_loss": 0.0,
         "right_loss": None,
@@ -91,10 +96,12 @@ def target_facts(
     form = label_form(y, {**head.facts, "ignore_class": _ignored(head)})
     facts |= {"form": form, **_moments(y), **_classes(y, form, head)}
     if head.loss is not None:
-        constant, uniform = constant_losses(
-            head.loss, head.facts, y, form, sample_weight, batch_size
+        constant = constant_losses(
+            head.loss, head.facts, y, form, sample_weight, batch_size, of
         )
-        facts |= {"constant_loss": constant, "uniform_loss": uniform}
+        facts["constant_loss"] = constant.best
+        facts["constant_loss_error"] = constant.error
+        facts["uniform_loss"] = constant.uniform
         facts["perfect_loss"] = perfect_loss(
             head.loss, head.facts, y, form, sample_weight, batch_size
         )
