@@ -79,7 +79,9 @@ def array_facts(
         if facts is not None:
             inputs.append(facts[0])
             rows = max(rows, facts[1])
-    targets = _targets(y, sample_weight, heads, missing, batch_size, shuffled)
+    targets = _targets(
+        x, y, sample_weight, heads, missing, batch_size, shuffled
+    )
     validated = None
     if validation is not None:
         validated = _validation_facts(x, validation, heads, missing)
@@ -135,6 +137,7 @@ def count_non_finite(array: np.ndarray) -> int:
 
 
 def _targets(
+    x: Any,
     y: Any,
     sample_weight: Any,
     heads: Sequence[Head],
@@ -153,7 +156,7 @@ def _targets(
                 f"The labels {head.facts['output']!r} could not be read."
             )
             continue
-        facts = target_facts(read, head, as_numpy(weight), batch_size)
+        facts = target_facts(read, head, as_numpy(weight), batch_size, x=x)
         order = order_facts(read, facts["form"], batch_size, shuffled)
         found.append({**facts, **order})
     return found
@@ -210,7 +213,9 @@ def _validation_facts(
     ):
         read = as_numpy(labels)
         if read is not None and read.ndim:
-            facts = target_facts(read, Head(head.facts, None))
+            facts = target_facts(
+                read, Head(head.facts, None, head.mask), x=held
+            )
             keys = ("output", "shares", "mean", "std")
             targets.append({key: facts[key] for key in keys})
     return {

@@ -237,21 +237,25 @@ class BatchFacts:
             return []
         key = (len(self._sizes), id(heads), of)
         if self._known is None or self._known[0] != key:
-            parts = parts_by_head(y, sample_weight, heads)
-            self._known = (
-                key,
-                [
-                    target_facts(
-                        part,
-                        head,
-                        weight,
-                        self.batch_size,
-                        math.inf if of is None else of,
+            # Masks are known where inputs were kept: in the first rows.
+            few: tuple[Any, Any, Any] | None = None
+            if any(head.mask is not None for head in heads):
+                few = self.probe(_PROBE_ROWS)
+            x, *rest = few or (None, y, sample_weight)
+            found = []
+            for all_, first in zip(
+                parts_by_head(y, sample_weight, heads),
+                parts_by_head(*rest, heads),
+                strict=True,
+            ):
+                head, part, weight = all_ if all_[0].mask is None else first
+                if part is not None and part.ndim:
+                    rows = math.inf if of is None else of
+                    size = self.batch_size
+                    found.append(
+                        target_facts(part, head, weight, size, rows, x)
                     )
-                    for head, part, weight in parts
-                    if part is not None and part.ndim
-                ],
-            )
+            self._known = (key, found)
         found = [dict(each) for each in self._known[1]]
         if len(found) != len(self._orders):
             return found

@@ -11,6 +11,7 @@ from keras_concepts import _backend
 from keras_concepts._batches import as_fed
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.compiled_losses import OutputLoss
+from keras_concepts.instruments.data.counted_labels import entry_weights
 from keras_concepts.instruments.data.labels import (
     LabelForm,
     counted_classes,
@@ -343,12 +344,7 @@ class _Constants:
         """Weights of labels, of shape `entries`."""
         if self._weight is None:
             return np.ones(entries)
-        weight = np.asarray(self._weight, "float64")
-        while weight.ndim > len(entries) and weight.shape[-1] == 1:
-            weight = weight[..., 0]
-        while weight.ndim < len(entries):
-            weight = weight[..., None]
-        return np.broadcast_to(weight, entries)
+        return entry_weights(self._weight, entries)
 
     def _aligned(self) -> np.ndarray:
         """Labels with the axes of the predictions, in float64."""

@@ -4,9 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts.instruments.compiled_losses import OutputLoss
 from keras_concepts.instruments.data.constant_loss import (
     constant_losses,
     perfect_loss,
+)
+from keras_concepts.instruments.data.counted_labels import (
+    counted_labels,
+    rows_of,
 )
 from keras_concepts.instruments.data.label_order import (
     classes_per_batch,
@@ -39,6 +44,7 @@ def target_facts(
     sample_weight: np.ndarray | None = None,
     batch_size: int | None = None,
     of: float | None = None,
+    x: Any = None,
 ) -> dict[str, Any]:
     """What is known about the labels of one output, JSON-compatible.
 
@@ -48,6 +54,8 @@ def target_facts(
         sample_weight: As Keras passes it to the loss.
         batch_size: Rows of a batch, if known.
         of: Number of all rows, infinite if not known. Default: those of `y`.
+        x: Inputs of the same rows. Without them, nothing is known about the
+            loss of an output that has a mask.
 
     Returns:
         | key | value |
@@ -64,6 +72,8 @@ def target_facts(
         | `constant_loss`, `uniform_loss`, `constant_loss_error` | see
             `ConstantLosses` |
         | `perfect_loss` | see `perfect_loss` |
+        | `masked` | whether only the entries that the output's mask leaves were
+            counted, in all but the moments |
         | `right_loss`, `wrong_loss` | see `right_and_wrong_loss` |
     """
     of = len(y) if of is None else of
@@ -73,6 +83,7 @@ def target_facts(
     if len(rows) < len(y):
         y = y[rows]
         sample_weight = None if sample_weight is None else sample_weight[rows]
+        x = None if head.mask is None else rows_of(x, rows)
     facts: dict[str, Any] = {
         "output": head.facts["output"],
         "shape": list(y.shape[1:]),
@@ -88,25 +99,38 @@ def target_facts(
         "constant_loss_error": 0.0,
         "uniform_loss": None,
         "perfect_loss": 0.0,
+        "masked": False,
         "right_loss": None,
         "wrong_loss": None,
     }
     if y.dtype.kind not in "fiub" or not y.size:
         return facts
-    form = label_form(y, {**head.facts, "ignore_class": _ignored(head)})
-    facts |= {"form": form, **_moments(y), **_classes(y, form, head)}
+    facts |= _moments(y)
+    counted, known = y, head.facts
+    if head.mask is not None:
+        part = counted_labels(y, sample_weight, head, x)
+        if part is not None:
+            counted, sample_weight, known = part
+            of *= len(counted) / len(y)
+            facts["masked"] = True
+    ignored = {"ignore_class": _ignored(head)}
+    form = label_form(counted, {**known, **ignored})
+    facts |= {"form": form, **_classes(counted, form, head)}
     if head.loss is not None:
+        facts["right_loss"], facts["wrong_loss"] = right_and_wrong_loss(
+            head.loss, head.facts, y, form
+        )
+    if head.loss is not None and (
+        head.mask is None or (facts["masked"] and _is_a_mean(head.loss))
+    ):
         constant = constant_losses(
-            head.loss, head.facts, y, form, sample_weight, batch_size, of
+            head.loss, known, counted, form, sample_weight, batch_size, of
         )
         facts["constant_loss"] = constant.best
         facts["constant_loss_error"] = constant.error
         facts["uniform_loss"] = constant.uniform
         facts["perfect_loss"] = perfect_loss(
-            head.loss, head.facts, y, form, sample_weight, batch_size
-        )
-        facts["right_loss"], facts["wrong_loss"] = right_and_wrong_loss(
-            head.loss, head.facts, y, form
+            head.loss, known, counted, form, sample_weight, batch_size
         )
     return facts
 
@@ -129,6 +153,12 @@ def order_facts(
     if not shuffled and batch_size:
         per_batch = classes_per_batch(classes, batch_size)
     return {"sorted": sortedness(classes), "classes_per_batch": per_batch}
+
+
+def _is_a_mean(loss: OutputLoss) -> bool:
+    """Whether a loss is the mean of that of the entries, whatever these are."""
+    is_sum = getattr(loss.function, "reduction", None) == "sum"
+    return loss.kind != "other" and not is_sum
 
 
 def _ignored(head: Head) -> float | None:
