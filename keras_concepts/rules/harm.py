@@ -53,6 +53,16 @@ _BATCHES, _ASTRAY = 3, -1.0
 # The probe has few rows, so its loss may be lower by chance. Source: standard
 # error of the mean square of 256 rows.
 _BY_CHANCE = 0.1
+# Losses that are a negative log-likelihood, up to scale and offset.
+_LIKELIHOODS = (
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "MeanSquaredError",
+    "SparseCategoricalCrossentropy",
+)
+# Nats below a constant that are two standard errors; and the fewest rows of a
+# probe, so that its standard error is not underestimated.
+_CERTAIN, _PROBE_ROWS = 8.0, 32
 
 
 class Harm(NamedTuple):
@@ -258,6 +268,81 @@ def harm(t: Training, enough: float) -> Harm | None:
         return None
     now = float(curve.values[-1])
     return Harm(curve.since(low), now, _projected(curve.values, planned))
+
+
+def makes_progress(t: Training) -> bool:
+    """Whether the run has certainly learned something, however little.
+
+    Where labels are mostly noise, the best model is hardly better than a
+    constant. For the squared error and for cross-entropies, a sum over `n`
+    samples that is `g` nats below that of a constant has a standard error of
+    about `sqrt(2 g)`, so that `g` is significant above 8. It must be above that
+    in the last epochs, in one of these:
+
+    - the validation loss, compared with the best constant for its own labels;
+    - the training loss, if `g` also exceeds the number of trainable weights,
+      which is twice what they can learn from noise;
+    - in the first two epochs, the loss of the probe, if the standard error of
+      the constant's is known: nothing has been memorized yet.
+    """
+    scale = scale_of_loss(t)
+    is_own = t.fit.get("class_weight") or t.fit.get("sample_weight")
+    if len(t.heads) != 1 or scale is None or is_own or t.facts.get("own_step"):
+        return False
+    [head] = t.heads
+    target = t.targets.get(head["output"], {})
+    name = head.get("loss")
+    if name not in _LIKELIHOODS or head.get("label_smoothing"):
+        return False
+    if (target.get("form") == "real") != (name == "MeanSquaredError"):
+        return False
+    checks = min(_CHECKS, patience(t.planned_epochs))
+
+    def gained(loss: Curve, constant: float | None, rows: int | None) -> float:
+        """In the worst of the last epochs, in nats over all rows."""
+        if constant is None or constant <= 1e-9 or not rows:
+            return 0.0
+        if len(loss.values) < checks:
+            return 0.0
+        below = constant - loss.values[-checks:]
+        if name == "MeanSquaredError":
+            below = below / constant / 2.0
+        return float(rows * below.min())
+
+    weight = head.get("loss_weight")
+    if weight not in (None, 1.0) or target.get("constant_loss_error"):
+        return _probe_shows_progress(t, target)
+    held = t.data.get("validation") or {}
+    for other in held.get("targets") or ():
+        constant = other.get("constant_loss")
+        loss = data_loss(t, "val_loss").finite
+        if gained(loss, constant, held.get("rows")) > _CERTAIN:
+            return True
+    free = sum(
+        math.prod(each["shape"])
+        for each in t.facts.get("variables") or ()
+        if each.get("trainable")
+    )
+    known = target.get("constant_loss")
+    if free and gained(data_loss(t).finite, known, t.data.get("of")) > (
+        _CERTAIN + free
+    ):
+        return True
+    return _probe_shows_progress(t, target)
+
+
+def _probe_shows_progress(t: Training, target: dict[str, Any]) -> bool:
+    """Whether the probe's loss is two standard errors below a constant's."""
+    spread, scale = target.get("constant_loss_spread"), scale_of_loss(t)
+    probe = t.curve(q.PROBE_INFERENCE_LOSS)
+    late = t.ended_epochs > _PACE or not t.ended_epochs
+    if late or spread is None or scale is None or not probe.finite:
+        return False
+    error = spread / math.sqrt(_PROBE_ROWS)
+    return bool(
+        probe.epochs[-1] >= 0
+        and probe.values[-1] < scale.perfect + scale.span - 2.0 * error
+    )
 
 
 def _harm_inside(t: Training) -> Harm | None:

@@ -12,6 +12,7 @@ from keras_concepts.rules.harm import (
     data_loss,
     harm,
     is_a_first_try,
+    makes_progress,
     reference_loss,
     scale_of_validation,
     skill,
@@ -72,7 +73,7 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     if _validates_nothing(t):
         limit = NO_MEMORY
     hurt = harm(t, limit)
-    if hurt is None or t.broken_at is not None:
+    if hurt is None or t.broken_at is not None or makes_progress(t):
         return
     name = "share of the constant predictor's loss that was removed"
     learned = skill(t).values

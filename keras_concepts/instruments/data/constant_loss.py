@@ -53,11 +53,14 @@ class ConstantLosses(NamedTuple):
         uniform: Of a uniform one; `None` if labels are not classes either.
         error: Standard error of `best` as an estimate for all rows; 0 if all
             were read, or if it is not known.
+        spread: Standard deviation over the rows of their loss; `None` if it is
+            not known.
     """
 
     best: float | None
     uniform: float | None
     error: float = 0.0
+    spread: float | None = None
 
 
 _UNKNOWN = ConstantLosses(None, None)
@@ -131,11 +134,13 @@ def constant_losses(
     scale = min(batch_size or 0, len(y)) / len(y) if is_sum else 1.0
     losses = losses_of(loss, y, candidates, shape, sample_weight)
     best = _smallest(losses, scale)
-    error = 0.0
-    if best is not None and len(y) < of and not is_sum:
-        error = constants.relative_error() * abs(best)
-        error *= math.sqrt(1.0 - len(y) / of)
-    return ConstantLosses(best, _smallest(losses[: len(uniform)], scale), error)
+    even = _smallest(losses[: len(uniform)], scale)
+    apart = constants.relative_spread()
+    if best is None or apart is None or is_sum:
+        return ConstantLosses(best, even)
+    spread = apart * abs(best)
+    error = spread * math.sqrt((1.0 - len(y) / of) / len(y))
+    return ConstantLosses(best, even, error, spread)
 
 
 def _some_rows(loss: OutputLoss, count: int, entries: int) -> np.ndarray:
@@ -268,8 +273,8 @@ class _Constants:
         self._loss, self._head, self._form = loss, head, form
         self._y, self._shape, self._weight = y, shape, sample_weight
 
-    def relative_error(self) -> float:
-        """Standard error of the loss over the loss; 0 if it is not known."""
+    def relative_spread(self) -> float | None:
+        """Standard deviation of the loss of rows over their mean, if known."""
         y = self._aligned()
         name = self._loss.name
         if self._form == "real" and name == "MeanSquaredError":
@@ -280,10 +285,10 @@ class _Constants:
             share = np.clip(self._means(), _SMALLEST, 1 - _SMALLEST)
             losses = -np.where(y > 0.5, np.log(share), np.log1p(-share))
         else:
-            return 0.0
+            return None
         losses = losses.reshape(len(y), -1).mean(axis=1)
         mean = float(losses.mean())
-        return float(losses.std() / math.sqrt(len(y)) / mean) if mean else 0.0
+        return float(losses.std() / mean) if mean else None
 
     def uniform(self) -> Iterator[np.ndarray]:
         units = self._shape[-1]
@@ -472,13 +477,14 @@ class _Classes(_Constants):
         if found is None:
             return _UNKNOWN
         smallest_uniform = _smallest(losses[: len(uniform)], scale)
-        more, error = 0.0, 0.0
-        if unread and "Cross" in self._loss.name:
-            scale *= self._sums.sum() / self._divisor()  # mean weight
-            more = unread * _unseen_entropy(self._counts[1:])
-            error = math.sqrt(unread) * self._error() + _ROUGH * more
+        if "Cross" not in self._loss.name:
+            return ConstantLosses(found, smallest_uniform)
+        scale *= float(self._sums.sum()) / self._divisor()  # mean weight
+        more = unread * _unseen_entropy(self._counts[1:]) if unread else 0.0
+        spread = self._spread()
+        error = math.sqrt(unread / len(self._y)) * spread + _ROUGH * more
         return ConstantLosses(
-            float(found + scale * more), smallest_uniform, float(scale * error)
+            found + scale * more, smallest_uniform, scale * error, spread
         )
 
     def _by_class(
@@ -511,8 +517,8 @@ class _Classes(_Constants):
         by_weight = _reduction(self._loss) == "mean_with_sample_weight"
         return float(self._sums.sum()) if by_weight else self.entries
 
-    def _error(self) -> float:
-        """Standard error of the mean surprise, by row."""
+    def _spread(self) -> float:
+        """Standard deviation of the mean surprise in a row."""
         counts = self._counts[1:]
         shares = np.clip(counts / max(counts.sum(), 1), _SMALLEST, 1.0)
         bits = np.zeros(self._keep.shape)
@@ -522,7 +528,7 @@ class _Classes(_Constants):
         held = self._keep.reshape(rows, -1).sum(axis=1)
         mean = sums.sum() / self.entries
         spread = np.square(sums - mean * held).mean() ** 0.5
-        return float(spread / held.mean() / math.sqrt(rows))
+        return float(spread / held.mean())
 
 
 def _reduction(loss: OutputLoss) -> str | None:

@@ -69,8 +69,8 @@ def target_facts(
         | `shares` | of each class; for answers, the mean of each column; up to
             1,000 |
         | `largest_share` | share of the most frequent class or answer |
-        | `constant_loss`, `uniform_loss`, `constant_loss_error` | see
-            `ConstantLosses` |
+        | `constant_loss`, `uniform_loss`, `constant_loss_error`,
+            `constant_loss_spread` | see `ConstantLosses` |
         | `perfect_loss` | see `perfect_loss` |
         | `masked` | whether only the entries that the output's mask leaves were
             counted, in all but the moments |
@@ -97,6 +97,7 @@ def target_facts(
         **NO_ORDER,
         "constant_loss": None,
         "constant_loss_error": 0.0,
+        "constant_loss_spread": None,
         "uniform_loss": None,
         "perfect_loss": 0.0,
         "masked": False,
@@ -128,6 +129,7 @@ def target_facts(
         )
         facts["constant_loss"] = constant.best
         facts["constant_loss_error"] = constant.error
+        facts["constant_loss_spread"] = constant.spread
         facts["uniform_loss"] = constant.uniform
         facts["perfect_loss"] = perfect_loss(
             head.loss, known, counted, form, sample_weight, batch_size
