@@ -270,7 +270,7 @@ def harm(t: Training, enough: float) -> Harm | None:
     return Harm(curve.since(low), now, _projected(curve.values, planned))
 
 
-def makes_progress(t: Training) -> bool:
+def makes_progress(t: Training, by_training: bool = False) -> bool:
     """Whether the run has certainly learned something, however little.
 
     Where labels are mostly noise, the best model is hardly better than a
@@ -280,63 +280,71 @@ def makes_progress(t: Training) -> bool:
     in the last epochs, in one of these:
 
     - the validation loss, compared with the best constant for its own labels;
-    - the training loss, if `g` also exceeds the number of trainable weights,
-      which is twice what they can learn from noise;
     - in the first two epochs, the loss of the probe, if the standard error of
-      the constant's is known: nothing has been memorized yet.
+      the constant's is known: nothing has been memorized yet;
+    - if asked for, the training loss, where `g` must also exceed the number of
+      trainable weights, which is twice what they can learn from noise.
+
+    Args:
+        t: What is known of the run.
+        by_training: Whether the training loss may show it.
     """
-    scale = scale_of_loss(t)
-    is_own = t.fit.get("class_weight") or t.fit.get("sample_weight")
-    if len(t.heads) != 1 or scale is None or is_own or t.facts.get("own_step"):
-        return False
-    [head] = t.heads
-    target = t.targets.get(head["output"], {})
-    name = head.get("loss")
-    if name not in _LIKELIHOODS or head.get("label_smoothing"):
-        return False
-    if (target.get("form") == "real") != (name == "MeanSquaredError"):
-        return False
-    checks = min(_CHECKS, patience(t.planned_epochs))
-
-    def gained(loss: Curve, constant: float | None, rows: int | None) -> float:
-        """In the worst of the last epochs, in nats over all rows."""
-        if constant is None or constant <= 1e-9 or not rows:
-            return 0.0
-        if len(loss.values) < checks:
-            return 0.0
-        below = constant - loss.values[-checks:]
-        if name == "MeanSquaredError":
-            below = below / constant / 2.0
-        return float(rows * below.min())
-
-    weight = head.get("loss_weight")
-    if weight not in (None, 1.0) or target.get("constant_loss_error"):
-        return _probe_shows_progress(t, target)
-    held = t.data.get("validation") or {}
-    for other in held.get("targets") or ():
-        constant = other.get("constant_loss")
+    if _probe_shows_progress(t):
+        return True
+    rows = (t.data.get("validation") or {}).get("rows")
+    for target in (t.data.get("validation") or {}).get("targets") or ():
         loss = data_loss(t, "val_loss").finite
-        if gained(loss, constant, held.get("rows")) > _CERTAIN:
+        gained = _nats(t, loss, target.get("constant_loss"), rows)
+        if gained > _CERTAIN:
             return True
+    weighted = t.fit.get("class_weight") or t.fit.get("sample_weight")
+    if not by_training or weighted or not t.facts.get("variables"):
+        return False
     free = sum(
         math.prod(each["shape"])
-        for each in t.facts.get("variables") or ()
-        if each.get("trainable")
+        for each in t.facts["variables"]
+        if each["trainable"]
     )
-    known = target.get("constant_loss")
-    if free and gained(data_loss(t).finite, known, t.data.get("of")) > (
-        _CERTAIN + free
+    gained = _nats(t, data_loss(t).finite, constant_loss(t), t.data.get("of"))
+    return gained > _CERTAIN + free
+
+
+def _nats(
+    t: Training, loss: Curve, constant: float | None, rows: int | None
+) -> float:
+    """How far a loss was below a constant's in all of the last epochs.
+
+    In nats over all rows, if the loss is a log-likelihood, else 0.
+    """
+    checks = min(_CHECKS, patience(t.planned_epochs))
+    if len(t.heads) != 1 or t.facts.get("own_step"):
+        return 0.0
+    [head] = t.heads
+    target = t.targets.get(head["output"], {})
+    is_square = head.get("loss") == "MeanSquaredError"
+    if (
+        head.get("loss") not in _LIKELIHOODS
+        or head.get("label_smoothing")
+        or head.get("loss_weight") not in (None, 1.0)
+        or target.get("form") == "probabilities"
+        or (target.get("form") == "real") != is_square
+        or constant is None
+        or constant <= 1e-9
+        or not rows
+        or len(loss.values) < checks
     ):
-        return True
-    return _probe_shows_progress(t, target)
+        return 0.0
+    below = constant - loss.values[-checks:]
+    return float(rows * (below / constant / 2 if is_square else below).min())
 
 
-def _probe_shows_progress(t: Training, target: dict[str, Any]) -> bool:
+def _probe_shows_progress(t: Training) -> bool:
     """Whether the probe's loss is two standard errors below a constant's."""
-    spread, scale = target.get("constant_loss_spread"), scale_of_loss(t)
-    probe = t.curve(q.PROBE_INFERENCE_LOSS)
+    scale, spread = scale_of_loss(t), _of_all_heads(t, "constant_loss_spread")
+    probe = t.curve(q.PROBE_INFERENCE_LOSS).finite
     late = t.ended_epochs > _PACE or not t.ended_epochs
-    if late or spread is None or scale is None or not probe.finite:
+    weighted = t.fit.get("class_weight") or t.fit.get("sample_weight")
+    if late or weighted or spread is None or scale is None or not probe:
         return False
     error = spread / math.sqrt(_PROBE_ROWS)
     return bool(

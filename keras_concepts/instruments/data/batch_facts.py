@@ -241,11 +241,11 @@ class BatchFacts:
             few: tuple[Any, Any, Any] | None = None
             if any(head.mask is not None for head in heads):
                 few = self.probe(_PROBE_ROWS)
-            x, *rest = few or (None, y, sample_weight)
+            x, few_y, few_weight = few or (None, y, sample_weight)
             found = []
             for all_, first in zip(
                 parts_by_head(y, sample_weight, heads),
-                parts_by_head(*rest, heads),
+                parts_by_head(few_y, few_weight, heads),
                 strict=True,
             ):
                 head, part, weight = all_ if all_[0].mask is None else first
