@@ -119,7 +119,11 @@ class Checkup:
         """Records what the batch shows, if there is one."""
         if self._predictions is None:
             return
-        for owner, quantities in self._predictions().items():
+        found = self._predictions()
+        masked = self._predictions.masked
+        if masked != (recording.facts.get("masked_outputs") or []):
+            recording.record_facts({"masked_outputs": masked})
+        for owner, quantities in found.items():
             for quantity, values in quantities.items():
                 index = None
                 if quantity.indexed_by:

@@ -20,6 +20,7 @@ from keras_concepts.instruments.compiled_losses import (
     OutputLoss,
     output_losses,
 )
+from keras_concepts.instruments.masks.output_mask import OutputMask
 from keras_concepts.instruments.owners import owner_names
 from keras_concepts.instruments.recorded_calls import recorded_calls
 
@@ -33,10 +34,12 @@ class Head:
     Attributes:
         facts: What `head_facts` returns for it.
         loss: Its loss, or `None`.
+        mask: The mask that Keras leaves on it, if the graph shows one.
     """
 
     facts: dict[str, Any]
     loss: OutputLoss | None
+    mask: OutputMask | None = None
 
 
 def head_facts(model: Any, x: Any = None, y: Any = None) -> list[dict]:
@@ -96,7 +99,11 @@ def _heads_of(model: Any, x: Any, y: Any) -> list[Head]:
         parts = [(None, tensor) for tensor in keras.tree.flatten(outputs)]
     walk = _Walk(made_by)
     return [
-        Head(_facts(walk, names, model, tensor, loss, len(parts)), loss)
+        Head(
+            _facts(walk, names, model, tensor, loss, len(parts)),
+            loss,
+            OutputMask.of(model, tensor) if _is_graph(model) else None,
+        )
         for loss, tensor in parts
     ]
 

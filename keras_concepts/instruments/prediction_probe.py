@@ -27,6 +27,9 @@ class PredictionProbe:
         y: Targets, or `None`.
         sample_weight: Weights, or `None`.
         heads: Facts of the model's outputs; see `instruments.heads`.
+
+    Attributes:
+        masked: Names of the outputs that had a mask in the last prediction.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class PredictionProbe:
         sample_weight: Any,
         heads: list[dict[str, Any]],
     ) -> None:
+        self.masked: list[str] = []
         self._model = model
         self._targets = y
         self._heads = {head["output"]: head for head in heads}
@@ -56,19 +60,21 @@ class PredictionProbe:
         """
         with _backend.without_gradients(), _backend.fixed_randomness(0):
             try:
-                loss, added, outputs = self._pass(*self._batch)
+                loss, added, masks, outputs = self._pass(*self._batch)
             except NoLossError:
                 self._has_loss = False
-                loss, added, outputs = self._pass(*self._batch)
+                loss, added, masks, outputs = self._pass(*self._batch)
         names = outputs_by_name(self._model, outputs)
         targets = outputs_by_name(self._model, self._targets)
         rows: Rows = {"": {}}
+        self.masked = list(masks)
         for name, output in names.items():
-            target = targets.get(name)
+            target, mask = targets.get(name), masks.get(name)
             found = prediction_rows(
                 _array(output),
                 None if target is None else np.asarray(target),
                 self._heads.get(name, {}),
+                None if mask is None else _array(mask),
             )
             rows.setdefault(name, {}).update(found)
         if loss is not None:
@@ -101,13 +107,20 @@ class PredictionProbe:
             return None
         return float(np.sqrt(np.mean((other - plain) ** 2)) / spread)
 
-    def _run(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
+    def _run(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any, Any]:
         outputs = _backend.call_as_trainer(self._model, x, training=False)
+        found = outputs_by_name(self._model, outputs)
+        masks = {
+            name: _backend.keras_mask(output)
+            for name, output in found.items()
+            if ops.is_tensor(output)
+        }
+        masks = {name: e for name, e in masks.items() if e is not None}
         loss = None
         if self._has_loss:
             loss = model_loss(self._model, x, y, outputs, weight, False)
             loss = ops.cast(loss, "float32")
-        return loss, self._added(), outputs
+        return loss, self._added(), masks, outputs
 
     def _added(self) -> Any:
         """What layers have added to the loss, without penalties of weights."""

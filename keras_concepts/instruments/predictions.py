@@ -14,7 +14,10 @@ _NEAR = 1e-3  # as a share of the largest weight
 # Infinite predictions of a diverging run give NaN.
 @np.errstate(invalid="ignore", over="ignore", divide="ignore")
 def prediction_rows(
-    predicted: np.ndarray, target: np.ndarray | None, head: dict[str, Any]
+    predicted: np.ndarray,
+    target: np.ndarray | None,
+    head: dict[str, Any],
+    mask: np.ndarray | None = None,
 ) -> dict[Quantity, np.ndarray]:
     """A few numbers about predictions.
 
@@ -22,6 +25,8 @@ def prediction_rows(
         predicted: `(batch, ..., units)`.
         target: Labels of the same batch, or `None`.
         head: Facts of the output.
+        mask: Which entries count in the loss, or `None`. Classes and the
+            agreement with labels are those of these entries.
     """
     if predicted.ndim == 0 or not predicted.size:
         return {}
@@ -38,10 +43,28 @@ def prediction_rows(
     if predicted.ndim > 1 and predicted.shape[-1] > 1:
         off = np.abs(predicted.sum(axis=-1) - 1.0).max()
         found[q.PREDICTION_SUM_ERROR] = np.atleast_1d(off)
+    if mask is not None:
+        predicted, target = _counted(predicted, target, mask)
+        if not predicted.size:
+            return found
     found |= _class_rows(predicted, target, head)
     if target is not None:
         found |= agreement_rows(predicted, target, head)
     return found
+
+
+def _counted(
+    predicted: np.ndarray, target: np.ndarray | None, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Predictions and labels of the entries that count; all if none fits."""
+    axes, mask = mask.ndim, mask.astype(bool)
+    if axes >= predicted.ndim or predicted.shape[:axes] != mask.shape:
+        return predicted, target
+    if target is not None:
+        if target.shape[:axes] != mask.shape:
+            return predicted, target
+        target = target[mask]
+    return predicted[mask], target
 
 
 def _class_rows(

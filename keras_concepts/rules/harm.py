@@ -55,6 +55,16 @@ _BATCHES, _ASTRAY = 3, -1.0
 # The probe has few rows, so its loss may be lower by chance. Source: standard
 # error of the mean square of 256 rows.
 _BY_CHANCE = 0.1
+# Losses that are a negative log-likelihood, up to scale and offset.
+_LIKELIHOODS = (
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "MeanSquaredError",
+    "SparseCategoricalCrossentropy",
+)
+# Nats below a constant that are two standard errors; and the fewest rows of a
+# probe, so that its standard error is not underestimated.
+_CERTAIN, _PROBE_ROWS = 8.0, 32
 
 
 class Harm(NamedTuple):
@@ -100,15 +110,21 @@ class Scale(NamedTuple):
 
 
 def scale_of_loss(t: Training) -> Scale | None:
-    """Losses of perfect and of constant predictions, if these are known."""
+    """Losses of perfect and of constant predictions, if these are known.
+
+    If the constant's is known from some of the rows only, it is taken to be two
+    standard errors higher, in favour of the run.
+    """
     if has_negative_weights(t):
         return None
     constant = _of_all_heads(t, "constant_loss")
     perfect = _of_all_heads(t, "perfect_loss", 0.0)
+    error = _of_all_heads(t, "constant_loss_error", 0.0) or 0.0
     if constant is None or perfect is None:
         return None
     if constant - perfect <= 1e-9 + _ROUNDING * abs(constant):
         return None
+    constant += 2.0 * abs(error)
     return Scale(perfect, constant - perfect)
 
 
@@ -270,6 +286,89 @@ def harm(t: Training, enough: float) -> Harm | None:
         return None
     now = float(curve.values[-1])
     return Harm(curve.since(low), now, _projected(curve.values, planned))
+
+
+def makes_progress(t: Training, by_training: bool = False) -> bool:
+    """Whether the run has certainly learned something, however little.
+
+    Where labels are mostly noise, the best model is hardly better than a
+    constant. For the squared error and for cross-entropies, a sum over `n`
+    samples that is `g` nats below that of a constant has a standard error of
+    about `sqrt(2 g)`, so that `g` is significant above 8. It must be above that
+    in the last epochs, in one of these:
+
+    - the validation loss, compared with the best constant for its own labels;
+    - in the first two epochs, the loss of the probe, if the standard error of
+      the constant's is known: nothing has been memorized yet;
+    - if asked for, the training loss, where `g` must also exceed the number of
+      trainable weights, which is twice what they can learn from noise.
+
+    Args:
+        t: What is known of the run.
+        by_training: Whether the training loss may show it.
+    """
+    if _probe_shows_progress(t):
+        return True
+    rows = (t.data.get("validation") or {}).get("rows")
+    for target in (t.data.get("validation") or {}).get("targets") or ():
+        loss = data_loss(t, "val_loss").finite
+        gained = _nats(t, loss, target.get("constant_loss"), rows)
+        if gained > _CERTAIN:
+            return True
+    weighted = t.fit.get("class_weight") or t.fit.get("sample_weight")
+    if not by_training or weighted or not t.facts.get("variables"):
+        return False
+    free = sum(
+        math.prod(each["shape"])
+        for each in t.facts["variables"]
+        if each["trainable"]
+    )
+    gained = _nats(t, data_loss(t).finite, constant_loss(t), t.data.get("of"))
+    return gained > _CERTAIN + free
+
+
+def _nats(
+    t: Training, loss: Curve, constant: float | None, rows: int | None
+) -> float:
+    """How far a loss was below a constant's in all of the last epochs.
+
+    In nats over all rows, if the loss is a log-likelihood, else 0.
+    """
+    checks = min(_CHECKS, patience(t.planned_epochs))
+    if len(t.heads) != 1 or t.facts.get("own_step"):
+        return 0.0
+    [head] = t.heads
+    target = t.targets.get(head["output"], {})
+    is_square = head.get("loss") == "MeanSquaredError"
+    if (
+        head.get("loss") not in _LIKELIHOODS
+        or head.get("label_smoothing")
+        or head.get("loss_weight") not in (None, 1.0)
+        or target.get("form") == "probabilities"
+        or (target.get("form") == "real") != is_square
+        or constant is None
+        or constant <= 1e-9
+        or not rows
+        or len(loss.values) < checks
+    ):
+        return 0.0
+    below = constant - loss.values[-checks:]
+    return float(rows * (below / constant / 2 if is_square else below).min())
+
+
+def _probe_shows_progress(t: Training) -> bool:
+    """Whether the probe's loss is two standard errors below a constant's."""
+    scale, spread = scale_of_loss(t), _of_all_heads(t, "constant_loss_spread")
+    probe = t.curve(q.PROBE_INFERENCE_LOSS).finite
+    late = t.ended_epochs > _PACE or not t.ended_epochs
+    weighted = t.fit.get("class_weight") or t.fit.get("sample_weight")
+    if late or weighted or spread is None or scale is None or not probe:
+        return False
+    error = spread / math.sqrt(_PROBE_ROWS)
+    return bool(
+        probe.epochs[-1] >= 0
+        and probe.values[-1] < scale.perfect + scale.span - 2.0 * error
+    )
 
 
 def _harm_inside(t: Training) -> Harm | None:

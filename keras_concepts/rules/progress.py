@@ -12,6 +12,7 @@ from keras_concepts.rules.harm import (
     data_loss,
     harm,
     is_a_first_try,
+    makes_progress,
     reference_loss,
     scale_of_validation,
     skill,
@@ -59,7 +60,8 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     """After half of the epochs, the loss is less than 5 % below a constant's.
 
     The skill (see `harm`) is below 0.05 and, at the current pace, will still be
-    below it at the planned end. The limit is 0.2 if the validation loss was
+    below it at the planned end, and no progress is certain (see
+    `makes_progress`). The limit is 0.2 if the validation loss was
     never below a constant's: what was learned is then memorized rows. Known
     false alarm: long plateaus, and tasks that can hardly be learned; guard:
     half of the planned epochs must have passed. If the loss is a custom one,
@@ -72,7 +74,7 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     if _validates_nothing(t):
         limit = NO_MEMORY
     hurt = harm(t, limit)
-    if hurt is None or t.broken_at is not None:
+    if hurt is None or t.broken_at is not None or makes_progress(t):
         return
     name = "share of the constant predictor's loss that was removed"
     learned = skill(t).values
@@ -220,9 +222,10 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
 
     The perplexity of the predicted classes on the probe relative to that of the
     labels is below 0.5, or only one class is predicted, in three checks.
-    Reported only if there is harm. Known false alarm: the first steps, and
-    natural imbalance; guard: three checks, the perplexity of the labels
-    themselves, and harm.
+    Reported only if there is harm and no progress is certain (see
+    `makes_progress`). Known false alarm: the first steps, and natural
+    imbalance; guard: three checks, the perplexity of the labels themselves, and
+    harm.
     """
     for head in t.heads:
         name = head["output"]
@@ -248,6 +251,8 @@ def class_collapse(t: Training) -> Iterator[Evidence]:
         checks = min(2 if is_late else _CHECKS, len(low))
         hurt = harm(t, _FREQUENT_ONES)
         if checks < 2 or not held(low, checks) or hurt is None:
+            continue
+        if makes_progress(t, by_training=True):
             continue
         starts = Curve(*(column[ends] for column in curve))
         yield Evidence(
@@ -303,7 +308,7 @@ def never_predicted(t: Training) -> Iterator[Evidence]:
     """
     if t.ended_epochs < _LATE * t.planned_epochs or is_a_first_try(t):
         return
-    if harm(t, _FREQUENT_ONES):
+    if harm(t, _FREQUENT_ONES) and not makes_progress(t, by_training=True):
         return
     for head in t.heads:
         name = head["output"]

@@ -194,6 +194,13 @@ def _joined(
     return joined, np.concatenate([known, ends + known[-1]])
 
 
+_UNKNOWN_LOSSES = {
+    "constant_loss": None,
+    "uniform_loss": None,
+    "perfect_loss": 0.0,
+}
+
+
 class Training:
     """A training run as far as it was known when the doctor checked it.
 
@@ -361,9 +368,19 @@ class Training:
 
     @property
     def targets(self) -> dict[str, dict[str, Any]]:
-        """Facts of the targets of each output."""
+        """Facts of the targets of each output.
+
+        Where the entries that a mask leaves are not known, neither is their
+        loss for a constant prediction.
+        """
         found = self.data.get("targets") or []
-        return {each["output"]: each for each in found}
+        masked = self.facts.get("masked_outputs") or ()
+        return {
+            each["output"]: each
+            if each["output"] not in masked or each.get("masked")
+            else {**each, **_UNKNOWN_LOSSES}
+            for each in found
+        }
 
     @property
     def is_preflight(self) -> bool:

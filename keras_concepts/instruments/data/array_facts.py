@@ -157,7 +157,7 @@ def _targets(
                 f"The labels {head.facts['output']!r} could not be read."
             )
             continue
-        facts = target_facts(read, head, as_numpy(weight), batch_size)
+        facts = target_facts(read, head, as_numpy(weight), batch_size, x=x)
         order = order_facts(read, facts["form"], batch_size, shuffled)
         ignored = [None if head.loss is None else head.loss.ignore_class]
         copied = copied_input(x, labels, ignored)
@@ -200,7 +200,7 @@ def _validation_facts(
     heads: Sequence[Head],
     missing: list[str],
 ) -> dict[str, Any] | None:
-    held, y, _ = validation
+    held, y, sample_weight = validation
     rows = row_count(held)
     if not rows:
         missing.append("The validation data are not arrays.")
@@ -211,13 +211,13 @@ def _validation_facts(
             "Validation rows could not be compared with training rows."
         )
     targets = []
-    for head, labels, _ in (
-        parts_by_head(y, None, heads) if y is not None else ()
+    for head, labels, weight in (
+        parts_by_head(y, sample_weight, heads) if y is not None else ()
     ):
         read = as_numpy(labels)
         if read is not None and read.ndim:
-            facts = target_facts(read, Head(head.facts, None))
-            keys = ("output", "shares", "mean", "std")
+            facts = target_facts(read, head, as_numpy(weight), x=held)
+            keys = ("output", "shares", "mean", "std", "constant_loss")
             targets.append({key: facts[key] for key in keys})
     return {
         "rows": rows,

@@ -1,5 +1,6 @@
 """Facts of data that arrive batch by batch."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -205,13 +206,16 @@ class BatchFacts:
             "of": of,
             "step": len(self._sizes),
             "inputs": inputs,
-            "targets": self._targets(heads, missing),
+            "targets": self._targets(heads, missing, of),
             "validation": None,
             "missing": list(missing),
         }
 
     def _targets(
-        self, heads: Sequence[Head], missing: dict[str, None]
+        self,
+        heads: Sequence[Head],
+        missing: dict[str, None],
+        of: int | None,
     ) -> list[dict[str, Any]]:
         if not self._labels:
             missing["There are no dense labels."] = None
@@ -232,17 +236,27 @@ class BatchFacts:
         except ValueError:
             missing["Labels of different shapes: no statistics."] = None
             return []
-        key = (len(self._sizes), id(heads))
+        key = (len(self._sizes), id(heads), of)
         if self._known is None or self._known[0] != key:
-            parts = parts_by_head(y, sample_weight, heads)
-            self._known = (
-                key,
-                [
-                    target_facts(part, head, weight, self.batch_size)
-                    for head, part, weight in parts
-                    if part is not None and part.ndim
-                ],
-            )
+            # Masks are known where inputs were kept: in the first rows.
+            few: tuple[Any, Any, Any] | None = None
+            if any(head.mask is not None for head in heads):
+                few = self.probe(_PROBE_ROWS)
+            x, few_y, few_weight = few or (None, y, sample_weight)
+            found = []
+            for all_, first in zip(
+                parts_by_head(y, sample_weight, heads),
+                parts_by_head(few_y, few_weight, heads),
+                strict=True,
+            ):
+                head, part, weight = all_ if all_[0].mask is None else first
+                if part is not None and part.ndim:
+                    rows = math.inf if of is None else of
+                    size = self.batch_size
+                    found.append(
+                        target_facts(part, head, weight, size, rows, x)
+                    )
+            self._known = (key, found)
         found = [dict(each) for each in self._known[1]]
         self._compare(found, heads)
         if len(found) != len(self._orders):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -11,16 +11,59 @@ from keras_concepts import _backend
 from keras_concepts._batches import as_fed
 from keras_concepts._types import Tensor
 from keras_concepts.instruments.compiled_losses import OutputLoss
+from keras_concepts.instruments.data.counted_labels import entry_weights
 from keras_concepts.instruments.data.labels import (
     LabelForm,
     counted_classes,
 )
 from keras_concepts.instruments.data.rows import spread_rows
 
-MOST_TARGETS = 2048
+# Rows that are compared one by one: of a user's own loss, which may compare all
+# of them with each other, and of Keras'; and entries of their predictions.
+_MOST_OF_OWN = 2048
+_MOST_ROWS = 262_144
 _MOST_ENTRIES = 2_000_000
+# Entries of the predictions for one row per class.
+_MOST_OF_CLASSES = 8_000_000
+# Multiclass losses that are a mean over entries, each of which depends on its
+# own label only; and those whose value for a constant has a closed form.
+_BY_ENTRY = {
+    "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalHinge",
+    "CrossEntropy",
+    "FocalCrossEntropy",
+    "KLDivergence",
+    "SparseCategoricalCrossentropy",
+}
+_CLOSED = {"CategoricalCrossentropy", "SparseCategoricalCrossentropy"}
+# Standard error of the estimate of what was not seen, relative to it. Source:
+# words by Zipf's law, of which as many as a fifth were seen.
+_ROUGH = 0.25
+_REGIONS = {"SoftFBeta", "Tversky"}
 _QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.75, 0.9, 0.95, 0.99, 1.0)
 _SMALLEST = 1e-7  # probability, as Keras clips them
+
+
+class ConstantLosses(NamedTuple):
+    """Losses of predictions that ignore the inputs.
+
+    Attributes:
+        best: Of the best constant prediction; `None` if not known.
+        uniform: Of a uniform one; `None` if labels are not classes either.
+        error: Standard error of `best` as an estimate for all rows; 0 if all
+            were read, or if it is not known.
+        spread: Standard deviation over the rows of their loss; `None` if it is
+            not known.
+    """
+
+    best: float | None
+    uniform: float | None
+    error: float = 0.0
+    spread: float | None = None
+
+
+_UNKNOWN = ConstantLosses(None, None)
 
 
 def constant_losses(
@@ -30,17 +73,26 @@ def constant_losses(
     form: LabelForm,
     sample_weight: np.ndarray | None = None,
     batch_size: int | None = None,
-) -> tuple[float | None, float | None]:
+    of: float | None = None,
+) -> ConstantLosses:
     """The compiled loss of the best constant prediction, and of a uniform one.
 
-    Up to 2,048 evenly spaced labels are compared with the same prediction in
-    every row. For classes it is their shares; for answers the mean of each
-    column; for numbers the mean and median of each entry, for relative losses
-    the matching means, and for a user's own loss a few quantiles; with label
-    smoothing also the smoothed shares. They are passed as logits where the loss
-    takes logits. The smallest loss counts. `loss_weights` and masks of the
-    predictions are ignored. A sum over the batch is scaled to the size of a
+    All labels are compared with the same prediction. For classes it is their
+    shares; for answers the mean of each column; for numbers the mean and median
+    of each entry, for relative losses the matching means, and for a user's own
+    loss a few quantiles; with label smoothing also the smoothed shares. They
+    are passed as logits where the loss takes logits. The smallest loss counts.
+    `loss_weights` are ignored. A sum over the batch is scaled to the size of a
     batch.
+
+    Where each entry has one class, the loss is computed once per class that
+    occurs, and weighted by its share; for very many classes, only
+    cross-entropies are known. Otherwise up to 262,144 evenly spaced rows and
+    2,000,000 entries are read, of a user's own loss up to 2,048 rows.
+
+    If there are more rows than those in `y`, the entropy of their classes is
+    higher than that of the classes seen, because rare classes have not been
+    seen yet; the difference is estimated (Chao and Shen, 2003) and added.
 
     Args:
         loss: Loss of the output.
@@ -49,37 +101,62 @@ def constant_losses(
         form: The form of the labels.
         sample_weight: Weights of samples or entries, class weights included.
         batch_size: Rows of a batch, which only a sum needs.
-
-    Returns:
-        Both losses; `None` if one cannot be computed, and for the uniform loss
-        if labels are not classes.
+        of: Number of all rows, of which `y` holds some; infinite if not known.
+            Default: those in `y`.
     """
     if y.dtype.kind not in "fiub" or not len(y):
-        return None, None
+        return _UNKNOWN
     shape = output_shape(head, y, form)
     if shape is None:
-        return None, None
-    most = max(_MOST_ENTRIES // max(math.prod(shape[1:]), 1), 1)
-    rows = spread_rows(len(y), min(MOST_TARGETS, most))
-    y, shape = y[rows], (len(rows), *shape[1:])
+        return _UNKNOWN
+    is_sum = _reduction(loss) == "sum"
+    if is_sum and not batch_size:
+        return _UNKNOWN
     if sample_weight is not None:
-        sample_weight = np.asarray(sample_weight)[rows]
-    classes = _Constants(loss, head, form, y, shape, sample_weight)
-    scale = 1.0
-    if getattr(loss.function, "reduction", None) == "sum":
-        if not batch_size:
-            return None, None
-        scale = min(batch_size, len(rows)) / len(rows)
-
+        sample_weight = np.asarray(sample_weight)
+    of = len(y) if of is None else max(of, len(y))
     try:
-        uniform = list(classes.uniform())
-        candidates = [*uniform, *classes.best()]
+        if _is_by_class(loss, form):
+            found = _Classes(loss, head, form, y, shape, sample_weight)
+            scale = 1.0
+            if is_sum:
+                scale = found.entries * min(batch_size or 0, len(y)) / len(y)
+            return found.losses(scale, 1.0 - len(y) / of)
+        rows = _some_rows(loss, len(y), math.prod(shape[1:]))
+        y, shape = y[rows], (len(rows), *shape[1:])
+        if sample_weight is not None:
+            sample_weight = sample_weight[rows]
+        constants = _Constants(loss, head, form, y, shape, sample_weight)
+        uniform = list(constants.uniform())
+        candidates = [*uniform, *constants.best()]
     except (ValueError, IndexError, TypeError):  # labels that do not fit
-        return None, None
+        return _UNKNOWN
+    scale = min(batch_size or 0, len(y)) / len(y) if is_sum else 1.0
     losses = losses_of(loss, y, candidates, shape, sample_weight)
+    best = _smallest(losses, scale)
+    even = _smallest(losses[: len(uniform)], scale)
+    apart = constants.relative_spread()
+    if best is None or apart is None or is_sum:
+        return ConstantLosses(best, even)
+    spread = apart * abs(best)
+    error = spread * math.sqrt((1.0 - len(y) / of) / len(y))
+    return ConstantLosses(best, even, error, spread)
+
+
+def _some_rows(loss: OutputLoss, count: int, entries: int) -> np.ndarray:
+    """Indices of the rows that are compared one by one."""
+    is_own = loss.kind == "other" or loss.name in _REGIONS
+    most = max(_MOST_ENTRIES // max(entries, 1), 1)
+    return spread_rows(count, min(_MOST_OF_OWN if is_own else _MOST_ROWS, most))
+
+
+def _is_by_class(loss: OutputLoss, form: LabelForm) -> bool:
+    """Whether the loss is a mean over entries, each with one class."""
+    options = {**vars(loss.function), **_backend.options_of_loss(loss.function)}
     return (
-        _smallest(losses, scale),
-        _smallest(losses[: len(uniform)], scale),
+        form in ("sparse", "one_hot")
+        and loss.name in _BY_ENTRY
+        and options.get("axis", -1) == -1
     )
 
 
@@ -106,14 +183,12 @@ def perfect_loss(
     shape = output_shape(head, y, form)
     if shape is None or not len(y) or y.size != math.prod(shape):
         return 0.0
-    rows = spread_rows(
-        len(y), min(MOST_TARGETS, max(_MOST_ENTRIES // (y.size // len(y)), 1))
-    )
+    rows = _some_rows(loss, len(y), y.size // len(y))
     y, shape = y[rows], (len(rows), *shape[1:])
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight)[rows]
     scale = 1.0
-    if getattr(loss.function, "reduction", None) == "sum":
+    if _reduction(loss) == "sum":
         if not batch_size:
             return 0.0
         scale = min(batch_size, len(rows)) / len(rows)
@@ -198,6 +273,23 @@ class _Constants:
         self._loss, self._head, self._form = loss, head, form
         self._y, self._shape, self._weight = y, shape, sample_weight
 
+    def relative_spread(self) -> float | None:
+        """Standard deviation of the loss of rows over their mean, if known."""
+        y = self._aligned()
+        name = self._loss.name
+        if self._form == "real" and name == "MeanSquaredError":
+            losses = np.square(y - y.mean(axis=0))
+        elif self._form == "real" and name == "MeanAbsoluteError":
+            losses = np.abs(y - np.median(y, axis=0))
+        elif self._form in ("binary", "multi_label") and "Cross" in name:
+            share = np.clip(self._means(), _SMALLEST, 1 - _SMALLEST)
+            losses = -np.where(y > 0.5, np.log(share), np.log1p(-share))
+        else:
+            return None
+        losses = losses.reshape(len(y), -1).mean(axis=1)
+        mean = float(losses.mean())
+        return float(losses.std() / mean) if mean else None
+
     def uniform(self) -> Iterator[np.ndarray]:
         units = self._shape[-1]
         if self._is_of_classes():
@@ -257,12 +349,7 @@ class _Constants:
         """Weights of labels, of shape `entries`."""
         if self._weight is None:
             return np.ones(entries)
-        weight = np.asarray(self._weight, "float64")
-        while weight.ndim > len(entries) and weight.shape[-1] == 1:
-            weight = weight[..., 0]
-        while weight.ndim < len(entries):
-            weight = weight[..., None]
-        return np.broadcast_to(weight, entries)
+        return entry_weights(self._weight, entries)
 
     def _aligned(self) -> np.ndarray:
         """Labels with the axes of the predictions, in float64."""
@@ -331,6 +418,138 @@ class _Constants:
         ):
             return [False, True]
         return [False]
+
+
+class _Classes(_Constants):
+    """Constant predictions for entries with one class each.
+
+    Attributes:
+        entries: Entries with a label that counts.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        y, units = self._y, self._shape[-1]
+        if self._form == "one_hot":
+            if y.shape != self._shape:
+                raise ValueError("one-hot labels without the output's shape")
+            y = y.argmax(axis=-1)
+        elif y.size != math.prod(self._shape[:-1]):
+            raise ValueError("more or fewer labels than entries")
+        y = y.reshape(-1) if y.size == len(y) else y
+        flat, weight = y.reshape(-1), self._weights(y.shape).reshape(-1)
+        keep = np.ones(len(flat), bool)
+        ignored = self._loss.ignore_class
+        if ignored is not None and self._form == "sparse":
+            keep = ~np.isnan(flat) if ignored != ignored else flat != ignored
+        if not np.isfinite(flat[keep]).all():
+            raise ValueError("labels that are not finite")
+        numbers = flat[keep].astype("int64")
+        if not len(numbers) or numbers.max() >= units or numbers.max() < 0:
+            raise ValueError("no class, or one without a unit")
+        # Negative numbers have no class, but some losses count them.
+        numbers = np.maximum(numbers, -1) + 1
+        self.entries = len(numbers)
+        self._keep, self._places = keep, numbers
+        self._counts = np.bincount(numbers, minlength=units + 1)
+        self._sums = np.bincount(numbers, weight[keep], minlength=units + 1)
+
+    def _shares(self) -> np.ndarray:
+        return self._sums[1:] / self._sums[1:].sum()
+
+    def losses(self, scale: float, unread: float) -> ConstantLosses:
+        """All losses.
+
+        Args:
+            scale: What a mean over the entries is multiplied by.
+            unread: Share of all rows that were not read.
+        """
+        occur = np.flatnonzero(self._counts)
+        units = self._shape[-1]
+        uniform, best = list(self.uniform()), list(self.best())
+        if len(occur) * units <= _MOST_OF_CLASSES:
+            losses = self._by_class(occur, [*uniform, *best])
+        elif self._loss.name in _CLOSED and not self._loss.label_smoothing:
+            losses = [self._closed(each) for each in [*uniform, *best]]
+        else:
+            return _UNKNOWN
+        found = _smallest(losses, scale)
+        if found is None:
+            return _UNKNOWN
+        smallest_uniform = _smallest(losses[: len(uniform)], scale)
+        if "Cross" not in self._loss.name:
+            return ConstantLosses(found, smallest_uniform)
+        scale *= float(self._sums.sum()) / self._divisor()  # mean weight
+        more = unread * _unseen_entropy(self._counts[1:]) if unread else 0.0
+        spread = self._spread()
+        error = math.sqrt(unread / len(self._y)) * spread + _ROUGH * more
+        return ConstantLosses(
+            found + scale * more, smallest_uniform, scale * error, spread
+        )
+
+    def _by_class(
+        self, occur: np.ndarray, predictions: Sequence[np.ndarray]
+    ) -> list[float]:
+        """Means over the entries, from one row per class."""
+        units, count = self._shape[-1], len(occur)
+        labels = occur - 1
+        if self._form == "one_hot":
+            labels = np.eye(units, dtype="float32")[labels]
+        weight = self._sums[occur] * count / self.entries
+        losses = losses_of(
+            self._loss,
+            labels,
+            predictions,
+            (count, units),
+            weight.astype("float32"),
+        )
+        is_sum = _reduction(self._loss) == "sum"
+        return [each / count if is_sum else each for each in losses]
+
+    def _closed(self, prediction: np.ndarray) -> float:
+        """The same for cross-entropies, without a row per class."""
+        shares = np.exp(prediction) if self._loss.from_logits else prediction
+        bits = -np.log(np.clip(shares / shares.sum(), _SMALLEST, 1.0))
+        return float(self._sums[1:] @ bits / self._divisor())
+
+    def _divisor(self) -> float:
+        """What the sum over the entries is divided by in their mean."""
+        by_weight = _reduction(self._loss) == "mean_with_sample_weight"
+        return float(self._sums.sum()) if by_weight else self.entries
+
+    def _spread(self) -> float:
+        """Standard deviation of the mean surprise in a row."""
+        counts = self._counts[1:]
+        shares = np.clip(counts / max(counts.sum(), 1), _SMALLEST, 1.0)
+        bits = np.zeros(self._keep.shape)
+        bits[self._keep] = -np.log(np.append(1.0, shares))[self._places]
+        rows = len(self._y)
+        sums = bits.reshape(rows, -1).sum(axis=1)
+        held = self._keep.reshape(rows, -1).sum(axis=1)
+        mean = sums.sum() / self.entries
+        spread = np.square(sums - mean * held).mean() ** 0.5
+        return float(spread / held.mean())
+
+
+def _reduction(loss: OutputLoss) -> str | None:
+    return getattr(loss.function, "reduction", None)
+
+
+def _unseen_entropy(counts: np.ndarray) -> float:
+    """How much lower the entropy of what was seen is than the true one.
+
+    Chao and Shen: shares shrink by the share of all classes that were seen, and
+    each term is divided by the probability that its class is seen.
+    """
+    counts = counts[counts > 0].astype("float64")
+    total, once = counts.sum(), float((counts == 1).sum())
+    shares = counts / total
+    seen = 1.0 - min(once, total - 1.0) / total
+    shrunk = seen * shares
+    chance = -np.expm1(total * np.log1p(-np.minimum(shrunk, 1 - 1e-12)))
+    estimate = -(shrunk * np.log(shrunk) / chance).sum()
+    plain = -(shares * np.log(shares)).sum()
+    return max(float(estimate - plain), 0.0)
 
 
 def _weighted_median(y: np.ndarray, weight: np.ndarray) -> np.ndarray:

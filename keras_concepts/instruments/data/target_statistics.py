@@ -4,9 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_concepts.instruments.compiled_losses import OutputLoss
 from keras_concepts.instruments.data.constant_loss import (
     constant_losses,
     perfect_loss,
+)
+from keras_concepts.instruments.data.counted_labels import (
+    counted_labels,
+    rows_of,
 )
 from keras_concepts.instruments.data.label_order import (
     classes_per_batch,
@@ -47,6 +52,8 @@ def target_facts(
     head: Head,
     sample_weight: np.ndarray | None = None,
     batch_size: int | None = None,
+    of: float | None = None,
+    x: Any = None,
 ) -> dict[str, Any]:
     """What is known about the labels of one output, JSON-compatible.
 
@@ -55,6 +62,9 @@ def target_facts(
         head: Their output.
         sample_weight: As Keras passes it to the loss.
         batch_size: Rows of a batch, if known.
+        of: Number of all rows, infinite if not known. Default: those of `y`.
+        x: Inputs of the same rows. Without them, nothing is known about the
+            loss of an output that has a mask.
 
     Returns:
         | key | value |
@@ -68,18 +78,23 @@ def target_facts(
         | `shares` | of each class; for answers, the mean of each column; up to
             1,000 |
         | `largest_share` | share of the most frequent class or answer |
-        | `constant_loss`, `uniform_loss` | see `constant_losses` |
+        | `constant_loss`, `uniform_loss`, `constant_loss_error`,
+            `constant_loss_spread` | see `ConstantLosses` |
         | `perfect_loss` | see `perfect_loss` |
         | `negative_weights` | whether a sample weight is below 0 |
         | `reachable_loss` | see `reachable_loss` |
+        | `masked` | whether only the entries that the output's mask leaves were
+            counted, in all but the moments |
         | `right_loss`, `wrong_loss` | see `right_and_wrong_loss` |
     """
+    of = len(y) if of is None else of
     rows = spread_rows(
         len(y), max(_MOST_ENTRIES // entries_per_row(y), 64), seed=1
     )
     if len(rows) < len(y):
         y = y[rows]
         sample_weight = None if sample_weight is None else sample_weight[rows]
+        x = None if head.mask is None else rows_of(x, rows)
     facts: dict[str, Any] = {
         "output": head.facts["output"],
         "shape": list(y.shape[1:]),
@@ -92,33 +107,48 @@ def target_facts(
         "largest_share": None,
         **NO_ORDER,
         "constant_loss": None,
+        "constant_loss_error": 0.0,
+        "constant_loss_spread": None,
         "uniform_loss": None,
         "perfect_loss": 0.0,
         "reachable_loss": None,
         "negative_weights": bool(
             sample_weight is not None and (np.asarray(sample_weight) < 0).any()
         ),
+        "masked": False,
         "right_loss": None,
         "wrong_loss": None,
     }
     if y.dtype.kind not in "fiub" or not y.size:
         return facts
-    form = label_form(y, {**head.facts, "ignore_class": _ignored(head)})
-    facts |= {"form": form, **_moments(y), **_classes(y, form, head)}
+    facts |= _moments(y)
+    counted, known = y, head.facts
+    if head.mask is not None:
+        part = counted_labels(y, sample_weight, head, x)
+        if part is not None:
+            counted, sample_weight, known = part
+            of *= len(counted) / len(y)
+            facts["masked"] = True
+    ignored = {"ignore_class": _ignored(head)}
+    form = label_form(counted, {**known, **ignored})
+    facts |= {"form": form, **_classes(counted, form, head)}
     if head.loss is not None:
-        constant, uniform = constant_losses(
-            head.loss, head.facts, y, form, sample_weight, batch_size
-        )
-        facts |= {"constant_loss": constant, "uniform_loss": uniform}
-        facts["perfect_loss"] = perfect_loss(
-            head.loss, head.facts, y, form, sample_weight, batch_size
-        )
-        facts["reachable_loss"] = reachable_loss(
-            head.loss, head.facts, y, form, sample_weight, batch_size
-        )
         facts["right_loss"], facts["wrong_loss"] = right_and_wrong_loss(
             head.loss, head.facts, y, form
         )
+    if head.loss is not None and (
+        head.mask is None or (facts["masked"] and _is_a_mean(head.loss))
+    ):
+        constant = constant_losses(
+            head.loss, known, counted, form, sample_weight, batch_size, of
+        )
+        facts["constant_loss"] = constant.best
+        facts["constant_loss_error"] = constant.error
+        facts["constant_loss_spread"] = constant.spread
+        facts["uniform_loss"] = constant.uniform
+        arguments = known, counted, form, sample_weight, batch_size
+        facts["perfect_loss"] = perfect_loss(head.loss, *arguments)
+        facts["reachable_loss"] = reachable_loss(head.loss, *arguments)
     return facts
 
 
@@ -144,6 +174,12 @@ def order_facts(
         "runs": count_runs(classes, batch_size or _BATCH),
         "classes_per_batch": per_batch,
     }
+
+
+def _is_a_mean(loss: OutputLoss) -> bool:
+    """Whether a loss is the mean of that of the entries, whatever these are."""
+    is_sum = getattr(loss.function, "reduction", None) == "sum"
+    return loss.kind != "other" and not is_sum
 
 
 def _ignored(head: Head) -> float | None:

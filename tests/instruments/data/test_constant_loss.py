@@ -20,12 +20,18 @@ NUMBERS = RANDOM.gamma(2.0, size=(500, 1)).astype("float32")
 WEIGHTS = RANDOM.random(500).astype("float32") * 2
 
 
-def computed(loss, y, units, weights=None, batch_size=None, shape=(4,)):
+def found(loss, y, units, weights=None, batch_size=None, shape=(4,), of=None):
     model = keras.Sequential([keras.Input(shape), layers.Dense(units)])
     model.compile("sgd", loss)
     [head] = heads_of(model, y=y)
     form = label_form(y, head.facts)
-    return constant_losses(head.loss, head.facts, y, form, weights, batch_size)
+    return constant_losses(
+        head.loss, head.facts, y, form, weights, batch_size, of
+    )
+
+
+def computed(*args, **options):
+    return found(*args, **options)[:2]
 
 
 def entropy(p, axis=-1):
@@ -156,13 +162,81 @@ def test_hinges(name):
         assert constant == pytest.approx(4 * rare * (1 - rare), rel=1e-4)
 
 
-def test_many_labels_are_sampled():
+def test_all_labels_of_a_class_count():
     y = np.sort(RANDOM.choice(3, 30_000, p=[0.6, 0.3, 0.1]))
     constant, _ = computed(
         losses.SparseCategoricalCrossentropy(from_logits=True), y, 3
     )
     expected = entropy(np.bincount(y) / len(y))
-    assert constant == pytest.approx(expected, rel=2e-3)
+    assert constant == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.03, 0.001])
+def test_rare_answers_are_all_counted(share):
+    y = (np.random.default_rng(1).random(20_000) < share).astype("int32")
+    loss = losses.BinaryCrossentropy(from_logits=True)
+    expected = entropy([y.mean(), 1 - y.mean()])
+    assert computed(loss, y, 1)[0] == pytest.approx(expected, rel=1e-3)
+
+
+WORDS = 1 / np.arange(1, 5001)  # Zipf's law
+WORDS /= WORDS.sum()
+
+
+@pytest.mark.parametrize("units", [500, 5000])  # a row per class; closed form
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_words(units, from_logits):
+    p = WORDS[:units] / WORDS[:units].sum()
+    y = np.random.default_rng(0).choice(units, (700, 32), p=p)
+    loss = losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+    constant, uniform = computed(loss, y, units, shape=(32, 4))
+    expected = entropy(np.bincount(y.ravel()) / y.size)
+    assert constant == pytest.approx(expected, rel=1e-4)
+    assert uniform == pytest.approx(np.log(units), rel=1e-4)
+    weights = np.random.default_rng(0).random(700) * 2
+    sums = np.bincount(y.ravel(), np.repeat(weights, 32), units)
+    expected = entropy(sums / sums.sum()) * weights.mean()
+    weighted = computed(loss, y, units, weights, shape=(32, 4))[0]
+    assert weighted == pytest.approx(expected, rel=1e-4)
+
+
+def test_many_classes_of_a_loss_without_a_closed_form_are_unknown():
+    y = np.arange(5000)
+    loss = FocalCrossEntropy(from_logits=True)
+    assert computed(loss, y, 5000) == (None, None)
+
+
+@pytest.mark.parametrize("rows", [50, 500])
+def test_words_of_which_few_were_seen(rows):
+    y = np.random.default_rng(0).choice(5000, (rows, 16), p=WORDS)
+    loss = losses.SparseCategoricalCrossentropy(from_logits=True)
+    seen = found(loss, y, 5000, shape=(16, 4))
+    part = found(loss, y, 5000, shape=(16, 4), of=np.inf)
+    assert seen.error == 0.0 < part.error
+    assert seen.best < part.best - 2 * part.error
+    assert part.best == pytest.approx(entropy(WORDS), abs=2 * part.error)
+    half = found(loss, y, 5000, shape=(16, 4), of=2 * rows)
+    assert seen.best < half.best < part.best
+
+
+@pytest.mark.parametrize("name", ["mse", "mae"])
+def test_numbers_of_which_few_were_seen(name):
+    draws = np.random.default_rng(0).normal(size=(200, 300, 1))
+    errors = [found(name, y, 1, of=np.inf) for y in draws[:20]]
+    spread = np.std(
+        [np.var(y) if name == "mse" else np.abs(y).mean() for y in draws]
+    )
+    assert np.mean([each.error for each in errors]) == pytest.approx(
+        spread, rel=0.2
+    )
+
+
+def test_answers_of_which_few_were_seen():
+    loss = losses.BinaryCrossentropy(from_logits=True)
+    p = ANSWERS.mean()
+    slope = np.log((1 - p) / p) * np.sqrt(p * (1 - p) / len(ANSWERS))
+    part = found(loss, ANSWERS, 1, of=np.inf)
+    assert part.error == pytest.approx(slope, rel=1e-3)
 
 
 def fails(y_true, y_pred):
