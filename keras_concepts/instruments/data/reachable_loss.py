@@ -8,7 +8,6 @@ import numpy as np
 
 from keras_concepts.instruments.compiled_losses import OutputLoss
 from keras_concepts.instruments.data.constant_loss import (
-    MOST_TARGETS,
     losses_of,
     output_shape,
 )
@@ -16,7 +15,8 @@ from keras_concepts.instruments.data.labels import LabelForm
 from keras_concepts.instruments.data.rows import entries_per_row, spread_rows
 from keras_concepts.rules.heads import RANGES
 
-_MOST_ENTRIES = 2_000_000
+# Targets that are compared one by one, and their entries.
+_MOST_ROWS, _MOST_ENTRIES = 2048, 2_000_000
 
 
 def reachable_loss(
@@ -53,7 +53,7 @@ def reachable_loss(
     if not np.isfinite(y).all() or (y.min() >= span[0] and y.max() <= span[1]):
         return None
     most = max(_MOST_ENTRIES // entries_per_row(y), 1)
-    rows = spread_rows(len(y), min(MOST_TARGETS, most))
+    rows = spread_rows(len(y), min(_MOST_ROWS, most))
     shape = (len(rows), *shape[1:])
     labels = y[rows].reshape(shape)
     if sample_weight is not None:
