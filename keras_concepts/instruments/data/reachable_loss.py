@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 
 from keras_concepts.instruments.compiled_losses import OutputLoss
-from keras_concepts.instruments.data.constant_loss import (
+from keras_concepts.instruments.data.labels import LabelForm
+from keras_concepts.instruments.data.prediction_losses import (
     losses_of,
     output_shape,
+    reduction,
+    some_rows,
 )
-from keras_concepts.instruments.data.labels import LabelForm
-from keras_concepts.instruments.data.rows import entries_per_row, spread_rows
 from keras_concepts.rules.heads import RANGES
-
-# Targets that are compared one by one, and their entries.
-_MOST_ROWS, _MOST_ENTRIES = 2048, 2_000_000
 
 
 def reachable_loss(
@@ -52,14 +50,13 @@ def reachable_loss(
         return None
     if not np.isfinite(y).all() or (y.min() >= span[0] and y.max() <= span[1]):
         return None
-    most = max(_MOST_ENTRIES // entries_per_row(y), 1)
-    rows = spread_rows(len(y), min(_MOST_ROWS, most))
+    rows = some_rows(loss, len(y), y.size // len(y))
     shape = (len(rows), *shape[1:])
     labels = y[rows].reshape(shape)
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight)[rows]
     scale = 1.0
-    if getattr(loss.function, "reduction", None) == "sum":
+    if reduction(loss) == "sum":
         if not batch_size:
             return None
         scale = min(batch_size, len(rows)) / len(rows)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from keras_concepts.instruments.compiled_losses import OutputLoss
-from keras_concepts.instruments.data.constant_loss import (
+from keras_concepts.instruments.data.labels import LabelForm
+from keras_concepts.instruments.data.prediction_losses import (
     losses_of,
     output_shape,
 )
-from keras_concepts.instruments.data.labels import LabelForm
 from keras_concepts.instruments.data.rows import spread_rows
 
 _ROWS = 512

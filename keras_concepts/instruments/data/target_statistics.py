@@ -5,10 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_concepts.instruments.compiled_losses import OutputLoss
-from keras_concepts.instruments.data.constant_loss import (
-    constant_losses,
-    perfect_loss,
-)
+from keras_concepts.instruments.data.constant_loss import constant_losses
 from keras_concepts.instruments.data.counted_labels import (
     counted_labels,
     rows_of,
@@ -24,6 +21,8 @@ from keras_concepts.instruments.data.labels import (
     label_form,
     shares_of,
 )
+from keras_concepts.instruments.data.perfect_loss import perfect_loss
+from keras_concepts.instruments.data.prediction_losses import reduction
 from keras_concepts.instruments.data.reachable_loss import reachable_loss
 from keras_concepts.instruments.data.right_loss import right_and_wrong_loss
 from keras_concepts.instruments.data.rows import (
@@ -178,7 +177,7 @@ def order_facts(
 
 def _is_a_mean(loss: OutputLoss) -> bool:
     """Whether a loss is the mean of that of the entries, whatever these are."""
-    is_sum = getattr(loss.function, "reduction", None) == "sum"
+    is_sum = reduction(loss) == "sum"
     return loss.kind != "other" and not is_sum
 
 

@@ -6,9 +6,9 @@ from keras import layers, losses, ops
 from keras_concepts.instruments.data.constant_loss import (
     constant_losses,
     objective_constant_loss,
-    perfect_loss,
 )
 from keras_concepts.instruments.data.labels import label_form
+from keras_concepts.instruments.data.perfect_loss import perfect_loss
 from keras_concepts.instruments.heads import heads_of
 from keras_concepts.losses import CrossEntropy, FocalCrossEntropy
 
