@@ -153,10 +153,10 @@ def _rms_of_read(parts: list[tuple[Tensor, Any]]) -> Tensor:
     largest = functools.reduce(ops.maximum, peaks)
     usable = ops.logical_and(ops.isfinite(largest), largest > 0.0)
     # As shares of the largest, since squares of 1e-25 would be 0.
-    unit = ops.where(usable, largest, 1.0)
+    unit = ops.where(usable, largest, ops.ones_like(largest))
     squares = sum(ops.sum(ops.square(error / unit)) for error, _ in parts)
     counts = [
-        ops.where(peak == 0.0, 0.0, count)
+        ops.where(peak == 0.0, ops.zeros_like(peak), _float32(count))
         for peak, (_, count) in zip(peaks, parts, strict=True)
     ]
     return unit * ops.sqrt(squares / ops.maximum(sum(counts), 1.0))
