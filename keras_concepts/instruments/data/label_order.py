@@ -79,9 +79,9 @@ def sortedness(classes: np.ndarray) -> float | None:
 def count_runs(classes: np.ndarray, batch_size: int) -> int | None:
     """Stretches of rows of the same class; `None` without rows.
 
-    Or of batches with the same most frequent class, if that are fewer and each
-    class is the most frequent of some batch: where sorted rows were shuffled a
-    little, the class of single rows changes more often.
+    Or of batches with the same most frequent class, if there are fewer of these
+    and each class is the most frequent of some batch: where sorted rows were
+    shuffled a little, the class of single rows changes more often.
 
     Args:
         classes: `(n,)`, in their own order.

@@ -48,6 +48,6 @@ class OutputMask:
                 with _backend.without_gradients():
                     part = self._function(fed if len(fed) > 1 else fed[0])
                 parts.append(_backend.on_host(part))
-        except Exception:  # inputs of another kind
+        except Exception:  # a layer may raise anything for such inputs
             return None
         return np.concatenate(parts).astype(bool) if parts else None
