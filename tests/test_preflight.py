@@ -142,6 +142,11 @@ FAULTS = {
         {("untrained_variable", "batch")},
     ),
     "all frozen": (lambda: frozen(mlp()), (X, Y), {("frozen_body", "")}),
+    "an id too many": (
+        lambda: recurrent(),
+        (IDS + 3, Y),
+        {("id_out_of_range", "")},
+    ),
     "padding read as data": (
         lambda: recurrent(mask_zero=False),
         (IDS, Y),

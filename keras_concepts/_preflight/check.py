@@ -43,6 +43,7 @@ from keras_concepts.recording import Recording
 from keras_concepts.rules.causes import cause_of
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge, in_order
+from keras_concepts.rules.out_of_range import has_numbers_out_of_range
 from keras_concepts.rules.unscaled import scale_of
 
 
@@ -77,15 +78,26 @@ class Check:
         heads = heads_of(self._model, rows[0], rows[1])
         facts = self._facts(heads)
         recording = Recording(facts=facts)
-        outputs = self._outputs(rows[0])
+        outputs = None
+        if not has_numbers_out_of_range(recording):
+            outputs = self._outputs(rows[0])
+        else:
+            self.unchecked.append(
+                "predictions, loss, gradients, masks and learning one batch: "
+                "some ids or class numbers are out of range."
+            )
         if outputs is not None:
             self._look_at_predictions(recording, heads, rows[1], outputs)
             if self._has_loss(rows[1]):
                 self._look_at_losses(recording, rows, outputs)
         self._look_at_weights(recording, facts)
-        self._look_at_calls(rows[0], outputs, facts)
+        if outputs is not None:
+            self._look_at_calls(rows[0], outputs, facts)
         recording.record_facts({"data": facts["data"], "checks": self._checks})
-        return self._judged(recording, rows[0], facts["data"]["inputs"])
+        found = self._judged(recording)
+        if outputs is not None:
+            found += self._lost_masks(rows[0], facts["data"]["inputs"])
+        return self._in_order(found)
 
     def _facts(self, heads: list[Head]) -> dict[str, Any]:
         given = self._given
@@ -269,9 +281,7 @@ class Check:
     def _failed(self, what: str, error: Exception) -> None:
         self.unchecked.append(failure(what, error))
 
-    def _judged(
-        self, recording: Recording, x: Any, inputs: list[dict[str, Any]]
-    ) -> list[Finding]:
+    def _judged(self, recording: Recording) -> list[Finding]:
         judge = Judge(recording)
         _ = judge.check((0, 0))
         self.checked = judge.checked
@@ -279,7 +289,10 @@ class Check:
         known = {(f.rule, f.variant) for f in found}
         if ("non_finite", "data") not in known:
             found += [fault.to_finding() for fault in self._faults[:1]]
-        found += self._lost_masks(x, inputs)
+        return found
+
+    @staticmethod
+    def _in_order(found: list[Finding]) -> list[Finding]:
         found = [
             dataclasses.replace(f, because_of=_name(cause_of(f, found)))
             for f in found

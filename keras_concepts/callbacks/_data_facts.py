@@ -13,6 +13,7 @@ from keras_concepts.callbacks._careful import Careful
 from keras_concepts.instruments.data.data_watch import DataWatch
 from keras_concepts.instruments.row_operations import row_operations
 from keras_concepts.recording import Recording
+from keras_concepts.rules.out_of_range import has_numbers_out_of_range
 
 # Share of padded steps in sequences from which on masks are looked for.
 _PADDED = 0.05
@@ -72,10 +73,15 @@ class DataFacts:
             self.are_known = epochs > 0 or agreed(
                 self._model, watch.is_complete
             )
-            if not epochs and _is_padded(data):
-                facts["masks"] = self._mask_facts(watch)
-        if facts:
-            recording.record_facts(facts)
+        if not facts:
+            return
+        recording.record_facts(facts)
+        known = facts.get("data")
+        if epochs or known is None or not _is_padded(known):
+            return
+        if not has_numbers_out_of_range(recording):
+            with self._careful("look at the masks"):
+                recording.record_facts({"masks": self._mask_facts(watch)})
 
     def _mask_facts(self, watch: DataWatch) -> list[dict[str, Any]]:
         """Where a mask is lost, or is missing."""

@@ -43,6 +43,7 @@ from keras_concepts.callbacks.gradient_monitor import GradientMonitor
 from keras_concepts.instruments.step.schedule import Schedule
 from keras_concepts.rules.finding import Finding
 from keras_concepts.rules.judge import Judge
+from keras_concepts.rules.out_of_range import has_numbers_out_of_range
 from keras_concepts.rules.training import ENDED
 
 # What is missing where looking at a large model takes too long.
@@ -494,6 +495,12 @@ class TrainingDoctor(ContinuedMonitor):
         with self._careful("use its probe"):
             batch = None
             if not self._checkup.has_probe:
+                if has_numbers_out_of_range(self.recording):
+                    self._careful.note(
+                        "signals and predictions of a probe: some ids or class "
+                        "numbers are out of range"
+                    )
+                    return
                 batch = self._probe_batch(model)
                 if batch is None:
                     return

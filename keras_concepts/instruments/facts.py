@@ -48,6 +48,7 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         | `shares` | paths of the layers that normalize by a replica's share of
             a batch, so that what is recorded of their batches are means over
             the shares |
+        | `input_layers` | of a functional model: paths, as its inputs |
         | `layers` | a dict for each: `path`, `class`, `activation`, ...;
             `kind` of the activation, see `kind_of_activation`; `inputs`, paths
             of what it reads in functional models; `feeds_activation`, the
@@ -86,6 +87,7 @@ def run_facts(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         "loss": _plain(compiled.get("loss")),
         "loss_weights": _plain(compiled.get("loss_weights")),
         "metrics": _plain(compiled.get("metrics")),
+        "input_layers": _input_layers(model, names),
         "layers": [_layer(layer, names) for layer in layers],
         "variables": _variables(model, names),
     }
@@ -134,6 +136,15 @@ def _optimizer(optimizer: Any) -> dict[str, Any] | None:
         "name": optimizer.name,
         "config": _plain(_config(optimizer)),
     }
+
+
+def _input_layers(model: Any, names: OwnerNames) -> list[str | None]:
+    if not _backend.is_functional(model) and not isinstance(
+        model, keras.Sequential
+    ):
+        return []
+    made = [_backend.made_by(tensor) for tensor in model.inputs or []]
+    return [None if each is None else names.of(each[0]) for each in made]
 
 
 def _layer(layer: Any, names: OwnerNames) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from keras_concepts.rules import (
     memory,
     non_finite,
     one_batch,
+    out_of_range,
     outputs,
     own_loss,
     penalties,
@@ -46,4 +47,5 @@ __all__ = [
 # Importing them has registered their rules.
 del batch_norm, copied_labels, data, generalisation, gradients, heads
 del initialization, label_order, labels, linear, memory, non_finite, one_batch
-del outputs, own_loss, penalties, progress, units, unscaled, updates
+del out_of_range, outputs, own_loss, penalties, progress, units, unscaled
+del updates

@@ -42,6 +42,7 @@ EFFECTS: dict[str, tuple[str, ...]] = {
         *_STUCK,
     ),
     "label_mismatch": ("initial_loss", "non_finite", *_STUCK),
+    "id_out_of_range": ("non_finite", *_STUCK),
     "degenerate_target": _STUCK,
     "head_loss_mismatch": (
         "initial_loss",

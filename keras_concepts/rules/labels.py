@@ -197,6 +197,17 @@ def _range(
     )
 
 
+def has_labels_out_of_range(t: Training) -> bool:
+    """Whether class numbers have no unit, or binary labels are beyond 0..1."""
+    for head in judged_heads(t):
+        target = t.targets.get(head["output"])
+        if target is None or head["loss"] not in (*_SPARSE, *_BINARY):
+            continue
+        if _range(t, head, target) is not None:
+            return True
+    return False
+
+
 def _broadcast(
     t: Training, head: dict[str, Any], target: dict[str, Any]
 ) -> Evidence | None:

@@ -23,6 +23,7 @@ _MOST_OF_OWN = 2048
 _MOST_ROWS = 262_144
 _MOST_ENTRIES = 2_000_000
 _REGIONS = {"SoftFBeta", "Tversky"}
+_OF_ANSWERS = {"BinaryCrossentropy", "BinaryFocalCrossentropy"}
 
 
 def losses_of(
@@ -33,6 +34,9 @@ def losses_of(
     sample_weight: np.ndarray | None,
 ) -> list[float]:
     """The loss of each prediction, constant or not, NaN where it fails."""
+    if loss.name in _OF_ANSWERS and not (y.min() >= 0.0 and y.max() <= 1.0):
+        # With PyTorch on a GPU, the process could not go on.
+        return [math.nan] * len(predictions)
 
     def losses(y: Tensor, weight: Tensor, given: list[Tensor]) -> Tensor:
         found = []
