@@ -72,7 +72,7 @@ class PredictionProbe:
             target, mask = targets.get(name), masks.get(name)
             found = prediction_rows(
                 _array(output),
-                None if target is None else np.asarray(target),
+                None if target is None else _array(target),
                 self._heads.get(name, {}),
                 None if mask is None else _array(mask),
             )
