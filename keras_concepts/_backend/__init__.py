@@ -340,6 +340,11 @@ What is private to Keras, for all backends, by subject.
 `flatten_layers(model)`
 :   The model and all layers and cells in it, each once.
 
+`without_cudnn(model)`
+:   A context in which recurrent layers call what is inside them, as on a
+    processor. On a GPU, one operation computes a `Bidirectional` of two LSTMs
+    and calls neither.
+
 `is_of_keras(layer)`
 :   Whether Keras itself has the class of the layer.
 
@@ -594,6 +599,7 @@ made_by = keras_internals.made_by
 output_structure = keras_internals.output_structure
 symbolic_outputs = keras_internals.symbolic_outputs
 flatten_layers = keras_internals.flatten_layers
+without_cudnn = keras_internals.without_cudnn
 is_of_keras = keras_internals.is_of_keras
 own_variables = keras_internals.own_variables
 trained_variables = keras_internals.trained_variables

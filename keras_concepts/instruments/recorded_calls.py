@@ -87,6 +87,7 @@ def recorded_calls(
     open_calls: list[RecordedCall] = []
     names = owner_names(model)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_backend.without_cudnn(model))
         for layer in visible_layers(model):
             stack.enter_context(
                 shadow(

@@ -33,6 +33,7 @@ from keras_concepts._backend.keras_internals.layers import (
     own_variables,
     set_keras_mask,
     trained_variables,
+    without_cudnn,
 )
 from keras_concepts._backend.keras_internals.losses import (
     built_loss,
@@ -147,4 +148,5 @@ __all__ = [
     "was_restored",
     "watch_next_pass",
     "weight_decay",
+    "without_cudnn",
 ]

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ from keras.src.backend.common.stateless_scope import (
     in_stateless_scope,
 )
 
-from keras_concepts._shadow import shadow_in_thread
+from keras_concepts._shadow import shadow, shadow_in_thread
 from keras_concepts._types import Tensor
 
 
@@ -85,6 +85,16 @@ def flatten_layers(model: Any) -> list[Any]:
             found[id(layer)] = layer
             ahead += reversed(layer._layers)
     return [*found.values()]
+
+
+@contextlib.contextmanager
+def without_cudnn(model: Any) -> Iterator[None]:
+    """Recurrent layers call what is inside them, as on a processor."""
+    with contextlib.ExitStack() as stack:
+        for layer in flatten_layers(model):
+            if getattr(layer, "use_cudnn", False):
+                stack.enter_context(shadow(layer, "use_cudnn", False))
+        yield
 
 
 def own_variables(layer: Any) -> list[Any]:

@@ -173,6 +173,7 @@ class ForwardPass:
     def run(self, model: Any, x: Any, training: bool) -> Any:
         """The outputs of the model."""
         with contextlib.ExitStack() as stack:
+            stack.enter_context(_backend.without_cudnn(model))
             for index in range(len(self._watched)):
                 stack.enter_context(self._capture(index))
             for layer in _backend.flatten_layers(model):

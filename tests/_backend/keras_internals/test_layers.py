@@ -16,6 +16,7 @@ from keras_concepts._backend.keras_internals import (
     own_variables,
     set_keras_mask,
     trained_variables,
+    without_cudnn,
 )
 
 X = np.arange(6, dtype="float32").reshape(2, 3)
@@ -203,3 +204,26 @@ def test_is_of_keras():
     operation, *_ = made_by(ops.relu(keras.Input((3,))))
     assert is_of_keras(operation)
     assert not is_of_keras(Own(1))
+
+
+def test_without_cudnn():
+    """Keras computes two LSTMs in one operation only if both have `use_cudnn`.
+
+    A layer that was told so by its user is told so again afterwards.
+    """
+    both, gru = layers.Bidirectional(layers.LSTM(2)), layers.GRU(2)
+    gru.use_cudnn = False
+    model = keras.Sequential([both, layers.RepeatVector(2), gru])
+    model.build((None, 4, 3))
+    forward = both.forward_layer
+    # Keras 3.12 has no such operation.
+    are_one = getattr(both, "_can_attempt_fused_lstm", lambda mask: True)
+    assert are_one(mask=None)
+    assert forward.use_cudnn == "auto"
+    with without_cudnn(model):
+        assert forward.use_cudnn is False
+        assert not hasattr(both, "_can_attempt_fused_lstm") or not are_one(
+            mask=None
+        )
+    assert are_one(mask=None)
+    assert (forward.use_cudnn, gru.use_cudnn) == ("auto", False)
