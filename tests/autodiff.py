@@ -55,7 +55,7 @@ def _torch(model, x, y):
         [v.value for v in model.trainable_weights],
         allow_unused=True,
     )
-    return loss.item(), [None if g is None else g.numpy() for g in found]
+    return loss.item(), [None if g is None else g.cpu().numpy() for g in found]
 
 
 def derivative(function):

@@ -25,6 +25,28 @@ def pytest_configure(config):
         "optimized: compares bits, exact sums or extremes of compiled code, "
         "so `make test` lets JAX optimize as it does for users",
     )
+    config.addinivalue_line(
+        "markers",
+        "on_cpu: expects an error about a value, which is not read from an "
+        "accelerator",
+    )
+    if HAS_KERAS:
+        compute_exactly()
+
+
+def compute_exactly():
+    """Turns off the shorter numbers of GPUs, since tests compare with NumPy."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
 
 
 def pytest_collection_modifyitems(config, items):
@@ -51,6 +73,17 @@ def seeded():
 
     keras.utils.clear_session(free_memory=False)  # which takes 0.2 s
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def on_cpu(request, seeded):
+    if not request.node.get_closest_marker("on_cpu"):
+        yield
+        return
+    import keras
+
+    with keras.device("cpu:0"):
+        yield
 
 
 @pytest.fixture(autouse=True)

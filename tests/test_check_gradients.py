@@ -233,6 +233,7 @@ class TestBackend:
         assert float(value) == pytest.approx(FLAT.sum(), rel=1e-5)
         np.testing.assert_array_equal(ops.convert_to_numpy(gradient), 0 * FLAT)
 
+    @pytest.mark.on_cpu
     def test_known_value(self):
         tensor = ops.convert_to_tensor(FLAT)
         np.testing.assert_array_equal(_backend.known_value(tensor), FLAT)

@@ -120,7 +120,7 @@ def state_of(model, foreign):
         import torch
 
         for name, value in foreign.wrapper.module.state_dict().items():
-            found[name] = value.numpy().copy()
+            found[name] = value.cpu().numpy().copy()
         for name, module in foreign.wrapper.module.named_modules():
             found[f"mode of {name}"] = module.training
         found["generator"] = torch.get_rng_state().numpy()

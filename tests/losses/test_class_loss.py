@@ -78,6 +78,7 @@ class TestLabels:
             assert float(loss(form, moved)) == pytest.approx(expected, 1e-6)
 
     @pytest.mark.parametrize("wrong", [-1, 5, 300])
+    @pytest.mark.on_cpu
     def test_out_of_range(self, cls, batch, wrong):
         numbers, y_pred = batch
         numbers[3] = wrong
@@ -88,6 +89,7 @@ class TestLabels:
             assert np.isnan(float(compiled(loss)(numbers, y_pred)))
 
     @pytest.mark.parametrize("wrong", [-1, 2])
+    @pytest.mark.on_cpu
     def test_binary_out_of_range(self, cls, wrong):
         y_true = np.array([0, wrong, 1])
         y_pred = np.array([0.1, 0.2, 0.3], "float32")
@@ -98,6 +100,7 @@ class TestLabels:
             assert np.isnan(float(compiled(loss)(y_true, y_pred)))
 
     @pytest.mark.parametrize("wrong", [0.5, float("nan")])
+    @pytest.mark.on_cpu
     def test_no_whole_number(self, cls, batch, wrong):
         numbers, y_pred = batch
         numbers = numbers.astype("float32")
@@ -148,6 +151,7 @@ class TestLabels:
 
 
 class TestAgainstKeras:
+    @pytest.mark.on_cpu
     def test_label_out_of_range_is_silent_on_jax(self):
         y_true, y_pred = np.array([7]), np.array([[0.5, 0.5]], "float32")
         if BACKEND == "jax":
@@ -431,6 +435,7 @@ class TestProbabilities:
         )
 
     @pytest.mark.parametrize("binary", [False, True])
+    @pytest.mark.on_cpu
     def test_logits_taken_for_them(self, cls, batch, binary):
         numbers, logits = batch
         labels = np.eye(5)[numbers] if binary else numbers

@@ -123,6 +123,7 @@ def test_kappa_where_it_is_undefined():
 
 
 @pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.on_cpu
 def test_rows_without_a_class_do_not_count(name):
     """Where they weigh nothing they may hold any label."""
     random = np.random.default_rng(0)
@@ -182,6 +183,7 @@ class TestConfusionMatrix:
             keras.ops.convert_to_numpy(metric.result()), expected, rtol=1e-6
         )
 
+    @pytest.mark.on_cpu
     def test_labels_that_are_no_class(self):
         metric = ConfusionMatrix(ignore_class=-1)
         with pytest.raises(ValueError, match="between 0 and 3"):

@@ -49,6 +49,7 @@ def first(labels, value):
 
 
 @pytest.mark.parametrize("make", METRICS)
+@pytest.mark.on_cpu
 class TestLabels:
     @pytest.mark.parametrize("value", [-1, 3, 255, 0.5, float("nan")])
     def test_class_numbers(self, make, value):
@@ -80,6 +81,7 @@ class TestLabels:
 
 @pytest.mark.parametrize("cls", ONE_CLASS)
 @pytest.mark.parametrize("classes", [0, 2])
+@pytest.mark.on_cpu
 def test_rows_of_one_class(cls, classes):
     """Of no or two classes in a row, the first would be taken."""
     labels = np.eye(3)[LABELS]
@@ -92,6 +94,7 @@ def test_rows_of_one_class(cls, classes):
 
 @pytest.mark.parametrize("cls", [Precision, Recall])
 @pytest.mark.parametrize("value", [-1, 2, float("nan")])
+@pytest.mark.on_cpu
 def test_single_decisions(cls, value):
     labels = first(LABELS > 0, value)
     with pytest.raises(ValueError, match="must lie between 0 and 1"):
@@ -229,6 +232,7 @@ class TestLogitsOfASigmoid:
         (BrierScore, True),
     ],
 )
+@pytest.mark.on_cpu
 def test_only_where_scores_are_compared_with_probabilities(make, warns):
     labels = np.eye(3)[LABELS]
     logits = (4 * random.normal(size=(12, 3))).astype("float32")

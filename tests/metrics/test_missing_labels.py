@@ -212,6 +212,7 @@ def test_refused_where_a_row_is_of_one_class(cls):
 
 
 @pytest.mark.parametrize("ignored", [-1, float("nan")])
+@pytest.mark.on_cpu
 def test_without_being_told_they_are_an_error(ignored):
     labels, _, scores, _ = batch(ignored)
     for metric in (

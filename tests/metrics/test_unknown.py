@@ -136,6 +136,7 @@ def test_a_score_among_many(classes):
 
 @pytest.mark.parametrize("name", SEVERAL)
 @pytest.mark.parametrize("form", ["numbers", "one-hot"])
+@pytest.mark.on_cpu
 def test_a_label(name, form):
     labels = LABELS if form == "numbers" else one_hot(LABELS)
     labels = put(labels, 3, NAN)
