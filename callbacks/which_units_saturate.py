@@ -21,7 +21,8 @@ from keras_concepts import quantities as q
 from keras_concepts.callbacks import SignalMonitor
 
 UNITS = 64
-NAMES, RATES = ["hidden_1", "hidden_2", "hidden_3"], [0.001, 0.03]
+NAMES = ["hidden_1", "hidden_2", "hidden_3"]
+LOW, HIGH = RATES = [0.001, 0.03]
 
 
 def main() -> None:
