@@ -176,9 +176,12 @@ def of_guides():
     half_a_second = 0.5 / share
     yield page, "written every {:.0f} seconds at most,", half_a_second
     yield page, "time after about {:.0f}.", _live_report._FIRST / share
-    assert written("reports/html/test_page.py", r"len\(text\) < ([\d_]+)\n")
-    yield page, "of a model with 150 layers and 100 epochs"
-    yield page, "stays below 1 MB"
+    big = "reports/test_big_models.py"
+    layers = written(big, r"report_html\(big\((\d+), epochs=epochs\)")
+    epochs = written(big, r'"epochs", \[\d+, pytest.param\((\d+), marks')
+    yield page, "of a model with {} layers and {} epochs", *layers, *epochs
+    [size] = written(big, r"\.encode\(\)\) < ([\d_]+)\n")
+    yield page, "stays below {:.0f} MB", size / 1e6
     assert harm._LEAST == 3
     fewest = 4 * harm._LEAST + 1
     yield "doctor", "runs of fewer than {}, slightly before", fewest
