@@ -12,6 +12,7 @@ from keras_concepts._documentation import SITE, page_link, page_url
 from keras_concepts.rules.rule import RULES
 
 ROOT = pathlib.Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 REPOSITORY = "https://github.com/keras-concepts/keras-concepts/blob/main/"
 FOLDERS = ("benchmarks", "callbacks", "docs", "examples")
 PAGES = sorted(ROOT.glob("*.md")) + sorted(
@@ -57,16 +58,18 @@ def test_links(page):
     links = [link or picture for link, picture in links]
     for link in links:
         if link.startswith(REPOSITORY):
-            target = ROOT / link.removeprefix(REPOSITORY)
-            anchor = ""
-        elif "://" in link:
+            assert (ROOT / link.removeprefix(REPOSITORY)).exists(), link
             continue
-        else:
-            path, _, anchor = link.partition("#")
-            target = page.parent / path if path else page
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
         if anchor.startswith("only-"):  # one image for each theme
             anchor = ""
         assert target.exists(), link
+        if page.is_relative_to(DOCS):  # or it would not be on the site
+            assert target.resolve().is_relative_to(DOCS), link
+            assert target.suffix in (".md", ".png", ".ipynb"), link
         if anchor:
             assert anchor in anchors(target), link
 
