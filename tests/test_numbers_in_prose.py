@@ -92,7 +92,7 @@ def of_monitors():
     [rows] = written("../examples/regularization.py", pattern)
     yield page, "five times on {} digits of MNIST", rows
     yield page, "on the other {:,}.", MNIST - rows
-    yield page, "memorises its {} digits", rows
+    yield page, "memorizes its {} digits", rows
     pattern = r"1 if arguments.quick else (\d)\)"
     [rounds] = written("../benchmarks/monitor_overhead.py", pattern)
     yield "monitors/non_finite_guard", "median of {} epochs;", rounds
