@@ -32,7 +32,7 @@ _LOST = 0.5
 _RUNAWAY = -100.0
 # Labels of these losses are not values that an output could have.
 _OF_SOMETHING_ELSE = ("CTC", "Circle")
-# Words in the names of metrics; `BinaryAccuracy` has two.
+# Words in the names of metrics: two in `BinaryAccuracy`.
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
 _ACCURACIES = {"acc", "accuracy"}
 _ERRORS = {"error", "mse", "mae", "rmse", "mape", "msle", "loss"}
@@ -43,7 +43,7 @@ _ROUNDING = 1e-5
 def is_accuracy(name: str) -> bool:
     """Whether a metric of this name is an accuracy.
 
-    An `acceleration_error` is none, nor is the error of an `acc`.
+    `acceleration_error` is not, and neither is `acc_error`.
     """
     words = {word.lower() for word in _WORD.findall(name)}
     return bool(words & _ACCURACIES) and not words & _ERRORS
