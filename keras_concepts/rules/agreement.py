@@ -127,9 +127,9 @@ def _of_numbers(t: Training, name: str) -> Curve | None:
 def _squares(t: Training, name: str, ranks: np.ndarray) -> np.ndarray:
     """Squared rank correlations, negative if low predictions mean high labels.
 
-    They are not negative if the loss may want exactly that, as for risks and
+    They are not negative if the loss may reward exactly that, as for risks and
     survival times, or for distances that are small for similar pairs; or if it
-    is not known what the loss wants. If the loss ignores the labels, the ranks
+    is not known what the loss rewards. If the loss ignores the labels, the ranks
     are due to chance.
     """
     if ignores_labels(t) == "without_labels":
