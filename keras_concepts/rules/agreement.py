@@ -128,9 +128,9 @@ def _squares(t: Training, name: str, ranks: np.ndarray) -> np.ndarray:
     """Squared rank correlations, negative if low predictions mean high labels.
 
     They are not negative if the loss may reward exactly that, as for risks and
-    survival times, or for distances that are small for similar pairs; or if it
-    is not known what the loss rewards. If the loss ignores the labels, the ranks
-    are due to chance.
+    survival times, or for distances that are small for similar pairs; or if
+    what it rewards is not known. If the loss ignores the labels, the ranks are
+    due to chance.
     """
     if ignores_labels(t) == "without_labels":
         return np.full(len(ranks), -np.inf)
