@@ -110,6 +110,7 @@ AS_GIVEN = {
         "each warning adds 1 to the score",
         "(3 unless you set it)",
     ),
+    "titles": ("In ten minutes",),
     "years": (
         "(Ioffe & Szegedy 2015)",
         "(Santurkar et al. 2018)",

@@ -57,6 +57,7 @@ def measure() -> Measured:
         "standard_error": f"{error:.1f}",
         "training_loss": f"{training:.3f}",
         "inference_loss": f"{in_inference:.3f}",
+        "above": str(int(np.argmax(np.less(*losses["with"])))),
         "plain_loss": f"{cross_entropy(plain, y_test):.2f}",
         "ensemble_loss": f"{cross_entropy(ensemble.mean, y_test):.2f}",
         "digits_doubt": f"{np.median(ensemble.mutual_information):.3f}",

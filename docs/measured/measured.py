@@ -101,11 +101,10 @@ def constants(module: pathlib.Path) -> dict[str, Any]:
     return found
 
 
-def constant(page: str, name: str, shown: str) -> str | None:
+def constant(page: str, name: str) -> str | None:
     """A constant of the code, as it is written on a page.
 
-    Of a name that ends in `.percent`, it is a hundred times as large. A number
-    that stands there as a word, such as *Twelve*, stays one.
+    Of a name that ends in `.percent`, it is a hundred times as large.
     """
     found = re.fullmatch(CONSTANT, name)
     if found is None:
@@ -115,11 +114,25 @@ def constant(page: str, name: str, shown: str) -> str | None:
     if not isinstance(value, int | float):
         return None
     value = round(100 * value, 9) if found["percent"] else value
-    if shown.lower() in WORDS and value in range(len(WORDS)):
-        word = WORDS[int(value)]
-        return word.capitalize() if shown[0].isupper() else word
     text = f"{value:,}" if isinstance(value, int) else f"{value:g}"
     return text.replace("e-0", "e-") if "e" in text else text.replace("-", "−")
+
+
+def named(
+    known: dict[str, dict[str, Any]], page: str, name: str, shown: str
+) -> str | None:
+    """What should stand on a page in place of `shown`; `None` if not known.
+
+    A number that stands there as a word, such as *Twelve*, stays one.
+    """
+    value = lookup(known, page, name)
+    if value is None:
+        value = constant(page, name)
+    is_small = value in map(str, range(len(WORDS)))
+    if value is None or not is_small or shown.lower() not in WORDS:
+        return value
+    word = WORDS[int(value)]
+    return word.capitalize() if shown[0].isupper() else word
 
 
 def lookup(
@@ -153,10 +166,7 @@ def fill_in(page: pathlib.Path, known: dict[str, dict[str, Any]]) -> None:
     """Writes the numbers into the page."""
 
     def measured(found: re.Match[str]) -> str:
-        own, name = page_name(page), found["name"]
-        value = lookup(known, own, name)
-        if value is None:
-            value = constant(own, name, found["shown"])
+        value = named(known, page_name(page), found["name"], found["shown"])
         if value is None:
             return found[0]
         start, end = (place - found.start() for place in found.span("shown"))
@@ -190,9 +200,7 @@ def mistakes() -> list[str]:
             own = page_name(page)
             plain = re.sub(r"(\.\d+)+$", "", name)
             unused.discard(plain if "." in plain else f"{own}.{plain}")
-            value = lookup(known, own, name)
-            if value is None:
-                value = constant(own, name, shown)
+            value = named(known, own, name, shown)
             if value != shown:
                 wrong.append(
                     f"{own} shows {shown!r} as {name}, measured was {value!r}."
