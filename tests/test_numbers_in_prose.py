@@ -5,6 +5,7 @@ test_measured_pages.py compares them. Others are checked here or in
 test_numbers_of_pages.py, or are in `AS_GIVEN`, each under its reason.
 """
 
+import functools
 import inspect
 import json
 import math
@@ -312,8 +313,13 @@ def is_class(each):
     return isinstance(each, type)
 
 
+@functools.cache
 def held():
     """Page and words of all numbers that are checked."""
+    return tuple(_held())
+
+
+def _held():
     for page, template, *numbers in of_other_pages():
         yield f"docs/{page}", template.format(*numbers)
     for section in (of_concepts, of_monitors, of_guides):
