@@ -126,6 +126,7 @@ wheel-runs: .venv/torch/.installed-test ## install the wheel into a clean enviro
 docs: .venv/docs/.installed ## build the site, in site/
 	.venv/docs/bin/jupytext --quiet --update --to ipynb docs/guides/in_ten_minutes.md
 	PYTHONPATH=docs/_build .venv/docs/bin/zensical build --clean --strict
+	! find site -name "*.py" | grep .
 
 docs-serve: .venv/docs/.installed ## show the site, and what you change in it
 	PYTHONPATH=docs/_build .venv/docs/bin/zensical serve

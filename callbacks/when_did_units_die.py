@@ -45,7 +45,7 @@ def main() -> None:
         order = np.argsort(-grid.sum(axis=1), kind="stable")
         axes.pcolormesh(epoch, unit, grid[order], **colours)
         axes.set(xlabel="epoch", ylim=(UNITS, 0), yticks=unit[::16])
-        axes.set_title(f"{name}: {grid[:, -1].sum()} dead in the end")
+        axes.set_title(f"{name}\n{grid[:, -1].sum()} dead at the end")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("number of units (orange: dead)")
     figure.savefig(out / "when_did_units_die.png")

@@ -1,4 +1,4 @@
-"""Where the documentation can be read by whoever has only the package."""
+"""Addresses of the documentation, for those who have only the package."""
 
 # As `site_url` in mkdocs.yml and `Documentation` in pyproject.toml.
 SITE = "https://keras-concepts.github.io/keras-concepts/"

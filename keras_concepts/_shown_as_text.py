@@ -64,6 +64,20 @@ class ShownText(str):
     _repr_pretty_ = show_text
 
 
+def beside_progress_bar(
+    sink: Callable[[str], Any], params: dict[str, Any]
+) -> Callable[[str], Any]:
+    """`print` on a line of its own, below a progress bar that is not full.
+
+    Args:
+        sink: `print`, or a function that gets the text unchanged.
+        params: What Keras passes to the callbacks of a `fit`.
+    """
+    if sink is not print or params.get("verbose") not in (1, "auto"):
+        return sink
+    return lambda text: sink(f"\n{text}")
+
+
 def print_through(
     sink: Callable[[str], Any], show: Callable[[Console], Any]
 ) -> None:

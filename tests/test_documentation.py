@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 import pathlib
 import re
 
@@ -9,9 +10,11 @@ import pytest
 
 import keras_concepts as kc
 from keras_concepts._documentation import SITE, page_link, page_url
+from keras_concepts.cli import main
 from keras_concepts.rules.rule import RULES
 
 ROOT = pathlib.Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 REPOSITORY = "https://github.com/keras-concepts/keras-concepts/blob/main/"
 FOLDERS = ("benchmarks", "callbacks", "docs", "examples")
 PAGES = sorted(ROOT.glob("*.md")) + sorted(
@@ -57,16 +60,18 @@ def test_links(page):
     links = [link or picture for link, picture in links]
     for link in links:
         if link.startswith(REPOSITORY):
-            target = ROOT / link.removeprefix(REPOSITORY)
-            anchor = ""
-        elif "://" in link:
+            assert (ROOT / link.removeprefix(REPOSITORY)).exists(), link
             continue
-        else:
-            path, _, anchor = link.partition("#")
-            target = page.parent / path if path else page
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
         if anchor.startswith("only-"):  # one image for each theme
             anchor = ""
         assert target.exists(), link
+        if page.is_relative_to(DOCS):  # or it would not be on the site
+            assert target.resolve().is_relative_to(DOCS), link
+            assert target.suffix in (".md", ".png", ".ipynb"), link
         if anchor:
             assert anchor in anchors(target), link
 
@@ -76,6 +81,41 @@ def test_code_is_python(page):
     text = page.read_text(encoding="utf-8")
     for code in re.findall(r"^```python\n(.+?)^```", text, re.S | re.M):
         _ = ast.parse(code)
+
+
+def commands(page):
+    """Lines of code, blocks included, that are typed into a shell."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    found = re.findall(r"^ *```\n(.+?)^ *```", text, re.S | re.M)
+    found += re.findall(r"^    (\S.*)$", text, re.M)
+    found += re.findall(r"`([^`\n]+)`", re.sub("```", "", text))
+    for line in "\n".join(found).splitlines():
+        words = line.partition(" #")[0].split()
+        while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+            words.pop(0)  # a variable of the environment
+        if words:
+            yield words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_exist(page):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    for first, *words in commands(page):
+        if first == "make" and words and re.fullmatch("[a-z-]+", words[0]):
+            assert words[0] in targets, words
+        if first == "python" and words and words[0].endswith(".py"):
+            if "/" not in words[0]:
+                continue  # the reader's own
+            script = (ROOT / words[0]).read_text()
+            for option in words[1:]:
+                if option.startswith("--"):
+                    assert option.lstrip("-") in script, words
+        if first == "keras-concepts" and words and words[0].isalpha():
+            known = main.commands[words[0]].params
+            for option in itertools.takewhile(
+                lambda word: word.startswith("-"), words[1:]
+            ):
+                assert any(option in each.opts for each in known), words
 
 
 def test_every_public_name_is_in_the_reference():

@@ -103,6 +103,68 @@ def test_everyday_use(tmp_path, monkeypatch, capsys):
     assert "GradientMonitor" in capsys.readouterr().out
 
 
+MONITORS = sorted((DOCS / "monitors").glob("*_*.md"))
+
+
+@pytest.mark.parametrize("page", MONITORS, ids=lambda page: page.stem)
+def test_monitors(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = given()
+    probed = [
+        keras.Input((8,)),
+        keras.layers.Dense(4, "relu", kernel_regularizer="l2"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dropout(0.5),
+        keras.layers.Dense(1, "sigmoid"),
+    ]
+    names["model"] = keras.Sequential(probed)
+    names["model"].compile("adam", "binary_crossentropy")
+    _ = run(
+        page.relative_to(DOCS),
+        names,
+        SHORT,
+        ("epochs=20", "epochs=1"),
+        ("samples=50", "samples=2"),
+    )
+    shown = re.findall(r'\.plot\("(.+)"\)', page.read_text())
+    assert [each.name for each in tmp_path.iterdir()] == shown
+
+
+def test_metrics():
+    names = given() | {"classes": 3, "y": np.array([0, 1, 2, 1])}
+    _ = run("metrics.md", names)
+    assert names["metric"].ignore_class == -1
+    assert len(names["weights"]) == 3
+
+
+def test_text_classification(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = given() | {"x_validation": X[:8], "y_validation": Y[:8]}
+    _ = run("text_classification.md", names, ("epochs=8", "epochs=1"))
+    assert (tmp_path / "signals.png").exists()
+
+
+# Where else the code of a page runs.
+ELSEWHERE = {
+    "README.md": "../.ci/run_readme.py",
+    "distributed_training.md": "distribution/test_torch.py",
+    "in_ten_minutes.md": "test_notebook.py",
+    "trackers.md": "test_trackers_page.py",
+    "tuners.md": "test_tuners_page.py",
+    "watch.md": "test_watch.py",
+}
+
+
+def test_all_code_runs():
+    """By a test of the page's folder, or by one that names the page."""
+    for page in (ROOT / "README.md", *DOCS.rglob("*.md")):
+        if page.parent.name in ("concepts", "monitors"):
+            continue
+        if "\n```python\n" in page.read_text():
+            place = ELSEWHERE.get(page.name, "test_guides.py")
+            assert page.name in (ROOT / "tests" / place).read_text()
+
+
 def test_custom_loops(capsys):
     _ = run("guides/custom_loops.md", {})
     printed = capsys.readouterr().out.split("\n")

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import re
 import sys
 
 import pytest
@@ -67,6 +68,19 @@ def test_all_figures_of_a_page_have_both_forms():
         assert f"images/{name}#only-{theme})" in text, name
 
 
+def test_alt_texts_say_what_both_forms_show():
+    for page in (ROOT / "docs").rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        found = re.findall(r"!\[(.*?)\]\((\S+?)_(light|dark)\.png", text)
+        light, dark = (
+            [each[:2] for each in found if each[2] == theme]
+            for theme in ("light", "dark")
+        )
+        assert light == dark
+        for alt, _ in light:
+            assert len(alt.split()) >= 10, alt
+
+
 @pytest.fixture
 def page(measured, monkeypatch, tmp_path):
     """A page with a number, a table and a block, and what was measured."""
@@ -127,3 +141,32 @@ def test_a_number_that_no_page_shows_is_found(measured, page):
     measured.known_numbers()["speed"]["jax"] = "2"
     measured.fill_in(page, measured.known_numbers())
     assert measured.mistakes() == ["No page shows speed.jax."]
+
+
+def test_settings_are_those_of_the_code(measured, monkeypatch, tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    path = folder / "page.md"
+    path.write_text(
+        "Twelve<!-- DEPTH --> layers, 900<!-- ROWS --> rows, 5<!-- SHARE --> "
+        "%, 2<!-- rules/units._HIGH.percent --> %, -8<!-- BIAS -->, "
+        "a<!-- RATE --> rate.\n"
+    )
+    path.with_suffix(".py").write_text(
+        "import numpy as np\nROWS, DEPTH = 1_200, 7\nBIAS = -8.0\n"
+        "SHARE = np.array(3)\nLOW, _ = BOTH = (1e-5, 2)\nRATE = LOW * 10\n"
+    )
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "units.py").write_text("_HIGH: int = 1\n_HIGH = 0.07")
+    monkeypatch.setattr(measured, "ROOT", tmp_path)
+    monkeypatch.setattr(measured, "known_numbers", lambda: {"page": {}})
+    wrong = measured.mistakes()
+    assert len(wrong) == 6
+    assert "shows '900' as ROWS, measured was '1,200'" in wrong[1]
+    assert "shows '5' as SHARE, measured was None" in wrong[2]
+    measured.fill_in(path, measured.known_numbers())
+    assert path.read_text() == (
+        "Seven<!-- DEPTH --> layers, 1,200<!-- ROWS --> rows, 5<!-- SHARE --> "
+        "%, 7<!-- rules/units._HIGH.percent --> %, −8<!-- BIAS -->, "
+        "0.0001<!-- RATE --> rate.\n"
+    )

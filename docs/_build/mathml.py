@@ -11,11 +11,17 @@ from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 
 
+def mathml(formula: str, **display: str) -> str:
+    """Of a formula, with `\\sim` as a relation, which has space around it."""
+    tilde = "<mi>&#x0007E;</mi>"
+    return convert(formula, **display).replace(tilde, "<mo>&#x223C;</mo>")
+
+
 class Inline(InlineProcessor):
     """A formula in a line: `$x$`, without a space inside the dollars."""
 
     def handleMatch(self, m: re.Match[str], data: str) -> Any:  # noqa: N802, of Markdown
-        return self.md.htmlStash.store(convert(m[1])), m.start(0), m.end(0)
+        return self.md.htmlStash.store(mathml(m[1])), m.start(0), m.end(0)
 
 
 class Block(BlockProcessor):
@@ -31,7 +37,7 @@ class Block(BlockProcessor):
         formula, _, rest = text.partition("$$")
         element = etree.SubElement(parent, "p", {"class": "formula"})
         element.text = self.parser.md.htmlStash.store(
-            convert(" ".join(formula.split()), display="block")
+            mathml(" ".join(formula.split()), display="block")
         )
         if rest.strip(" .,\n"):
             blocks.insert(0, rest.strip())

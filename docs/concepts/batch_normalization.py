@@ -10,8 +10,8 @@ from digits import accuracy, compiled, digits
 from keras_concepts.callbacks import BatchNormShiftMonitor
 from measured import Measured
 
-EPOCHS = 8
-MOMENTUMS = (0.99, 0.9)
+EPOCHS, PROBE_ROWS = 8, 256
+SLOW, FAST = MOMENTUMS = (0.99, 0.9)
 
 
 def network(momentum: float) -> keras.Model:
@@ -32,7 +32,7 @@ def measure() -> Measured:
     curves, numbers = {}, {"steps": f"{-(-len(x) // 64)}"}
     for momentum in MOMENTUMS:
         model = network(momentum)
-        monitor = BatchNormShiftMonitor(probe=(x[:256], y[:256]))
+        monitor = BatchNormShiftMonitor(probe=(x[:PROBE_ROWS], y[:PROBE_ROWS]))
         model.fit(x, y, 64, epochs=EPOCHS, verbose=0, callbacks=[monitor])
         rows = [
             monitor.recording.select("", quantity).value
@@ -69,6 +69,7 @@ def draw(series: dict[str, Any], figure: Any) -> None:
     axes.set(
         yscale="log",
         xlabel="epoch",
-        title="loss of the same 256 digits in training mode and at inference",
+        title=f"loss of the same {PROBE_ROWS} digits in training mode and at "
+        "inference",
     )
     figure.legend(title="momentum", loc="outside right upper")

@@ -9,14 +9,15 @@ import keras_concepts as kc
 from digits import compiled, digits, stack
 from measured import Measured
 
-GAPS = np.array([1, 2, 5, 10, 15, 20, 30, 50, 80, 100], dtype="float32")
+SEEDS, WIDEST = 5, 100
+GAPS = np.array([1, 2, 5, 10, 15, 20, 30, 50, 80, WIDEST], dtype="float32")
 
 
 def measure() -> Measured:
     x, y, _, _ = digits()
     first = [
         compiled(stack("relu", 3, seed=seed)).evaluate(x, y, verbose=0)[0]
-        for seed in range(5)
+        for seed in range(SEEDS)
     ]
     # The wrong one of two classes is ahead by so much.
     logits = np.stack([GAPS, np.zeros_like(GAPS)], axis=1)

@@ -7,17 +7,18 @@ import numpy as np
 from keras import layers
 
 import keras_concepts as kc
-from digits import compiled, digits
+from digits import TEST_ROWS, compiled, digits
 from measured import Measured
 
 ROWS, EPOCHS = 300, 100
+UNITS, RATE = 256, 0.5
 
 
 def network(rate: float) -> keras.Model:
     keras.utils.set_random_seed(0)
     hidden: list[Any] = []
     for _ in range(2):
-        hidden += [layers.Dense(256, "relu"), layers.Dropout(rate)]
+        hidden += [layers.Dense(UNITS, "relu"), layers.Dropout(rate)]
     head = layers.Dense(10, "softmax")
     return compiled(keras.Sequential([keras.Input((64,)), *hidden, head]))
 
@@ -29,7 +30,7 @@ def cross_entropy(p: np.ndarray, y: np.ndarray) -> float:
 def measure() -> Measured:
     x, y, x_test, y_test = digits()
     losses, numbers = {}, {}
-    models = {"without": network(0.0), "with": network(0.5)}
+    models = {"without": network(0.0), "with": network(RATE)}
     for name, model in models.items():
         history = model.fit(
             x[:ROWS],
@@ -48,7 +49,7 @@ def measure() -> Measured:
     )
     plain = model.predict(x_test, verbose=0)
     ensemble = kc.mc_predict(model, x_test, samples=50, seed=0)
-    noise = np.random.default_rng(0).random((397, 64)).astype("float32")
+    noise = np.random.default_rng(0).random(x_test.shape).astype("float32")
     of_noise = kc.mc_predict(model, noise, samples=50, seed=0)
     rate = float(numbers["accuracy_with"])
     error = 100 * np.sqrt(rate * (1.0 - rate) / len(y_test))
@@ -56,6 +57,7 @@ def measure() -> Measured:
         "standard_error": f"{error:.1f}",
         "training_loss": f"{training:.3f}",
         "inference_loss": f"{in_inference:.3f}",
+        "above": str(int(np.argmax(np.less(*losses["with"])))),
         "plain_loss": f"{cross_entropy(plain, y_test):.2f}",
         "ensemble_loss": f"{cross_entropy(ensemble.mean, y_test):.2f}",
         "digits_doubt": f"{np.median(ensemble.mutual_information):.3f}",
@@ -73,6 +75,6 @@ def draw(series: dict[str, Any], figure: Any) -> None:
     axes.set(
         yscale="log",
         xlabel="epoch",
-        title="loss on 300 digits and on 397 others",
+        title=f"loss on {ROWS} digits and on {TEST_ROWS} others",
     )
     axes.legend(loc="upper right", ncols=2)

@@ -11,12 +11,15 @@ import keras_concepts as kc
 from digits import digits
 from measured import Measured
 
-EPOCHS, BATCH = 30, 16
+EPOCHS, BATCH, RARE = 30, 16, 8
 
 
 def measure() -> Measured:
     x, y, x_test, y_test = digits()
-    rare, rare_test = (y == 8).astype("int32"), (y_test == 8).astype("int32")
+    rare, rare_test = (
+        (y == RARE).astype("int32"),
+        (y_test == RARE).astype("int32"),
+    )
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -72,6 +75,6 @@ def draw(series: dict[str, Any], figure: Any) -> None:
         xlabel="epoch",
         xticks=range(1, EPOCHS + 1, 3),
         ylim=(0, 1),
-        title="finding the digit 8 among all digits",
+        title=f"finding the digit {RARE} among all digits",
     )
     axes.legend()

@@ -45,11 +45,15 @@ def measure() -> Measured:
         key = name.lower()
         numbers[f"zeros_{key}"] = f"{100 * np.mean(kernel == 0.0):.0f}"
         numbers[f"accuracy_{key}"] = f"{accuracy(model, x_test, y_test):.3f}"
+        if name == "none":
+            rate = accuracy(model, x_test, y_test)
+            error = 100 * np.sqrt(rate * (1.0 - rate) / len(y_test))
+            numbers["standard_error"] = f"{error:.1f}"
         if name in ("L1", "L2"):
             share = reporter.recording.select("", "penalty_share").value[-1]
             numbers[f"share_{key}"] = f"{100 * share:.0f}"
         if name == "L1":
-            small = np.mean(np.abs(kernel) < 1e-3)
+            small = np.mean(np.abs(kernel) < STRENGTH)
             numbers["small_l1"] = f"{100 * small:.0f}"
     return Measured(numbers, weights)
 

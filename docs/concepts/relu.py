@@ -10,7 +10,8 @@ from keras_concepts.callbacks import SignalMonitor
 from measured import Measured
 
 DEPTH, EPOCHS = 20, 10
-RATES = (0.001, 0.01, 0.05)
+UNITS = 128
+LOW, MIDDLE, HIGH = RATES = (0.001, 0.01, 0.05)
 
 
 def error_signals(initializer: str) -> np.ndarray:
@@ -31,12 +32,12 @@ def measure() -> Measured:
     x, y, x_test, y_test = digits()
     dead, numbers = {}, {}
     for rate in RATES:
-        model = compiled(stack("relu", 3, 128), keras.optimizers.Adam(rate))
+        model = compiled(stack("relu", 3, UNITS), keras.optimizers.Adam(rate))
         monitor = SignalMonitor(probe=(x, y))
         model.fit(x, y, 64, epochs=EPOCHS, verbose=0, callbacks=[monitor])
         rows = monitor.recording.select(quantity="zero_activation_units")
         dead[rate] = [
-            float(rows.value[rows.epoch == epoch].sum()) / (3 * 128)
+            float(rows.value[rows.epoch == epoch].sum()) / (3 * UNITS)
             for epoch in range(-1, EPOCHS)
         ]
         name = str(rate).replace("0.", "")

@@ -10,7 +10,8 @@ from digits import accuracy, compiled, digits, stack
 from keras_concepts.callbacks import SignalMonitor
 from measured import Measured
 
-DEPTH, EPOCHS = 12, 15
+DEPTH, UNITS, EPOCHS = 12, 32, 15
+HIDDEN_UNITS = DEPTH * UNITS
 
 
 def normalized() -> keras.Sequential:
@@ -19,7 +20,7 @@ def normalized() -> keras.Sequential:
     hidden: list[Any] = []
     for _ in range(DEPTH):
         hidden += [
-            layers.Dense(32, use_bias=False),
+            layers.Dense(UNITS, use_bias=False),
             layers.BatchNormalization(momentum=0.9),
             layers.Activation("sigmoid"),
         ]
@@ -30,8 +31,8 @@ def normalized() -> keras.Sequential:
 def measure() -> Measured:
     x, y, x_test, y_test = digits()
     networks = {
-        "sigmoid": stack("sigmoid", DEPTH),
-        "ReLU": stack("relu", DEPTH),
+        "sigmoid": stack("sigmoid", DEPTH, UNITS),
+        "ReLU": stack("relu", DEPTH, UNITS),
         "sigmoid, normalized": normalized(),
     }
     hidden = [layer.output for layer in networks["sigmoid"].layers[:-1]]
@@ -53,6 +54,7 @@ def measure() -> Measured:
         ]
     numbers = {
         "slope": f"{np.mean(slopes):.3f}",
+        "product": f"{np.mean(slopes) ** DEPTH:.0e}",
         "saturated_before": f"{saturated['sigmoid'][0]:.0f}",
         "sigmoid_accuracy": f"{scores['sigmoid']:.2f}",
         "relu_accuracy": f"{scores['ReLU']:.2f}",

@@ -9,7 +9,7 @@ import keras_concepts as kc
 from digits import digits, stack
 from measured import Measured
 
-EPOCHS, CLASSES = 40, 10
+EARLY, EPOCHS, CLASSES = 5, 40, 10
 
 
 def train(twice: bool) -> tuple[keras.Model, dict[str, list[float]], list[str]]:
@@ -55,8 +55,8 @@ def measure() -> Measured:
         "loss_twice": f"{twice['loss'][-1]:.2f}",
         "accuracy": f"{100 * once['val_accuracy'][-1]:.0f}",
         "accuracy_twice": f"{100 * twice['val_accuracy'][-1]:.0f}",
-        "early": f"{100 * once['val_accuracy'][4]:.0f}",
-        "early_twice": f"{100 * twice['val_accuracy'][4]:.0f}",
+        "early": f"{100 * once['val_accuracy'][EARLY - 1]:.0f}",
+        "early_twice": f"{100 * twice['val_accuracy'][EARLY - 1]:.0f}",
         "answers": str(len(np.unique(answers))),
         "nothing": "nothing" if not nothing else str(nothing),
         "found": f"`{found[0]}`",

@@ -11,7 +11,8 @@ from measured import Measured
 
 DEPTH, UNITS, EPOCHS = 5, 32, 10
 # Times 16 the pixels lie between 0 and 16, times 255 between 0 and 255.
-SCALES = {"0 to 1": 1.0, "0 to 16": 16.0, "0 to 255": 255.0}
+GREYS, BYTES = 16, 255
+SCALES = {"0 to 1": 1.0, f"0 to {GREYS}": 16.0, f"0 to {BYTES}": 255.0}
 
 
 def measure() -> Measured:

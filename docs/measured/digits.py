@@ -7,19 +7,24 @@ import numpy as np
 from keras import layers
 from sklearn.datasets import load_digits
 
+ROWS, TRAINING_ROWS = 1797, 1400
+TEST_ROWS = ROWS - TRAINING_ROWS
+UNITS, CLASSES = 32, 10
+
 
 def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """1,400 digits to train with and 397 to test with, 8 x 8 pixels, 0 to 1."""
     x, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))
     x, y = (x[order] / 16.0).astype("float32"), y[order].astype("int32")
-    return x[:1400], y[:1400], x[1400:], y[1400:]
+    n = TRAINING_ROWS
+    return x[:n], y[:n], x[n:], y[n:]
 
 
 def stack(
     activation: str,
     depth: int,
-    units: int = 32,
+    units: int = UNITS,
     initializer: str = "glorot_uniform",
     seed: int = 0,
 ) -> keras.Sequential:
@@ -34,7 +39,7 @@ def stack(
         )
         for n in range(depth)
     ]
-    head = layers.Dense(10, "softmax", name="head")
+    head = layers.Dense(CLASSES, "softmax", name="head")
     return keras.Sequential([keras.Input((64,)), *hidden, head])
 
 

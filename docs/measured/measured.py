@@ -1,5 +1,12 @@
-"""What the pages show of measurements, and where it stands in them."""
+"""What the pages show of measurements, and where it stands in them.
 
+A page shows settings, too, such as the number of epochs. They stand before the
+name of a constant in the code: `EPOCHS` of the page's own module, or
+`keras_concepts/rules/harm.PATIENCE`.
+"""
+
+import ast
+import functools
 import json
 import pathlib
 import re
@@ -13,6 +20,14 @@ NAME = r"(?P<name>[\w/.]+)"
 PARTS = (
     r"(?:(?P<source>[\w/]+)\.)?(?P<own>[a-z]\w*)"
     r"(?:\.(?P<row>\d+)\.(?P<column>\d+)(?:\.(?P<word>\d+))?)?"
+)
+CONSTANT = (
+    r"(?:(?P<source>[\w/]+)\.)?(?P<own>_?[A-Z][A-Z_\d]*)(?P<percent>\.percent)?"
+)
+WORDS = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"),
+    *("nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen"),
+    *("sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
 )
 # A number and the comment that names it.
 SHOWN = re.compile(rf"(?P<shown>[^\s|(*\[]+)<!-- {NAME} -->")
@@ -65,6 +80,61 @@ def known_numbers() -> dict[str, dict[str, Any]]:
     return found
 
 
+@functools.cache
+def constants(module: pathlib.Path) -> dict[str, Any]:
+    """Numbers that a module names, without importing it."""
+    found: dict[str, Any] = {}
+    for line in ast.parse(module.read_text(encoding="utf-8")).body:
+        if not isinstance(line, ast.Assign):
+            continue
+        code = compile(ast.Expression(line.value), str(module), "eval")
+        try:
+            value = eval(code, {"__builtins__": {}}, found)
+        except (NameError, AttributeError, TypeError):
+            continue  # of the modules that it imports
+        for target in line.targets:
+            names = target.elts if isinstance(target, ast.Tuple) else [target]
+            values = value if isinstance(target, ast.Tuple) else [value]
+            for name, each in zip(names, values, strict=True):
+                if isinstance(name, ast.Name):
+                    found[name.id] = each
+    return found
+
+
+def constant(page: str, name: str) -> str | None:
+    """A constant of the code, as it is written on a page.
+
+    Of a name that ends in `.percent`, it is a hundred times as large.
+    """
+    found = re.fullmatch(CONSTANT, name)
+    if found is None:
+        return None
+    module = ROOT / f"{found['source'] or f'docs/{page}'}.py"
+    value = constants(module).get(found["own"]) if module.exists() else None
+    if not isinstance(value, int | float):
+        return None
+    value = round(100 * value, 9) if found["percent"] else value
+    text = f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return text.replace("e-0", "e-") if "e" in text else text.replace("-", "−")
+
+
+def named(
+    known: dict[str, dict[str, Any]], page: str, name: str, shown: str
+) -> str | None:
+    """What should stand on a page in place of `shown`; `None` if not known.
+
+    A number that stands there as a word, such as *Twelve*, stays one.
+    """
+    value = lookup(known, page, name)
+    if value is None:
+        value = constant(page, name)
+    is_small = value in map(str, range(len(WORDS)))
+    if value is None or not is_small or shown.lower() not in WORDS:
+        return value
+    word = WORDS[int(value)]
+    return word.capitalize() if shown[0].isupper() else word
+
+
 def lookup(
     known: dict[str, dict[str, Any]], page: str, name: str
 ) -> str | None:
@@ -96,7 +166,7 @@ def fill_in(page: pathlib.Path, known: dict[str, dict[str, Any]]) -> None:
     """Writes the numbers into the page."""
 
     def measured(found: re.Match[str]) -> str:
-        value = lookup(known, page_name(page), found["name"])
+        value = named(known, page_name(page), found["name"], found["shown"])
         if value is None:
             return found[0]
         start, end = (place - found.start() for place in found.span("shown"))
@@ -130,7 +200,7 @@ def mistakes() -> list[str]:
             own = page_name(page)
             plain = re.sub(r"(\.\d+)+$", "", name)
             unused.discard(plain if "." in plain else f"{own}.{plain}")
-            value = lookup(known, own, name)
+            value = named(known, own, name, shown)
             if value != shown:
                 wrong.append(
                     f"{own} shows {shown!r} as {name}, measured was {value!r}."

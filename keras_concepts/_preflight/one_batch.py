@@ -20,8 +20,8 @@ from keras_concepts.recording import Recording
 from keras_concepts.rules.start import LEARNED
 
 LEARNED_ROWS = 16
-# Rows that must have no gradient before a variable counts as unused. Source:
-# an expert of sixteen that gets its share of rows is missed by chance in one
+# Rows that must have no gradient before a variable counts as unused. Source: of
+# sixteen experts that share the rows equally, one is missed by chance in one
 # case of 1e7.
 MORE_ROWS = 256
 # The batch has at most as many rows as the model has weights for.
@@ -137,7 +137,7 @@ class OneBatch:
         more: Callable[[], Any],
         size: int,
     ) -> int:
-        """Takes gradients of other rows: few may use a part of the model.
+        """Takes gradients of other rows: only a few may use some part.
 
         Args:
             trial: The trial.

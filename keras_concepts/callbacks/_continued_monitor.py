@@ -11,8 +11,8 @@ from keras_concepts.callbacks._unfinished_run import (
 from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
 from keras_concepts.instruments.step.end_of_fit import EndOfFit
 
-# A run of many calls records the epochs after which they began only if they
-# differ by this factor, or the list would be written a hundred times.
+# The list of the epochs after which each call of `fit` began is written again
+# only if the epoch has grown by this factor, instead of in each of many calls.
 _GROWTH = 17 / 16
 
 

@@ -82,8 +82,8 @@ class RunLog:
                 on_error="warn",
             )
         self._shared = shared
-        # What monitors that share the recording record to, by their classes and
-        # in the order in which they began; and how many began in this `fit`.
+        # The recordings of monitors that share this log, for each class in the
+        # order in which they began; and how many have begun in this `fit`.
         self._others: dict[str, list[Recording]] = {}
         self._begun: dict[str, int] = {}
         self._model: Any = model
@@ -149,7 +149,7 @@ class RunLog:
         return offset
 
     def recording_for(self, monitor: str) -> Recording:
-        """What another monitor records to: under one name in the whole run."""
+        """Recording of another monitor, with the same name in the whole run."""
         others = self._others.setdefault(monitor, [])
         place = self._begun.get(monitor, 0)
         self._begun[monitor] = place + 1

@@ -312,9 +312,9 @@ def budget_for(model: Any, share: float | None) -> TimeBudget:
 class _Trial:
     """Measures half of the steps, to find out what measuring costs.
 
-    They take turns because the machine may be busy now and idle later, in the
-    order of the Thue-Morse sequence: if every second step were measured, and an
-    epoch had two, its first step would always be of the same kind.
+    Measured and plain steps are mixed, because the machine may be busy now and
+    idle later. Their order is the Thue-Morse sequence: if they simply took
+    turns, the first step of an epoch of two would always be of the same kind.
 
     Args:
         share: Share of the time of a plain step that measuring may add.

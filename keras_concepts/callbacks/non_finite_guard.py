@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_concepts import quantities as q
-from keras_concepts._shown_as_text import show_text
+from keras_concepts._shown_as_text import beside_progress_bar, show_text
 from keras_concepts._validation import (
     check_positive_int,
     checked_bool,
@@ -263,4 +263,4 @@ class NonFiniteGuard(StepMonitor):
         ):
             self.recording.append(epoch, layer, quantity, step, value)
         self.recording.flush()
-        _ = self.sink(message)
+        _ = beside_progress_bar(self.sink, self.params)(message)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from keras_concepts import _backend
 from keras_concepts import quantities as q
-from keras_concepts._shown_as_text import print_through
+from keras_concepts._shown_as_text import beside_progress_bar, print_through
 from keras_concepts._validation import (
     check_positive_int,
     check_probe,
@@ -531,8 +531,9 @@ class TrainingDoctor(ContinuedMonitor):
         with self._careful("judge the run"):
             new = self._judge.check((max(epoch, 0), step))
         self.findings = self._judge.findings
+        sink = beside_progress_bar(self.sink, self.params)
         for each in new:
-            tell(each, self.on_finding, self.sink, self._trained, self._careful)
+            tell(each, self.on_finding, sink, self._trained, self._careful)
 
     def _inside(self, step: int) -> None:
         """Judges the run within a long first epoch."""

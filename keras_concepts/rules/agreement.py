@@ -32,7 +32,7 @@ _LOST = 0.5
 _RUNAWAY = -100.0
 # Labels of these losses are not values that an output could have.
 _OF_SOMETHING_ELSE = ("CTC", "Circle")
-# Words in the names of metrics; `BinaryAccuracy` has two.
+# Words in the names of metrics: two in `BinaryAccuracy`.
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
 _ACCURACIES = {"acc", "accuracy"}
 _ERRORS = {"error", "mse", "mae", "rmse", "mape", "msle", "loss"}
@@ -43,7 +43,7 @@ _ROUNDING = 1e-5
 def is_accuracy(name: str) -> bool:
     """Whether a metric of this name is an accuracy.
 
-    An `acceleration_error` is none, nor is the error of an `acc`.
+    `acceleration_error` is not, and neither is `acc_error`.
     """
     words = {word.lower() for word in _WORD.findall(name)}
     return bool(words & _ACCURACIES) and not words & _ERRORS
@@ -127,10 +127,10 @@ def _of_numbers(t: Training, name: str) -> Curve | None:
 def _squares(t: Training, name: str, ranks: np.ndarray) -> np.ndarray:
     """Squared rank correlations, negative if low predictions mean high labels.
 
-    They are not negative if the loss may want exactly that, as for risks and
-    survival times, or for distances that are small for similar pairs; or if it
-    is not known what the loss wants. If the loss ignores the labels, the ranks
-    are due to chance.
+    They are not negative if the loss may reward exactly that, as for risks and
+    survival times, or for distances that are small for similar pairs; or if
+    what it rewards is not known. If the loss ignores the labels, the ranks are
+    due to chance.
     """
     if ignores_labels(t) == "without_labels":
         return np.full(len(ranks), -np.inf)

@@ -22,12 +22,12 @@ from keras_concepts.rules.training import Training
     ),
 )
 def copied_labels(t: Training) -> Iterator[Evidence]:
-    """The labels of each step are the integers that the model is given.
+    """The labels of a sequence are the integers of its input, step by step.
 
     They are equal in every entry that counts, in up to 256 rows of three steps
-    or more. Known false alarms: autoencoders of tokens and exercises in copying
-    want exactly that; so it is only information. Models that mask or corrupt
-    their inputs themselves; guard: none.
+    or more. Known false alarms: autoencoders of tokens, and models that learn
+    to copy; guard: it is only information. Models that mask or corrupt their
+    inputs themselves; guard: none.
     """
     for head in t.heads:
         name = t.targets.get(head["output"], {}).get("copied_input")

@@ -212,15 +212,15 @@ def metric_disagrees(t: Training) -> Iterator[Evidence]:
                         0.5,
                     ),
                 ),
-                "Use a metric of numbers."
+                "Use a metric for numbers, such as the mean absolute error."
                 if of_numbers
                 else "Use a metric that fits the labels, with a threshold on "
                 "the scale of the outputs (logits or probabilities).",
                 'metrics=["mae"]'
                 if of_numbers
-                else 'metrics=["accuracy"]  # Keras chooses it by the shapes',
+                else 'metrics=["accuracy"]  # Keras chooses which one',
                 why="An accuracy counts predictions that equal the target "
-                "exactly, which numbers hardly ever do."
+                "exactly, and predicted numbers hardly ever do."
                 if of_numbers
                 else "",
             )

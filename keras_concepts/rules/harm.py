@@ -294,14 +294,14 @@ def makes_progress(t: Training, by_training: bool = False) -> bool:
     Where labels are mostly noise, the best model is hardly better than a
     constant. For the squared error and for cross-entropies, a sum over `n`
     samples that is `g` nats below that of a constant has a standard error of
-    about `sqrt(2 g)`, so that `g` is significant above 8. It must be above that
-    in the last epochs, in one of these:
+    about `sqrt(2 g)`, so that `g` is significant above 8. It must be above 8 in
+    each of the last epochs, for one of these losses:
 
     - the validation loss, compared with the best constant for its own labels;
     - in the first two epochs, the loss of the probe, if the standard error of
       the constant's is known: nothing has been memorized yet;
-    - if asked for, the training loss, where `g` must also exceed the number of
-      trainable weights, which is twice what they can learn from noise.
+    - if `by_training`, the training loss, where `g` must also exceed the number
+      of trainable weights, which is twice what they can learn from noise.
 
     Args:
         t: What is known of the run.
@@ -436,7 +436,7 @@ def patience(planned: int) -> int:
 def is_a_first_try(t: Training) -> bool:
     """Whether the run is short, and perhaps one of many calls of `fit`.
 
-    Calls of few epochs that continue a run count together.
+    The steps of calls with few epochs that continue a run are added up.
     """
     steps, planned = t.facts.get("steps_per_epoch"), t.planned_epochs
     if t.facts.get("continued"):

@@ -24,8 +24,8 @@ _ENOUGH = 0.3
 # deviations: a smaller excess may be noise. Source: this project.
 _EXCESS = 1.0
 # Share of a constant's loss that is left if each prediction is as close to its
-# target as the range of the head allows. Source: standardized normal targets
-# keep .15 of it behind a tanh; a few outliers keep some hundredths.
+# target as the range of the head allows. Source: for standardized normal
+# targets and a tanh it is 0.15; for a few outliers, some hundredths.
 _UNREACHABLE = 0.1
 # Labels per sample: a softmax cannot predict several. Source: this project.
 _LABELS_OF_A_SAMPLE = 1.2

@@ -73,10 +73,10 @@ def batch_not_learned(t: Training) -> Iterator[Evidence]:
 def no_gradient(t: Training) -> Iterator[Evidence]:
     """The gradient of a trainable variable is exactly 0 in every entry.
 
-    It is so before the first step and in all steps of the trial on one batch
-    (variant `batch`), so layers below a head of zeros are not reported; and on
-    up to 256 other rows, since few rows may use a part of the model, such as an
-    expert.
+    This holds before the first step and in all steps of the trial on one batch
+    (variant `batch`), so layers below a head of zeros are not reported; and for
+    up to 256 other rows, since only a few rows may use some part of the model,
+    such as an expert.
 
     Known false alarm: vectors that cancel out by design, such as the bias of
     the keys in attention; vectors are reported only if no variable of their

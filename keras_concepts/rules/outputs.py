@@ -33,11 +33,11 @@ def output_without_progress(t: Training) -> Iterator[Evidence]:
     """One of several outputs is no better than a constant prediction.
 
     After half of the epochs, its loss in the logs is less than 5 % below that
-    of a constant (variant `output`), and will still be at the end at the
-    current pace; 20 % if its validation loss was never below a constant's. Only
-    information, since the other rules judge the outputs together. Known false
-    alarms: outputs that must not learn, as in adversarial training; noise; long
-    plateaus, guard: half of the epochs.
+    of a constant (variant `output`; less than 20 % if its validation loss was
+    never below a constant's), and will still be at the end at the current pace.
+    It is only information, since other rules judge the outputs together. Known
+    false alarms: outputs that must not learn, as in adversarial training;
+    noise; long plateaus, guard: half of the epochs.
     """
     if len(t.heads) < 2 or is_a_first_try(t):
         return

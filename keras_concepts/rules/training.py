@@ -290,8 +290,9 @@ class Training:
             return max(self.ended_epochs, 1)
         planned = self.facts.get("epochs") or 0
         planned -= self.facts.get("initial_epoch") or 0
-        # If one `fit` follows another, twice the epochs until the last one. Of
-        # one that begins now, the last check of the one before did not know.
+        # In a run of several calls of `fit`, at least twice the epochs before
+        # the last call: as many may follow. A call that begins after the last
+        # epoch is left out, since a check at that moment did not know of it.
         begun = self.facts.get("continued") or []
         planned = max(
             [planned] + [2 * n for n in begun if n < self.ended_epochs]

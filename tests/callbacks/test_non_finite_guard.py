@@ -365,6 +365,15 @@ class TestUse:
         printed = capsys.readouterr().out
         assert "at step 2 (epoch 1, batch 3): the loss" in printed
 
+    @pytest.mark.parametrize("verbose", ["auto", 1, 2])
+    def test_the_message_has_lines_of_its_own(self, verbose, capsys):
+        model, rows = plant("loss")
+        guard = NonFiniteGuard(check_every=1)
+        model.fit(*rows, batch_size=4, verbose=verbose, callbacks=[guard])
+        printed = capsys.readouterr().out.splitlines()
+        [line] = [line for line in printed if "NonFiniteGuard: " in line]
+        assert line.startswith("NonFiniteGuard: first non-finite value")
+
     def test_large_and_finite_is_no_alarm(self):
         """Squares beyond the range of float32."""
         model = model_of(loss=lambda y, p: 1e25 * ops.square(p))

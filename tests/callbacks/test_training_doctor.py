@@ -389,6 +389,15 @@ def test_the_output_is_that_of_keras_and_a_verdict(verbose, capsys):
     assert "checked" in with_doctor.lower()
 
 
+@pytest.mark.parametrize("verbose", ["auto", 1, 2])
+def test_a_finding_has_a_line_of_its_own(verbose, capsys):
+    model, doctor = mismatch_with(sink=print)
+    model.fit(X, Y, epochs=1, verbose=verbose, callbacks=[doctor])
+    printed = capsys.readouterr().out.splitlines()
+    [line] = [line for line in printed if "TrainingDoctor: " in line]
+    assert line.startswith("TrainingDoctor: error: head_loss_mismatch")
+
+
 def test_on_finding_report():
     said = []
     fit(*mismatch_with(sink=said.append))

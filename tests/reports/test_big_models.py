@@ -9,7 +9,12 @@ from rich.console import Console
 
 from keras_concepts import quantities as q
 from keras_concepts.recording import Recording
-from keras_concepts.reports import plot_recording, print_recording, report_of
+from keras_concepts.reports import (
+    plot_recording,
+    print_recording,
+    report_html,
+    report_of,
+)
 from pictures import check_layout
 
 ROW = re.compile(r"(a_long_model_name_)?stage_\d")
@@ -87,12 +92,12 @@ def _rows(monitor, random):
     }[monitor]
 
 
-def big(layers):
+def big(layers, **epochs):
     names = [
         f"a_long_model_name_stage_{i // 30}_block_{i // 3}_{KINDS[i % 3]}"
         for i in range(layers)
     ]
-    return record(names, [KINDS[i % 3] for i in range(layers)])
+    return record(names, [KINDS[i % 3] for i in range(layers)], **epochs)
 
 
 def text(recording, monitor, width, **options):
@@ -139,6 +144,13 @@ def test_figures_of_a_big_model(layers, monkeypatch):
     del figures["NonFiniteGuard"]  # has too few texts to collide
     for figure in figures.values():
         check_layout(figure, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "epochs", [4, pytest.param(100, marks=pytest.mark.long)]
+)
+def test_the_page_of_a_big_model_is_not_big(epochs):
+    assert len(report_html(big(150, epochs=epochs)).encode()) < 1_000_000
 
 
 def test_layers_of_one_class_stand_together(model):

@@ -16,12 +16,12 @@ from keras_concepts.instruments.data.prediction_losses import (
     smallest,
 )
 
-# Entries of the predictions for one row per class.
+# Most entries of the predictions if there is one row per class.
 _MOST_OF_CLASSES = 8_000_000
 # Losses whose value for a constant has a closed form.
 _CLOSED = {"CategoricalCrossentropy", "SparseCategoricalCrossentropy"}
-# Standard error of the estimate of what was not seen, relative to it. Source:
-# words by Zipf's law, of which as many as a fifth were seen.
+# Standard error of the estimate for classes that were not seen, relative to the
+# estimate. Source: tried on words drawn by Zipf's law, a fifth of them seen.
 _ROUGH = 0.25
 
 

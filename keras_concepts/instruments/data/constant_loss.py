@@ -49,18 +49,19 @@ def constant_losses(
 ) -> ConstantLosses:
     """The compiled loss of the best constant prediction, and of a uniform one.
 
-    All labels are compared with the same prediction. For classes it is their
-    shares; for answers the mean of each column; for numbers the mean and median
-    of each entry, for relative losses the matching means, and for a user's own
-    loss a few quantiles; with label smoothing also the smoothed shares. They
-    are passed as logits where the loss takes logits. The smallest loss counts.
+    All labels are compared with the same predictions, and the smallest loss
+    counts. For classes these are their shares; for yes-or-no labels the mean of
+    each column; for numbers the mean and median of each entry, for relative
+    losses the matching means, and for a user's own loss a few quantiles; with
+    label smoothing also the smoothed shares. Where the loss takes logits, they
+    are passed as logits.
     `loss_weights` are ignored. A sum over the batch is scaled to the size of a
     batch.
 
     Where each entry has one class, the loss is computed once per class that
     occurs, and weighted by its share; for very many classes, only
     cross-entropies are known. Otherwise up to 262,144 evenly spaced rows and
-    2,000,000 entries are read, of a user's own loss up to 2,048 rows.
+    2,000,000 entries are read; for a user's own loss, up to 2,048 rows.
 
     If there are more rows than those in `y`, the entropy of their classes is
     higher than that of the classes seen, because rare classes have not been

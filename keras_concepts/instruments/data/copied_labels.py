@@ -1,4 +1,4 @@
-"""Whether labels repeat an input, as a language model must not be given."""
+"""Whether labels repeat an input, which is wrong for a language model."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +13,7 @@ from keras_concepts.instruments.data.rows import (
 )
 
 _ROWS = 256
-# Sequences that a few entries cannot show.
+# Shorter sequences may be equal by chance.
 _STEPS = 3
 
 
@@ -30,7 +30,8 @@ def copied_input(
         ignored: Labels that the loss ignores.
 
     Returns:
-        `None` also for labels that are not sequences, or all the same.
+        Its name; `None` if there is none, if the labels are not sequences, or
+        if all labels are the same.
     """
     count = row_count(y)
     if not count:

@@ -77,11 +77,12 @@ def sortedness(classes: np.ndarray) -> float | None:
 
 
 def count_runs(classes: np.ndarray, batch_size: int) -> int | None:
-    """Stretches of rows of the same class; `None` without rows.
+    """Number of runs of rows of the same class; `None` without rows.
 
-    Or of batches with the same most frequent class, if there are fewer of these
-    and each class is the most frequent of some batch: where sorted rows were
-    shuffled a little, the class of single rows changes more often.
+    Where sorted rows were shuffled a little, the class of single rows changes
+    more often. So runs of batches with the same most frequent class count
+    instead, if there are fewer of these and each class is the most frequent of
+    some batch.
 
     Args:
         classes: `(n,)`, in their own order.

@@ -189,10 +189,10 @@ class ForwardPass:
         )
 
     def has_other_sites(self, outputs: frozenset[int]) -> bool:
-        """Whether a pass with these `outputs` would have its zeros elsewhere.
+        """Whether a pass with these `outputs` would add zeros elsewhere.
 
         Args:
-            outputs: Numbers of calls in this pass, which had none.
+            outputs: Numbers of calls in this pass, to which it added none.
         """
         return any(
             call.number in outputs and call.slope is not None

@@ -10,8 +10,8 @@ class ExecutionCount:
     """Finds out where the data ended, if an execution has several steps.
 
     The last execution of an epoch may take fewer steps than the others, and
-    Keras does not say how many. But each step of Keras' own calls the optimizer
-    once, and that is counted.
+    Keras does not say how many. But each of Keras' own steps calls the
+    optimizer once, and these calls are counted.
 
     Args:
         model: The model in `fit`.

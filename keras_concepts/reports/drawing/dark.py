@@ -3,7 +3,7 @@
 import colorsys
 from typing import Any
 
-# What white and black are in the dark.
+# Colours that replace white and black.
 DARK = (0.043, 0.047, 0.059), (0.9, 0.9, 0.9)
 
 
@@ -37,7 +37,7 @@ def darken(figure: Any) -> None:
 
 
 def _in_cells(figure: Any) -> set[Any]:
-    """Numbers in coloured cells: these keep their colours, and so do they."""
+    """Numbers in coloured cells, which keep their colours, as the cells do."""
     from matplotlib.collections import QuadMesh
 
     kept: set[Any] = set()
@@ -64,7 +64,7 @@ def _darken_line(line: Any) -> None:
 
 
 def _darken_kinds(artist: Any) -> None:
-    """Lightens the few colours of what has a colour for each kind."""
+    """Lightens a colour map of a few colours, one for each kind."""
     from matplotlib.colors import ListedColormap
 
     cmap = getattr(artist, "cmap", None)
@@ -74,7 +74,7 @@ def _darken_kinds(artist: Any) -> None:
 
 
 def _dark(colour: Any) -> Any:
-    """A grey turned over; another colour no darker than the middle."""
+    """An inverted grey; any other colour not too dark."""
     from matplotlib.colors import to_rgba
 
     if isinstance(colour, str) and colour in ("none", "auto"):
