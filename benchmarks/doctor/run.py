@@ -7,7 +7,7 @@
 For each program and seed, `FOLDER/NAME-SEED.jsonl` is the doctor's recording,
 and a line of `FOLDER/outcomes.jsonl` says what was learned and found. What is
 there already is not run again. `--references` trains the sane programs alone
-and rewrites `reference_gains.json`, the yardstick of all others.
+and writes them to `reference_gains.json`, the yardstick of all others.
 """
 
 import os
@@ -200,11 +200,13 @@ def described(program: Program, row: dict[str, Any]) -> str:
 
 
 def write_references(path: pathlib.Path) -> None:
+    """Of the programs that were run; what is known of others stays."""
     gains: dict[str, list[float]] = {}
     for line in path.read_text().splitlines():
         row = json.loads(line)
         if "gain" in row:
             gains.setdefault(row["name"], []).append(round(row["gain"], 4))
+    gains = outcome.reference_gains() | gains
     outcome.GAINS.write_text(json.dumps(dict(sorted(gains.items())), indent=1))
 
 

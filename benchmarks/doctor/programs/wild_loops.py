@@ -284,11 +284,11 @@ def bandit() -> Fit:
     d = data.digits()
     random = np.random.default_rng(91)
     model = mlp(64)(d, layers.Dense(10, "softmax"))
-    model.compile(keras.optimizers.Adam(5e-3), ENTROPY)
+    model.compile(keras.optimizers.Adam(1e-3), ENTROPY)
 
     def train(callbacks: Callbacks) -> list[Any]:
         histories = []
-        for _ in range(40):
+        for _ in range(60):
             p = predicted(model, d.x)
             drawn = random.random((len(p), 1))
             chosen = np.minimum((p.cumsum(1) < drawn).sum(1), 9)
@@ -334,7 +334,7 @@ def episodes(model: Any, random: Any, count: int, greedy: bool = False) -> Any:
     return np.stack(states), np.stack(pushes), np.stack(standing)
 
 
-def pole(normalized: bool, sign: float = 1.0, rate: float = 0.02) -> Any:
+def pole(normalized: bool, sign: float = 1.0) -> Callable[[], Fit]:
     """REINFORCE. Gain: 0 is a random policy's 22 steps, 1 is all 120."""
 
     def build() -> Fit:
@@ -342,11 +342,13 @@ def pole(normalized: bool, sign: float = 1.0, rate: float = 0.02) -> Any:
         model = keras.Sequential([
             keras.Input((4,)), layers.Dense(16, "tanh"),
             layers.Dense(2, "softmax")])
-        model.compile(keras.optimizers.Adam(rate), ENTROPY)
+        model.compile(
+            keras.optimizers.Adam(0.01) if normalized
+            else keras.optimizers.SGD(0.1, 0.9), ENTROPY)
 
         def train(callbacks: Callbacks) -> list[Any]:
             histories = []
-            for _ in range(30):
+            for _ in range(40):
                 states, pushes, standing = episodes(model, random, 12)
                 rewards = standing * (1.0 if normalized else 100.0)
                 returns = np.zeros_like(rewards)
