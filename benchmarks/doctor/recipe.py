@@ -1,7 +1,7 @@
 """How a program is defined: data, network and the arguments of `fit`."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -43,7 +43,7 @@ class Fit:
             if that can be something else.
         constant_loss: Validation loss of the best constant prediction.
         train: Calls `fit` several times, each time with the callbacks that it
-            is given, and returns the histories; `arguments` are not used then.
+            is given, and yields each history; `arguments` are not used then.
     """
 
     model: Any
@@ -51,7 +51,7 @@ class Fit:
     gain: Callable[[Any], float]
     reported: Callable[[Any], float] | None = None
     constant_loss: float | None = None
-    train: Callable[[list[Any]], list[Any]] | None = None
+    train: Callable[[list[Any]], Iterator[Any]] | None = None
 
 
 def fit(

@@ -27,6 +27,7 @@ import time
 import traceback
 import warnings
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -66,7 +67,14 @@ def run(
         if folder is not None:
             doctor = watched(folder / f"{program.name}-{seed}.jsonl")
         keras.utils.set_random_seed(seed)
-        histories = trained(fit, [doctor] if doctor else [])
+        histories, findings = [], []
+        for history in trained(fit, [doctor] if doctor else []):
+            if doctor:  # it forgets them when the next `fit` begins
+                before = sum(steps_of(fit, h) for h in histories)
+                findings += [
+                    moved(f.to_json(), before) for f in doctor.findings
+                ]
+            histories.append(history)
         logs = joined(histories)
         gain = fit.gain(fit.model)
         reported = fit.reported(fit.model) if fit.reported else None
@@ -81,9 +89,7 @@ def run(
             **outcome.verdict(
                 program, gain, reported, logs, fit.constant_loss, gains
             ),
-            "findings": [f.to_json() for f in doctor.findings]
-            if doctor
-            else [],
+            "findings": findings,
         }
     except Exception as error:
         row |= {
@@ -94,15 +100,23 @@ def run(
     return row
 
 
-def trained(fit: Fit, callbacks: list[Any]) -> list[Any]:
-    """The histories of all calls of `fit`."""
+def trained(fit: Fit, callbacks: list[Any]) -> Iterator[Any]:
+    """The history of each call of `fit`."""
     if fit.train is not None:
-        return fit.train(callbacks)
+        yield from fit.train(callbacks)
+        return
     arguments = dict(fit.arguments)
     given = arguments.pop("callbacks", [])
-    return [
-        fit.model.fit(**arguments, verbose=0, callbacks=[*given, *callbacks])
-    ]
+    yield fit.model.fit(**arguments, verbose=0, callbacks=[*given, *callbacks])
+
+
+def moved(finding: dict[str, Any], steps: int) -> dict[str, Any]:
+    """With steps counted from the first call of `fit`."""
+    for key in ("since", "noticed", "resolved"):
+        if finding.get(key) is not None:
+            epoch, step = finding[key]
+            finding[key] = [epoch, step + steps]
+    return finding
 
 
 def joined(histories: list[Any]) -> dict[str, list[float]]:

@@ -5,7 +5,7 @@ A gain of 0 is that of the best constant prediction or, of policies, of a random
 one; 1 is a perfect one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -31,7 +31,7 @@ ENTROPY = "sparse_categorical_crossentropy"
 Callbacks = list[Any]
 
 
-def loop(model: Any, train: Callable[[Callbacks], list[Any]],
+def loop(model: Any, train: Callable[[Callbacks], Iterator[Any]],
          judge: Callable[[Any], float]) -> Fit:
     return Fit(model, {}, judge, train=train)
 
@@ -52,16 +52,14 @@ def epoch_by_epoch(anew: bool, shown: bool = False) -> Callable[[], Fit]:
         d = data.digits()
         models = [classifier(d, 4e-4)]
 
-        def train(callbacks: Callbacks) -> list[Any]:
-            histories = []
+        def train(callbacks: Callbacks) -> Iterator[Any]:
             for _ in range(14):
                 if anew:
                     models[0] = classifier(d, 4e-4)
-                histories.append(models[0].fit(
+                yield models[0].fit(
                     d.x, d.y, epochs=1, batch_size=32, verbose=0,
                     callbacks=callbacks,
-                    validation_data=(d.x_test, d.y_test) if shown else None))
-            return histories
+                    validation_data=(d.x_test, d.y_test) if shown else None)
 
         return loop(models[0], train, lambda m: gain(
             d, predicted(models[0], d.x_test)))
@@ -86,11 +84,10 @@ def in_chunks(in_order: bool) -> Callable[[], Fit]:
         rows = np.argsort(d.y, kind="stable") if in_order else np.arange(
             len(d.y))
 
-        def train(callbacks: Callbacks) -> list[Any]:
-            return [
-                model.fit(d.x[part], d.y[part], epochs=3, batch_size=32,
-                          verbose=0, callbacks=callbacks)
-                for part in np.array_split(rows, 8)]
+        def train(callbacks: Callbacks) -> Iterator[Any]:
+            for part in np.array_split(rows, 8):
+                yield model.fit(d.x[part], d.y[part], epochs=3, batch_size=32,
+                                verbose=0, callbacks=callbacks)
 
         return loop(model, train, lambda m: gain(d, predicted(m, d.x_test)))
 
@@ -110,9 +107,10 @@ def curriculum() -> Fit:
         keras.Input((None, 2)), layers.GRU(24), layers.Dense(1)])
     model.compile(keras.optimizers.Adam(8e-3), "mse")
 
-    def train(callbacks: Callbacks) -> list[Any]:
-        return [model.fit(d.x, d.y, epochs=8, batch_size=64, verbose=0,
-                          callbacks=callbacks) for d in parts]
+    def train(callbacks: Callbacks) -> Iterator[Any]:
+        for d in parts:
+            yield model.fit(d.x, d.y, epochs=8, batch_size=64, verbose=0,
+                            callbacks=callbacks)
 
     last = parts[-1]
     return loop(model, train, lambda m: r_squared(
@@ -126,11 +124,11 @@ def harder() -> Fit:
     model = classifier(d)
     x_test = d.x_test + 0.35 * random.normal(size=d.x_test.shape)
 
-    def train(callbacks: Callbacks) -> list[Any]:
-        return [model.fit(
-            d.x + noise * random.normal(size=d.x.shape), d.y, epochs=4,
-            batch_size=32, verbose=0, callbacks=callbacks)
-            for noise in (0.0, 0.1, 0.2, 0.3, 0.4)]
+    def train(callbacks: Callbacks) -> Iterator[Any]:
+        for noise in (0.0, 0.1, 0.2, 0.3, 0.4):
+            yield model.fit(
+                d.x + noise * random.normal(size=d.x.shape), d.y, epochs=4,
+                batch_size=32, verbose=0, callbacks=callbacks)
 
     return loop(model, train, lambda m: gain(d, predicted(m, x_test)))
 
@@ -150,17 +148,15 @@ def two_phases(second: float) -> Callable[[], Fit]:
         model = keras.Sequential([
             keras.Input((14, 14, 1)), body, layers.Dense(10, "softmax")])
 
-        def train(callbacks: Callbacks) -> list[Any]:
-            histories = []
+        def train(callbacks: Callbacks) -> Iterator[Any]:
             for trainable, rate, epochs in ((False, 5e-3, 5),
                                             (True, second, 8)):
                 body.trainable = trainable
                 model.compile(keras.optimizers.Adam(rate), ENTROPY,
                               metrics=["accuracy"])
-                histories.append(model.fit(
+                yield model.fit(
                     d.x, d.y, epochs=epochs, batch_size=32, verbose=0,
-                    callbacks=callbacks, validation_split=0.1))
-            return histories
+                    callbacks=callbacks, validation_split=0.1)
 
         return loop(model, train, lambda m: gain(d, predicted(m, d.x_test)))
 
@@ -179,17 +175,15 @@ def own_labels() -> Fit:
     known, others = d.x[:150], d.x[150:]
     model = classifier(d)
 
-    def train(callbacks: Callbacks) -> list[Any]:
+    def train(callbacks: Callbacks) -> Iterator[Any]:
         x, y = known, d.y[:150]
-        histories = []
         for epochs in (20, 6, 6, 6):
-            histories.append(model.fit(x, y, epochs=epochs, batch_size=32,
-                                       verbose=0, callbacks=callbacks))
+            yield model.fit(x, y, epochs=epochs, batch_size=32,
+                                       verbose=0, callbacks=callbacks)
             p = predicted(model, others)
             sure = p.max(-1) > 0.9
             x = np.concatenate([known, others[sure]])
             y = np.concatenate([d.y[:150], p[sure].argmax(-1)])
-        return histories
 
     return loop(model, train, lambda m: gain(d, predicted(m, d.x_test)))
 
@@ -206,21 +200,20 @@ def layer_by_layer() -> Fit:
         keras.Input((784,)), *stack, layers.Dense(10, "softmax")])
     model.compile(keras.optimizers.Adam(5e-3), ENTROPY)
 
-    def train(callbacks: Callbacks) -> list[Any]:
-        x, histories = d.x, []
+    def train(callbacks: Callbacks) -> Iterator[Any]:
+        x = d.x
         for size, layer in zip(sizes, stack, strict=False):
             single = keras.Sequential([
                 keras.Input((size,)), layer, layers.Dense(size, "sigmoid")])
             single.compile(keras.optimizers.Adam(3e-3), "mse")
-            histories.append(single.fit(
+            yield single.fit(
                 x, x, epochs=6, batch_size=32, verbose=0,
-                callbacks=callbacks))
+                callbacks=callbacks)
             x = predicted(keras.Sequential([
                 keras.Input((size,)), layer]), x).astype("float32")
-        histories.append(model.fit(
+        yield model.fit(
             d.x, d.y, epochs=10, batch_size=32, verbose=0,
-            callbacks=callbacks))
-        return histories
+            callbacks=callbacks)
 
     return loop(model, train, lambda m: gain(d, predicted(m, d.x_test)))
 
@@ -236,17 +229,15 @@ def boosted() -> Fit:
     def summed(x: Array) -> Array:
         return np.sum([0.6 * predicted(m, x) for m in models], 0)
 
-    def train(callbacks: Callbacks) -> list[Any]:
-        histories = []
+    def train(callbacks: Callbacks) -> Iterator[Any]:
         for _ in range(6):
             rest = d.y - summed(d.x) if models else d.y
             model = mlp(8)(d, layers.Dense(1))
             model.compile(keras.optimizers.Adam(0.01), "mse")
-            histories.append(model.fit(
+            yield model.fit(
                 d.x, rest.astype("float32"), epochs=6, batch_size=32,
-                verbose=0, callbacks=callbacks))
+                verbose=0, callbacks=callbacks)
             models.append(model)
-        return histories
 
     return loop(None, train, lambda m: r_squared(d.y_test, summed(d.x_test)))
 
@@ -259,15 +250,13 @@ def folds() -> Fit:
     d = data.wine()
     models: list[Any] = []
 
-    def train(callbacks: Callbacks) -> list[Any]:
-        histories = []
+    def train(callbacks: Callbacks) -> Iterator[Any]:
         for held in np.array_split(np.arange(len(d.y)), 5):
             rest = np.setdiff1d(np.arange(len(d.y)), held)
             models.append(classifier(d, 5e-3, 16))
-            histories.append(models[-1].fit(
+            yield models[-1].fit(
                 d.x[rest], d.y[rest], epochs=15, batch_size=16, verbose=0,
-                validation_data=(d.x[held], d.y[held]), callbacks=callbacks))
-        return histories
+                validation_data=(d.x[held], d.y[held]), callbacks=callbacks)
 
     return loop(None, train, lambda m: float(np.mean([
         gain(d, predicted(model, d.x_test)) for model in models])))
@@ -286,17 +275,15 @@ def bandit() -> Fit:
     model = mlp(64)(d, layers.Dense(10, "softmax"))
     model.compile(keras.optimizers.Adam(1e-3), ENTROPY)
 
-    def train(callbacks: Callbacks) -> list[Any]:
-        histories = []
+    def train(callbacks: Callbacks) -> Iterator[Any]:
         for _ in range(60):
             p = predicted(model, d.x)
             drawn = random.random((len(p), 1))
             chosen = np.minimum((p.cumsum(1) < drawn).sum(1), 9)
             reward = (chosen == d.y).astype("float32")
-            histories.append(model.fit(
+            yield model.fit(
                 d.x, chosen, sample_weight=reward - reward.mean(),
-                batch_size=64, verbose=0, callbacks=callbacks))
-        return histories
+                batch_size=64, verbose=0, callbacks=callbacks)
 
     return loop(model, train, lambda m: gain(d, predicted(m, d.x_test)))
 
@@ -346,8 +333,7 @@ def pole(normalized: bool, sign: float = 1.0) -> Callable[[], Fit]:
             keras.optimizers.Adam(0.01) if normalized
             else keras.optimizers.SGD(0.1, 0.9), ENTROPY)
 
-        def train(callbacks: Callbacks) -> list[Any]:
-            histories = []
+        def train(callbacks: Callbacks) -> Iterator[Any]:
             for _ in range(40):
                 states, pushes, standing = episodes(model, random, 12)
                 rewards = standing * (1.0 if normalized else 100.0)
@@ -360,12 +346,11 @@ def pole(normalized: bool, sign: float = 1.0) -> Callable[[], Fit]:
                 if normalized:
                     returns = (returns - returns.mean()) / (
                         returns.std() + 1e-6)
-                histories.append(model.fit(
+                yield model.fit(
                     states[standing].astype("float32"),
                     pushes[standing].astype("int32"),
                     sample_weight=(sign * returns).astype("float32"),
-                    batch_size=128, epochs=1, verbose=0, callbacks=callbacks))
-            return histories
+                    batch_size=128, epochs=1, verbose=0, callbacks=callbacks)
 
         def judge(m: Any) -> float:
             _, _, standing = episodes(
@@ -411,9 +396,8 @@ def grid(update: int, gamma: float = 0.9) -> Callable[[], Fit]:
             spot = np.clip(spot, 0, 5)
             return spot[..., 0] * 6 + spot[..., 1]
 
-        def train(callbacks: Callbacks) -> list[Any]:
+        def train(callbacks: Callbacks) -> Iterator[Any]:
             memory = np.zeros((0, 3), int)
-            histories = []
             for turn in range(60):
                 place = random.integers(0, 35, 40)
                 values = model.predict_on_batch(eye[place])
@@ -429,12 +413,11 @@ def grid(update: int, gamma: float = 0.9) -> Callable[[], Fit]:
                 at_goal = rows[:, 2] == 35
                 y[np.arange(256), rows[:, 1]] = np.where(
                     at_goal, 1.0, -0.02 + gamma * later.max(-1))
-                histories.append(model.fit(
+                yield model.fit(
                     eye[rows[:, 0]], y, batch_size=32, epochs=2, verbose=0,
-                    callbacks=callbacks))
+                    callbacks=callbacks)
                 if update and turn % update == update - 1:
                     target.set_weights(model.get_weights())
-            return histories
 
         def judge(m: Any) -> float:
             best = predicted(m, eye).argmax(-1)

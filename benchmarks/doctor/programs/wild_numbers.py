@@ -27,7 +27,7 @@ from benchmarks.doctor.recipe import (
     fit,
     r_squared,
 )
-from benchmarks.doctor.registry import faulty, faulty_fit, healthy, variant
+from benchmarks.doctor.registry import faulty, faulty_fit, healthy
 
 # Tables of programs read better in their own layout.
 # fmt: off

@@ -5,6 +5,7 @@ frequent symbols (`below_unigram`, `beyond_most_frequent`), of 1 that of a
 perfect model; models that write are judged by what they write freely.
 """
 
+import calendar
 import functools
 import pydoc_data.topics
 import re
@@ -358,8 +359,7 @@ faulty_fit("wild-tags-of-other-sentences", "tagging", expected.SHUFFLED,
 @functools.cache
 def dates(rows: int = 2000) -> tuple[Array, Array]:
     """Dates as people write them, and as numbers: 1987-03-21."""
-    months = ("january february march april may june july august september "
-              "october november december").split()
+    months = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
     random = np.random.default_rng(43)
     known = " ,abcdefghijklmnopqrstuvwxyz0123456789"
     number = {c: i + 1 for i, c in enumerate(known)}
