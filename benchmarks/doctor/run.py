@@ -110,15 +110,6 @@ def trained(fit: Fit, callbacks: list[Any]) -> Iterator[Any]:
     yield fit.model.fit(**arguments, verbose=0, callbacks=[*given, *callbacks])
 
 
-def moved(finding: dict[str, Any], steps: int) -> dict[str, Any]:
-    """With steps counted from the first call of `fit`."""
-    for key in ("since", "noticed", "resolved"):
-        if finding.get(key) is not None:
-            epoch, step = finding[key]
-            finding[key] = [epoch, step + steps]
-    return finding
-
-
 def joined(histories: list[Any]) -> dict[str, list[float]]:
     """The logs of all calls, one after the other."""
     logs: dict[str, list[float]] = {}

@@ -293,7 +293,7 @@ healthy("wild-bandit", "policy", bandit)
 
 def push(state: Array, right: Array) -> tuple[Array, Array]:
     """A cart with a pole on it, as in Barto, Sutton and Anderson 1983."""
-    x, speed, angle, turn = state.T
+    _, speed, angle, turn = state.T
     force = np.where(right, 10.0, -10.0)
     part = (force + 0.05 * turn**2 * np.sin(angle)) / 1.1
     turning = (9.8 * np.sin(angle) - np.cos(angle) * part) / (

@@ -276,9 +276,8 @@ def stars(fault: str = "", deep: bool = False) -> Callable[[], Fit]:
 
 healthy("wild-stars-factors", "recommender", stars())
 healthy("wild-stars-deep", "recommender", stars(deep=True))
-faulty_fit("wild-stars-twice-the-user", "recommender", expected.WEAK
-           | expected.rules("unused_input"), "wild-stars-factors",
-           stars("twice the user"))
+faulty_fit("wild-stars-twice-the-user", "recommender", expected.WEAK,
+           "wild-stars-factors", stars("twice the user"))
 faulty_fit("wild-stars-other-numbers", "recommender", expected.SHUFFLED,
            "wild-stars-factors", stars("other numbers"))
 
@@ -438,9 +437,8 @@ def found(fault: str = "") -> Callable[[], Fit]:
 
 
 healthy("wild-detection", "detection", found())
-faulty_fit("wild-detection-in-pixels", "detection", expected.TARGET_SCALE
-           | expected.rules("loss_imbalance"), "wild-detection",
-           found("pixels"))
+faulty_fit("wild-detection-in-pixels", "detection", expected.TARGET_SCALE,
+           "wild-detection", found("pixels"))
 faulty_fit("wild-detection-boxes-stay", "detection", expected.SHUFFLED
            | expected.WEAK, "wild-detection", found("moved"))
 
