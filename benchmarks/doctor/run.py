@@ -70,10 +70,7 @@ def run(
         histories, findings = [], []
         for history in trained(fit, [doctor] if doctor else []):
             if doctor:  # it forgets them when the next `fit` begins
-                before = sum(steps_of(fit, h) for h in histories)
-                findings += [
-                    moved(f.to_json(), before) for f in doctor.findings
-                ]
+                findings += [f.to_json() for f in doctor.findings]
             histories.append(history)
         logs = joined(histories)
         gain = fit.gain(fit.model)
