@@ -125,7 +125,8 @@ def numbers(values: Any) -> list[float | None]:
 def steps_of(fit: Fit, history: Any) -> int:
     """Steps of all planned epochs."""
     steps, epochs = history.params.get("steps"), history.params["epochs"]
-    x, batch = fit.arguments.get("x"), fit.arguments.get("batch_size")
+    x: Any = fit.arguments.get("x")
+    batch = fit.arguments.get("batch_size")
     if not steps and batch and hasattr(x, "__len__"):
         share = 1.0 - fit.arguments.get("validation_split", 0.0)
         steps = math.ceil(len(x) * share / batch)

@@ -114,9 +114,9 @@ def triplets(margin: float, swapped: bool = False) -> Callable[[], Fit]:
         random = np.random.default_rng(71)
         anchor = random.integers(0, len(d.x), 2400)
         rows = {c: np.flatnonzero(d.y == c) for c in range(10)}
-        same = np.array([random.choice(rows[d.y[i]]) for i in anchor])
+        same = np.array([random.choice(rows[int(d.y[i])]) for i in anchor])
         other = np.array([
-            random.choice(rows[(d.y[i] + random.integers(1, 10)) % 10])
+            random.choice(rows[int(d.y[i] + random.integers(1, 10)) % 10])
             for i in anchor])
         if swapped:
             same, other = other, same
