@@ -50,5 +50,7 @@ POSITIONS = rules("no_positions")
 OVERLAP = rules("validation_overlap")
 METRIC = rules("metric_disagrees")
 DEGENERATE = rules("degenerate_target")
+# The model is shown what it is asked for.
+LEAK = rules("copied_labels", "degenerate_target", "metric_disagrees")
 WRONG_LOSS = rules("head_loss_mismatch", "metric_disagrees", "no_progress")
 WRONG_LOSS |= RATE_TOO_HIGH

@@ -1,7 +1,7 @@
 """How a program is defined: data, network and the arguments of `fit`."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -32,7 +32,7 @@ _LOSSES = {
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """One call of `fit`, ready to be made.
+    """One call of `fit`, ready to be made, or a loop of several.
 
     Attributes:
         model: Compiled.
@@ -42,6 +42,8 @@ class Fit:
         reported: What its author believes it has learned, on the same scale,
             if that can be something else.
         constant_loss: Validation loss of the best constant prediction.
+        train: Calls `fit` several times, each time with the callbacks that it
+            is given, and yields each history; `arguments` are not used then.
     """
 
     model: Any
@@ -49,6 +51,7 @@ class Fit:
     gain: Callable[[Any], float]
     reported: Callable[[Any], float] | None = None
     constant_loss: float | None = None
+    train: Callable[[list[Any]], Iterator[Any]] | None = None
 
 
 def fit(

@@ -1,12 +1,13 @@
 """Trains the programs with a doctor and writes down the outcomes.
 
     KERAS_BACKEND=torch python -m benchmarks.doctor.run --out FOLDER \
-        [--half tune|score|fresh|all] [--seeds 3] [--jobs 2] [--only NAME ...]
+        [--half tune|score|fresh|wild-tune|wild-score|all] [--seeds 3] \
+        [--jobs 2] [--only NAME ...]
 
 For each program and seed, `FOLDER/NAME-SEED.jsonl` is the doctor's recording,
 and a line of `FOLDER/outcomes.jsonl` says what was learned and found. What is
 there already is not run again. `--references` trains the sane programs alone
-and rewrites `reference_gains.json`, the yardstick of all others.
+and writes them to `reference_gains.json`, the yardstick of all others.
 """
 
 import os
@@ -26,6 +27,7 @@ import time
 import traceback
 import warnings
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -33,7 +35,7 @@ import keras
 from benchmarks.doctor import outcome
 from benchmarks.doctor.programs import PROGRAMS
 from benchmarks.doctor.recipe import Fit
-from benchmarks.doctor.registry import Program, half_of
+from benchmarks.doctor.registry import PARTS, Program, half_of
 from keras_concepts.callbacks import TrainingDoctor
 
 OUTCOMES = "outcomes.jsonl"
@@ -64,21 +66,19 @@ def run(
         doctor: Any = None
         if folder is not None:
             doctor = watched(folder / f"{program.name}-{seed}.jsonl")
-        arguments = dict(fit.arguments)
-        given = arguments.pop("callbacks", [])
         keras.utils.set_random_seed(seed)
-        history = fit.model.fit(
-            **arguments,
-            verbose=0,
-            callbacks=[*given, doctor] if doctor else given,
-        )
-        logs = history.history
+        histories, findings = [], []
+        for history in trained(fit, [doctor] if doctor else []):
+            if doctor:  # it forgets them when the next `fit` begins
+                findings += [f.to_json() for f in doctor.findings]
+            histories.append(history)
+        logs = joined(histories)
         gain = fit.gain(fit.model)
         reported = fit.reported(fit.model) if fit.reported else None
         row |= {
-            "epochs": arguments["epochs"],
-            "epochs_run": len(history.epoch),
-            "steps": steps_of(fit, history),
+            "epochs": sum(h.params["epochs"] for h in histories),
+            "epochs_run": sum(len(h.epoch) for h in histories),
+            "steps": sum(steps_of(fit, h) for h in histories),
             "gain": gain,
             "reported": reported,
             "loss": numbers(logs.get("loss", [])),
@@ -86,9 +86,7 @@ def run(
             **outcome.verdict(
                 program, gain, reported, logs, fit.constant_loss, gains
             ),
-            "findings": [f.to_json() for f in doctor.findings]
-            if doctor
-            else [],
+            "findings": findings,
         }
     except Exception as error:
         row |= {
@@ -99,6 +97,25 @@ def run(
     return row
 
 
+def trained(fit: Fit, callbacks: list[Any]) -> Iterator[Any]:
+    """The history of each call of `fit`."""
+    if fit.train is not None:
+        yield from fit.train(callbacks)
+        return
+    arguments = dict(fit.arguments)
+    given = arguments.pop("callbacks", [])
+    yield fit.model.fit(**arguments, verbose=0, callbacks=[*given, *callbacks])
+
+
+def joined(histories: list[Any]) -> dict[str, list[float]]:
+    """The logs of all calls, one after the other."""
+    logs: dict[str, list[float]] = {}
+    for history in histories:
+        for key, values in history.history.items():
+            logs.setdefault(key, []).extend(values)
+    return logs
+
+
 def numbers(values: Any) -> list[float | None]:
     return [
         float(f"{float(v):.5g}") if math.isfinite(v) else None for v in values
@@ -107,12 +124,13 @@ def numbers(values: Any) -> list[float | None]:
 
 def steps_of(fit: Fit, history: Any) -> int:
     """Steps of all planned epochs."""
-    steps = history.params.get("steps")
-    x, batch = fit.arguments["x"], fit.arguments.get("batch_size")
+    steps, epochs = history.params.get("steps"), history.params["epochs"]
+    x: Any = fit.arguments.get("x")
+    batch = fit.arguments.get("batch_size")
     if not steps and batch and hasattr(x, "__len__"):
         share = 1.0 - fit.arguments.get("validation_split", 0.0)
         steps = math.ceil(len(x) * share / batch)
-    return int(steps or 1) * fit.arguments["epochs"]
+    return int(steps or 1) * epochs
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[Program, int]]:
@@ -185,11 +203,13 @@ def described(program: Program, row: dict[str, Any]) -> str:
 
 
 def write_references(path: pathlib.Path) -> None:
+    """Of the programs that were run; what is known of others stays."""
     gains: dict[str, list[float]] = {}
     for line in path.read_text().splitlines():
         row = json.loads(line)
         if "gain" in row:
             gains.setdefault(row["name"], []).append(round(row["gain"], 4))
+    gains = outcome.reference_gains() | gains
     outcome.GAINS.write_text(json.dumps(dict(sorted(gains.items())), indent=1))
 
 
@@ -197,7 +217,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--out", type=pathlib.Path, required=True)
-    add("--half", choices=("tune", "score", "fresh", "all"), default="tune")
+    add("--half", choices=(*PARTS, "all"), default="tune")
     add("--seeds", type=int, default=3)
     add("--jobs", type=int, default=1, help="processes")
     add(

@@ -1,7 +1,8 @@
 """What the doctor found, compared with the outcomes of the runs.
 
-    python -m benchmarks.doctor.score FOLDER [--half tune|score|fresh|all]
-        [--replay] [--baselines] [--markdown FILE] [--jobs 2]
+    python -m benchmarks.doctor.score FOLDER
+        [--half tune|score|fresh|wild-tune|wild-score|all] [--replay]
+        [--baselines] [--markdown FILE] [--jobs 2]
 
 reads `FOLDER/outcomes.jsonl`, as `run.py` writes it. `--replay` judges the
 recordings again, so that rules can be changed without training again; else the
@@ -33,7 +34,7 @@ from typing import Any
 
 from benchmarks.doctor import baselines
 from benchmarks.doctor.programs import PROGRAMS
-from benchmarks.doctor.registry import Program, half_of
+from benchmarks.doctor.registry import PARTS, Program, half_of
 from benchmarks.doctor.shares import Share, share
 from benchmarks.results import Cells, keep
 from keras_concepts.recording import Recording
@@ -375,8 +376,7 @@ def report(options: argparse.Namespace) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--half", choices=("tune", "score", "fresh", "all"),
-                        default="tune")  # fmt: skip
+    parser.add_argument("--half", choices=(*PARTS, "all"), default="tune")
     parser.add_argument("--replay", action="store_true")
     parser.add_argument("--baselines", action="store_true")
     parser.add_argument("--markdown", type=pathlib.Path)

@@ -48,15 +48,67 @@ def test_halves_are_of_like_size_and_hold_most_kinds(programs):
     fresh = {name for name, part in parts.items() if part == "fresh"}
     assert len(fresh) >= 60
     assert 20 < sum(programs[name].is_faulty for name in fresh) < 80
-    # A third part is neither half.
-    halves = {n: part for n, part in parts.items() if n not in fresh}
-    programs = {n: p for n, p in programs.items() if n not in fresh}
+    # The other parts are neither half.
+    halves = {n: p for n, p in parts.items() if p in ("tune", "score")}
+    programs = {n: p for n, p in programs.items() if n in halves}
     tune = [name for name, half in halves.items() if half == "tune"]
     # What was looked at while rules were tuned is in no other half.
     assert 1 / 3 < len(tune) / len(halves) < 2 / 3
     kinds = {p.kind for p in programs.values()}
     scored = {programs[n].kind for n, half in halves.items() if half == "score"}
     assert len(scored) > 0.9 * len(kinds)
+
+
+def test_unlike_programs_are_two_halves_of_their_own(programs):
+    from benchmarks.doctor.registry import half_of
+
+    wild = [p for n, p in programs.items() if n.startswith("wild-")]
+    halves = {
+        name: [p for p in wild if half_of(p) == name]
+        for name in ("wild-tune", "wild-score")
+    }
+    assert sum(map(len, halves.values())) == len(wild) >= 60
+    for faulty in (False, True):
+        tune, score = (
+            sum(p.is_faulty == faulty for p in half) for half in halves.values()
+        )
+        assert abs(tune - score) <= 0.1 * (tune + score)
+    tune, score = ({p.kind for p in half} for half in halves.values())
+    assert len(tune & score) > 0.7 * len(tune | score)
+
+
+def test_loop_of_fits_is_one_run(programs, tmp_path):
+    import keras
+
+    from benchmarks.doctor.recipe import Fit
+    from benchmarks.doctor.registry import Program
+    from benchmarks.doctor.run import run
+
+    def build():
+        x = np.linspace(-1.0, 1.0, 32, dtype="float32")[:, None]
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile("sgd", "binary_crossentropy")  # no sigmoid
+
+        def train(callbacks):
+            for epochs in (2, 3):
+                yield model.fit(
+                    x,
+                    x > 0,
+                    epochs=epochs,
+                    batch_size=8,
+                    verbose=0,
+                    callbacks=callbacks,
+                )
+
+        return Fit(model, {}, lambda m: 1.0, train=train)
+
+    row = run(Program("loop", "loop", build), 0, tmp_path, {})
+    assert row.get("error") is None
+    assert (row["epochs"], row["epochs_run"], row["steps"]) == (5, 5, 20)
+    assert len(row["loss"]) == 5
+    # What was found in either call, with the steps of both counted.
+    found = [f for f in row["findings"] if f["rule"] == "head_loss_mismatch"]
+    assert [f["noticed"][1] for f in found] == [0, 8]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,10 @@ FAMILIES = (
     "faulty_targets",
     "fresh_healthy",
     "fresh_faulty",
+    "wild_text",
+    "wild_numbers",
+    "wild_structures",
+    "wild_loops",
 )
 for _family in FAMILIES:
     _ = importlib.import_module(f"{__name__}.{_family}")
