@@ -15,6 +15,8 @@ _TOLERANCE = 1e-3
 _NUMBERED = "y = np.unique(y, return_inverse=True)[1].reshape(y.shape)"
 _SPARSE = ("SparseCategoricalCrossentropy",)
 _ONE_HOT = ("CategoricalCrossentropy", "CategoricalFocalCrossentropy")
+# Different numbers in one-hot rows, all times the same number.
+_TIMES_ONE_NUMBER = 2
 _BINARY = ("BinaryCrossentropy", "BinaryFocalCrossentropy")
 # Losses that Keras computes entry by entry; axes of length 1 are broadcast.
 _ENTRY_BY_ENTRY = (
@@ -55,8 +57,9 @@ def label_mismatch(t: Training) -> Iterator[Evidence]:
 
     Known false alarms: labels that the loss ignores (`ignore_class`; nothing is
     reported if the label out of range is that one), or whose sample weight is 0
-    (guard: harm); losses of third parties, whose format is unknown (nothing is
-    reported).
+    (guard: harm); one-hot rows times a weight for each, such as the advantage
+    of an action (guard: more numbers than 0 and one other); losses of third
+    parties, whose format is unknown (nothing is reported).
     """
     for head in judged_heads(t):
         target = t.targets.get(head["output"])
@@ -158,6 +161,8 @@ def _range(
     elif head["loss"] in (*_BINARY, *_ONE_HOT):
         if low >= -_TOLERANCE and high <= 1.0 + _TOLERANCE:
             return None
+        if _are_weighted(head, target):
+            return None
         limit = "0 to 1"
         advice = "Use labels of 0 and 1, or probabilities."
         code = 'y = (y == y.max()).astype("float32")'
@@ -195,6 +200,13 @@ def _range(
         advice,
         code,
     )
+
+
+def _are_weighted(head: dict[str, Any], target: dict[str, Any]) -> bool:
+    """Whether they are one-hot rows, each times a weight of its own."""
+    several = (target.get("distinct") or 0) > _TIMES_ONE_NUMBER
+    is_one_hot = head["loss"] in _ONE_HOT and target.get("one_per_row")
+    return bool(is_one_hot and several)
 
 
 def has_labels_out_of_range(t: Training) -> bool:

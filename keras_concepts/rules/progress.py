@@ -7,12 +7,12 @@ import numpy as np
 
 from keras_concepts import quantities as q
 from keras_concepts.rules.agreement import agreement
+from keras_concepts.rules.certain_progress import makes_progress
 from keras_concepts.rules.finding import Evidence, Measured
 from keras_concepts.rules.harm import (
     data_loss,
     harm,
     is_a_first_try,
-    makes_progress,
     reference_loss,
     scale_of_validation,
     skill,
@@ -74,7 +74,11 @@ def no_progress(t: Training) -> Iterator[Evidence]:
     if _validates_nothing(t):
         limit = NO_MEMORY
     hurt = harm(t, limit)
-    if hurt is None or t.broken_at is not None or makes_progress(t):
+    if (
+        hurt is None
+        or t.broken_at is not None
+        or makes_progress(t, by_training=True)
+    ):
         return
     name = "share of the constant predictor's loss that was removed"
     learned = skill(t).values

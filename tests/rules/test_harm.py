@@ -5,7 +5,7 @@ import pytest
 
 from keras_concepts import quantities as q
 from keras_concepts.rules import harm as gate
-from rule_facts import add, head, numbers, regression, run, training
+from rule_facts import add, classes, head, numbers, regression, run, training
 
 ENOUGH = 0.5
 
@@ -84,7 +84,7 @@ def test_the_projected_skill():
 def test_patience(epochs):
     few = gate.patience(epochs)
     assert few >= max(1, math.ceil(gate.PATIENCE * epochs))
-    assert few == min(gate._PACE, epochs) or few < epochs / 4
+    assert few == min(gate.PACE, epochs) or few < epochs / 4
     assert epochs < 13 or few >= gate._LEAST
     assert judged([1.0] * (few - 1), epochs=epochs) is None
     assert judged([1.0] * few, epochs=epochs) is not None
@@ -164,3 +164,23 @@ def test_targets_that_are_not_seen_yet():
     made = run([head()], [], [numbers()], [1.0] * 10)
     made.facts["data"]["step"] = 1000
     assert gate.constant_loss(training(made)) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (9.0, 2.35, False),
+        (9.0, 4.0, True),
+        (2.4, 2.35, True),
+        (None, 2.35, True),
+    ],
+)
+def test_a_first_epoch_that_only_came_down(before, after, expected):
+    """Such as of a new head on a pretrained body."""
+    made = run([head()], [], [classes()], [4.9], epochs=8, steps_per_epoch=50)
+    for epoch, value in ((-1, before), (0, after)):
+        if value is not None:
+            made.append(
+                epoch, "", q.PROBE_INFERENCE_LOSS, 10 * (epoch + 1), value
+            )
+    assert (gate.harm(training(made), 0.2) is not None) == expected

@@ -29,6 +29,26 @@ from rule_facts import (
             classes(shape=[10], form="one_hot", max=1),
             [],
         ),
+        # The actions of a policy, times their advantages; 0 and 255.
+        *(
+            (
+                head(loss="CategoricalCrossentropy"),
+                classes(
+                    shape=[10],
+                    form="real",
+                    min=-1.5,
+                    max=2.0,
+                    one_per_row=one,
+                    distinct=count,
+                ),
+                variants,
+            )
+            for one, count, variants in (
+                (True, 3, []),
+                (True, 2, ["range"]),
+                (False, 900, ["range"]),
+            )
+        ),
         (head(loss="CategoricalCrossentropy"), classes(), ["form"]),
         (head(loss="CategoricalCrossentropy"), classes(shape=[1]), ["form"]),
         # Our own takes either.

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from keras_concepts import quantities as q
-from keras_concepts.rules.harm import makes_progress
+from keras_concepts.rules.certain_progress import makes_progress
 from rule_facts import (
     binary,
     classes,
     entry,
+    head,
     log,
     numbers,
     regression,
@@ -102,3 +103,26 @@ def test_the_bound_is_that_of_chance():
     guess = 1 / (1 + np.exp(-logits))
     loss = -np.where(y, np.log(guess), np.log1p(-guess)).mean(axis=1)
     assert (1000 * (best - loss) > 8).mean() < 1e-3
+
+
+OWN = head(loss="likelihood", kind="other", activation="linear", units=2)
+# An offset of 250, of which nothing can be removed.
+EPOCHS = np.arange(12)
+FALLING = 248.4 + 1.2 * np.exp(-EPOCHS / 2) + 0.02 * (-1) ** EPOCHS
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        (FALLING, True),
+        (FALLING[:5], False),  # too few epochs
+        (FALLING + 2.0, False),  # not below a constant's
+        (249.0 + 0.3 * np.random.default_rng(0).normal(size=12), False),
+    ],
+)
+def test_a_custom_loss_with_an_offset(losses, expected):
+    target = numbers(constant_loss=249.7)
+    made = run([OWN], [entry()], [target], list(losses), epochs=len(losses))
+    assert makes_progress(training(made)) == expected
+    made = run([head()], [entry()], [target], list(losses), epochs=len(losses))
+    assert not makes_progress(training(made))

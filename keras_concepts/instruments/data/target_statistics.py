@@ -74,6 +74,7 @@ def target_facts(
         | `mean`, `std`, `min`, `max` | of all finite entries |
         | `non_finite` | entries that are not |
         | `distinct` | classes that occur, or different numbers, up to 10,000 |
+        | `one_per_row` | whether all but one entry of each row are 0 |
         | `shares` | of each class; for answers, the mean of each column; up to
             1,000 |
         | `largest_share` | share of the most frequent class or answer |
@@ -102,6 +103,7 @@ def target_facts(
         **dict.fromkeys(("mean", "std", "min", "max")),
         "non_finite": 0,
         "distinct": None,
+        "one_per_row": False,
         "shares": None,
         "largest_share": None,
         **NO_ORDER,
@@ -121,6 +123,8 @@ def target_facts(
     if y.dtype.kind not in "fiub" or not y.size:
         return facts
     facts |= _moments(y)
+    if y.ndim > 1 and y.shape[-1] > 1:
+        facts["one_per_row"] = bool(((y != 0).sum(axis=-1) <= 1).all())
     counted, known = y, head.facts
     if head.mask is not None:
         part = counted_labels(y, sample_weight, head, x)

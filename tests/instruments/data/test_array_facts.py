@@ -131,3 +131,14 @@ def test_labels_without_a_loss():
     assert facts["targets"][0]["form"] == "real"
     facts = array_facts(X, (Y, X), None, heads_of(model))
     assert len(facts["targets"]) == 2
+
+
+def test_rows_with_one_entry_that_is_not_0():
+    rows = np.eye(3, dtype="float32")[np.arange(20) % 3]
+    weighted = rows * np.linspace(-1, 1, 20, dtype="float32")[:, None]
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+    x = np.zeros((20, 2), "float32")
+    for y, expected in ((rows, True), (weighted, True), (1 - rows, False)):
+        [target] = array_facts(x, y, None, heads_of(model, x, y))["targets"]
+        assert target["one_per_row"] == expected
