@@ -7,6 +7,7 @@ NAMES = (
     r"\bA4\b",
     r"\bjinja2\b",
     r"\bResNet-50\b",
+    r"\bH200\b",
     r"\bb?float\d+\b",
     r"\bu?int\d+\b",
     r"\b64-bit\b",
