@@ -269,7 +269,7 @@ healthy("wild-five-folds", "loop of fits", folds)
 
 
 def bandit() -> Fit:
-    """Guesses digits and hears only whether it was right."""
+    """Guesses digits and is told only whether it was right."""
     d = data.digits()
     random = np.random.default_rng(91)
     model = mlp(64)(d, layers.Dense(10, "softmax"))
