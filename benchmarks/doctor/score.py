@@ -357,7 +357,7 @@ def report(options: argparse.Namespace) -> str:
         rows = [[name, *each.cells] for name, each in compared.items()]
         parts.append(table(["", *HEADERS], rows))
         if options.keep:
-            keep("doctor", options.half, shown(compared))
+            keep("doctor", options.half.replace("-", "_"), shown(compared))
     parts += [by_kind(runs), by_rule(runs), worst(runs)]
     broken = [(p, row) for p, row in given if "gain" not in row]
     if broken:
