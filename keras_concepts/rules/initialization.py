@@ -14,6 +14,7 @@ from keras_concepts.rules.start import (
     first_loss,
     hurts,
     uniform_loss,
+    was_not_learned,
 )
 from keras_concepts.rules.training import Training
 
@@ -90,7 +91,8 @@ def initial_loss(t: Training) -> Iterator[Evidence]:
     Known false alarms: models that were trained before on other labels; guard:
     harm. Batch normalization, whose moving statistics do not yet fit the data,
     and whose batch may hardly vary; guard: the smaller of the losses with
-    moving and with batch statistics is used.
+    moving and with batch statistics is used, and in a preflight one batch could
+    not be learned.
     """
     first, uniform = first_loss(t), uniform_loss(t)
     if first is None or uniform is None or not math.isfinite(first):
@@ -98,6 +100,8 @@ def initial_loss(t: Training) -> Iterator[Evidence]:
     limit = HIGHER if t.is_preflight else HIGH
     ratio = first / uniform
     if ratio <= limit or not hurts(t, ENOUGH, alone=True):
+        return
+    if t.is_preflight and _uses_batch(t) and not was_not_learned(t):
         return
     heads = [h for h in t.heads if predictions(t, h["output"])]
     seen = predictions(t, heads[0]["output"]) if heads else None
@@ -117,6 +121,11 @@ def initial_loss(t: Training) -> Iterator[Evidence]:
         "weights.",
         code='keras.layers.Dense(classes, kernel_initializer="glorot_uniform")',
     )
+
+
+def _uses_batch(t: Training) -> bool:
+    """Whether the outputs depend on the batch, or on statistics of none yet."""
+    return any("BatchNormalization" in layer["class"] for layer in t.layers)
 
 
 # Columns that are equal in this many checks stay equal. Source: this project.

@@ -86,15 +86,22 @@ def test_imbalance_is_no_high_initial_loss():
 def test_batch_normalization_starts_with_its_batch(quantity):
     """What a preflight measures, or a doctor."""
     layers = [layer("Functional", "m"), layer("BatchNormalization", "m/bn")]
-    for inference, first, expected in (
-        (99.0, None, []),
-        (99.0, 2.5, []),
-        (99.0, 9.0, [""]),
+    for inference, first, checks, expected in (
+        (99.0, None, {}, []),
+        (99.0, 2.5, BATCH_FAILED, []),
+        (99.0, 9.0, BATCH_FAILED, [""]),
+        # Random weights of a deep network, which learns all the same.
+        (99.0, 9.0, BATCH_LEARNED, []),
         # Features of a batch that hardly differ, and are made to.
-        (2.3, 9.0, []),
+        (2.3, 9.0, {}, []),
     ):
         recording = run(
-            [head()], [], [classes()], is_preflight=True, layers=layers
+            [head()],
+            [],
+            [classes()],
+            is_preflight=True,
+            layers=layers,
+            checks=checks,
         )
         recording.append(-1, "", q.PROBE_INFERENCE_LOSS, 0, inference)
         if first is not None:

@@ -673,7 +673,7 @@ faulty_fit("wild-vae-collapsed", "generative", expected.PENALTY
 
 
 class Noised(keras.utils.PyDataset):
-    """Points with noise of a strength drawn again each time; the noise is the target."""
+    """Points with noise of a random strength; the noise is the target."""
 
     def __init__(self, x: Array, batch: int) -> None:
         super().__init__()
