@@ -251,6 +251,7 @@ class TrainingDoctor(ContinuedMonitor):
         self._writers = LiveWriters([], self._careful)
         self._epoch = 0
         self._taken = 0  # steps in the fits before
+        self._seen_from_inside = 0  # steps when `_inside` was last called
         self._is_probed = self._is_broken = False
         self._writes_files = True
         self._has_bad_probe = self._looks_later = False
@@ -529,7 +530,10 @@ class TrainingDoctor(ContinuedMonitor):
 
     def _inside(self, step: int) -> None:
         """Judges the run within a long first epoch."""
-        if self._epochs or step not in _INSIDE:
+        before, self._seen_from_inside = self._seen_from_inside, step
+        # One execution may pass several steps.
+        is_due = any(before < mark <= step for mark in _INSIDE)
+        if self._epochs or not is_due:
             return
         with self._aside():
             self._monitors.record()
