@@ -63,11 +63,14 @@ class Budget:
         """Begins an epoch: validation may have followed the step before."""
         self._of_epoch = 0
 
-    def go_on(self) -> None:
-        """Begins another `fit`, for which the measured step is compiled again.
+    def go_on(self, is_compiled: bool) -> None:
+        """Begins another `fit`.
 
-        It is measured again once there is time for that.
+        Args:
+            is_compiled: Whether what measured the last one measures this one.
+                If not, it is measured once there is time to compile that again.
         """
+        del is_compiled
         self._asked_at = -1
 
     def allows_step(self, step: int) -> bool:
@@ -195,14 +198,12 @@ class TimeBudget(Budget):
             self._trial.leave_out()
         super().begin_epoch()
 
-    def go_on(self) -> None:
-        """Begins another `fit`, for which the measured step is compiled again.
-
-        It is measured again once there is time for that.
-        """
-        super().go_on()
-        self.may_measure_steps = not self._compiles
-        self._is_compiled_next = self._compiles
+    def go_on(self, is_compiled: bool) -> None:
+        """Begins another `fit`."""
+        super().go_on(is_compiled)
+        if not is_compiled:
+            self.may_measure_steps = not self._compiles
+            self._is_compiled_next = self._compiles
 
     def _trained(self) -> float:
         """Time since the run began that was not spent on measuring."""

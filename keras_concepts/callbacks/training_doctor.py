@@ -22,6 +22,7 @@ from keras_concepts.callbacks._continued_monitor import ContinuedMonitor
 from keras_concepts.callbacks._data_facts import DataFacts
 from keras_concepts.callbacks._driven_monitors import (
     DrivenMonitors,
+    Earlier,
     monitors_for,
 )
 from keras_concepts.callbacks._live_report import LiveReport
@@ -283,6 +284,12 @@ class TrainingDoctor(ContinuedMonitor):
             return [*self._careful.missing, _NO_LOOK]
         return [*self._careful.missing]
 
+    def set_model(self, model: Any) -> None:
+        """Called by Keras when a `fit` begins; `None` lets go of the model."""
+        if model is not self._model:
+            _ = self._monitors.let_go()
+        super().set_model(model)
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._is_listed_again():
             return
@@ -290,7 +297,7 @@ class TrainingDoctor(ContinuedMonitor):
             before = self.recording.next_step
             self._go_on()
             self._taken += self.recording.next_step - before
-            self._budget.go_on()
+            self._budget.go_on(self._monitors.have_compiled_for(self.model))
         else:
             self._start()
         model = self._trained = self.model
@@ -313,7 +320,9 @@ class TrainingDoctor(ContinuedMonitor):
 
     def _start(self) -> None:
         self.conclude()
+        earlier = self._monitors.let_go()
         self._begin_run()
+        self._monitors.take_back(earlier)
         self.findings = []
         model = self.model
         self._writes_files = _backend.is_main_process(model)
@@ -344,12 +353,13 @@ class TrainingDoctor(ContinuedMonitor):
                 "labels cover the share of the first"
             )
 
-    def _let_go(self) -> Checkup | None:
+    def _let_go(self) -> tuple[Checkup | None, Earlier]:
         checkup, self._checkup = self._checkup, None
-        return checkup
+        return checkup, self._monitors.let_go()
 
-    def _take_back(self, kept: Checkup | None) -> None:
-        self._checkup = kept
+    def _take_back(self, kept: tuple[Checkup | None, Earlier]) -> None:
+        self._checkup, earlier = kept
+        self._monitors.take_back(earlier)
 
     def conclude(self) -> None:
         """Ends a run that no other `fit` has continued after all."""

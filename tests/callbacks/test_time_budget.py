@@ -73,8 +73,11 @@ def test_compiling_the_measured_step_is_not_training():
             budget.end_measured_step(step + 1)
         clock.now += 5.0 * (step == 2)  # a validation, or a pause
     assert budget.spent == 31.0
-    # Another `fit` compiles it again, if there is time for that.
-    budget.go_on()
+    # Another `fit` may measure with what is compiled.
+    budget.go_on(is_compiled=True)
+    assert budget.may_measure_steps
+    # If not, it compiles it again, if there is time for that.
+    budget.go_on(is_compiled=False)
     assert not budget.may_measure_steps
     for step, (planned, allowed) in enumerate(((700, False), (900, True))):
         budget.plan(planned, 1)  # compiling takes 31 s again
