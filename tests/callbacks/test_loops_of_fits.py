@@ -89,7 +89,7 @@ def made(monkeypatch):
 
 
 def compile_again(model):
-    compiled(model)
+    model.compile(model.optimizer, model.loss)
 
 
 def take_another_optimizer(model):
@@ -168,8 +168,10 @@ def test_other_monitors_or_another_model(made):
     assert len(made) == 4
     fit(model, [gradients, penalties])
     assert len(made) == 4
-    fit(network(), [gradients, penalties])
+    fit(model, [penalties, gradients])
     assert len(made) == 5
+    fit(network(), [penalties, gradients])
+    assert len(made) == 6
     assert gradients.recording.select("", q.BATCH_LOSS)
     assert penalties.recording.select("", q.PENALTY)
 
