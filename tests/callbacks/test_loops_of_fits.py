@@ -157,7 +157,7 @@ def test_a_loop(between, made):
 
 
 def test_other_monitors_or_another_model(made):
-    gradients, penalties = GradientMonitor(), PenaltyReporter()
+    gradients, penalties = GradientMonitor(), PenaltyReporter(max_samples=32)
     model = network()
     fit(model, [gradients, penalties])
     fit(model, [gradients])
