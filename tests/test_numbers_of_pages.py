@@ -173,6 +173,14 @@ def faults():
     yield "in a metric's result and reset | {} | the same |", count
     m = constants("callbacks/test_others_train")
     yield "in four hooks | {} |", cases(m["test_monitors_go_on"])[0]
+    m = constants("callbacks/test_resumed_steps")
+    few = len(m["CASES"])
+    yield (
+        "and with several | {} ({} in each run of the suite);",
+        *(few + len(m["LONG"]), few),
+    )
+    changes = constants("callbacks/test_loops_of_fits")["CHANGES"]
+    yield "or a frozen layer | {} (one", len(changes)
     last = written(name, r"Judged by the last (\d+) steps")
     yield "is judged by the last {} steps", *last
 

@@ -62,7 +62,7 @@ class EarlierRuns:
             steps_per_epoch: Steps of an epoch, if known.
             facts: What both runs must share.
         """
-        other = self._latest_with(facts)
+        other = source = self._latest_with(facts)
         offset = other.offset if other else 0
         first, next_step, of_run = epoch + offset, self.next_step, None
         runs = [*self._runs.values()]
@@ -78,15 +78,19 @@ class EarlierRuns:
             ]
             begun = other.facts.get("first_step", 0)
             next_step = max(before, default=begun)
+            # The run to which the backup belongs may be an earlier one.
+            source = next((r for r in runs if r.first_epoch <= first), other)
         if step is not None:
-            if other is not None:
-                step += other.step_offset
+            if source is not None:
+                step += source.step_offset(first - 1)
             is_known = any(first - 1 in run.steps for run in runs)
             # The optimizer is ahead of the file if it was saved within the
             # epoch. If it is further ahead than that, it counts something other
             # than steps.
-            longest = steps_per_epoch or 0
-            if not is_known or step - next_step <= longest:
+            longest = steps_per_epoch
+            if longest is None:
+                longest = max((r.longest_epoch for r in runs), default=0)
+            if not is_known or not longest or step - next_step <= longest:
                 next_step = max(next_step, step)
         return Resumption(offset, first, next_step, of_run)
 
@@ -103,7 +107,7 @@ class EarlierRuns:
             steps_per_epoch: Steps of an epoch, if known.
             facts: What both runs must share.
         """
-        if not step or not steps_per_epoch or not facts:
+        if not step or not facts:
             return False
         other = self._latest_with(facts)
         if other is None or not other.broke_off:
@@ -114,6 +118,9 @@ class EarlierRuns:
         # A run that begins where the other began is a new run, unless the other
         # was itself restored.
         lowest = begun if other.facts.get("resumed") else begun + 1
+        if steps_per_epoch is None:
+            is_first = max(other.steps, default=-1) <= other.first_epoch
+            return is_first and lowest <= step
         return lowest <= step <= begun + steps_per_epoch
 
     def _latest_with(self, facts: dict[str, Any]) -> WrittenRun | None:

@@ -23,6 +23,8 @@ class WrittenRun:
         facts: The facts that determine how to continue the run.
         steps: For each epoch, steps that had been taken when its last row was
             measured.
+        ahead: Steps that the optimizer had counted beyond those taken, at the
+            end of each epoch in which that number changed.
     """
 
     number: int
@@ -30,6 +32,7 @@ class WrittenRun:
     monitors: list[str] = dataclasses.field(default_factory=list)
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     steps: dict[int, int] = dataclasses.field(default_factory=dict)
+    ahead: dict[int, int] = dataclasses.field(default_factory=dict)
 
     @property
     def broke_off(self) -> bool:
@@ -37,17 +40,38 @@ class WrittenRun:
         return "first_epoch" in self.facts and not self.facts.get("ended")
 
     @property
-    def offset(self) -> int:
-        """Added to an epoch of this `fit`, gives the epoch of the file."""
-        first = self.facts.get("first_epoch", 0)
-        return first - self.facts.get("initial_epoch", first)
+    def first_epoch(self) -> int:
+        """The epoch of the file in which the run began."""
+        return self.facts.get("first_epoch") or 0
 
     @property
-    def step_offset(self) -> int:
-        """Added to the optimizer's steps, gives the steps of the file."""
+    def offset(self) -> int:
+        """Added to an epoch of this `fit`, gives the epoch of the file."""
+        return self.first_epoch - self.facts.get(
+            "initial_epoch", self.first_epoch
+        )
+
+    @property
+    def longest_epoch(self) -> int:
+        """Steps of the longest epoch of which there are rows."""
+        ends = [n for epoch, n in sorted(self.steps.items()) if epoch >= 0]
+        begins = [self.facts.get("first_step") or 0, *ends]
+        return max(
+            (n - b for b, n in zip(begins, ends, strict=False)), default=0
+        )
+
+    def step_offset(self, epoch: int) -> int:
+        """Added to the optimizer's steps, gives the steps of the file.
+
+        Args:
+            epoch: The epoch of the file after which the optimizer was saved.
+        """
         first = self.facts.get("first_step") or 0
         initial = self.facts.get("initial_step")
-        return 0 if initial is None else first - initial
+        if initial is None:
+            return 0
+        noted = [n for each, n in sorted(self.ahead.items()) if each <= epoch]
+        return first - initial - sum(noted[-1:])
 
 
 _COUNTS = ("first_epoch", "initial_epoch", "first_step", "initial_step")
@@ -136,6 +160,9 @@ def _read_facts(
         if facts.get(key) is not None:
             _ = typed(int, facts[key])
     run.facts |= {key: facts[key] for key in _KEPT if key in facts}
+    if facts.get("ahead") is not None:
+        ahead = typed(dict, facts["ahead"])
+        run.ahead[typed(int, ahead["epoch"])] = typed(int, ahead["steps"])
     if facts.get("resumed") is None:
         return
     resumed = facts["resumed"]

@@ -11,9 +11,10 @@ from keras_concepts.callbacks._unfinished_run import (
 from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
 from keras_concepts.instruments.step.end_of_fit import EndOfFit
 
-# The list of the epochs after which each call of `fit` began is written again
-# only if the epoch has grown by this factor, instead of in each of many calls.
-_GROWTH = 17 / 16
+# A loop of a thousand calls would write a thousand lists of the epochs after
+# which they began. What is planned follows from the last one, so one that is
+# larger by less than this share is left out.
+_LEAST_GROWTH = 1 / 16
 
 
 class ContinuedMonitor(Monitor):
@@ -94,9 +95,16 @@ class ContinuedMonitor(Monitor):
             self.recording.next_step = self._log.last_step
             self._begun_at.append(self._epochs)
         self._log.go_on(self.model, self.params)
-        # For `Training.planned_epochs`.
+        self._record_beginning()
+
+    def _record_beginning(self) -> None:
+        """Records after how many epochs a `fit` begins that continues the run.
+
+        `Training.planned_epochs` reads it, also when the run is replayed.
+        """
         begun = self.recording.facts.get("continued", [])
-        if self._epochs > 0 and self._epochs >= _GROWTH * sum(begun[-1:]):
+        last = begun[-1] if begun else 0
+        if self._epochs - last >= max(1, _LEAST_GROWTH * last):
             self.recording.record_facts({"continued": [*begun, self._epochs]})
 
     def conclude(self) -> None:

@@ -1,7 +1,7 @@
 """The monitors that measure for the doctor, inside the steps."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from keras_concepts import _backend
 from keras_concepts.callbacks._careful import Careful
@@ -17,6 +17,9 @@ from keras_concepts.instruments.batch_norm.capture_batches import (
     batch_norm_layers,
 )
 from keras_concepts.instruments.step.schedule import Schedule
+from keras_concepts.instruments.step.step_observer import StepObserver
+
+Earlier: TypeAlias = dict[type[StepMonitor], StepObserver[Any]]
 
 
 def monitors_for(
@@ -53,6 +56,8 @@ class DrivenMonitors:
         self._owner = owner
         self._careful = careful
         self._monitors: list[StepMonitor] = []
+        # By class of the monitor: what it measured the last `fit` with.
+        self._earlier: Earlier = {}
         self._epoch = 0  # as Keras numbers it
 
     def begin(
@@ -81,6 +86,7 @@ class DrivenMonitors:
         monitor.record_into(log, missing)
         monitor.set_model(model)
         monitor.set_params(params)
+        monitor.take_back(self._earlier.pop(type(monitor), None))
         try:
             monitor.on_train_begin()
         except Exception as error:  # said in `unchecked`; `fit` goes on
@@ -137,3 +143,22 @@ class DrivenMonitors:
         for monitor in monitors:
             with self._careful(f"end `{type(monitor).__name__}`"):
                 monitor.on_train_end()
+                earlier = monitor.let_go()
+                if earlier is not None:
+                    self._earlier[type(monitor)] = earlier
+
+    def let_go(self) -> Earlier:
+        """Gives up what the next `fit` may measure with; it holds the model."""
+        earlier, self._earlier = self._earlier, {}
+        return earlier
+
+    def take_back(self, earlier: Earlier) -> None:
+        """Takes that back, before the monitors begin."""
+        self._earlier = earlier
+
+    def have_compiled_for(self, model: Any) -> bool:
+        """Whether the next `fit` of a model need not compile what measures."""
+        return any(
+            each.measured is not None and each.measured.serves(model)
+            for each in self._earlier.values()
+        )

@@ -244,11 +244,17 @@ class StepMonitor(Monitor):
     # Keras may run the batch hooks of other callbacks asynchronously; this
     # callback has none.
     async_safe = True
-    _of_fit: ClassVar[dict[str, Any]] = {"_observer": None, "_trained": None}
+    _of_fit: ClassVar[dict[str, Any]] = {
+        "_observer": None,
+        "_trained": None,
+        "_earlier": None,
+    }
 
     def __init__(self, *, record_to: str | os.PathLike[str] | None) -> None:
         super().__init__(record_to=record_to)
         self._observer: StepObserver[Any] | None = None
+        # That of the last `fit`: the next one need not compile its step again.
+        self._earlier: StepObserver[Any] | None = None
         # The model, because `self.model` waits for the device on JAX.
         self._trained: Any = None
 
@@ -267,6 +273,9 @@ class StepMonitor(Monitor):
         # may still raise.
         self._observer = self._make_observer(model)
         self._observer.listener = self._listener
+        earlier = self.let_go()
+        if earlier is not None:
+            self._observer.take_over(earlier)
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -293,8 +302,27 @@ class StepMonitor(Monitor):
                 )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        observer = self._observer
         self._stop()
+        self._earlier = observer
         super().on_train_end(logs)
+
+    def set_model(self, model: Any) -> None:
+        """Called by Keras when a `fit` begins; `None` lets go of the model."""
+        if model is not self._model:
+            self._earlier = None
+            if self._log is not None:
+                self._log.forget()
+        super().set_model(model)
+
+    def let_go(self) -> StepObserver[Any] | None:
+        """Gives up what another monitor could measure the next `fit` with."""
+        earlier, self._earlier = self._earlier, None
+        return earlier
+
+    def take_back(self, earlier: StepObserver[Any] | None) -> None:
+        """Takes what an equal monitor has given up, before `fit` begins."""
+        self._earlier = earlier
 
     @property
     def steps(self) -> int:

@@ -92,6 +92,9 @@ class RunLog:
         self._has_facts = False
         self._offset: int | None = None
         self._next_epoch: int | None = None  # of a run that is continued
+        # Added to the steps of the recording, gives what the optimizer counts.
+        self._ahead: int | None = None
+        self._noted = 0  # how much more it has counted since
         self.last_step = 0
         self.has_ended = False
         self.is_whole = False
@@ -138,6 +141,8 @@ class RunLog:
             offset = recording.resume(
                 first, step, steps_per_epoch=steps, **facts
             )
+        if step is not None:
+            self._ahead = step - recording.next_step
         self._add_facts(
             {
                 "initial_epoch": first,
@@ -200,6 +205,7 @@ class RunLog:
             self._record_facts()
         self.last_step = step
         self._next_epoch = self.epoch(epoch) + 1
+        self._note_count(self.epoch(epoch), step)
         is_first = self.recording.is_first
         if not is_first and not self._keeps_logs:
             return
@@ -220,6 +226,20 @@ class RunLog:
                 monitor=q.FIT,
                 is_copy=not is_first,
             )
+
+    def _note_count(self, epoch: int, step: int) -> None:
+        """Records how far the optimizer's count is from the steps taken.
+
+        The run may be resumed from there, at a step that only the optimizer
+        knows. On TensorFlow it also counts the step that finds no more data; a
+        `LossScaleOptimizer` leaves out steps.
+        """
+        counted = steps_taken(self._model.optimizer)
+        if counted and self._ahead is not None:
+            ahead = counted - step - self._ahead
+            if ahead != self._noted:
+                self._noted = ahead
+                self._add_facts({"ahead": {"epoch": epoch, "steps": ahead}})
 
     def _steps_with_others(self) -> bool:
         """Whether other optimizers step while that of `compile` does not."""
@@ -243,11 +263,13 @@ class RunLog:
 
 def steps_taken(optimizer: Any) -> int | None:
     """Steps that an optimizer has taken, if it counts them."""
-    steps = getattr(optimizer, "iterations", None)
-    if steps is None:
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
         return None
-    micro_batches = getattr(optimizer, "gradient_accumulation_steps", None)
-    return (micro_batches or 1) * int(_backend.on_host(steps))
+    calls = _backend.calls_of_optimizer(optimizer)
+    if calls is not None:
+        return int(_backend.on_host(calls))
+    micro_batches = optimizer.gradient_accumulation_steps or 1
+    return micro_batches * int(_backend.on_host(optimizer.iterations))
 
 
 def _numbers(value: Any) -> np.ndarray:

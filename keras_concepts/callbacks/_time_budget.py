@@ -37,45 +37,19 @@ _SHARE_OF_RUN, _FEWEST = 0.1, 5
 _FIRST = 2
 
 
-class TimeBudget:
-    """Limits the time for measuring to a share of the training time.
+class Budget:
+    """What may be measured: here everything.
 
-    Args:
-        share: Largest share, such as 0.1; `None` for no limit.
-        compiles: Whether the first step of a train function takes long because
-            it is compiled.
-        clock: Returns seconds.
-        compiles_looks: Whether the first look takes long for the same reason.
+    All monitors get the same answers: in a step that is measured anyway,
+    another monitor costs little. A subclass has a limit.
     """
 
-    def __init__(
-        self,
-        share: float | None,
-        compiles: bool,
-        clock: Callable[[], float] = time.perf_counter,
-        compiles_looks: bool = False,
-    ) -> None:
-        self.share = share
-        self.spent = 0.0
-        self.may_measure_steps = share is None or not compiles
-        self._clock = clock
-        self._compiles = compiles
-        self._compiles_looks = compiles_looks
-        self._begin = clock()
-        self._planned: int | None = None
-        # Step and time of the second call of the train function, and of the
-        # last.
-        self._second: tuple[int, float] | None = None
-        self._last = 0, 0.0
-        self._look, self._looks = 0.0, 0
+    is_limited = False
+
+    def __init__(self) -> None:
         self._asked_at = -1
-        # Whether the next measured step is compiled, and how long that took.
-        self._is_compiled_next = compiles
-        self._compiling: float | None = None
         self._is_allowed = False
-        self._trial: _Trial | None = None
         self._of_epoch = 0  # steps asked about
-        self._wait = 0
 
     def plan(self, steps: int | None, epochs: int) -> None:
         """Sets the length of the run, as far as it is known.
@@ -84,32 +58,23 @@ class TimeBudget:
             steps: Steps of an epoch.
             epochs: Epochs of the run.
         """
-        self._planned = None if steps is None else steps * max(epochs, 1)
 
     def begin_epoch(self) -> None:
         """Begins an epoch: validation may have followed the step before."""
-        if self._of_epoch > 1 and self._trial is not None:
-            self._trial.leave_out()
         self._of_epoch = 0
 
-    def go_on(self) -> None:
-        """Begins another `fit`, for which the measured step is compiled again.
+    def go_on(self, is_compiled: bool) -> None:
+        """Begins another `fit`.
 
-        It is measured again once there is time for that.
+        Args:
+            is_compiled: Whether what measured the last one measures this one.
+                If not, it is measured once there is time to compile that again.
         """
-        self.may_measure_steps = self.share is None or not self._compiles
-        self._is_compiled_next = self._compiles
+        del is_compiled
         self._asked_at = -1
-
-    def _trained(self) -> float:
-        """Time since the run began that was not spent on measuring."""
-        return self._clock() - self._begin - self.spent
 
     def allows_step(self, step: int) -> bool:
         """Whether the step (or group of steps) that begins may be measured.
-
-        All monitors get the same answer: in a step that is measured anyway,
-        another monitor costs little.
 
         Args:
             step: Steps taken since the run began.
@@ -121,8 +86,130 @@ class TimeBudget:
         return self._is_allowed
 
     def _allows_next(self, step: int) -> bool:
-        if self.share is None:
-            return True
+        del step
+        return True
+
+    def end_measured_step(self, taken: int) -> None:
+        """Notes the end of a measured step.
+
+        Args:
+            taken: Steps taken since the run began, this one included.
+        """
+
+    def spending(self) -> contextlib.AbstractContextManager[None]:
+        """Counts the time inside the with-block as spent."""
+        return contextlib.nullcontext()
+
+    def looking(self) -> contextlib.AbstractContextManager[None]:
+        """Remembers how long a look takes; `spending` counts that time."""
+        return contextlib.nullcontext()
+
+    def allows_look(self) -> bool:
+        """Whether there is time for another look."""
+        return True
+
+    def allows_first_look(self, layers: int) -> bool:
+        """Whether a model may be looked at for the first time.
+
+        Args:
+            layers: Number of layers of the model.
+        """
+        del layers
+        return True
+
+    def allows_planned_look(self, done: float) -> bool:
+        """Whether there is time for one of the looks planned for each run.
+
+        Args:
+            done: Share of the run that is over.
+        """
+        del done
+        return True
+
+
+class PlannedBudget(Budget):
+    """The budget of processes that must measure the same steps.
+
+    Their clocks differ, so the clock decides nothing: every 16th step from the
+    64th on is measured, and only the planned looks are taken.
+    """
+
+    is_limited = True
+    _begins, _spacing = 64, 16
+    _before = 0  # step that was asked about before
+
+    def _allows_next(self, step: int) -> bool:
+        before, self._before = self._before, step
+        passed = step // self._spacing > before // self._spacing
+        return passed and step >= self._begins
+
+    def allows_look(self) -> bool:
+        """Whether there is time for another look: for the planned ones only."""
+        return False
+
+
+class TimeBudget(Budget):
+    """Limits the time for measuring to a share of the training time.
+
+    Args:
+        share: Largest share, such as 0.1.
+        compiles: Whether the first step of a train function takes long because
+            it is compiled.
+        clock: Returns seconds.
+        compiles_looks: Whether the first look takes long for the same reason.
+    """
+
+    is_limited = True
+
+    def __init__(
+        self,
+        share: float,
+        compiles: bool,
+        clock: Callable[[], float] = time.perf_counter,
+        compiles_looks: bool = False,
+    ) -> None:
+        super().__init__()
+        self.share = share
+        self.spent = 0.0
+        self.may_measure_steps = not compiles
+        self._clock = clock
+        self._compiles = compiles
+        self._compiles_looks = compiles_looks
+        self._begin = clock()
+        self._planned: int | None = None
+        # Step and time of the second call of the train function, and of the
+        # last.
+        self._second: tuple[int, float] | None = None
+        self._last = 0, 0.0
+        self._look, self._looks = 0.0, 0
+        # Whether the next measured step is compiled, and how long that took.
+        self._is_compiled_next = compiles
+        self._compiling: float | None = None
+        self._trial: _Trial | None = None
+        self._wait = 0
+
+    def plan(self, steps: int | None, epochs: int) -> None:
+        """Sets the length of the run, as far as it is known."""
+        self._planned = None if steps is None else steps * max(epochs, 1)
+
+    def begin_epoch(self) -> None:
+        """Begins an epoch: validation may have followed the step before."""
+        if self._of_epoch > 1 and self._trial is not None:
+            self._trial.leave_out()
+        super().begin_epoch()
+
+    def go_on(self, is_compiled: bool) -> None:
+        """Begins another `fit`."""
+        super().go_on(is_compiled)
+        if not is_compiled:
+            self.may_measure_steps = not self._compiles
+            self._is_compiled_next = self._compiles
+
+    def _trained(self) -> float:
+        """Time since the run began that was not spent on measuring."""
+        return self._clock() - self._begin - self.spent
+
+    def _allows_next(self, step: int) -> bool:
         now = self._trained()
         self._last = step, now
         if self._second is None and step > 0:
@@ -147,7 +234,7 @@ class TimeBudget:
         Args:
             taken: Steps taken since the run began, this one included.
         """
-        if not self._is_compiled_next or self.share is None:
+        if not self._is_compiled_next:
             return
         self._is_compiled_next = False
         before, then = self._last
@@ -170,7 +257,7 @@ class TimeBudget:
         else:
             total -= compiling
         # What is left is for the steps.
-        allowed = (1.0 - _STEPS) * (self.share or 0.0) * total
+        allowed = (1.0 - _STEPS) * self.share * total
         again = max(_COMPILE_RATIO * compiling, self._compiling or 0.0)
         return self.spent + again <= allowed
 
@@ -204,8 +291,6 @@ class TimeBudget:
 
     def allows_look(self) -> bool:
         """Whether there is time for another look."""
-        if self.share is None:
-            return True
         taken = self.spent + self._look
         return taken <= _LOOKS * self.share * self._trained()
 
@@ -218,7 +303,7 @@ class TimeBudget:
         Args:
             layers: Number of layers of the model.
         """
-        if self.share is None or not self._compiles_looks or self._looks:
+        if not self._compiles_looks or self._looks:
             return True
         if layers < _MANY_LAYERS:
             return True
@@ -236,8 +321,6 @@ class TimeBudget:
         Args:
             done: Share of the run that is over.
         """
-        if self.share is None:
-            return True
         is_second = self._compiles and self._looks < 2
         if is_second and self._compiles_looks:
             return True  # a compiled look says nothing about the next one
@@ -253,56 +336,19 @@ class TimeBudget:
         return taken <= allowed * self.share * total
 
 
-class PlannedBudget(TimeBudget):
-    """The budget of processes that must measure the same steps.
-
-    Their clocks differ, so the clock decides nothing: with a limit, every 16th
-    step from the 64th on is measured, and only the planned looks are taken.
-    """
-
-    _begins, _spacing = 64, 16
-    _before = 0  # step that was asked about before
-
-    def _allows_next(self, step: int) -> bool:
-        if self.share is None:
-            return True
-        before, self._before = self._before, step
-        passed = step // self._spacing > before // self._spacing
-        return passed and step >= self._begins
-
-    def allows_look(self) -> bool:
-        """Whether there is time for another look."""
-        return self.share is None
-
-    def allows_first_look(self, layers: int) -> bool:
-        """Whether a model may be looked at for the first time: always.
-
-        Args:
-            layers: Of the model.
-        """
-        del layers
-        return True
-
-    def allows_planned_look(self, done: float) -> bool:
-        """Whether there is time for one of the planned looks: always.
-
-        Args:
-            done: Share of the run that is over.
-        """
-        del done
-        return True
-
-
-def budget_for(model: Any, share: float | None) -> TimeBudget:
+def budget_for(model: Any, share: float | None) -> Budget:
     """The budget of a run.
 
     Args:
         model: The compiled model that is trained.
-        share: See `TimeBudget`.
+        share: See `TimeBudget`; `None` for no limit.
     """
+    if share is None:
+        return Budget()
+    if _backend.process_count(model) > 1:
+        return PlannedBudget()
     compiles = not model.run_eagerly
-    several = _backend.process_count(model) > 1
-    return (PlannedBudget if several else TimeBudget)(
+    return TimeBudget(
         share,
         compiles and _backend.COMPILES,
         compiles_looks=compiles and _backend.COMPILES_FEW,
@@ -374,7 +420,7 @@ class _Trial:
 
 
 @contextlib.contextmanager
-def aside(budget: TimeBudget) -> Iterator[None]:
+def aside(budget: Budget) -> Iterator[None]:
     """Does work apart from the training run: takes time, changes nothing.
 
     Random state is restored, and no garbage is collected: a look creates and
@@ -406,7 +452,7 @@ class GatedSchedule(Schedule):
     def __init__(
         self,
         inner: Schedule,
-        budget: TimeBudget,
+        budget: Budget,
         at_step: Callable[[int], None] | None = None,
         taken: int = 0,
     ) -> None:
@@ -420,7 +466,7 @@ class GatedSchedule(Schedule):
     @property
     def takes_all(self) -> bool:
         """Whether every step is measured."""
-        return self._budget.share is None and self._inner.takes_all
+        return not self._budget.is_limited and self._inner.takes_all
 
     def begin_epoch(self, steps: int | None) -> None:
         """Starts an epoch."""

@@ -22,6 +22,7 @@ from keras_concepts.callbacks._continued_monitor import ContinuedMonitor
 from keras_concepts.callbacks._data_facts import DataFacts
 from keras_concepts.callbacks._driven_monitors import (
     DrivenMonitors,
+    Earlier,
     monitors_for,
 )
 from keras_concepts.callbacks._live_report import LiveReport
@@ -252,6 +253,7 @@ class TrainingDoctor(ContinuedMonitor):
         self._writers = LiveWriters([], self._careful)
         self._epoch = 0
         self._taken = 0  # steps in the fits before
+        self._seen_from_inside = 0  # steps when `_inside` was last called
         self._is_probed = self._is_broken = False
         self._writes_files = True
         self._has_bad_probe = self._looks_later = False
@@ -283,6 +285,12 @@ class TrainingDoctor(ContinuedMonitor):
             return [*self._careful.missing, _NO_LOOK]
         return [*self._careful.missing]
 
+    def set_model(self, model: Any) -> None:
+        """Called by Keras when a `fit` begins; `None` lets go of the model."""
+        if model is not self._model:
+            _ = self._monitors.let_go()
+        super().set_model(model)
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._is_listed_again():
             return
@@ -290,7 +298,7 @@ class TrainingDoctor(ContinuedMonitor):
             before = self.recording.next_step
             self._go_on()
             self._taken += self.recording.next_step - before
-            self._budget.go_on()
+            self._budget.go_on(self._monitors.have_compiled_for(self.model))
         else:
             self._start()
         model = self._trained = self.model
@@ -313,7 +321,9 @@ class TrainingDoctor(ContinuedMonitor):
 
     def _start(self) -> None:
         self.conclude()
+        earlier = self._monitors.let_go()
         self._begin_run()
+        self._monitors.take_back(earlier)
         self.findings = []
         model = self.model
         self._writes_files = _backend.is_main_process(model)
@@ -344,12 +354,13 @@ class TrainingDoctor(ContinuedMonitor):
                 "labels cover the share of the first"
             )
 
-    def _let_go(self) -> Checkup | None:
+    def _let_go(self) -> tuple[Checkup | None, Earlier]:
         checkup, self._checkup = self._checkup, None
-        return checkup
+        return checkup, self._monitors.let_go()
 
-    def _take_back(self, kept: Checkup | None) -> None:
-        self._checkup = kept
+    def _take_back(self, kept: tuple[Checkup | None, Earlier]) -> None:
+        self._checkup, earlier = kept
+        self._monitors.take_back(earlier)
 
     def conclude(self) -> None:
         """Ends a run that no other `fit` has continued after all."""
@@ -537,7 +548,10 @@ class TrainingDoctor(ContinuedMonitor):
 
     def _inside(self, step: int) -> None:
         """Judges the run within a long first epoch."""
-        if self._epochs or step not in _INSIDE:
+        before, self._seen_from_inside = self._seen_from_inside, step
+        # One execution may pass several steps.
+        is_due = any(before < mark <= step for mark in _INSIDE)
+        if self._epochs or not is_due:
             return
         with self._aside():
             self._monitors.record()

@@ -1,7 +1,9 @@
 """Several monitors and several runs in one file, and what is known of a run."""
 
+import gc
 import json
 import pickle
+import weakref
 
 import keras
 import numpy as np
@@ -223,6 +225,8 @@ def test_one_list_of_callbacks_in_two_fits(tmp_path):
     )
     for _ in range(2):
         fit(model, callbacks)
+    gc.collect()
+    assert weakref.getweakrefcount(callbacks) == 0  # nothing waits for its end
     recording = Recording.load(path)
     assert [run.monitors for run in recording.runs] == [["GradientMonitor"]] * 2
     assert recording.select("", q.BATCH_LOSS).step.tolist() == list(range(6))

@@ -1,10 +1,12 @@
 """How much the doctor measures, by a clock that the test turns."""
 
 import itertools
+import time
 
 import pytest
 
 from keras_concepts.callbacks._time_budget import (
+    Budget,
     GatedSchedule,
     PlannedBudget,
     TimeBudget,
@@ -22,9 +24,16 @@ class Clock:
 
 
 def test_no_limit_measures_all():
-    budget = TimeBudget(None, compiles=True)
-    assert budget.may_measure_steps
+    budget = Budget()
+    gate = GatedSchedule(Schedule(), budget)
+    assert gate.takes_all
+    for step in range(100):
+        assert gate.due()
+        gate.advance(1, measured=True)
+        assert budget.allows_step(step + 1)
     assert budget.allows_look()
+    assert budget.allows_first_look(1000)
+    assert budget.allows_planned_look(0.0)
 
 
 def test_steps_that_are_not_compiled_are_measured_at_once():
@@ -64,8 +73,11 @@ def test_compiling_the_measured_step_is_not_training():
             budget.end_measured_step(step + 1)
         clock.now += 5.0 * (step == 2)  # a validation, or a pause
     assert budget.spent == 31.0
-    # Another `fit` compiles it again, if there is time for that.
-    budget.go_on()
+    # Another `fit` may measure with what is compiled.
+    budget.go_on(is_compiled=True)
+    assert budget.may_measure_steps
+    # If not, it compiles it again, if there is time for that.
+    budget.go_on(is_compiled=False)
     assert not budget.may_measure_steps
     for step, (planned, allowed) in enumerate(((700, False), (900, True))):
         budget.plan(planned, 1)  # compiling takes 31 s again
@@ -282,8 +294,6 @@ def test_a_large_model_is_compiled_for_a_look_in_long_runs_only(step, allowed):
         _ = unknown.allows_step(number)
         clock.now += step if number else 4.0
     assert unknown.allows_first_look(50)
-    unlimited = TimeBudget(None, True, compiles_looks=True)
-    assert unlimited.allows_first_look(50)
     assert TimeBudget(0.1, compiles=True).allows_first_look(50)
 
 
@@ -295,32 +305,34 @@ def test_when_looks_are_planned():
     assert [e for e in range(1, 10) if checks_of_an_epoch(e, 9)] == [1, 9]
 
 
-def test_where_processes_must_agree_no_clock_decides():
-    def steps(budget):
-        return [step for step in range(200) if budget.allows_step(step)]
+def test_where_processes_must_agree_no_clock_decides(monkeypatch):
+    def no_clock():
+        raise AssertionError("a clock was read")
 
-    slow, quick = (
-        PlannedBudget(
-            0.1, compiles=True, clock=itertools.count(0, tick).__next__
-        )
-        for tick in (1.0, 1e-6)
-    )
-    assert steps(slow) == steps(quick) == [*range(64, 200, 16)]
-    assert not slow.allows_look()
-    assert slow.allows_planned_look(0.5)
-    everything = PlannedBudget(None, compiles=True)
-    assert steps(everything) == [*range(200)]
-    assert everything.allows_look()
+    monkeypatch.setattr(time, "perf_counter", no_clock)
+    budget, steps = PlannedBudget(), []
+    gate = GatedSchedule(Schedule(), budget)
+    assert not gate.takes_all
+    gate.begin_epoch(200)
+    for step in range(200):
+        with budget.spending(), budget.looking():
+            due = gate.due()
+        steps += [step] * due
+        gate.advance(1, measured=due)
+    assert steps == [*range(64, 200, 16)]
+    assert not budget.allows_look()
+    assert budget.allows_first_look(1000)
+    assert budget.allows_planned_look(0.5)
 
 
 def test_executions_of_several_steps_pass_the_planned_ones():
-    budget = PlannedBudget(0.1, compiles=True)
+    budget = PlannedBudget()
     measured = [s for s in range(0, 200, 10) if budget.allows_step(s)]
     assert measured == [70, 80, 100, 120, 130, 150, 160, 180]
 
 
 def test_steps_go_on_in_another_fit():
-    budget = PlannedBudget(0.1, compiles=True)
+    budget = PlannedBudget()
     measured = []
     for taken in (0, 50, 100):
         gate = GatedSchedule(Schedule(), budget, taken=taken)

@@ -20,7 +20,7 @@ from keras_concepts.callbacks import (
     SignalMonitor,
     TrainingDoctor,
 )
-from keras_concepts.callbacks._time_budget import TimeBudget
+from keras_concepts.callbacks._time_budget import Budget
 from keras_concepts.rules import Finding
 
 BACKEND = keras.backend.backend()
@@ -216,7 +216,7 @@ def test_a_resumed_fit(tmp_path):
 def test_looks_that_take_too_long_at_first(monkeypatch, tmp_path):
     allows = []
     monkeypatch.setattr(
-        TimeBudget, "allows_first_look", lambda self, layers: allows.pop(0)
+        Budget, "allows_first_look", lambda self, layers: allows.pop(0)
     )
     doctor = quiet(record_to=tmp_path / "run.jsonl")
     model = network()
@@ -483,6 +483,19 @@ def test_steps_go_on_bit_equal_after_a_look_inside():
         np.testing.assert_array_equal(a, b)
     marks = doctors[0].recording.select("", q.CHECKED)
     assert marks.step.tolist() == [0, 64, 256, 300, 600, 600]
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch",
+    reason="steps_per_execution must be 1 with torch",
+)
+def test_looks_inside_an_epoch_of_executions_of_several_steps():
+    model, x, y = long_epoch(rate=0.01, rows=600)
+    model.compile("sgd", "mse", steps_per_execution=50)
+    doctor = quiet()
+    model.fit(x, y, batch_size=1, verbose=0, callbacks=[doctor])
+    marks = doctor.recording.select("", q.CHECKED)
+    assert marks.step.tolist() == [0, 100, 300, 600, 600]
 
 
 def test_what_is_measured_inside_an_epoch_belongs_to_it(tmp_path):

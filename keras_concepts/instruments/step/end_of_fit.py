@@ -37,7 +37,8 @@ class EndOfFit:
         self._later: list[Callable[[], Any]] = []
         # Not the list itself, so that it can be freed.
         self._list = weakref.ref(callbacks)
-        weakref.finalize(callbacks, self.end).atexit = False
+        self._finalizer = weakref.finalize(callbacks, self.end)
+        self._finalizer.atexit = False
         attributes = vars(callbacks)
         attributes[_ATTRIBUTE] = self
         self._hidden = {name: attributes.get(name) for name in _HOOKS}
@@ -93,6 +94,8 @@ class EndOfFit:
 
     def end(self) -> None:
         """Calls the functions, each only once."""
+        # A list may serve many a `fit`, each with an object of its own.
+        _ = self._finalizer.detach()
         callbacks = self._list()
         attributes = {} if callbacks is None else vars(callbacks)
         if attributes.get(_ATTRIBUTE) is self:

@@ -29,6 +29,9 @@ class StepObserver(Generic[Samples]):
         listener: Called with a text on what cannot be measured, instead of a
             warning.
         rejects: Whether to restore the weights from before the last step.
+        measured: The `MeasuredStep` that its tap is part of, once there is one,
+            or was at the end of an earlier `fit`.
+        kept_tap: The tap in that step, if it is that of an earlier `fit`.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class StepObserver(Generic[Samples]):
         self.attached_to: Any = None
         self.listener: Callable[[str], Any] | None = None
         self.rejects = False
+        self.measured: Any = None
+        self.kept_tap: Tap[Any, Samples] | None = None
         self._when_full = when_full
         self._make_tap = make_tap
         self._pending: list[int] = []
@@ -121,6 +126,24 @@ class StepObserver(Generic[Samples]):
             self._drain()
             self._read.append([])
             self.tap = self._make_tap()
+            self.measured = self.kept_tap = None
+
+    def take_over(self, earlier: "StepObserver[Samples]") -> None:
+        """Offers what an earlier `fit` measured with; it may be used again.
+
+        Args:
+            earlier: The observer of that `fit`, which ended without raising.
+        """
+        # It may not have measured, with what one before it had left.
+        tap = earlier.kept_tap or earlier.tap
+        same = type(tap) is type(self.tap) and tap.capacity == self.tap.capacity
+        if same and not earlier._pending:
+            self.measured, self.kept_tap = earlier.measured, tap
+
+    def use_kept_tap(self) -> None:
+        """Lets the tap of the earlier `fit` measure."""
+        if self.kept_tap is not None:
+            self.tap, self.kept_tap = self.kept_tap, None
 
     def read(self) -> list[Samples]:
         """Everything measured since the last call, as from the tap's `read`."""

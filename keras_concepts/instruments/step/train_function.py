@@ -1,43 +1,19 @@
 """The train function of a model whose steps are observed."""
 
-import contextlib
-import functools
 import sys
 import warnings
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from keras_concepts import _backend
 from keras_concepts.instruments.step.callback_lists import callbacks_of_fit
-from keras_concepts.instruments.step.capture_updates import capture_updates
 from keras_concepts.instruments.step.end_of_fit import EndOfFit
 from keras_concepts.instruments.step.execution_count import ExecutionCount
+from keras_concepts.instruments.step.measured_step import (
+    HIDDEN_VALUES,
+    NO_OPTIMIZER,
+    MeasuredStep,
+)
 from keras_concepts.instruments.step.step_observer import StepObserver
-from keras_concepts.instruments.step.step_record import StepRecord
-from keras_concepts.instruments.step.unseen_update import (
-    batch_size,
-    unseen_update,
-)
-
-# Untraced steps before a loop is reported to use no optimizer.
-_ENOUGH_STEPS = 16
-_NO_OPTIMIZER = (
-    "used no Keras optimizer that can be watched. Losses, penalties and weight "
-    "changes are measured, gradients are not. In a custom training loop, "
-    "`keras_concepts.instruments.GradientTap` measures the gradients of any "
-    "Keras optimizer, and on PyTorch of any `torch.optim` optimizer"
-)
-_HIDDEN_OPTIMIZER = (
-    "uses an optimizer inside a conditional or its own compiled function, "
-    "where gradients cannot be read. Weight changes are measured, these "
-    "gradients are not. To measure them, call the optimizer directly in "
-    "`train_step`"
-)
-_HIDDEN_VALUES = (
-    "calls layers inside a conditional or its own compiled function "
-    "(`tf.function`, `jax.jit`, `keras.remat`). Their batch statistics and "
-    "added losses are not measured"
-)
 
 
 class ObservedTrainFunction:
@@ -64,15 +40,9 @@ class ObservedTrainFunction:
         self._observers: list[StepObserver[Any]] = []
         self._count = ExecutionCount(model)
         self._steps = 0  # of the epoch
-        # Whether all updates of the last measured step were seen.
-        self._sees_updates = False
-        self._most_uses = 0
-        self._idle_steps = 0
-        self._hidden: set[str] = set()
         self._said: set[str] = set()
         self._make_observed = _backend.observed_train_functions(model)
-        self._observed: Callable[..., Any] | None = None
-        self._switches: Any = None
+        self._measured: MeasuredStep | None = None
 
     @classmethod
     def attach(cls, model: Any, observer: StepObserver[Any]) -> None:
@@ -92,7 +62,7 @@ class ObservedTrainFunction:
                 function._fit.watch(model)
                 function._fit.then(function._restore)
         function._observers.append(observer)
-        function._observed = None
+        function._measured = None
         function._install()
         function._begin_epoch()
         observer.attached_to = function
@@ -105,8 +75,9 @@ class ObservedTrainFunction:
             function._observers.remove(observer)
             if not function._observers:
                 function._restore()
-                if function._idle_steps and not function._most_uses:
-                    function._say(_NO_OPTIMIZER, observer)
+                measured = function._measured
+                if measured is not None and measured.uses_no_optimizer:
+                    function._say(NO_OPTIMIZER, observer)
 
     @classmethod
     def is_attached(cls, observer: StepObserver[Any]) -> bool:
@@ -166,34 +137,45 @@ class ObservedTrainFunction:
     def _run(self, due: list[StepObserver[Any]], args: Any) -> Any:
         if not due:
             return self._original(*args)
-        if self._observed is None:
-            self._observed = self._made()
-        if self._switches is not None:
-            self._switches.set([o in due for o in self._observers])
-        return self._observed(*args)
+        if self._measured is None:
+            self._measured = self._made()
+        return self._measured([o in due for o in self._observers], args)
 
-    def _made(self) -> Callable[..., Any]:
-        schedules = {str(observer.schedule) for observer in self._observers}
-        self._switches = None
-        if len(schedules) > 1:
-            self._switches = _backend.Switches(len(self._observers))
+    def _made(self) -> MeasuredStep:
+        observers = self._observers
+        schedules = {str(observer.schedule) for observer in observers}
+        made_of = (
+            self._original,
+            [observer.schedule.takes_all for observer in observers],
+            len(schedules) > 1,
+        )
+        # That of an earlier `fit`, if nothing has changed since.
+        measured = observers[0].measured
+        kept = [observer.kept_tap or observer.tap for observer in observers]
+        if measured is not None and measured.was_made_of(kept, *made_of):
+            for observer in observers:
+                observer.use_kept_tap()
+            return measured
+        taps = [observer.tap for observer in observers]
+        measured = MeasuredStep(self._model, taps, *made_of)
         # Our own would end the observation.
         attributes = vars(self._model)
         hidden = attributes.pop("make_train_function")
         try:
-            return self._make_observed(self._observe, self._buffers())
+            measured.make(self._make_observed)
         finally:
             attributes["make_train_function"] = hidden
+        for observer in observers:
+            observer.measured, observer.kept_tap = measured, None
+        return measured
 
-    def _buffers(self) -> Iterator[Any]:
-        # Not created before a backend asks for them.
-        for observer in self._observers:
-            yield observer.tap.buffer
-        if self._switches is not None:
-            yield self._switches
+    @property
+    def _hidden(self) -> set[str]:
+        """What the measured step cannot see."""
+        return set() if self._measured is None else self._measured.hidden
 
     def _say(self, what: str, *observers: StepObserver[Any]) -> None:
-        if what in self._said or (what != _HIDDEN_VALUES and self._said):
+        if what in self._said or (what != HIDDEN_VALUES and self._said):
             return
         self._said.add(what)
         text = f"The `train_step` of model {self._model.name!r} {what}."
@@ -206,75 +188,6 @@ class ObservedTrainFunction:
                 UserWarning,
                 stacklevel=4,
             )
-
-    @contextlib.contextmanager
-    def _observe(
-        self,
-        batch: Any,
-        trained: list[Any] | None,
-        untrained: Any,
-    ) -> Iterator[list[Any]]:
-        model = self._model
-        variables, after = list(model.trainable_variables), []
-        if trained is None and not self._sees_updates:
-            trained = [_backend.snapshot(variable) for variable in variables]
-        step = StepRecord(
-            model=model,
-            loss_tracker=next(
-                (m for m in model.metrics if m.name == "loss"), None
-            ),
-            batch=batch,
-            untrained=untrained,
-            copies_gradients=self._most_uses != 1,
-        )
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(capture_updates(step))
-            captured = [
-                stack.enter_context(observer.tap.capture(step))
-                for observer in self._observers
-            ]
-            yield after
-        self._note(step)
-        if not self._sees_updates:
-            # They were not kept if the previous step had an optimizer. This one
-            # has none: gradients may be accumulated by hand.
-            before = trained or [_backend.snapshot(v) for v in variables]
-            step.updates.append(unseen_update(step, variables, before, after))
-        if step.loss is None:
-            step.batch_size = batch_size(batch)
-        if step.update.variables:
-            self._record(step, captured)
-
-    def _record(self, step: StepRecord, captured: list[Any]) -> None:
-        flags: list[Any] = [True] * len(captured)
-        if self._switches is not None:
-            flags = self._switches.values()
-            _ = step.isolated  # here: no tensor leaves a conditional
-        for observer, its, flag in zip(
-            self._observers, captured, flags, strict=True
-        ):
-            record = functools.partial(observer.tap.record, step, its)
-            if self._switches is None or observer.schedule.takes_all:
-                record()
-            else:
-                _backend.when(flag, record, observer.tap.buffer)
-
-    def _note(self, step: StepRecord) -> None:
-        hidden = step.has_hidden_updates
-        self._most_uses = max(self._most_uses, len(step.updates))
-        for update in step.updates:
-            update.drop_overwritten()
-        self._sees_updates = bool(step.updates) and not hidden
-        if hidden:
-            self._hidden.add(_HIDDEN_OPTIMIZER)
-        elif not step.updates:
-            self._idle_steps += 1
-            # A single step is not judged, since gradients may be accumulated.
-            waits = step.trace is None and self._idle_steps < _ENOUGH_STEPS
-            if self._most_uses == 0 and not waits:
-                self._hidden.add(_NO_OPTIMIZER)
-        if step.has_hidden_values:
-            self._hidden.add(_HIDDEN_VALUES)
 
     def _make_train_function(self, force: bool = False) -> Any:
         """Replaces that of the model."""
@@ -298,7 +211,7 @@ class ObservedTrainFunction:
         if function is not self._original:
             self._original = function
             self._make_observed = _backend.observed_train_functions(self._model)
-            self._observed = None
+            self._measured = None
             for observer in self._observers:
                 observer.renew_tap()
 
