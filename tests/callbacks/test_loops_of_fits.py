@@ -18,6 +18,8 @@ from keras_concepts.callbacks import (
 )
 from keras_concepts.instruments.step.measured_step import MeasuredStep
 
+pytestmark = pytest.mark.optimized
+
 X = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
 Y = X[:, :1]
 
@@ -139,7 +141,6 @@ def quick_ones():
         yield pytest.param(each, marks=() if is_quick else pytest.mark.long)
 
 
-@pytest.mark.optimized
 @pytest.mark.parametrize("between", [*quick_ones()])
 def test_a_loop(between, made):
     if between is freeze_a_layer_only and keras.backend.backend() != "torch":
