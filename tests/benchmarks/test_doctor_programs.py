@@ -86,8 +86,9 @@ def test_loop_of_fits_is_one_run(programs, tmp_path):
 
     def build():
         x = np.linspace(-1.0, 1.0, 32, dtype="float32")[:, None]
-        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-        model.compile("sgd", "binary_crossentropy")  # no sigmoid
+        head = keras.layers.Dense(1, kernel_initializer="ones")  # no sigmoid
+        model = keras.Sequential([keras.Input((1,)), head])
+        model.compile("sgd", "binary_crossentropy")
 
         def train(callbacks):
             for epochs in (2, 3):
