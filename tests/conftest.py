@@ -27,8 +27,8 @@ def pytest_configure(config):
     )
     config.addinivalue_line(
         "markers",
-        "on_cpu: expects an error about a value, which is not read from an "
-        "accelerator",
+        "on_cpu: expects an error about a value; on an accelerator, values are "
+        "not read",
     )
     if HAS_KERAS:
         compute_exactly()

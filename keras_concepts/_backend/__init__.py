@@ -341,9 +341,9 @@ What is private to Keras, for all backends, by subject.
 :   The model and all layers and cells in it, each once.
 
 `without_cudnn(model)`
-:   A context in which recurrent layers call what is inside them, as on a
-    processor. On a GPU, one operation computes a `Bidirectional` of two LSTMs
-    and calls neither.
+:   A context in which recurrent layers call what is inside them, as on a CPU.
+    On a GPU, one operation computes a `Bidirectional` of two LSTMs and calls
+    neither.
 
 `is_of_keras(layer)`
 :   Whether Keras itself has the class of the layer.

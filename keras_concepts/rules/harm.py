@@ -373,7 +373,7 @@ def _falls_fast(values: np.ndarray) -> bool:
 
 
 def _came_down(t: Training) -> bool:
-    """Whether the first epoch has removed what the start was too high by."""
+    """Whether a loss that began too high came down to that of a constant."""
     scale, probe = scale_of_loss(t), t.curve(q.PROBE_INFERENCE_LOSS).finite
     if scale is None or len(probe.values) < 2 or probe.epochs[0] >= 0:
         return False

@@ -124,7 +124,7 @@ def initial_loss(t: Training) -> Iterator[Evidence]:
 
 
 def _uses_batch(t: Training) -> bool:
-    """Whether the outputs depend on the batch, or on statistics of none yet."""
+    """Whether batch normalization makes the outputs depend on the batch."""
     return any("BatchNormalization" in layer["class"] for layer in t.layers)
 
 

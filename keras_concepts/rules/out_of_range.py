@@ -1,4 +1,4 @@
-"""Numbers that a lookup has no place for: ids and classes."""
+"""Ids that an embedding has no row for, and labels out of range."""
 
 import re
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _BY_PLACE = r"input(_\d+)*"
     meant=lambda t: any(_vocabulary(layer) for layer in t.layers),
 )
 def id_out_of_range(t: Training) -> Iterator[Evidence]:
-    """An embedding is fed ids below 0, or without a row.
+    """An embedding is given ids below 0, or ids that it has no row for.
 
     Looked for where the embedding is the first layer of an input. Certain, so
     reported at once. Known false alarm: ids of -1 that are meant to be the last

@@ -89,7 +89,7 @@ def flatten_layers(model: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def without_cudnn(model: Any) -> Iterator[None]:
-    """Recurrent layers call what is inside them, as on a processor."""
+    """Makes recurrent layers call what is inside them, as on a CPU."""
     with contextlib.ExitStack() as stack:
         for layer in flatten_layers(model):
             if getattr(layer, "use_cudnn", False):

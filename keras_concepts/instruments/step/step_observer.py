@@ -134,7 +134,7 @@ class StepObserver(Generic[Samples]):
         Args:
             earlier: The observer of that `fit`, which ended without raising.
         """
-        # It may not have measured, with what one before it had left.
+        # If it never measured, it still has what the one before it left.
         tap = earlier.kept_tap or earlier.tap
         same = type(tap) is type(self.tap) and tap.capacity == self.tap.capacity
         if same and not earlier._pending:
