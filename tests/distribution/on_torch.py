@@ -261,5 +261,6 @@ try:
         say(name, text)
     say("uneven", uneven())
     say("written", written())
+    torch.distributed.barrier()  # no process leaves before the others
 finally:
     torch.distributed.destroy_process_group()
